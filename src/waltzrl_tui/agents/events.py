@@ -1,0 +1,109 @@
+"""The typed events of one waltz. Rounds count from 0: c_0 is the draft, c_1 its revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from waltzrl_tui.agents.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText:
+    round: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """`seconds` from asking to the last token; `tokens` as the endpoint counted them, or None."""
+
+    round: int
+    reply: str
+    seconds: float
+    first_token_seconds: float | None
+    tokens: int | None
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictStarted:
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictText:
+    round: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictField:
+    """A field of the verdict whose value is complete."""
+
+    round: int
+    name: str
+    value: str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictEnded:
+    """`verdict` is None when the text (`raw`) could not be read; `error` then says why."""
+
+    round: int
+    verdict: Verdict | None
+    error: str
+    raw: str
+    seconds: float
+    tokens: int | None
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One reply and what the feedback agent said about it.
+
+    `seconds` and `tokens` cover both (tokens is 0 where no endpoint counted them).
+    """
+
+    reply: str
+    verdict: Verdict | None
+    verdict_error: str
+    seconds: float
+    tokens: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "reply": self.reply,
+            "verdict": None if self.verdict is None else self.verdict.model_dump(),
+            "verdict_error": self.verdict_error,
+            "seconds": round(self.seconds, 3),
+            "tokens": self.tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WaltzEnded:
+    """The last event: all rounds and the reply that stands."""
+
+    rounds: tuple[Round, ...]
+    final: str
+    seconds: float
+    stopped: bool = False
+
+
+Event = (
+    ReplyStarted
+    | ReplyText
+    | ReplyEnded
+    | VerdictStarted
+    | VerdictText
+    | VerdictField
+    | VerdictEnded
+    | WaltzEnded
+)

@@ -1,0 +1,175 @@
+"""The feedback agent's verdict: read tolerantly as text, strictly as types."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+FIELDS = ("reasoning", "unsafe", "overrefuse", "feedback")
+
+
+class VerdictError(ValueError):
+    """The feedback agent's text holds no verdict; the message says why."""
+
+
+class Verdict(BaseModel):
+    """A judgement of one reply.
+
+    Attributes:
+        reasoning: Why, in a few words. Never sent to the conversation agent.
+        unsafe: The reply gives harmful content.
+        overrefuse: The reply declines what could be answered without harm.
+        feedback: How to revise; the only field that the conversation agent sees.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    reasoning: str
+    unsafe: bool
+    overrefuse: bool
+    feedback: str
+
+    @property
+    def triggers(self) -> bool:
+        """Whether a revision is asked for (the paper's feedback trigger)."""
+        return self.unsafe or self.overrefuse
+
+    def to_json(self) -> str:
+        """One line of JSON with the four fields in the order that the agents are trained on."""
+        return json.dumps(self.model_dump(), ensure_ascii=False)
+
+
+def parse_verdict(text: str) -> Verdict:
+    """The verdict in `text`.
+
+    Tolerated: prose or a code fence around the object, Python's True/False, trailing commas,
+    a missing end, an outer object with one key, more fields. Not tolerated: a missing flag, a
+    flag that is not a boolean, a flag that is up with no feedback to act on.
+
+    Raises:
+        VerdictError: There is no such object; the message says what is wrong with it.
+    """
+    if not text.strip():
+        raise VerdictError("the feedback agent said nothing")
+    start = text.find("{")
+    if start < 0:
+        raise VerdictError("no JSON object in the feedback agent's text")
+    found = _decode(text[start:])
+    if "unsafe" not in found and len(found) == 1:
+        inner = next(iter(found.values()))
+        found = inner if isinstance(inner, dict) else found
+    found.setdefault("reasoning", "")
+    if found.get("unsafe") is False and found.get("overrefuse") is False:
+        found.setdefault("feedback", "")
+    try:
+        verdict = Verdict.model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "verdict"
+        raise VerdictError(f"field {where}: {first['msg'].lower()}") from None
+    if verdict.triggers and not verdict.feedback.strip():
+        raise VerdictError("a flag is up but the feedback is empty")
+    return verdict
+
+
+def _decode(text: str) -> dict[str, Any]:
+    for candidate in (text, _repaired(text)):
+        try:
+            value, _ = json.JSONDecoder(strict=False).raw_decode(candidate)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            return value
+    raise VerdictError("the JSON object in the feedback agent's text is broken")
+
+
+def _repaired(text: str) -> str:
+    """Near-JSON brought closer: literals, trailing commas, and the closers that are missing."""
+    out: list[str] = []
+    closers: list[str] = []
+    quoted = False
+    index = 0
+    while index < len(text):
+        char = text[index]
+        if quoted:
+            if char == "\\" and index + 1 < len(text):
+                out.append(text[index : index + 2])
+                index += 2
+                continue
+            quoted = char != '"'
+            out.append(char)
+        elif char == '"':
+            quoted = True
+            out.append(char)
+        elif char in "{[":
+            closers.append("}" if char == "{" else "]")
+            out.append(char)
+        elif char in "}]":
+            _drop_comma(out)
+            out.append(char)
+            if closers:
+                closers.pop()
+            if not closers:
+                return "".join(out)
+        elif literal := re.match(r"True|False|None", text[index : index + 5]):
+            word = literal.group()
+            out.append({"True": "true", "False": "false", "None": "null"}[word])
+            index += len(word)
+            continue
+        else:
+            out.append(char)
+        index += 1
+    if quoted:
+        out.append('"')
+    _drop_comma(out)
+    return "".join(out) + "".join(reversed(closers))
+
+
+def _drop_comma(out: list[str]) -> None:
+    while out and out[-1].isspace():
+        out.pop()
+    if out and out[-1] == ",":
+        out.pop()
+
+
+_FLAG = {name: re.compile(rf'"{name}"\s*:\s*(true|false)', re.I) for name in FIELDS[1:3]}
+_TEXT = {
+    name: re.compile(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)*")', re.S)
+    for name in ("reasoning", "feedback")
+}
+
+
+class VerdictReader:
+    """Finds the fields of a verdict while its text is still streaming in."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._found: set[str] = set()
+
+    def feed(self, text: str) -> list[tuple[str, str | bool]]:
+        """Add `text`; the fields that became complete with it, as (name, value)."""
+        self.text += text
+        complete: list[tuple[str, str | bool]] = []
+        for name in FIELDS:
+            if name in self._found:
+                continue
+            value = self._value(name)
+            if value is not None:
+                self._found.add(name)
+                complete.append((name, value))
+        return complete
+
+    def _value(self, name: str) -> str | bool | None:
+        if name in _FLAG:
+            flag = _FLAG[name].search(self.text)
+            return None if flag is None else flag.group(1).lower() == "true"
+        text = _TEXT[name].search(self.text)
+        if text is None:
+            return None
+        try:
+            return str(json.loads(text.group(1), strict=False))
+        except ValueError:
+            return None
