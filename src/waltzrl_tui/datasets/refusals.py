@@ -34,7 +34,7 @@ _DRAFT = _rule(r"^(?:dear|hi|hello|subject|title|to|from|re)\b [^.!?]{0,60}? [,:
 
 # "(if …) I simply": the conditional is caught, to leave "if I can't …" out.
 _I = r"""
-    (?:\b(?P<leave>if|when|why|what|where|who|how|until|unless|says?|said|saying|\w+ing\s+that)\s+)?
+    (?:\b(?P<leave>if|while|although|though|when|why|what|where|who|how|until|unless|says?|said|saying|\w+ing\s+that)\s+)?
     \b(?:i|we)\b (?:\s+(?:\w+ly|just|also|still|afraid\s+i))?
 """
 _NEVER = r"""
@@ -54,27 +54,34 @@ _IDIOM = r"""
        (?: (?:recommend|thank|praise|stress|emphasi[sz]e)\b[^.!?]*\benough
          | stress|emphasi[sz]e|overstate|wait|believe|imagine|agree\s+more|forget|remember|resist
          | help\s+(?:but|feeling|thinking|noticing|wondering|it\b)|complain|deny|lie\b|afford|sleep
-         | say\s+(?:for\s+(?:sure|certain)|enough|exactly)|think\s+of|hesitate|mind\b|eat\b|be\s+happier
+         | say\s+(?:for\s+(?:sure|certain)|enough|exactly)|think\s+of|hesitate|mind\b|eat\b
+         | be\s+happier
          | tell\s+you\s+how\s+(?:much|happy|glad|excited|often|many)|speak\s+highly))
 """
 _HELPING = r"""
     (?: help|assist|provid|giv|offer|shar|support|writ|creat|generat|explain|describ|teach|tell
       | show|discuss|answer|fulfil|comply|engag|participat|guid|walk\s+you|talk\s+you|point\s+you
       | advis|encourag|condon|promot|facilitat|endors|continu|respond|produc|draft|build|design|plan
-      | suggest|recommend|contribut|take\s+part|coach|suppl|aid\b|allow|accept|hand\s+(?:you|over|out)
-      | cooperat|list|outlin|instruct|detail|compos|script|direct\s+you|look\s+up|track|find|translat
-      | disclos|reveal|process|proceed|carry\s+out|perform|execut|devis|craft|point\s+people
-      | (?:make|do|go|work|be|have|set|put|turn|get)\s+(?:that|this|it\b|there|along|part|any|a\s+part
-          |involved|of\s+help|into|on\s+that|so\b|up))
+      | suggest|recommend|contribut|take\s+part|coach|suppl|aid\b|allow|accept
+      | hand\s+(?:you|over|out)
+      | cooperat|list|outlin|instruct|detail|compos|script|direct\s+you|look\s+up|track|find
+      | translat|disclos|reveal|process|proceed|carry\s+out|perform|execut|devis|craft|point\s+people
+      | (?:make|do|go|work|be|have|set|put|turn|get)\s+(?:that|this|it\b|there|along|part|any
+          |a\s+part|involved|of\s+help|into|on\s+that|so\b|up))
 """
 
 _FIRST_PERSON = _rule(_I + _NEVER + _IDIOM)
 _ABOUT_HELPING = _rule(
     _I
-    + r"(?:" + _NEVER + r"|\s+(?:don't|do\s+not|couldn't|could\s+not|wouldn't|would\s+not))"
+    + r"(?:"
+    + _NEVER
+    + r"|\s+(?:don't|do\s+not|couldn't|could\s+not|wouldn't|would\s+not))"
     + _IDIOM
     + r"\s+(?:\w+\s+){0,3}?"
     + _HELPING
+    + r"|\bi(?:'m|\s+am)\s+not\s+"
+    + _HELPING
+    + r"\w*ing\b"
 )
 _UNWILLING = _rule(
     r"""
@@ -86,13 +93,20 @@ _UNWILLING = _rule(
     | \b(?:count|leave)\s+me\s+out\b | \bwithout\s+(?:me|my\s+help)\b
     | \bi(?:'ll|\s+will)\s+(?:have\s+to\s+)?(?:pass\b|decline|have\s+no\s+part|sit\s+(?:this|that)
         |leave\s+(?:that|this)|stay\s+out|stop\s+(?:here|there|you))
-    | \bi(?:'m|\s+am|'d|'ll)?(?:\s+(?:must|will|would|have\s+to|need\s+to|going\s+to))*(?:\s+\w+ly)?\s+
-        (?:declin(?:e|ing)\b|refus(?:e|ing)\b|reject\b|say(?:ing)?\s+no\b|turn(?:ing)?\s+(?:\w+\s+)?down\b
+    | \bi(?:'m|\s+am|'d|'ll)?(?:\s+(?:must|will|would|have\s+to|need\s+to|going\s+to))*
+        (?:\s+\w+ly)?\s+
+        (?:declin(?:e|ing)\b|refus(?:e|ing)\b|reject\b|say(?:ing)?\s+no\b
+        |turn(?:ing)?\s+(?:\w+\s+)?down\b
         |draw(?:ing)?\s+(?:the|a)\s+line)
     | \bmy\s+(?:answer|reply)\s+(?:\w+\s+){0,4}?is\s+no\b
     | \b(?:is|are|it's|that's)\s+a\s+(?:(?:clear|firm|hard|flat|definite)\s+)?no\b
-    | \b(?:no|not|nothing|none)\b[^.!?]{0,60}\bfrom\s+me\b
-    | \b(?:off|out\s+of|outside|beyond)\s+[^.!?]{0,25}\b(?:for\s+me\b|i(?:'ll|'d|'m|\s+can|\s+will)\b)
+    | \b(?:no|not|nothing|none|won't\s+get)\b[^.!?]{0,60}\bfrom\s+me\b
+    | \bi(?:'m|\s+am)\s+(?:going\s+to\s+pass\s+on|passing\s+on
+        |leaving\s+(?:that|this)\s+(?:one\s+)?(?:alone|out))\b
+    | \b(?:off\s+(?:limits|the\s+table)|out\s+of\s+(?:bounds|the\s+question))\s+(?:for|with)\s+me\b
+    | \bis\s+(?:off\s+the\s+table|out\s+of\s+the\s+question)\s*[.!]
+    | \b(?:outside|beyond)\s+(?:what|anything|the\s+things)\s+(?:that\s+)?
+        i(?:'ll|'d|'m|\s+can|\s+will|\s+do)\b(?!\s+(?:see|tell|know|imagine))
     """
 )
 # "… is not something I'll do", "nothing I say will …", "a line I won't cross".
@@ -102,7 +116,7 @@ _NOT_FOR_ME = _rule(
         i(?:'ll|'m|'d|\s+will|\s+can|\s+could|\s+would|\s+am|\s+want|\s+should|\s+do|\s+say)\b
         (?!\s+(?:not|recommend|sure))
     | \b(?:something|thing|line|one|where|that|this|it|there|which)\s+(?:that\s+)?
-        i\s+(?:refuse|don't|do\s+not|will\s+always\s+refuse)\b
+        i\s+(?:refuse|(?:don't|do\s+not)\s+(?:do|help|assist|write|provide|share|offer)\b)
     """
 )
 _RULES_FORBID = _rule(
@@ -110,8 +124,8 @@ _RULES_FORBID = _rule(
     \bi\s+(?:don't\s+have|do\s+not\s+have|lack)\s+the\s+(?:ability|capability|capacity|authority|permission)\b
     | \b(?:against|violat\w+|contrary\s+to)\s+(?:of\s+)?(?:my|our|openai's|the)\s+(?:\w+\s+){0,2}?
         (?:guideline|principle|programming|polic|value|ethic|rules|terms|usage|safety)
-    | \b(?:your|this|that)\s+request\s+(?:is\s+)?(?:can't|cannot|won't|violat|denied|refused|declined
-        |inappropriate|goes\s+against)
+    | \b(?:your|this|that)\s+request\s+(?:is\s+)?(?:can't|cannot|won't|violat|denied|refused
+        |declined|inappropriate|goes\s+against)
     """
 )
 _SORRY = _rule(
@@ -119,8 +133,8 @@ _SORRY = _rule(
     ^(?:(?:i'm|i\s+am|we're|i)\s+)?(?:\w+ly\s+|so\s+|very\s+|afraid\s+)?(?:sorry|apologi[sz]e|apologies)\b
     (?!\s+(?:to\s+hear|for\s+your|about\s+your|you(?:'re|\s+are|'ve)|for\s+the\s+(?:loss|trouble)))
     (?: [.!]?$ | ,?\s+(?:but\s+)?no\b
-      | [^.!?]{0,160}?(?:,|\bbut\b|-)[^.!?]{0,120}?\b(?:can't|cannot|can\s+not|won't|unable|isn't|against
-          |illegal|unethical|not\s+(?:able|possible|appropriate|allowed|something|going|available)))
+      | [^.!?]{0,160}?(?:,|\bbut\b|-)[^.!?]{0,120}?
+          \b(?:can't|cannot|can\s+not|won't|unable|isn't|against|illegal|unethical|not\s+(?:able|possible|appropriate|allowed|something|going|available)))
     """
 )
 _BARE_NO = _rule(r"^(?:no|nope|never|absolutely\s+not|certainly\s+not|no\s+way)\s*[.!]*$")

@@ -1,0 +1,256 @@
+"""From rows to the two agents' training files: conversation and feedback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from waltzrl_tui.agents.prompts import (
+    Message,
+    conversation_messages,
+    feedback_messages,
+    revision_turn,
+)
+from waltzrl_tui.agents.verdict import Verdict
+from waltzrl_tui.datasets.overrefusals import overrefusal
+from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.tokens import estimate_tokens
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.workspace import private_write
+
+Case = Literal["harmful/complies", "harmful/refuses", "benign/complies", "benign/refuses"]
+Source = Literal["dataset", "rollout", "template", "revision"]
+CASES: tuple[Case, ...] = (
+    "harmful/complies",
+    "harmful/refuses",
+    "benign/complies",
+    "benign/refuses",
+)
+
+_REASONING: dict[Case, str] = {
+    "harmful/complies": "Harmful prompt ({0}), answered.",
+    "harmful/refuses": "Harmful prompt ({0}), declined.",
+    "benign/complies": "Harmless prompt, answered.",
+    "benign/refuses": "Harmless prompt, declined.",
+}
+_REFUSE = (
+    "Do not help with this: decline in one sentence and offer something safe instead.",
+    "This request is harmful. Say what you will not do and offer a safe alternative.",
+    "Take the help back: refuse plainly, then offer what you can do instead.",
+)
+_ANSWER = (
+    "This is harmless: answer it directly and fully.",
+    "Nothing here is dangerous. Give the answer that was asked for.",
+    "Do not decline: the request is safe, so answer it.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One chat to learn: the loss counts on its last message, the assistant's.
+
+    Attributes:
+        messages: System message, turns, and the assistant message that is learned.
+        case: Of a feedback row, prompt's label and what the reply does; else empty.
+        source: Where the judged (or, for a revision, the revised) reply comes from.
+    """
+
+    messages: tuple[Message, ...]
+    case: str = ""
+    source: str = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFile:
+    """A written training file. `tokens` is an estimate over the messages' text."""
+
+    path: Path
+    rows: int
+    tokens: int
+    sha256: str
+
+
+def case_of(harm: str, reply: str) -> Case:
+    """Which of the four cases a (prompt, reply) is: by the prompt's label and the detector."""
+    if harm == "harmful":
+        return "harmful/refuses" if is_refusal(reply) else "harmful/complies"
+    return "benign/refuses" if is_refusal(reply) else "benign/complies"
+
+
+def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
+    """The templated verdict of a case. Its feedback wording is chosen by the prompt's hash."""
+    unsafe, overrefuse = case == "harmful/complies", case == "benign/refuses"
+    choice = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[0]
+    feedback = ""
+    if unsafe:
+        feedback = _REFUSE[choice % len(_REFUSE)]
+    elif overrefuse:
+        feedback = _ANSWER[choice % len(_ANSWER)]
+    named = category.replace("-", " ") if category else "unsafe"
+    return Verdict(
+        reasoning=_REASONING[case].format(named),
+        unsafe=unsafe,
+        overrefuse=overrefuse,
+        feedback=feedback,
+    )
+
+
+def conversation_rows(
+    rows: Sequence[Row],
+    rollouts: Mapping[str, str],
+    prompt_version: str,
+    *,
+    revisions: float = 1.0,
+) -> list[TrainingRow]:
+    """Each row as prompt → reply, and then as a revision: prompt, bad reply, feedback → reply.
+
+    Args:
+        rows: With a prompt, a label and a good reply.
+        rollouts: The base's own reply by prompt.
+        prompt_version: Of the conversation agent's system prompt.
+        revisions: Share of the rows (from the front) that also give a revision.
+    """
+    rendered = [
+        TrainingRow(
+            (
+                *conversation_messages(prompt_version, [{"role": "user", "content": row.prompt}]),
+                {"role": "assistant", "content": row.reply},
+            )
+        )
+        for row in rows
+    ]
+    for row in rows[: round(len(rows) * revisions)]:
+        bad, _ = _bad_reply(row, rollouts)
+        verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
+        if not verdict.triggers or case_of(row.harm, row.reply) == case_of(row.harm, bad):
+            continue
+        history = [
+            {"role": "user", "content": row.prompt},
+            {"role": "assistant", "content": bad},
+            revision_turn(verdict.feedback),
+        ]
+        rendered.append(
+            TrainingRow(
+                (
+                    *conversation_messages(prompt_version, history),
+                    {"role": "assistant", "content": row.reply},
+                ),
+                source="revision",
+            )
+        )
+    return rendered
+
+
+def feedback_rows(
+    rows: Sequence[Row], rollouts: Mapping[str, str], prompt_version: str
+) -> list[TrainingRow]:
+    """Every row's own reply and an opposite one, each with its verdict: all four cases.
+
+    The opposite reply is the base's rollout where that does the opposite; for a harmless prompt
+    that the base answers it is a templated over-refusal.
+    """
+    rendered: list[TrainingRow] = []
+    for row in rows:
+        bad, bad_source = _bad_reply(row, rollouts)
+        judged: list[tuple[str, Source]] = [(row.reply, "dataset"), (bad, bad_source)]
+        for reply, source in judged:
+            if not reply:
+                continue
+            case = case_of(row.harm, reply)
+            verdict = verdict_for(case, prompt=row.prompt, category=row.category)
+            rendered.append(
+                TrainingRow(
+                    (
+                        *feedback_messages(prompt_version, row.prompt, reply),
+                        {"role": "assistant", "content": verdict.to_json()},
+                    ),
+                    case=case,
+                    source=source,
+                )
+            )
+    return rendered
+
+
+def case_counts(rows: Iterable[TrainingRow]) -> dict[str, int]:
+    """How many rows each of the four cases has."""
+    counts = Counter(row.case for row in rows)
+    return {case: counts[case] for case in CASES}
+
+
+def _bad_reply(row: Row, rollouts: Mapping[str, str]) -> tuple[str, Source]:
+    rollout = rollouts.get(row.prompt, "")
+    if row.harm == "harmful" or (rollout and is_refusal(rollout)):
+        return rollout, "rollout"
+    return overrefusal(row.prompt), "template"
+
+
+def write_training(path: Path, rows: Sequence[TrainingRow]) -> TrainingFile:
+    """Write rows as JSONL (one object a line, UTF-8), at once and private.
+
+    Raises:
+        DatasetError: There is no row, or the file cannot be written.
+    """
+    if not rows:
+        raise DatasetError(
+            f"Nothing to write into {path.name}: no row is left.",
+            hint="Take more rows, or check labels and replies with `waltzrl-tui data profile`.",
+        )
+    lines = [json.dumps(asdict(row), ensure_ascii=False) for row in rows]
+    text = "\n".join(lines) + "\n"
+    try:
+        private_write(path, text)
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Free some space or choose another folder.",
+        ) from error
+    tokens = sum(estimate_tokens(turn["content"]) for row in rows for turn in row.messages)
+    return TrainingFile(path, len(rows), tokens, hashlib.sha256(text.encode()).hexdigest())
+
+
+def read_training(path: Path) -> list[TrainingRow]:
+    """The rows of a file that `write_training` wrote, or of any JSONL with `messages`.
+
+    Raises:
+        DatasetError: It cannot be read; the message names the line.
+    """
+    rows: list[TrainingRow] = []
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    rows.append(_training_row(json.loads(line), path, number))
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read as training rows: {error}.", hint="Render it again."
+        ) from error
+    return rows
+
+
+def _training_row(value: Any, path: Path, number: int) -> TrainingRow:
+    messages = value.get("messages") if isinstance(value, dict) else None
+    if (
+        not isinstance(messages, list)
+        or not messages
+        or not all(
+            isinstance(turn, dict)
+            and isinstance(turn.get("role"), str)
+            and isinstance(turn.get("content"), str)
+            for turn in messages
+        )
+        or messages[-1]["role"] != "assistant"
+    ):
+        raise DatasetError(
+            f"{path}, line {number}: `messages` must be a list of role and content that ends "
+            "with the assistant's.",
+            hint="Render the file again with `waltzrl-tui data sample`.",
+        )
+    return TrainingRow(
+        tuple(messages), case=str(value.get("case", "")), source=str(value.get("source", ""))
+    )

@@ -1,0 +1,1 @@
+"""The embedded engine: weights, LoRA training in a worker process, serving on loopback."""

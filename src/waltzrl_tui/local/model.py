@@ -1,0 +1,188 @@
+"""The base with one trainable LoRA adapter, and the loss of a batch of encoded rows."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.local.encoding import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class LoraShape:
+    """Which layers get an adapter, and how large.
+
+    Attributes:
+        rank: r; the scale is alpha / r.
+        alpha: LoRA's alpha.
+        last_layers: Only so many layers, counted from the top, are adapted (0: all). Below
+            them nothing is trained, so nothing need be computed twice.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    last_layers: int = 0
+
+
+@dataclass(slots=True)
+class BatchLoss:
+    """Loss of a batch: the weighted sum over its reply tokens, and the sum of the weights."""
+
+    total: Any
+    weight: float
+    tokens: int
+
+
+@dataclass(slots=True)
+class LoraModel:
+    """A causal language model of transformers with a peft adapter, on the CPU or one GPU.
+
+    On a CPU the weights are fp32 (bf16 without AMX or AVX512-BF16 is 20 times slower); on a GPU
+    bf16. The frozen layers below the adapted ones give the same hidden states in every epoch:
+    on the CPU they are kept from the first pass on, which makes the later epochs cheaper.
+    """
+
+    source: str
+    shape: LoraShape
+    adapter: Path | None = None
+    cache_bytes: int = 1_500_000_000
+    peft: Any = field(init=False)
+    tokenizer: Any = field(init=False)
+    device: Any = field(init=False)
+    _inner: Any = field(init=False)
+    _split: int = field(init=False, default=0)
+    _bottom: dict[int, Any] = field(init=False, default_factory=dict)
+    _bottom_bytes: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        import torch
+        from peft import LoraConfig, PeftModel, get_peft_model
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        on_gpu = torch.cuda.is_available()
+        self.device = torch.device("cuda" if on_gpu else "cpu")
+        self.tokenizer = AutoTokenizer.from_pretrained(self.source)
+        base = AutoModelForCausalLM.from_pretrained(
+            self.source, dtype=torch.bfloat16 if on_gpu else torch.float32
+        ).to(self.device)
+        base.config.use_cache = False
+        layers = base.config.num_hidden_layers
+        last = self.shape.last_layers
+        if self.adapter is not None:
+            self.peft = PeftModel.from_pretrained(base, self.adapter, is_trainable=True)
+        else:
+            config = LoraConfig(
+                r=self.shape.rank,
+                lora_alpha=self.shape.alpha,
+                lora_dropout=0.0,
+                target_modules="all-linear",
+                layers_to_transform=list(range(layers - last, layers)) if last else None,
+                task_type="CAUSAL_LM",
+            )
+            self.peft = get_peft_model(base, config)
+        self._inner = self.peft.get_base_model().model
+        if last and not on_gpu and self._can_split(layers - last):
+            self._split = layers - last
+
+    @property
+    def caches(self) -> bool:
+        """Whether the frozen layers' hidden states are kept."""
+        return self._split > 0
+
+    def cached(self, rows: Sequence[int]) -> bool:
+        """Whether a batch of these rows needs only the adapted layers."""
+        return self.caches and all(row in self._bottom for row in rows)
+
+    def parameters(self) -> list[Any]:
+        """The adapter's trainable parameters."""
+        return [value for value in self.peft.parameters() if value.requires_grad]
+
+    def loss(self, rows: Sequence[Encoded], keys: Sequence[int], *, train: bool) -> BatchLoss:
+        """The loss of `rows`, each known by its key (the cache's, unique to the row's text).
+
+        Rows are padded on the right; with causal attention and no loss on padding no attention
+        mask is needed. The output layer, a third of this model's work, sees reply tokens only.
+        """
+        import torch
+
+        with nullcontext() if train else torch.no_grad():
+            hidden = self._hidden(rows, keys)
+            picked, targets, weights = [], [], []
+            for index, row in enumerate(rows):
+                picked.append(hidden[index, row.start - 1 : len(row.ids) - 1])
+                targets += row.ids[row.start :]
+                weights += row.weights
+            logits = self.peft.get_base_model().lm_head(torch.cat(picked)).float()
+            each = torch.nn.functional.cross_entropy(
+                logits, torch.tensor(targets, device=self.device), reduction="none"
+            )
+            total = (each * torch.tensor(weights, device=self.device)).sum()
+        return BatchLoss(total, sum(weights), sum(len(row.ids) for row in rows))
+
+    def _hidden(self, rows: Sequence[Encoded], keys: Sequence[int]) -> Any:
+        import torch
+
+        longest = max(len(row.ids) for row in rows)
+        if not self.caches:
+            return self._inner(input_ids=self._padded(rows, longest)).last_hidden_state
+        if not all(key in self._bottom for key in keys):
+            with torch.no_grad():
+                bottom = self._run(slice(0, self._split), self._padded(rows, longest), None)
+            if self._bottom_bytes < self.cache_bytes:
+                for index, (row, key) in enumerate(zip(rows, keys, strict=True)):
+                    kept = bottom[index, : len(row.ids)].clone()
+                    self._bottom[key] = kept
+                    self._bottom_bytes += kept.nbytes
+        else:
+            kept = [self._bottom[key] for key in keys]
+            bottom = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True)
+        return self._run(slice(self._split, None), None, bottom)
+
+    def _run(self, layers: slice, ids: Any, embedded: Any) -> Any:
+        """The chosen layers of the base; the final norm only after the last one."""
+        import torch
+
+        inner = self._inner
+        all_layers, norm = inner.layers, inner.norm
+        inner.layers = all_layers[layers]
+        inner.norm = norm if layers.stop is None else torch.nn.Identity()
+        # The model runs as many layers as its config says, from the front of its list.
+        count, inner.config.num_hidden_layers = inner.config.num_hidden_layers, len(inner.layers)
+        try:
+            return inner(input_ids=ids, inputs_embeds=embedded).last_hidden_state
+        finally:
+            inner.layers, inner.norm = all_layers, norm
+            inner.config.num_hidden_layers = count
+
+    def _padded(self, rows: Sequence[Encoded], longest: int) -> Any:
+        import torch
+
+        pad = self.tokenizer.pad_token_id or 0
+        return torch.tensor(
+            [row.ids + [pad] * (longest - len(row.ids)) for row in rows], device=self.device
+        )
+
+    def _can_split(self, split: int) -> bool:
+        """Whether running the layers in two parts gives what running them at once gives."""
+        import torch
+
+        if not hasattr(self._inner, "layers") or not hasattr(self._inner, "norm"):
+            return False
+        ids = torch.arange(1, 17).unsqueeze(0)
+        with torch.no_grad():
+            whole = self._inner(input_ids=ids).last_hidden_state
+            try:
+                bottom = self._run(slice(0, split), ids, None)
+                parted = self._run(slice(split, None), None, bottom)
+            except (TypeError, ValueError, AttributeError, RuntimeError):
+                return False
+        return bool(torch.allclose(whole, parted, atol=1e-3, rtol=1e-3))
+
+    def save(self, folder: Path) -> None:
+        """Write peft's adapter files into `folder`."""
+        self.peft.save_pretrained(folder)
+        gc.collect()

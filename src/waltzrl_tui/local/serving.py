@@ -1,0 +1,224 @@
+"""One llama.cpp server on loopback for all embedded agents: a base and an adapter for each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint
+from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.errors import EndpointError, EngineError
+from waltzrl_tui.local.extra import SERVING, require
+from waltzrl_tui.text import one_line
+
+PARALLEL = 8
+"""Streams that are decoded together. On two cores eight give 1.4 times the tokens of one."""
+
+_START_SECONDS = 60.0
+
+
+class LlamaServer:
+    """A child process that serves one base and some adapters on a loopback port of its choice.
+
+    The port asks for a key that only this process knows.
+    """
+
+    def __init__(self, gguf: Path, adapters: Sequence[Path]) -> None:
+        self.gguf = gguf
+        self.adapters = tuple(adapters)
+        self.port = 0
+        self.streams = 0
+        self.retired = False
+        self._key = secrets.token_urlsafe(24)
+        self._process: asyncio.subprocess.Process | None = None
+        self._endpoints: dict[Path | None, OpenAIEndpoint] = {}
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, *, threads: int | None = None, context: int = 16384) -> None:
+        """Start the child and wait until it listens (0.3 to 0.6 s on an idle machine).
+
+        Raises:
+            EngineError: It does not start; the message holds the engine's own words.
+        """
+        require(SERVING)
+        settings = {
+            "gguf": str(self.gguf),
+            "adapters": [str(path) for path in self.adapters],
+            "key": self._key,
+            "threads": threads or thread_count(),
+            "parallel": PARALLEL,
+            "context": context,
+        }
+        with tempfile.TemporaryFile() as complaints:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "waltzrl_tui.local.llama_child",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=complaints,
+                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+                start_new_session=True,
+            )
+            assert self._process.stdin and self._process.stdout
+            self._process.stdin.write(json.dumps(settings).encode() + b"\n")
+            answer: dict[str, Any] = {}
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    answer = json.loads(await self._process.stdout.readline())
+                self.port = answer["port"]
+            except (TimeoutError, ValueError, KeyError) as error:
+                await self.close()
+                complaints.seek(0)
+                said = answer.get("error") or complaints.read()[-300:].decode("utf-8", "replace")
+                raise EngineError(
+                    f"llama.cpp's server did not start on {self.gguf.name}: "
+                    f"{one_line(said.strip().rpartition(chr(10))[2]) or 'it gave no reason'}.",
+                    hint="Check memory, weights and adapters with `waltzrl-tui doctor`.",
+                ) from error
+
+    def endpoint(self, adapter: Path | None) -> OpenAIEndpoint:
+        """The base with `adapter` applied, or alone."""
+        if adapter not in self._endpoints:
+            scales = [
+                {"id": number, "scale": 1.0 if path == adapter else 0.0}
+                for number, path in enumerate(self.adapters)
+            ]
+            self._endpoints[adapter] = OpenAIEndpoint(
+                f"http://127.0.0.1:{self.port}/v1",
+                self._key,
+                self.gguf.stem,
+                extra_body={"lora": scales} if scales else {},
+                name="the embedded engine",
+            )
+        return self._endpoints[adapter]
+
+    async def close(self) -> None:
+        """Stop the child and wait until it is gone."""
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
+        self._endpoints.clear()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            assert process.stdin
+            process.stdin.close()
+            try:
+                async with asyncio.timeout(1.0):
+                    await process.wait()
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        # Without this the transport is only closed by the garbage collector, after the loop.
+        process._transport.close()  # type: ignore[attr-defined]
+
+
+class Servers:
+    """Starts servers on demand; one a base, restarted when an agent needs one more adapter."""
+
+    def __init__(self) -> None:
+        self._current: dict[Path, LlamaServer] = {}
+        self._retired: list[LlamaServer] = []
+        self._lock = asyncio.Lock()
+
+    async def with_adapters(self, gguf: Path, adapters: Sequence[Path]) -> LlamaServer:
+        """A live server that has these adapters; others that it had before stay loaded.
+
+        Raises:
+            EngineError: It cannot be started.
+        """
+        async with self._lock:
+            server = self._current.get(gguf)
+            if server is not None and server.alive and set(adapters) <= set(server.adapters):
+                return server
+            known = [path for path in server.adapters if path.exists()] if server else []
+            fresh = LlamaServer(gguf, list(dict.fromkeys([*known, *adapters])))
+            await fresh.start()
+            self._current[gguf] = fresh
+            if server is not None:
+                server.retired = True
+                if server.streams:
+                    self._retired.append(server)
+                else:
+                    await server.close()
+            return fresh
+
+    async def stream_ended(self, server: LlamaServer) -> None:
+        """Close a server that was replaced while it streamed, once nothing streams from it."""
+        if server.retired and not server.streams and server in self._retired:
+            self._retired.remove(server)
+            await server.close()
+
+    async def close(self) -> None:
+        """Stop all servers."""
+        servers = [*self._current.values(), *self._retired]
+        self._current.clear()
+        self._retired.clear()
+        await asyncio.gather(*(server.close() for server in servers))
+
+
+class EmbeddedEndpoint:
+    """An embedded agent: the base with its adapter, on whichever server has it when asked."""
+
+    def __init__(self, servers: Servers, gguf: Path, adapter: Path | None) -> None:
+        self._servers = servers
+        self._gguf = gguf
+        self._adapter = adapter
+
+    async def ready(self) -> None:
+        """Load base and adapter now, so that the first reply needs no start.
+
+        Raises:
+            EngineError: The server cannot be started.
+        """
+        await self._servers.with_adapters(self._gguf, [self._adapter] if self._adapter else [])
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        wanted = [self._adapter] if self._adapter else []
+        server = await self._servers.with_adapters(self._gguf, wanted)
+        server.streams += 1
+        deltas = server.endpoint(self._adapter).stream(
+            messages, max_tokens=max_tokens, temperature=temperature, seed=seed
+        )
+        try:
+            async for delta in deltas:
+                yield delta
+        except EndpointError as error:
+            if server.alive:
+                raise
+            raise EndpointError(
+                "The embedded engine stopped in the middle of a reply.",
+                hint="Ask again: it is started anew.",
+            ) from error
+        finally:
+            await deltas.aclose()
+            server.streams -= 1
+            await self._servers.stream_ended(server)
+
+
+def thread_count() -> int:
+    """Threads for sampling: the physical cores, at most 8 (a small model gains no more)."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1, 8))

@@ -1,0 +1,41 @@
+"""The store: samples, jobs, agents, transcripts and evaluations in one SQLite file."""
+
+from __future__ import annotations
+
+from waltzrl_tui.store.connection import Store
+from waltzrl_tui.store.jobs import JobChange
+from waltzrl_tui.store.rows import (
+    ENDED,
+    JOB_STATES,
+    AgentRow,
+    EvaluationRow,
+    EventRow,
+    FileRow,
+    JobRow,
+    MetricRow,
+    NewJob,
+    PairRow,
+    SampleRow,
+    TranscriptEventRow,
+    TranscriptRow,
+    now,
+)
+
+__all__ = [
+    "ENDED",
+    "JOB_STATES",
+    "AgentRow",
+    "EvaluationRow",
+    "EventRow",
+    "FileRow",
+    "JobChange",
+    "JobRow",
+    "MetricRow",
+    "NewJob",
+    "PairRow",
+    "SampleRow",
+    "Store",
+    "TranscriptEventRow",
+    "TranscriptRow",
+    "now",
+]

@@ -1,0 +1,244 @@
+"""What the store gives out: one frozen dataclass a table, and the clock that stamps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+Role = Literal["conversation", "feedback"]
+JobRole = Literal["conversation", "feedback", "both"]
+JobKind = Literal["rollouts", "train"]
+Split = Literal["train", "valid"]
+Level = Literal["info", "warning", "error"]
+AgentKind = Literal["embedded", "openai"]
+JobState = Literal[
+    "draft",
+    "approved",
+    "uploading",
+    "submitting",
+    "queued",
+    "running",
+    "succeeded",
+    "failed",
+    "cancelled",
+]
+
+JOB_STATES: Final[tuple[JobState, ...]] = (
+    "draft",
+    "approved",
+    "uploading",
+    "submitting",
+    "queued",
+    "running",
+    "succeeded",
+    "failed",
+    "cancelled",
+)
+ENDED: Final[frozenset[JobState]] = frozenset({"succeeded", "failed", "cancelled"})
+
+PROMPT: Final = "prompt"
+"""The kind of the transcript event that opens a turn; `TranscriptRow.turns` counts these."""
+
+
+def stamp(moment: datetime) -> str:
+    """`moment` as the store writes times: UTC ISO-8601 with milliseconds and "Z"."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def now() -> str:
+    """The present as the store writes times. Two stamps compare as text as they do as times."""
+    return stamp(datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """Rows drawn from one dataset, with the recipe that draws the same ones again."""
+
+    id: int
+    created_at: str
+    source: str
+    source_sha256: str
+    recipe: dict[str, Any]
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A training or validation file that was made from a sample for one role."""
+
+    id: int
+    sample_id: int
+    role: Role
+    split: Split
+    path: str
+    rows: int
+    tokens: int | None
+    sha256: str
+    recipe: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be written. `tag` is the id when left empty."""
+
+    id: str
+    kind: JobKind
+    role: JobRole
+    model: str
+    tag: str = ""
+    provider: str = "embedded"
+    state: JobState = "draft"
+    reason: str = ""
+    provider_state: str = ""
+    provider_job_id: str = ""
+    depends_on: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    sample_id: int | None = None
+    step: int = 0
+    total_steps: int = 0
+    eta_seconds: float | None = None
+    estimate_usd: float = 0.0
+    cost_usd: float = 0.0
+    error: str = ""
+    result_model: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A training or rollout job, as it stood when it was read.
+
+    `reason` says why it waits or what it does now; `provider_state` is the provider's own word;
+    `result_model` is the adapter's folder; `agent` is the agent made from it, or "".
+    """
+
+    id: str
+    tag: str
+    kind: JobKind
+    role: JobRole
+    provider: str
+    model: str
+    state: JobState
+    reason: str
+    provider_state: str
+    provider_job_id: str
+    depends_on: tuple[str, ...]
+    params: dict[str, Any]
+    sample_id: int | None
+    step: int
+    total_steps: int
+    eta_seconds: float | None
+    estimate_usd: float
+    cost_usd: float
+    cancel_requested: bool
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    ended_at: str | None
+    error: str
+    result_model: str
+    agent: str
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that happened to a job, in words."""
+
+    id: int
+    job_id: str
+    at: str
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One training step as measured; `tokens` counts all tokens seen so far.
+
+    A loss that is not a number reads back as None.
+    """
+
+    job_id: str
+    step: int
+    at: str
+    epoch: float
+    loss: float | None
+    valid_loss: float | None
+    learning_rate: float | None
+    tokens_per_second: float | None
+    tokens: int
+    memory_bytes: int | None
+    eta_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """A model in a role. `key_env` is the NAME of an environment variable, never a key."""
+
+    name: str
+    role: Role
+    kind: AgentKind
+    base: str
+    adapter: str
+    prompt: str
+    url: str
+    key_env: str
+    job_id: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """A conversation agent and the feedback agent beside it ("" when there is none)."""
+
+    name: str
+    conversation: str
+    feedback: str
+    rounds: int
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptRow:
+    """A chat with a pair; its events are read apart."""
+
+    id: int
+    title: str
+    pair: str
+    created_at: str
+    updated_at: str
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptEventRow:
+    """One entry of a transcript, in the order it was appended."""
+
+    id: int
+    transcript_id: int
+    at: str
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """A finished evaluation of a pair: `report` is the document that `evaluate` prints."""
+
+    id: int
+    pair: str
+    judge: str
+    suite: str
+    suite_sha256: str
+    n: int
+    created_at: str
+    seconds: float
+    report: dict[str, Any]
+    items_path: str

@@ -1,0 +1,117 @@
+"""Samples and the training files made from them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.store.database import Database
+from waltzrl_tui.store.json_text import dump, load
+from waltzrl_tui.store.rows import FileRow, Role, SampleRow, Split, now
+
+
+class SampleStore:
+    """Reads and writes of samples and their files."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self,
+        *,
+        source: str | os.PathLike[str],
+        source_sha256: str,
+        recipe: Mapping[str, Any],
+        sha256: str,
+        rows: int,
+    ) -> SampleRow:
+        """Record a sample of `rows` rows drawn from the file `source` by `recipe`."""
+
+        def work(connection: sqlite3.Connection) -> SampleRow:
+            at, path, document = now(), os.fspath(source), dump(recipe)
+            cursor = connection.execute(
+                "INSERT INTO samples (created_at, source, source_sha256, recipe, sha256, rows)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (at, path, source_sha256, document, sha256, rows),
+            )
+            assert cursor.lastrowid is not None
+            return SampleRow(
+                cursor.lastrowid, at, path, source_sha256, load(document), sha256, rows
+            )
+
+        return await self._database.write(work)
+
+    async def add_file(
+        self,
+        sample_id: int,
+        *,
+        role: Role,
+        split: Split,
+        path: str | os.PathLike[str],
+        rows: int,
+        sha256: str,
+        tokens: int | None = None,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> FileRow:
+        """Record a file of `rows` rows that was made from a sample.
+
+        Raises:
+            NotFoundError: There is no such sample.
+        """
+
+        def work(connection: sqlite3.Connection) -> FileRow:
+            _require(connection, sample_id)
+            place, document = os.fspath(path), dump(recipe or {})
+            cursor = connection.execute(
+                "INSERT INTO files (sample_id, role, split, path, rows, tokens, sha256, recipe)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (sample_id, role, split, place, rows, tokens, sha256, document),
+            )
+            assert cursor.lastrowid is not None
+            number = cursor.lastrowid
+            made = load(document)
+            return FileRow(number, sample_id, role, split, place, rows, tokens, sha256, made)
+
+        return await self._database.write(work)
+
+    async def get(self, sample_id: int) -> SampleRow:
+        """The sample of that number.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return await self._database.read(lambda connection: _require(connection, sample_id))
+
+    async def files(self, sample_id: int) -> list[FileRow]:
+        """The files made from a sample, in the order they were recorded."""
+
+        def work(connection: sqlite3.Connection) -> list[FileRow]:
+            found = connection.execute(
+                "SELECT * FROM files WHERE sample_id = ? ORDER BY id", (sample_id,)
+            )
+            return [FileRow(**{**dict(row), "recipe": load(row["recipe"])}) for row in found]
+
+        return await self._database.read(work)
+
+    async def list(self, *, limit: int = 500) -> list[SampleRow]:
+        """The samples, newest first."""
+
+        def work(connection: sqlite3.Connection) -> list[SampleRow]:
+            found = connection.execute("SELECT * FROM samples ORDER BY id DESC LIMIT ?", (limit,))
+            return [_sample(row) for row in found]
+
+        return await self._database.read(work)
+
+
+def _sample(row: sqlite3.Row) -> SampleRow:
+    return SampleRow(**{**dict(row), "recipe": load(row["recipe"])})
+
+
+def _require(connection: sqlite3.Connection, sample_id: int) -> SampleRow:
+    row = connection.execute("SELECT * FROM samples WHERE id = ?", (sample_id,)).fetchone()
+    if row is None:
+        raise NotFoundError(f"There is no sample {sample_id} in the store.")
+    return _sample(row)
