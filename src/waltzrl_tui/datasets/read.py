@@ -70,8 +70,8 @@ def open_dataset(path: str | Path) -> Dataset:
         first_bad = first_bad or row
     if first_bad is None:
         raise DatasetError(f"{_name(path)} holds blank lines only.", hint=_JSONL_HINT)
-    if head.lstrip()[:1] == b"[":
-        raise DatasetError(f"{_name(path)} is a JSON list, not JSONL.", hint=_JSONL_HINT)
+    if _starts_list(head):
+        raise _json_list(path)
     raise DatasetError(
         f"{_name(path)} has no usable row: {bad:,} of {bad:,} lines are bad; "
         f"line {first_bad.line}: {first_bad.reason}.",
@@ -164,10 +164,23 @@ def _checked_head(path: Path) -> bytes:
         raise DatasetError(f"{name} is a {other} file.", hint=f"Convert it first. {_JSONL_HINT}")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DatasetError(f"{name} is UTF-16 text.", hint=f"Save it as UTF-8. {_JSONL_HINT}")
+    # Some lines of an indented list can look like rows; none of the first one does.
+    if _starts_list(head) and head.removeprefix(codecs.BOM_UTF8).lstrip()[1:].lstrip(
+        b" \r"
+    ).startswith(b"\n"):
+        raise _json_list(path)
     # A stray byte makes one bad row; a head without any readable line is not a dataset at all.
     if not _is_text(head) and not any(map(_readable, head.split(b"\n"))):
         raise DatasetError(f"{name} is binary, or text that is not UTF-8.", hint=_JSONL_HINT)
     return head
+
+
+def _starts_list(head: bytes) -> bool:
+    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+
+
+def _json_list(path: Path) -> DatasetError:
+    return DatasetError(f"{_name(path)} is a JSON list, not JSONL.", hint=_JSONL_HINT)
 
 
 def _is_text(head: bytes) -> bool:

@@ -65,7 +65,8 @@ _HELPING = r"""
       | suggest|recommend|contribut|take\s+part|coach|suppl|aid\b|allow|accept
       | hand\s+(?:you|over|out)
       | cooperat|list|outlin|instruct|detail|compos|script|direct\s+you|look\s+up|track|find
-      | translat|disclos|reveal|process|proceed|carry\s+out|perform|execut|devis|craft|point\s+people
+      | translat|disclos|reveal|process|proceed|carry\s+out|perform|execut|devis|craft
+      | point\s+people
       | (?:make|do|go|work|be|have|set|put|turn|get)\s+(?:that|this|it\b|there|along|part|any
           |a\s+part|involved|of\s+help|into|on\s+that|so\b|up))
 """
@@ -134,7 +135,7 @@ _SORRY = _rule(
     (?!\s+(?:to\s+hear|for\s+your|about\s+your|you(?:'re|\s+are|'ve)|for\s+the\s+(?:loss|trouble)))
     (?: [.!]?$ | ,?\s+(?:but\s+)?no\b
       | [^.!?]{0,160}?(?:,|\bbut\b|-)[^.!?]{0,120}?
-          \b(?:can't|cannot|can\s+not|won't|unable|isn't|against|illegal|unethical|not\s+(?:able|possible|appropriate|allowed|something|going|available)))
+          \b(?:can't|cannot|can\s+not|won't|unable|i\s+don't\s+have|isn't|against|illegal|unethical|not\s+(?:able|possible|appropriate|allowed|something|going|available)))
     """
 )
 _BARE_NO = _rule(r"^(?:no|nope|never|absolutely\s+not|certainly\s+not|no\s+way)\s*[.!]*$")
@@ -161,7 +162,6 @@ _HELP_FOLLOWS = _rule(
     """
 )
 _ANYWHERE = (_UNWILLING, _NOT_FOR_ME, _RULES_FORBID)
-_AT_START = (_SORRY, _BARE_NO)
 
 
 def is_refusal(reply: str) -> bool:
@@ -173,10 +173,16 @@ def is_refusal(reply: str) -> bool:
     text = _plain(reply)
     if not text or _DRAFT.match(text):
         return False
-    sentences = [part for part in _SENTENCE_END.split(text) if part.strip()][:_SENTENCES]
-    if any(_refuses(sentence, first=number == 0) for number, sentence in enumerate(sentences)):
+    sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
+    if _BARE_NO.match(sentences[0]):
+        # "No. 5 is a perfume." answers; "No. I won't." says its refusal next.
+        if len(sentences) == 1:
+            return True
+        del sentences[0]
+    start, *more = sentences[:_SENTENCES]
+    if _opens_with_refusal(start) or any(_refuses(sentence) for sentence in more):
         return True
-    return _REBUKE.search(" ".join(sentences)) is not None and not _HELP_FOLLOWS.search(text)
+    return _REBUKE.search(" ".join([start, *more])) is not None and not _HELP_FOLLOWS.search(text)
 
 
 def _plain(reply: str) -> str:
@@ -188,12 +194,14 @@ def _plain(reply: str) -> str:
     return re.sub(r"[ \t]+", " ", text[:_WINDOW])
 
 
-def _refuses(sentence: str, *, first: bool) -> bool:
-    said = _FIRST_PERSON if first else _ABOUT_HELPING
-    if any(not match["leave"] for match in said.finditer(sentence)):
+def _opens_with_refusal(sentence: str) -> bool:
+    said = _FIRST_PERSON.finditer(sentence)
+    if any(not match["leave"] for match in said) or _SORRY.match(sentence):
         return True
-    if first and any(not match["leave"] for match in _ABOUT_HELPING.finditer(sentence)):
+    return _refuses(sentence)
+
+
+def _refuses(sentence: str) -> bool:
+    if any(not match["leave"] for match in _ABOUT_HELPING.finditer(sentence)):
         return True
-    if any(pattern.search(sentence) for pattern in _ANYWHERE):
-        return True
-    return first and any(pattern.match(sentence) for pattern in _AT_START)
+    return any(pattern.search(sentence) for pattern in _ANYWHERE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -79,7 +78,7 @@ class LoraModel:
                 r=self.shape.rank,
                 lora_alpha=self.shape.alpha,
                 lora_dropout=0.0,
-                target_modules="all-linear",
+                target_modules=_linear_names(base),
                 layers_to_transform=list(range(layers - last, layers)) if last else None,
                 task_type="CAUSAL_LM",
             )
@@ -185,4 +184,17 @@ class LoraModel:
     def save(self, folder: Path) -> None:
         """Write peft's adapter files into `folder`."""
         self.peft.save_pretrained(folder)
-        gc.collect()
+
+
+def _linear_names(base: Any) -> list[str]:
+    """The names of all linear layers but the output layer, as peft's `all-linear` takes them."""
+    import torch
+
+    output = base.get_output_embeddings()
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in base.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not output
+        }
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waltzrl_tui.store.connection import Store
-from waltzrl_tui.store.jobs import JobChange
+from waltzrl_tui.store.job_rows import JobChange
 from waltzrl_tui.store.rows import (
     ENDED,
     JOB_STATES,

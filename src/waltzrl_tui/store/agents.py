@@ -62,18 +62,6 @@ class AgentStore:
             lambda connection: AgentRow(**dict(_require(connection, "agent", name)))
         )
 
-    async def list(self, *, role: Role | None = None) -> list[AgentRow]:
-        """The agents (of one role), by age."""
-
-        def work(connection: sqlite3.Connection) -> list[AgentRow]:
-            found = connection.execute(
-                "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
-                (role,),
-            )
-            return [AgentRow(**dict(row)) for row in found]
-
-        return await self._database.read(work)
-
     async def remove(self, name: str) -> None:
         """Remove an agent; its adapter's files stay.
 
@@ -164,13 +152,27 @@ class AgentStore:
         def work(connection: sqlite3.Connection) -> str:
             taken = {
                 row["name"]
-                for row in connection.execute("SELECT name FROM agents UNION SELECT name FROM pairs")
+                for row in connection.execute(
+                    "SELECT name FROM agents UNION SELECT name FROM pairs"
+                )
             }
             name, number = base, 1
             while name in taken:
                 number += 1
                 name = f"{base}-{number}"
             return name
+
+        return await self._database.read(work)
+
+    async def list(self, *, role: Role | None = None) -> list[AgentRow]:
+        """The agents (of one role), by age."""
+
+        def work(connection: sqlite3.Connection) -> list[AgentRow]:
+            found = connection.execute(
+                "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
+                (role,),
+            )
+            return [AgentRow(**dict(row)) for row in found]
 
         return await self._database.read(work)
 

@@ -62,8 +62,7 @@ class EvaluationStore:
 
         def work(connection: sqlite3.Connection) -> list[EvaluationRow]:
             found = connection.execute(
-                "SELECT * FROM evaluations WHERE pair = coalesce(?, pair)"
-                " ORDER BY id DESC LIMIT ?",
+                "SELECT * FROM evaluations WHERE pair = coalesce(?, pair) ORDER BY id DESC LIMIT ?",
                 (pair, limit),
             )
             return [_evaluation(row) for row in found]

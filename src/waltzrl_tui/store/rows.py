@@ -102,6 +102,7 @@ class NewJob:
     eta_seconds: float | None = None
     estimate_usd: float = 0.0
     cost_usd: float = 0.0
+    cancel_requested: bool = False
     error: str = ""
     result_model: str = ""
     agent: str = ""

@@ -49,8 +49,7 @@ class TranscriptStore:
             if touched.rowcount == 0:
                 raise _missing(transcript_id)
             cursor = connection.execute(
-                "INSERT INTO transcript_events (transcript_id, at, kind, data)"
-                " VALUES (?, ?, ?, ?)",
+                "INSERT INTO transcript_events (transcript_id, at, kind, data) VALUES (?, ?, ?, ?)",
                 (transcript_id, at, kind, dump(data)),
             )
             assert cursor.lastrowid is not None
@@ -69,9 +68,7 @@ class TranscriptStore:
                 " ORDER BY id LIMIT ?",
                 (transcript_id, since, limit),
             )
-            return [
-                TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in found
-            ]
+            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in found]
 
         return await self._database.read(work)
 

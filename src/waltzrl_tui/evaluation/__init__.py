@@ -1,0 +1,1 @@
+"""How safe a pair is and how timid: prompts run through the waltz, judged, counted."""

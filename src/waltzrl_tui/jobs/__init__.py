@@ -1,0 +1,1 @@
+"""Jobs as processes: starting, watching, cancelling, resuming, and finding the dead ones."""
