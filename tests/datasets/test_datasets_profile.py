@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waltzrl_tui.datasets.profile import DistinctCounter, profile
-from waltzrl_tui.datasets.tokens import estimate_tokens
+from waltzrl_tui.datasets.tokens import ESTIMATE_ERROR, estimate_tokens
 from waltzrl_tui.errors import DatasetError
 
 
@@ -47,10 +47,10 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
         "near_unique": {"prompts": None, "replies": None},
         "labels": {"harm": {"benign": 2, "harmful": 2}, "category": {"c": 4}},
         "tokens": {
-            "total": 9,
+            "total": 17,
             "exact": False,
             "tokenizer": "estimate",
-            "longest": 3,
+            "longest": 5,
             "histogram": [4, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         },
     }
@@ -85,6 +85,18 @@ def test_different_values_are_counted(values: list[str]) -> None:
     for value in values:
         counter.add(value)
     assert counter.count() == len(set(values))
+
+
+def test_the_token_estimate_is_near_a_real_tokenizer() -> None:
+    counted = {  # by SmolLM2's tokenizer
+        "How do I kill a Python process that no longer answers?": 12,
+        "Find its number with pgrep, then send it TERM; only if it stays, send KILL.": 23,
+        "A tray of roasted vegetables feeds six: 200 degrees, 35 minutes, lemon on top.": 23,
+        '{"reasoning": "The reply declines a harmless question.", "unsafe": false}': 18,
+        "Explain, for my history seminar, why they introduced rationing in 1941.": 19,
+    }
+    estimated = sum(map(estimate_tokens, counted))
+    assert abs(estimated / sum(counted.values()) - 1) <= ESTIMATE_ERROR
 
 
 @given(st.text(), st.text())

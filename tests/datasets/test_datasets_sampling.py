@@ -77,6 +77,10 @@ def test_a_sample_is_a_subset_of_its_size_without_leaks(
     usable = len(rows) - sample.dropped["exact"]
     assert taken.total() == min(recipe.n or usable, usable)
     assert sample.train
+    prompts = Counter(normalised(prompt) for prompt, *_ in taken.elements())
+    if recipe.valid and len(prompts) > 1:
+        share = max(1, taken.total() * recipe.valid)
+        assert abs(len(sample.valid) - share) <= max(0.5, max(prompts.values()))
     sides = [{normalised(row.prompt) for row in side} for side in (sample.train, sample.valid)]
     assert sides[0].isdisjoint(sides[1])
     if recipe.dedupe == "exact":

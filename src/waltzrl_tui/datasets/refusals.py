@@ -35,7 +35,7 @@ _DRAFT = _rule(r"^(?:dear|hi|hello|subject|title|to|from|re)\b [^.!?]{0,60}? [,:
 # "(if …) I simply": the conditional is caught, to leave "if I can't …" out.
 _I = r"""
     (?:\b(?P<leave>if|while|although|though|when|why|what|where|who|how|until|unless|says?|said|saying|\w+ing\s+that)\s+)?
-    \b(?:i|we)\b (?:\s+(?:\w+ly|just|also|still|afraid\s+i))?
+    \bi\b (?:\s+(?:\w+ly|just|also|still|afraid\s+i))?
 """
 _NEVER = r"""
     (?: \s+(?:can't|cannot|can\s+not|cant|won't|wont|will\s+not|will\s+never|would\s+never
@@ -48,15 +48,18 @@ _NEVER = r"""
               | not\s+(?!sure|saying|asking|trying|kidding|feeling|having|looking|being|getting
                   |judging|seeing|finding|missing|complaining|leaving|doing\s+(?:well|so))\w+ing\b))
 """
-# What follows "I can't" where it praises, stresses, admits or tells of oneself.
+# What follows "I can't" where it praises, stresses, warns, hedges or tells of oneself.
 _IDIOM = r"""
     (?!\s+(?:\w+ly\s+)?
-       (?: (?:recommend|thank|praise|stress|emphasi[sz]e)\b[^.!?]*\benough
-         | stress|emphasi[sz]e|overstate|wait|believe|imagine|agree\s+more|forget|remember|resist
+       (?: stress|emphasi[sz]e|overstate|wait|believe|imagine|agree\s+more|forget|remember|resist
          | help\s+(?:but|feeling|thinking|noticing|wondering|it\b)|complain|deny|lie\b|afford|sleep
-         | say\s+(?:for\s+(?:sure|certain)|enough|exactly)|think\s+of|hesitate|mind\b|eat\b
-         | be\s+happier
-         | tell\s+you\s+how\s+(?:much|happy|glad|excited|often|many)|speak\s+highly))
+         | (?:thank|praise)\b[^.!?]*\benough
+         | recommend(?!\s+(?:a\s+)?(?:ways?|how|methods?|anything))
+         | say\s+(?:for\s+(?:sure|certain)|enough|exactly|whether|if)|think\s+of|hesitate|mind\b
+         | eat\b|be\s+(?:happier|sure|certain)|speak\s+(?:highly|for)|sugar-?coat|guarantee|promise
+         | pretend\s+(?:it|that|this)\b|(?:give|tell|offer)\s+(?:you\s+)?(?:an?\s+|the\s+)?
+             (?:exact|precise|definit|guarantee)
+         | tell\s+(?:whether|if|from|which|you\s+how\s+(?:much|happy|glad|excited|often|many))))
 """
 _HELPING = r"""
     (?: help|assist|provid|giv|offer|shar|support|writ|creat|generat|explain|describ|teach|tell
@@ -66,7 +69,7 @@ _HELPING = r"""
       | hand\s+(?:you|over|out)
       | cooperat|list|outlin|instruct|detail|compos|script|direct\s+you|look\s+up|track|find
       | translat|disclos|reveal|process|proceed|carry\s+out|perform|execut|devis|craft
-      | point\s+people
+      | nam(?:e|ing)\b|point\s+people
       | (?:make|do|go|work|be|have|set|put|turn|get)\s+(?:that|this|it\b|there|along|part|any
           |a\s+part|involved|of\s+help|into|on\s+that|so\b|up))
 """
@@ -74,33 +77,38 @@ _HELPING = r"""
 _FIRST_PERSON = _rule(_I + _NEVER + _IDIOM)
 _ABOUT_HELPING = _rule(
     _I
-    + r"(?:"
     + _NEVER
-    + r"|\s+(?:don't|do\s+not|couldn't|could\s+not|wouldn't|would\s+not))"
     + _IDIOM
     + r"\s+(?:\w+\s+){0,3}?"
     + _HELPING
     + r"|\bi(?:'m|\s+am)\s+not\s+"
     + _HELPING
-    + r"\w*ing\b"
+    + r"""\w*ing\b
+    # "I don't recommend bleach" and "I wouldn't write it by hand" advise.
+    | (?<!while\s)\bi\s+(?:don't|do\s+not)\s+(?:help|assist|provide|share|write|support|create
+        |generate|explain|offer|engage|facilitate|point\s+people)\b
+    | \bwe\s+(?:can't|cannot|can\s+not|won't|are\s+unable\s+to|are\s+not\s+able\s+to)\s+
+        (?:help|assist|provide|support|fulfil)
+    """
 )
 _UNWILLING = _rule(
     r"""
     \b(?:no\s+way|never|nor|not\s+even\b[^.!?]{1,60}|under\s+no\s+circumstances)\s+(?:will|would)\s+i\b
     | \bi(?:'d|\s+would)\s+rather\s+not\b
     | \bi(?:'m|\s+am)\s+(?:not\s+(?:\w+\s+)?(?:comfortable|the\s+one\s+to)|uncomfortable\s+with)\b
-    | \bi\s+(?:don't|do\s+not|wouldn't)\s+(?:feel\s+(?:comfortable|right)|want\s+to|do\b)
+    | \bi\s+(?:don't|do\s+not|wouldn't)\s+(?:feel\s+(?:comfortable|right)|do\b)
+    | \bi\s+(?:don't|do\s+not)\s+want\s+to\s+(?:help|assist|name|be\s+part|take\s+part|write|give)
     | \bi\s+(?:have|see)\s+no\s+(?:intention|wish)\b | \bi\s+want\s+no\s+part\b
     | \b(?:count|leave)\s+me\s+out\b | \bwithout\s+(?:me|my\s+help)\b
-    | \bi(?:'ll|\s+will)\s+(?:have\s+to\s+)?(?:pass\b|decline|have\s+no\s+part|sit\s+(?:this|that)
-        |leave\s+(?:that|this)|stay\s+out|stop\s+(?:here|there|you))
+    | \bi(?:'ll|\s+will)\s+(?:have\s+to\s+)?(?:pass(?=\s+on\b|\s*[.,!;:-]|$)|decline
+        |have\s+no\s+part|sit\s+(?:this|that)|leave\s+(?:that|this)|stay\s+out|stop\s+(?:here|there|you))
     | \bi(?:'m|\s+am|'d|'ll)?(?:\s+(?:must|will|would|have\s+to|need\s+to|going\s+to))*
         (?:\s+\w+ly)?\s+
         (?:declin(?:e|ing)\b|refus(?:e|ing)\b|reject\b|say(?:ing)?\s+no\b
         |turn(?:ing)?\s+(?:\w+\s+)?down\b
         |draw(?:ing)?\s+(?:the|a)\s+line)
     | \bmy\s+(?:answer|reply)\s+(?:\w+\s+){0,4}?is\s+no\b
-    | \b(?:is|are|it's|that's)\s+a\s+(?:(?:clear|firm|hard|flat|definite)\s+)?no\b
+    | \b(?:is|are|it's|that's)\s+a\s+(?:(?:clear|firm|hard|flat|definite)\s+)?no\b(?!-)
     | \b(?:no|not|nothing|none|won't\s+get)\b[^.!?]{0,60}\bfrom\s+me\b
     | \bi(?:'m|\s+am)\s+(?:going\s+to\s+pass\s+on|passing\s+on
         |leaving\s+(?:that|this)\s+(?:one\s+)?(?:alone|out))\b
@@ -115,18 +123,19 @@ _NOT_FOR_ME = _rule(
     r"""
     \b(?:not|isn't|aren't|nothing|never|wasn't)\s+(?:\w+\s+){0,3}?(?:that\s+)?
         i(?:'ll|'m|'d|\s+will|\s+can|\s+could|\s+would|\s+am|\s+want|\s+should|\s+do|\s+say)\b
-        (?!\s+(?:not|recommend|sure))
+        (?!\s+(?:not|recommend|sure|think|know|see|verify))
     | \b(?:something|thing|line|one|where|that|this|it|there|which)\s+(?:that\s+)?
         i\s+(?:refuse|(?:don't|do\s+not)\s+(?:do|help|assist|write|provide|share|offer)\b)
     """
 )
 _RULES_FORBID = _rule(
     r"""
-    \bi\s+(?:don't\s+have|do\s+not\s+have|lack)\s+the\s+(?:ability|capability|capacity|authority|permission)\b
-    | \b(?:against|violat\w+|contrary\s+to)\s+(?:of\s+)?(?:my|our|openai's|the)\s+(?:\w+\s+){0,2}?
-        (?:guideline|principle|programming|polic|value|ethic|rules|terms|usage|safety)
-    | \b(?:your|this|that)\s+request\s+(?:is\s+)?(?:can't|cannot|won't|violat|denied|refused
-        |declined|inappropriate|goes\s+against)
+    \bi\s+(?:don't\s+have|do\s+not\s+have|lack)\s+the\s+
+        (?:ability|capability|capacity|authority|permission)\b
+    | \b(?:against|violat\w+|contrary\s+to)\s+(?:of\s+)?
+        (?:my|our|openai's|the\s+(?:safety|content|usage))\s+(?:\w+\s+){0,2}?(?:guideline|principle|programming|polic|value|ethic|rules|terms)
+    | \b(?:your|this|that)\s+request\s+(?:is\s+)?(?:can't|cannot|won't|violat
+        |inappropriate|goes\s+against)
     """
 )
 _SORRY = _rule(

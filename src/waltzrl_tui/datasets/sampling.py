@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -107,6 +107,9 @@ class Survey:
     strata: list[Stratum] = field(default_factory=list)
     duplicates: int = 0
     bad: int = 0
+    # The last order that was asked for: typing another n must not sort again.
+    sequence: list[tuple[int, bool]] = field(default_factory=list)
+    sequence_of: tuple[int, float] | None = None
 
     def dropped(self) -> dict[str, int]:
         return {"exact": self.duplicates, "near": 0, "bad": self.bad, "contaminated": 0}
@@ -220,31 +223,46 @@ def _pick(
 def _choose(seen: Survey, recipe: SampleRecipe) -> _Choice:
     if (seen.dedupe, seen.balance) != (recipe.dedupe, recipe.balance):
         raise ValueError("the survey was made for another dedupe or balance")
-    sequence = _sequence(seen, recipe)[: recipe.n]
+    if seen.sequence_of != (recipe.seed, recipe.valid):
+        seen.sequence = _sequence(seen, recipe)
+        seen.sequence_of = (recipe.seed, recipe.valid)
+    sequence = seen.sequence[: recipe.n]
     if not recipe.valid:
         return _Choice([index for index, _ in sequence], [])
     # A prompt follows its first row, so that no prompt stands on both sides.
     side: dict[bytes, bool] = {}
+    sizes: Counter[bytes] = Counter()
     for index, held_out in sequence:
         side.setdefault(_prompt(seen, index), held_out)
-    if len(side) > 1 and len(set(side.values())) == 1:
-        # A tiny sample would have an empty side.
-        last = next(reversed(side))
-        side[last] = not side[last]
-    elif len(side) == 1:
-        side = dict.fromkeys(side, False)
+        sizes[_prompt(seen, index)] += 1
+    _settle(side, sizes, max(1, int(len(sequence) * recipe.valid + 0.5)))
     train = [index for index, _ in sequence if not side[_prompt(seen, index)]]
     valid = [index for index, _ in sequence if side[_prompt(seen, index)]]
     return _Choice(train, valid)
+
+
+def _settle(side: dict[bytes, bool], sizes: Counter[bytes], wanted: int) -> None:
+    """Move the last prompts to the other side until `wanted` rows are held out, or nearly so."""
+    excess = sum(sizes[prompt] for prompt, held_out in side.items() if held_out) - wanted
+    for prompt in reversed(list(side)):
+        size = sizes[prompt] if side[prompt] else -sizes[prompt]
+        if size * excess > 0 and abs(size) <= abs(excess):
+            side[prompt] = not side[prompt]
+            excess -= size
+    if len(side) > 1 and not any(side.values()):
+        side[min(side, key=lambda prompt: sizes[prompt])] = True
+    if all(side.values()):
+        side[max(side, key=lambda prompt: sizes[prompt])] = False
 
 
 def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
     """All kept rows in the order in which samples take them, each with whether it is held out."""
     seed = str(recipe.seed).encode()
     members: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
+    frame = _framed(seed) + (16).to_bytes(8, "little")
     for index, stratum in enumerate(seen.stratum):
-        content = bytes(seen.content[index * 16 : index * 16 + 16])
-        members[stratum].append((_digest(seed, content), index))
+        key = hashlib.sha256(frame + seen.content[index * 16 : index * 16 + 16]).digest()
+        members[stratum].append((key, index))
 
     groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
     names = sorted(
@@ -289,9 +307,13 @@ def _canonical(row: Row) -> bytes:
 def _digest(*parts: bytes) -> bytes:
     hashed = hashlib.sha256()
     for part in parts:
-        hashed.update(len(part).to_bytes(8, "little"))
-        hashed.update(part)
+        hashed.update(_framed(part))
     return hashed.digest()[:16]
+
+
+def _framed(part: bytes) -> bytes:
+    """`part` after its length, so that parts cannot run into each other."""
+    return len(part).to_bytes(8, "little") + part
 
 
 def _sample_hash(train: Sequence[Row], valid: Sequence[Row]) -> str:

@@ -136,7 +136,7 @@ def _write_tokenizer(fields: dict[str, Any], folder: Path) -> None:
     tokenizer = Tokenizer(
         models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges)
     )
-    splits = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+    splits: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
     if fields.get("tokenizer.ggml.pre") == "smollm":
         splits.insert(0, pre_tokenizers.Digits(individual_digits=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)

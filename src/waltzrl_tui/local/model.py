@@ -92,6 +92,23 @@ class LoraModel:
         """Whether the frozen layers' hidden states are kept."""
         return self._split > 0
 
+    @property
+    def cached_cost(self) -> float:
+        """Cost of a batch whose frozen layers are kept, as a share of one whose are not.
+
+        A frozen layer is one forward pass; an adapted one is a forward and, as its weights take
+        no gradient, about one more pass backward.
+        """
+        layers = self.config["num_hidden_layers"]
+        adapted = 2 * (layers - self._split)
+        return float(adapted / (adapted + self._split))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The base model's configuration."""
+        values: dict[str, Any] = self.peft.get_base_model().config.to_dict()
+        return values
+
     def cached(self, rows: Sequence[int]) -> bool:
         """Whether a batch of these rows needs only the adapted layers."""
         return self.caches and all(row in self._bottom for row in rows)

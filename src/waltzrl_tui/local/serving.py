@@ -175,8 +175,8 @@ class EmbeddedEndpoint:
 
     def __init__(self, servers: Servers, gguf: Path, adapter: Path | None) -> None:
         self._servers = servers
-        self._gguf = gguf
-        self._adapter = adapter
+        self.gguf = gguf
+        self.adapter = adapter
 
     async def ready(self) -> None:
         """Load base and adapter now, so that the first reply needs no start.
@@ -184,7 +184,7 @@ class EmbeddedEndpoint:
         Raises:
             EngineError: The server cannot be started.
         """
-        await self._servers.with_adapters(self._gguf, [self._adapter] if self._adapter else [])
+        await self._servers.with_adapters(self.gguf, [self.adapter] if self.adapter else [])
 
     async def stream(
         self,
@@ -194,10 +194,10 @@ class EmbeddedEndpoint:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
-        wanted = [self._adapter] if self._adapter else []
-        server = await self._servers.with_adapters(self._gguf, wanted)
+        wanted = [self.adapter] if self.adapter else []
+        server = await self._servers.with_adapters(self.gguf, wanted)
         server.streams += 1
-        deltas = server.endpoint(self._adapter).stream(
+        deltas = server.endpoint(self.adapter).stream(
             messages, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
         try:

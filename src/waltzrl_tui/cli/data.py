@@ -1,0 +1,238 @@
+"""`data profile` and `data sample`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.agents.prompts import Role, default_prompt
+from waltzrl_tui.cli.command import Context
+from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.datasets.profile import Profile
+from waltzrl_tui.datasets.profile import profile as make_profile
+from waltzrl_tui.datasets.read import open_dataset
+from waltzrl_tui.datasets.rendering import (
+    TrainingFile,
+    TrainingRow,
+    case_counts,
+    conversation_rows,
+    feedback_rows,
+    write_training,
+)
+from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.local.weights import file_sha256
+from waltzrl_tui.store import Store
+
+_BAD_SHOWN = 10
+_CATEGORIES_SHOWN = 12
+
+
+async def profile(context: Context) -> int:
+    """`data profile PATH`."""
+    stopping = threading.Event()
+
+    def shown(rows: int) -> None:
+        context.out.progress("reading", rows, 0, "rows")
+
+    try:
+        found = await asyncio.to_thread(
+            make_profile, context.args.path, on_progress=shown, stop=stopping.is_set
+        )
+    finally:
+        stopping.set()
+    context.out.result(found.to_json(), _profile_text(found))
+    return 0
+
+
+async def sample(context: Context) -> int:
+    """`data sample PATH --out DIR`."""
+    args = context.args
+    recipe = recipe_of(args, args.path)
+    roles = roles_of(args)
+    context.out.progress("sampling", 0, 0)
+    drawn = await asyncio.to_thread(_draw, recipe)
+    folder = Path(args.out).expanduser().absolute()
+    written: dict[str, list[tuple[Role, TrainingFile, dict[str, int]]]] = {"train": [], "valid": []}
+    left_out = {"no_reply": 0, "unlabelled": 0}
+    for role in roles:
+        reason = "no_reply" if role == "conversation" else "unlabelled"
+        for split, rows in (("train", drawn.train), ("valid", drawn.valid)):
+            usable, dropped = _usable(role, rows)
+            left_out[reason] += dropped
+            if split == "train" and not usable:
+                raise _nothing_for(role, recipe.source)
+            if usable:
+                path = folder / f"{role}-{split}.jsonl"
+                file, cases = await asyncio.to_thread(_write, role, usable, path)
+                written[split].append((role, file, cases))
+    async with context.store() as store:
+        number = await _record(store, recipe, drawn, written)
+    document = {
+        "id": number,
+        "recipe": {**recipe.to_json(), "sha256": drawn.sha256},
+        "files": [_file_json(*each) for each in written["train"]],
+        "valid_files": [_file_json(*each) for each in written["valid"]],
+        "dropped": {**drawn.dropped, **left_out},
+    }
+    context.out.result(document, _sample_text(document))
+    return 0
+
+
+def recipe_of(args: Namespace, source: str | Path) -> SampleRecipe:
+    """The recipe that the options of a command ask for.
+
+    Raises:
+        UsageError: A value is out of its range.
+    """
+    return SampleRecipe(
+        source=str(Path(source).expanduser().absolute()),
+        n=args.n,
+        seed=args.seed,
+        dedupe=args.dedupe,
+        balance=None if args.balance == "none" else args.balance,
+        valid=args.valid,
+    )
+
+
+def roles_of(args: Namespace) -> tuple[Role, ...]:
+    """The roles that --role names."""
+    return ("conversation", "feedback") if args.role == "both" else (args.role,)
+
+
+def _draw(recipe: SampleRecipe) -> Sample:
+    return draw(open_dataset(recipe.source), recipe)
+
+
+def _usable(role: Role, rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """The rows that can teach the role, and how many cannot."""
+    usable = [row for row in rows if row.reply and (role == "conversation" or row.harm)]
+    return usable, len(rows) - len(usable)
+
+
+def _nothing_for(role: Role, source: str) -> DatasetError:
+    if role == "conversation":
+        return DatasetError(
+            f"{source} has no replies that a conversation agent could learn.",
+            hint="Give a dataset with a prompt and a reply in every row.",
+        )
+    return DatasetError(
+        f"{source} has no rows with a reply and a label that a feedback agent could learn from.",
+        hint='Give rows a "reply" and a "harm" of "harmful" or "benign", or take --role '
+        "conversation.",
+    )
+
+
+def _write(role: Role, rows: Sequence[Row], path: Path) -> tuple[TrainingFile, dict[str, int]]:
+    version = default_prompt(role)
+    rendered: list[TrainingRow]
+    if role == "conversation":
+        # Revisions need replies of the base to revise; training samples those first.
+        rendered = conversation_rows(rows, {}, version, revisions=0.0)
+    else:
+        rendered = feedback_rows(rows, {}, version)
+    return write_training(path, rendered), case_counts(rendered)
+
+
+async def _record(
+    store: Store,
+    recipe: SampleRecipe,
+    drawn: Sample,
+    written: dict[str, list[tuple[Role, TrainingFile, dict[str, int]]]],
+) -> int:
+    source_sha256 = await asyncio.to_thread(file_sha256, Path(recipe.source))
+    async with store.transaction():
+        row = await store.samples.add(
+            source=recipe.source,
+            source_sha256=source_sha256,
+            recipe=recipe.to_json(),
+            sha256=drawn.sha256,
+            rows=len(drawn.train) + len(drawn.valid),
+        )
+        for role, file, _ in written["train"]:
+            await _record_file(store, row.id, role, file, valid=False)
+        for role, file, _ in written["valid"]:
+            await _record_file(store, row.id, role, file, valid=True)
+    return row.id
+
+
+async def _record_file(
+    store: Store, sample_id: int, role: Role, file: TrainingFile, *, valid: bool
+) -> None:
+    await store.samples.add_file(
+        sample_id,
+        role=role,
+        split="valid" if valid else "train",
+        path=file.path,
+        rows=file.rows,
+        tokens=file.tokens,
+        sha256=file.sha256,
+        recipe={"prompt": default_prompt(role)},
+    )
+
+
+def _file_json(role: Role, file: TrainingFile, cases: dict[str, int]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "role": role,
+        "path": str(file.path),
+        "rows": file.rows,
+        "tokens": file.tokens,
+        "tokens_exact": False,
+        "sha256": file.sha256,
+    }
+    return {**document, "cases": cases} if role == "feedback" else document
+
+
+def _profile_text(found: Profile) -> str:
+    document = found.to_json()
+    mapping = {name: value for name, value in document["mapping"].items() if value}
+    lines = [
+        fields(
+            [
+                ("file", str(found.path)),
+                ("format", f"JSONL, {', '.join(f'{k}: {v}' for k, v in mapping.items())}"),
+                ("rows", f"{found.rows:,}"),
+                ("bad rows", f"{found.bad_row_count:,}"),
+                ("prompts", _distinct(found.prompts, found.rows)),
+                ("replies", _distinct(found.replies, found.rows)),
+                ("pairs", _distinct(found.pairs, found.rows)),
+                ("tokens", f"about {found.tokens:,}, longest row about {found.longest:,}"),
+            ]
+        )
+    ]
+    for label, counts in found.labels.items():
+        shown = list(counts.items())[:_CATEGORIES_SHOWN]
+        rest = len(counts) - len(shown)
+        if [name for name, _ in shown if name]:
+            rows = [(name or "(none)", f"{n:,}", f"{n / found.rows:.0%}") for name, n in shown]
+            lines += ["", table((label, "rows", "share"), rows, right={1, 2})]
+            lines += [f"… and {rest:,} more"] if rest else []
+    if found.bad_rows:
+        bad = [(f"{line:,}", reason) for line, reason in found.bad_rows[:_BAD_SHOWN]]
+        lines += ["", table(("line", "why it is bad"), bad, right={0})]
+        if found.bad_row_count > len(bad):
+            lines.append(f"… and {found.bad_row_count - len(bad):,} more")
+    return "\n".join(lines)
+
+
+def _distinct(distinct: int, rows: int) -> str:
+    return f"{distinct:,} different of {rows:,}"
+
+
+def _sample_text(document: dict[str, Any]) -> str:
+    rows = [
+        (each["role"], split, f"{each['rows']:,}", f"about {each['tokens']:,}", each["path"])
+        for split, name in (("train", "files"), ("valid", "valid_files"))
+        for each in document[name]
+    ]
+    dropped = {name.replace("_", " "): n for name, n in document["dropped"].items() if n}
+    lines = [table(("role", "split", "rows", "tokens", "file"), rows, right={2, 3})]
+    if dropped:
+        lines += ["", "left out: " + ", ".join(f"{n:,} {name}" for name, n in dropped.items())]
+    lines += ["", f"sample {document['id']}, sha256 {document['recipe']['sha256']}"]
+    return "\n".join(lines)

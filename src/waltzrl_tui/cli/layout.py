@@ -1,0 +1,91 @@
+"""Text laid out for a terminal: tables, bars, durations, rates."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from waltzrl_tui.text import one_line
+
+_CELL_LIMIT = 120
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[int] = ()
+) -> str:
+    """Columns under headers, two spaces apart; those numbered in `right` are right-aligned."""
+    cells = [[one_line(cell, _CELL_LIMIT) for cell in row] for row in (headers, *rows)]
+    widths = [max(map(width, column)) for column in zip_longest(*cells, fillvalue="")]
+    lines = []
+    for row in cells:
+        padded = (
+            " " * (space - width(cell)) + cell
+            if number in right
+            else cell + " " * (space - width(cell))
+            for number, (cell, space) in enumerate(zip(row, widths, strict=False))
+        )
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and values, one pair a line, the values under one another."""
+    shown = [(name, value) for name, value in pairs if value]
+    space = max((width(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name}{' ' * (space - width(name))}  {value}" for name, value in shown)
+
+
+def width(text: str) -> int:
+    """The columns that `text` takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
+        for char in text
+    )
+
+
+def cut(text: str, columns: int) -> str:
+    """`text` in at most that many columns."""
+    if width(text) <= columns:
+        return text
+    while width(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def bar(done: int, total: int, *, unicode: bool, size: int = 20) -> str:
+    """A bar that is filled as far as the work is done."""
+    full, empty = ("█", "░") if unicode else ("#", "-")
+    filled = min(size, size * done // total) if total > 0 else 0
+    return full * filled + empty * (size - filled)
+
+
+def duration(seconds: float | None) -> str:
+    """`9.5 s`, `1m40`, `2h05`; a dash when it is not known."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}"
+    return f"{minutes // 60}h{minutes % 60:02}"
+
+
+def size(count: float) -> str:
+    """Bytes as `620 MB` or `2.9 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def rate(value: Mapping[str, Any] | None) -> str:
+    """A rate of a report with its 95 % interval: `12 % (7–20)`; a dash when nothing is known."""
+    if value is None or value["rate"] is None:
+        return "–"
+    low, high = 100 * value["low"], 100 * value["high"]
+    return f"{100 * value['rate']:.0f} % ({low:.0f}–{high:.0f})"

@@ -1,0 +1,140 @@
+"""From a drawn sample to the two agents' training files: rollouts of the base, then rendering."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+
+from waltzrl_tui.agents.endpoint import ChatEndpoint
+from waltzrl_tui.agents.prompts import conversation_messages
+from waltzrl_tui.datasets.rendering import (
+    TrainingFile,
+    TrainingRow,
+    case_counts,
+    conversation_rows,
+    feedback_rows,
+    write_training,
+)
+from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.local.serving import PARALLEL
+from waltzrl_tui.store.rows import Role
+from waltzrl_tui.workspace import private_write
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write sampled rows as JSONL, to be read by `read_rows`."""
+    lines = [json.dumps(asdict(row), ensure_ascii=False) for row in rows]
+    private_write(path, "".join(line + "\n" for line in lines))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that `write_rows` wrote.
+
+    Raises:
+        DatasetError: The file is gone or was changed.
+    """
+    try:
+        return [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines() if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"The sample's rows in {path} cannot be read: {error}.", hint="Start a new job."
+        ) from error
+
+
+class Rollouts:
+    """The base's own replies, kept in a file as they come, so that a kill loses at most a few."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.replies: dict[str, str] = {}
+        if path.exists():
+            for line in path.read_text("utf-8").splitlines():
+                try:
+                    kept = json.loads(line)
+                    self.replies[kept["prompt"]] = kept["reply"]
+                except (ValueError, KeyError):
+                    continue  # the line that a kill cut short is sampled again
+
+    async def sample(
+        self,
+        endpoint: ChatEndpoint,
+        prompts: Sequence[str],
+        *,
+        prompt_version: str,
+        max_tokens: int,
+        seen: Callable[[int], Awaitable[None]],
+    ) -> None:
+        """Sample a greedy reply to every prompt that has none, several at a time.
+
+        Args:
+            seen: Called with the number of replies that there are now.
+
+        Raises:
+            EndpointError: The endpoint failed; the replies so far are kept.
+        """
+        left = iter([prompt for prompt in dict.fromkeys(prompts) if prompt not in self.replies])
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+        async def work() -> None:
+            for prompt in left:
+                text = ""
+                deltas = endpoint.stream(
+                    conversation_messages(prompt_version, [{"role": "user", "content": prompt}]),
+                    max_tokens=max_tokens,
+                )
+                async with aclosing(deltas):
+                    async for delta in deltas:
+                        text += delta.text
+                self.replies[prompt] = text.strip()
+                await asyncio.to_thread(self._keep, prompt)
+                await seen(len(self.replies))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PARALLEL):
+                group.create_task(work())
+
+    def _keep(self, prompt: str) -> None:
+        line = json.dumps({"prompt": prompt, "reply": self.replies[prompt]}, ensure_ascii=False)
+        with self._path.open("a", encoding="utf-8") as file:
+            # A line that a kill cut short must not swallow this one.
+            file.write(
+                ("\n" if file.tell() and not self._ends_with_newline() else "") + line + "\n"
+            )
+
+    def _ends_with_newline(self) -> bool:
+        with self._path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) == b"\n"
+
+
+def wanted_rollouts(rows: Sequence[Row], benign_share: float) -> list[str]:
+    """The prompts to roll out: all that are not labelled benign, and a share of those that are."""
+    benign = [row.prompt for row in rows if row.harm == "benign"]
+    others = [row.prompt for row in rows if row.harm != "benign"]
+    return others + benign[: round(len(benign) * benign_share)]
+
+
+def render(
+    role: Role,
+    rows: Sequence[Row],
+    rollouts: dict[str, str],
+    path: Path,
+    *,
+    prompt_version: str,
+    revisions: float,
+) -> tuple[TrainingFile, dict[str, int]]:
+    """Write one role's file from rows and rollouts; the file, and its rows by case or source."""
+    rendered: list[TrainingRow]
+    if role == "conversation":
+        rendered = conversation_rows(rows, rollouts, prompt_version, revisions=revisions)
+        revised = sum(row.source == "revision" for row in rendered)
+        counts = {"replies": len(rendered) - revised, "revisions": revised}
+    else:
+        rendered = feedback_rows(rows, rollouts, prompt_version)
+        counts = case_counts(rendered)
+    return write_training(path, rendered), counts

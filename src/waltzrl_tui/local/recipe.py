@@ -1,0 +1,113 @@
+"""How the embedded model is trained, as measured; see docs/recipe.md for the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from waltzrl_tui.errors import UsageError
+from waltzrl_tui.local.model import LoraShape
+from waltzrl_tui.store.rows import Role
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """Everything that decides a training run besides the rows and the base.
+
+    Attributes:
+        epochs: Passes over the rows; fractions stop within the last one.
+        batch_rows: Rows of one optimizer step.
+        micro_tokens: Padded tokens computed at a time; a cancel waits for one such piece.
+        learning_rate: Peak; warmed up over the first 6 %, linear to 5 % over the last half.
+        rank, alpha, last_layers: See `LoraShape`.
+        decision_weight, decision_tokens: See `encode`.
+        max_tokens: Rows longer than this are left out, with an event that says how many.
+        valid_rows: Validation rows used for the loss, at most.
+        checkpoint_seconds: At least one checkpoint in so many seconds.
+    """
+
+    epochs: float = 2.0
+    batch_rows: int = 8
+    micro_tokens: int = 640
+    learning_rate: float = 5e-4
+    rank: int = 16
+    alpha: int = 32
+    last_layers: int = 10
+    decision_weight: float = 3.0
+    decision_tokens: int = 0
+    max_tokens: int = 512
+    valid_rows: int = 24
+    checkpoint_seconds: float = 20.0
+    seed: int = 0
+
+    @property
+    def shape(self) -> LoraShape:
+        return LoraShape(self.rank, self.alpha, self.last_layers)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingSettings:
+        """The settings in `values`.
+
+        Raises:
+            UsageError: A setting has no such name; the message says which.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise UsageError(
+                f"There is no training setting {unknown[0]!r}.",
+                hint=f"The settings are {', '.join(sorted(known))}.",
+            )
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole stage 1: how many rows, which rollouts, how each agent is trained.
+
+    Attributes:
+        rows: Rows sampled from the dataset (training and validation), None for all.
+        rollout_tokens: Cap of one rollout, in tokens.
+        benign_rollouts: Share of the harmless prompts that are also rolled out: the base hardly
+            ever refuses them, so few are worth their time.
+        revisions: Share of the rows that also teach the conversation agent to revise.
+        evaluation_prompts: Held-apart prompts used before and after, None for all.
+        evaluation_tokens: Cap of a reply in that evaluation, in tokens.
+    """
+
+    rows: int | None
+    rollout_tokens: int
+    benign_rollouts: float
+    revisions: float
+    evaluation_prompts: int | None
+    evaluation_tokens: int
+    conversation: TrainingSettings
+    feedback: TrainingSettings
+
+    def settings(self, role: Role) -> TrainingSettings:
+        return self.conversation if role == "conversation" else self.feedback
+
+
+QUICK = Recipe(
+    rows=200,
+    rollout_tokens=40,
+    benign_rollouts=0.1,
+    revisions=0.4,
+    evaluation_prompts=80,
+    evaluation_tokens=48,
+    conversation=TrainingSettings(epochs=2.0, decision_tokens=4),
+    feedback=TrainingSettings(epochs=2.0, learning_rate=6e-4, decision_weight=5.0),
+)
+FULL = Recipe(
+    rows=None,
+    rollout_tokens=48,
+    benign_rollouts=0.25,
+    revisions=0.5,
+    evaluation_prompts=None,
+    evaluation_tokens=96,
+    conversation=TrainingSettings(epochs=2.0, decision_tokens=4),
+    feedback=TrainingSettings(epochs=3.0, learning_rate=6e-4, decision_weight=5.0),
+)

@@ -1,0 +1,360 @@
+"""LoRA fine-tuning of one agent: a plain loop that reports every step and can stop at any."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.datasets.rendering import TrainingRow
+from waltzrl_tui.errors import EngineError
+from waltzrl_tui.local import checkpoints
+from waltzrl_tui.local.encoding import Encoded, batches, encode
+from waltzrl_tui.local.recipe import TrainingSettings
+
+_VALIDATIONS = 5
+_FLOOR = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step as measured. `tokens` counts all tokens since the run began."""
+
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float
+    valid_loss: float | None
+    learning_rate: float
+    tokens_per_second: float
+    tokens: int
+    memory_bytes: int
+    eta_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth an event."""
+
+    text: str
+    level: str = "info"
+
+
+Report = Callable[[Step | Note], None]
+
+
+class Trainer:
+    """One run, in a folder of its own. All methods block; use it in a thread.
+
+    Args:
+        source: The base: a transformers folder or a hub id.
+        folder: Where checkpoints and, at the end, `adapter/` go.
+        train_rows: Rows to learn, in any order.
+        valid_rows: Rows whose loss is watched.
+        report: Called from the training thread.
+        stop: When set, the run saves a checkpoint and returns.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        folder: Path,
+        train_rows: Sequence[TrainingRow],
+        valid_rows: Sequence[TrainingRow],
+        settings: TrainingSettings,
+        *,
+        report: Report,
+        stop: threading.Event,
+        threads: int,
+    ) -> None:
+        self._source = source
+        self._folder = folder
+        self._train_rows = train_rows
+        self._valid_rows = valid_rows[: settings.valid_rows]
+        self._settings = settings
+        self._report = report
+        self._stop = stop
+        self._threads = threads
+
+    def run(self) -> Path | None:
+        """Train to the end; the folder with the adapter, or None when it was stopped.
+
+        Goes on from the last checkpoint in the folder: the batches are the same, so the result
+        is that of a run that was never interrupted.
+
+        Raises:
+            EngineError: The rows are too long, the loss is not a number, or memory ran out.
+        """
+        import torch
+
+        torch.set_num_threads(self._threads)
+        torch.manual_seed(self._settings.seed)
+        try:
+            return self._run()
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                "The GPU's memory is full.",
+                hint="Lower micro_tokens, rank or max_tokens, or choose a smaller model.",
+            ) from error
+        except MemoryError as error:
+            raise EngineError(
+                "The machine's memory is full.", hint="Close other programs, then resume the job."
+            ) from error
+
+    def _run(self) -> Path | None:
+        import torch
+
+        from waltzrl_tui.local.model import LoraModel
+
+        settings = self._settings
+        saved = checkpoints.latest(self._folder)
+        model = LoraModel(self._source, settings.shape, saved.folder if saved else None)
+        rows = self._encoded(model.tokenizer, self._train_rows, "training")
+        valid = self._encoded(model.tokenizer, self._valid_rows, "validation")
+        schedule = plan(rows, settings)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=settings.learning_rate, weight_decay=0.0
+        )
+        first, tokens = 0, 0
+        if saved is not None:
+            state = checkpoints.load_state(saved)
+            optimizer.load_state_dict(state["optimizer"])
+            first, tokens = saved.step, int(state["tokens"])
+            self._report(Note(f"resumed from the checkpoint of step {first}"))
+        trained = sum(parameter.numel() for parameter in model.parameters())
+        self._report(
+            Note(
+                f"{len(rows)} rows, {sum(len(row.ids) for row in rows)} tokens an epoch, "
+                f"LoRA r{settings.rank} on "
+                f"{f'the last {settings.last_layers}' if settings.last_layers else 'all'} layers: "
+                f"{trained / 1e6:.1f} M parameters on {model.device.type}"
+            )
+        )
+        pace = _Pace(rows, schedule, first, model.cached_cost)
+        every = max(1, math.ceil(len(schedule) / _VALIDATIONS))
+        saved_at = time.monotonic()
+        for number in range(first, len(schedule)):
+            began = time.perf_counter()
+            batch = schedule[number]
+            was_cached = model.cached(batch)
+            rate = learning_rate(number, len(schedule), settings.learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            measured = self._step(model, optimizer, rows, batch)
+            if measured is None:
+                self._save(model, optimizer, number, tokens)
+                return None
+            loss, seen = measured
+            if not math.isfinite(loss):
+                raise EngineError(
+                    f"The loss is not a number at step {number + 1}.",
+                    hint=f"Lower the learning rate (now {settings.learning_rate:g}) and start "
+                    "a new job.",
+                )
+            tokens += seen
+            done = number + 1
+            pace.add(number, time.perf_counter() - began, was_cached)
+            valid_loss = None
+            if valid and (done % every == 0 or done == len(schedule)):
+                valid_loss = self._valid_loss(model, valid)
+            self._report(
+                Step(
+                    done,
+                    len(schedule),
+                    done * settings.epochs / len(schedule),
+                    loss,
+                    valid_loss,
+                    rate,
+                    pace.tokens_per_second,
+                    tokens,
+                    _memory(model.device.type),
+                    pace.eta_seconds(done),
+                )
+            )
+            if time.monotonic() - saved_at >= settings.checkpoint_seconds:
+                self._save(model, optimizer, done, tokens)
+                saved_at = time.monotonic()
+        return self._finish(model)
+
+    def _step(
+        self, model: Any, optimizer: Any, rows: Sequence[Encoded], batch: Sequence[int]
+    ) -> tuple[float, int] | None:
+        """One optimizer step: (loss, tokens), or None when stopped before it was complete."""
+        import torch
+
+        weight = sum(sum(rows[index].weights) for index in batch)
+        loss, tokens = 0.0, 0
+        for piece in pieces(batch, rows, self._settings.micro_tokens):
+            if self._stop.is_set():
+                return None
+            part = model.loss([rows[index] for index in piece], piece, train=True)
+            (part.total / weight).backward()
+            loss += part.total.item() / weight
+            tokens += part.tokens
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss, tokens
+
+    def _valid_loss(self, model: Any, valid: Sequence[Encoded]) -> float | None:
+        total, weight = 0.0, 0.0
+        order = sorted(range(len(valid)), key=lambda index: len(valid[index].ids))
+        for piece in pieces(order, valid, self._settings.micro_tokens):
+            if self._stop.is_set():
+                return None
+            # Negative keys: the training rows have the others.
+            keys = [-1 - index for index in piece]
+            part = model.loss([valid[index] for index in piece], keys, train=False)
+            total += part.total.item()
+            weight += part.weight
+        return total / weight
+
+    def _encoded(self, tokenizer: Any, rows: Sequence[TrainingRow], what: str) -> list[Encoded]:
+        settings = self._settings
+        encoded = [
+            encode(
+                tokenizer,
+                row.messages,
+                max_tokens=settings.max_tokens,
+                decision_weight=settings.decision_weight,
+                decision_tokens=settings.decision_tokens,
+            )
+            for row in rows
+        ]
+        kept = [row for row in encoded if row is not None]
+        if dropped := len(encoded) - len(kept):
+            self._report(
+                Note(
+                    f"{dropped} {what} rows are longer than {settings.max_tokens} tokens and "
+                    "were left out",
+                    "warning",
+                )
+            )
+        if rows and not kept:
+            raise EngineError(
+                f"All {what} rows are longer than {settings.max_tokens} tokens.",
+                hint="Raise max_tokens or shorten the dataset's prompts and replies.",
+            )
+        return kept
+
+    def _save(self, model: Any, optimizer: Any, step: int, tokens: int) -> None:
+        state = {"optimizer": optimizer.state_dict(), "tokens": tokens}
+        try:
+            checkpoints.save(self._folder, step, model, state)
+        except OSError as error:
+            words = error.strerror or str(error)
+            self._report(
+                Note(f"checkpoint of step {step} could not be written: {words}", "warning")
+            )
+        else:
+            self._report(Note(f"checkpoint of step {step} saved"))
+
+    def _finish(self, model: Any) -> Path:
+        adapter = self._folder / "adapter"
+        part = self._folder / ".adapter"
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            model.save(part)
+            if model.config.get("model_type") == "llama":
+                from waltzrl_tui.local.lora_gguf import write_lora_gguf
+
+                write_lora_gguf(part, model.config)
+            shutil.rmtree(adapter, ignore_errors=True)
+            part.rename(adapter)
+        except OSError as error:
+            raise EngineError(
+                f"The adapter could not be written: {error.strerror or error}.",
+                hint="Free some space, then resume the job: it goes on from its checkpoint.",
+            ) from error
+        for path in self._folder.glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        return adapter
+
+
+def plan(rows: Sequence[Encoded], settings: TrainingSettings) -> list[list[int]]:
+    """The batches of all epochs, in order; the same for the same rows and settings."""
+    lengths = [len(row.ids) for row in rows]
+    schedule: list[list[int]] = []
+    for epoch in range(math.ceil(settings.epochs)):
+        schedule += batches(lengths, settings.batch_rows, seed=settings.seed, epoch=epoch)
+    a_pass = len(schedule) / max(1, math.ceil(settings.epochs))
+    return schedule[: max(1, round(a_pass * settings.epochs))]
+
+
+def learning_rate(step: int, total: int, peak: float) -> float:
+    """Linear warm-up over the first 6 %, flat to the half, then linear down to 5 % of the peak."""
+    warm = max(1.0, 0.06 * total)
+    down = (total - step) / max(1.0, 0.5 * total)
+    return peak * min(1.0, (step + 1) / warm, max(_FLOOR, down))
+
+
+def pieces(batch: Sequence[int], rows: Sequence[Encoded], tokens: int) -> list[list[int]]:
+    """`batch` cut, in order, into pieces of so many padded tokens, but at least one row each."""
+    cut: list[list[int]] = []
+    longest = 0
+    for index in batch:
+        longest = max(longest, len(rows[index].ids))
+        if cut and (len(cut[-1]) + 1) * longest <= tokens:
+            cut[-1].append(index)
+        else:
+            cut.append([index])
+            longest = len(rows[index].ids)
+    return cut
+
+
+class _Pace:
+    """Tokens a second so far, and seconds left, told apart by whether a batch was cached."""
+
+    def __init__(
+        self,
+        rows: Sequence[Encoded],
+        schedule: Sequence[Sequence[int]],
+        first: int,
+        cached_cost: float,
+    ) -> None:
+        self._tokens = [sum(len(rows[index].ids) for index in batch) for batch in schedule]
+        self._seconds = {True: 0.0, False: 0.0}
+        self._counted = {True: 0, False: 0}
+        self._recent: list[tuple[int, float]] = []
+        self._cached_cost = cached_cost
+        self.tokens_per_second = 0.0
+        seen: set[int] = set()
+        self._again = [False] * len(schedule)
+        for number in range(first, len(schedule)):
+            self._again[number] = seen.issuperset(schedule[number])
+            seen.update(schedule[number])
+
+    def add(self, number: int, seconds: float, was_cached: bool) -> None:
+        tokens = self._tokens[number]
+        self._seconds[was_cached] += seconds
+        self._counted[was_cached] += tokens
+        self._recent = [*self._recent[-7:], (tokens, seconds)]
+        spent = sum(second for _, second in self._recent)
+        self.tokens_per_second = sum(token for token, _ in self._recent) / max(spent, 1e-9)
+
+    def eta_seconds(self, done: int) -> float:
+        """Seconds for the batches from `done` on, at the pace measured for their kind."""
+        left = 0.0
+        for number in range(done, len(self._tokens)):
+            kind, factor = self._again[number], 1.0
+            if not self._counted[kind]:
+                factor = self._cached_cost if kind else 1 / self._cached_cost
+                kind = not kind
+            pace = self._seconds[kind] / max(1, self._counted[kind])
+            left += self._tokens[number] * pace * factor
+        return left
+
+
+def _memory(device: str) -> int:
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_allocated())
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

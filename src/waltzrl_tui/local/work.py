@@ -1,0 +1,291 @@
+"""What a worker does for its job: make the training files, or train one agent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+
+from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION
+from waltzrl_tui.datasets.rendering import read_training
+from waltzrl_tui.errors import UsageError
+from waltzrl_tui.local.extra import TRAINING, require
+from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollouts
+from waltzrl_tui.local.recipe import TrainingSettings
+from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
+from waltzrl_tui.local.weights import find_weights
+from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.store.rows import Level, MetricRow, Role, Split, now
+from waltzrl_tui.workspace import Workspace
+
+
+class Cancelled(Exception):
+    """The work was stopped on request; what it had done is kept."""
+
+
+class Work:
+    """One job at work, and the ways to stop it."""
+
+    def __init__(self, store: Store, workspace: Workspace, job: JobRow) -> None:
+        self.store = store
+        self.workspace = workspace
+        self.job = job
+        self.stop = threading.Event()
+        self.terminated = False
+        self._task = asyncio.current_task()
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.job_dir(self.job.id)
+
+    def cancel(self) -> None:
+        """Stop at the next point where nothing is lost."""
+        self.stop.set()
+
+    def terminate(self) -> None:
+        """The same, on a signal: the job can be resumed and was not cancelled by its user."""
+        self.terminated = True
+        self.stop.set()
+
+    def check(self) -> None:
+        """Raises Cancelled once the work has been stopped."""
+        if self.stop.is_set():
+            raise Cancelled
+
+    async def event(self, text: str, level: Level = "info") -> None:
+        await self.store.jobs.event(self.job.id, text, level)
+
+    async def says(self, reason: str) -> None:
+        """What the job does now, in a few words."""
+        await self.store.jobs.update(self.job.id, reason=reason)
+
+
+async def prepare_files(work: Work) -> None:
+    """Roll out the base on the sampled prompts, then render all files of the launch.
+
+    Raises:
+        Cancelled: On request; finished rollouts are kept.
+        WaltzError: Weights, rows or the server failed.
+    """
+    params = work.job.params
+    train = await asyncio.to_thread(read_rows, Path(params["train_rows"]))
+    valid = await asyncio.to_thread(read_rows, Path(params["valid_rows"]))
+    wanted = wanted_rollouts([*train, *valid], params["benign_rollouts"])
+    rollouts = Rollouts(work.folder / "rollouts.jsonl")
+    left = len(set(wanted) - set(rollouts.replies))
+    await work.store.jobs.update(work.job.id, total_steps=len(set(wanted)))
+    if left:
+        await work.says("loading the weights")
+        weights = await asyncio.to_thread(find_weights, work.workspace, work.job.model)
+        await work.event(f"weights from {weights.found}; {left} replies of the base to sample")
+        await _sample(work, weights.servable(), rollouts, wanted)
+    await work.says("rendering")
+    roles = cast("Sequence[Role]", params["roles"])
+    for role in roles:
+        splits: list[tuple[Split, Any]] = [("train", train), ("valid", valid)]
+        for split, rows in splits:
+            if rows:
+                await _render(work, role, split, rows, rollouts.replies)
+    if await work.store.jobs.move(work.job.id, "succeeded", from_states={"running"}, reason=""):
+        await work.event("training files are ready")
+
+
+async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[str]) -> None:
+    servers = Servers()
+    written = 0
+
+    async def seen(count: int) -> None:
+        nonlocal written
+        if count - written >= 4 or count == len(prompts):
+            written = count
+            await work.store.jobs.update(
+                work.job.id, step=count, reason=f"sampling replies {count}/{len(prompts)}"
+            )
+
+    async def sampling() -> None:
+        await rollouts.sample(
+            EmbeddedEndpoint(servers, gguf, None),
+            prompts,
+            prompt_version=DEFAULT_CONVERSATION,
+            max_tokens=work.job.params["rollout_tokens"],
+            seen=seen,
+        )
+
+    task = asyncio.create_task(sampling())
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.2)
+            work.check()
+        try:
+            task.result()
+        except* Exception as group:
+            raise group.exceptions[0] from None
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await servers.close()
+    await work.store.jobs.update(work.job.id, step=len(set(prompts)))
+
+
+async def _render(
+    work: Work, role: Role, split: Split, rows: Sequence[Any], replies: dict[str, str]
+) -> None:
+    params = work.job.params
+    file, counts = await asyncio.to_thread(
+        render,
+        role,
+        rows,
+        replies,
+        work.folder / f"{role}-{split}.jsonl",
+        prompt_version=params["prompts"][role],
+        revisions=params["revisions"],
+    )
+    if work.job.sample_id is not None:
+        known = {known.path for known in await work.store.samples.files(work.job.sample_id)}
+        if str(file.path) not in known:
+            await work.store.samples.add_file(
+                work.job.sample_id,
+                role=role,
+                split=split,
+                path=file.path,
+                rows=file.rows,
+                tokens=file.tokens,
+                sha256=file.sha256,
+                recipe={"counts": counts, "prompt": params["prompts"][role], "job": work.job.id},
+            )
+    parts = ", ".join(f"{number} {name}" for name, number in counts.items())
+    await work.event(f"{role} {split}: {file.rows} rows ({parts})")
+
+
+async def train_agent(work: Work) -> None:
+    """Train one agent on the files of its launch; then the agent and, with both, the pair.
+
+    Raises:
+        Cancelled: On request; the last checkpoint is kept.
+        WaltzError: Weights, rows, memory or disk failed.
+    """
+    require(TRAINING)
+    params, job, store = work.job.params, work.job, work.store
+    await work.says("loading the weights")
+    weights = await asyncio.to_thread(find_weights, work.workspace, job.model)
+    work.check()
+    await work.event(f"weights from {weights.found}")
+    adapter = await _train(work, weights.source)
+    name = params["agent"]
+    async with store.transaction():
+        if not await store.jobs.move(
+            job.id,
+            "succeeded",
+            from_states={"running"},
+            reason="",
+            result_model=str(adapter),
+            agent=name,
+            eta_seconds=0.0,
+        ):
+            return
+        await store.agents.add(
+            name,
+            role=cast("Role", job.role),
+            kind="embedded",
+            base=job.model,
+            adapter=str(adapter),
+            prompt=params["prompt"],
+            job_id=job.id,
+        )
+        await work.event(f"agent {name} is ready")
+        await _add_pair(work)
+
+
+async def _add_pair(work: Work) -> None:
+    """The pair, by whichever of its two jobs ends last."""
+    params, store = work.job.params, work.store
+    names = {agent.name for agent in await store.agents.list()}
+    if not {params["pair"]["conversation"], params["pair"]["feedback"]} <= names:
+        return
+    try:
+        await store.agents.add_pair(
+            params["pair"]["name"],
+            conversation=params["pair"]["conversation"],
+            feedback=params["pair"]["feedback"],
+        )
+    except UsageError:
+        return  # resumed jobs find the pair that was made before
+    await work.event(f"pair {params['pair']['name']} is ready")
+
+
+async def _train(work: Work, source: str) -> Path:
+    # torch takes seconds to import; the trainer's module does not import it until it runs.
+    from waltzrl_tui.local.training import Note, Step, Trainer
+
+    params = work.job.params
+    loop = asyncio.get_running_loop()
+    reports: asyncio.Queue[Note | Step] = asyncio.Queue()
+
+    def report(said: Note | Step) -> None:
+        loop.call_soon_threadsafe(reports.put_nowait, said)
+
+    trainer = Trainer(
+        source,
+        work.folder,
+        await asyncio.to_thread(read_training, Path(params["train_file"])),
+        await asyncio.to_thread(_read_valid, params["valid_file"]),
+        TrainingSettings.from_json(params["settings"]),
+        report=report,
+        stop=work.stop,
+        threads=training_threads(),
+    )
+    training = asyncio.create_task(asyncio.to_thread(trainer.run))
+    while not training.done() or not reports.empty():
+        coming = asyncio.create_task(reports.get())
+        await asyncio.wait({training, coming}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            # What the thread said last is already on its way into the queue.
+            await asyncio.sleep(0)
+            if not coming.done():
+                coming.cancel()
+                continue
+        await _record(work, coming.result())
+    adapter = training.result()
+    if adapter is None:
+        raise Cancelled
+    return adapter
+
+
+async def _record(work: Work, report: Any) -> None:
+    from waltzrl_tui.local.training import Note
+
+    if isinstance(report, Note):
+        await work.event(report.text, cast("Level", report.level))
+        return
+    if report.step == 1 or work.job.total_steps != report.total_steps:
+        await work.store.jobs.update(work.job.id, total_steps=report.total_steps, reason="training")
+        work.job = await work.store.jobs.get(work.job.id)
+    await work.store.jobs.metric(
+        MetricRow(
+            job_id=work.job.id,
+            step=report.step,
+            at=now(),
+            epoch=report.epoch,
+            loss=report.loss,
+            valid_loss=report.valid_loss,
+            learning_rate=report.learning_rate,
+            tokens_per_second=report.tokens_per_second,
+            tokens=report.tokens,
+            memory_bytes=report.memory_bytes,
+            eta_seconds=report.eta_seconds,
+        )
+    )
+
+
+def _read_valid(path: str) -> list[Any]:
+    return read_training(Path(path)) if path and Path(path).exists() else []
+
+
+def training_threads() -> int:
+    """Threads of one training: all physical cores up to two, beyond that one is left free."""
+    cores = psutil.cpu_count(logical=False) or 1
+    return cores if cores <= 2 else cores - 1

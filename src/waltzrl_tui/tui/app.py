@@ -1,0 +1,216 @@
+"""The app: one workspace, its screens, and the watch over its store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual.app import App, SystemCommand
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from waltzrl_tui.errors import StoreError, WaltzError
+from waltzrl_tui.store import Store
+from waltzrl_tui.text import printable
+from waltzrl_tui.tui.keys import bindings, section
+from waltzrl_tui.tui.messages import StoreChanged
+from waltzrl_tui.tui.screens.base import WaltzScreen
+from waltzrl_tui.tui.theme import DARK, FALLBACKS, THEMES, far_away
+from waltzrl_tui.workspace import Workspace
+
+if TYPE_CHECKING:
+    from waltzrl_tui.local.live import Engines
+
+_BUSY_SECONDS: Final = 0.5
+_IDLE_SECONDS: Final = 1.0
+_RECONCILE_SECONDS: Final = 5.0
+# A streamed reply is many commits; the screens need not see each of them by itself.
+_NOTICE_SECONDS: Final = 0.2
+
+
+def _screen(module: str, name: str) -> Callable[[], Screen[Any]]:
+    """Makes the screen; its module is imported when it is first shown."""
+    return lambda: getattr(import_module(f"waltzrl_tui.tui.screens.{module}"), name)()
+
+
+class WaltzApp(App[None]):
+    """The cockpit of one workspace.
+
+    Attributes:
+        workspace: Where data and state are.
+        unfinished: How many jobs have not ended.
+    """
+
+    TITLE = "waltzrl"
+    CSS_PATH = "app.tcss"
+    BINDINGS = bindings("app")
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "data": _screen("data", "DataScreen"),
+        "jobs": _screen("jobs", "JobsScreen"),
+        "chat": _screen("chat", "ChatScreen"),
+    }
+
+    unfinished: reactive[int] = reactive(0)
+
+    def __init__(self, workspace: Workspace, *, screen: str = "data") -> None:
+        super().__init__()
+        self.workspace = workspace
+        self._first = screen
+        self._store: Store | None = None
+        self._engines: Engines | None = None
+        if far_away():
+            self.animation_level = "none"
+        for theme in THEMES:
+            self.register_theme(theme)
+        if "TEXTUAL_THEME" not in os.environ:
+            self.theme = DARK.name
+
+    @property
+    def store(self) -> Store:
+        """The open store; the screens of the modes are only made when it is.
+
+        Raises:
+            RuntimeError: It is not open.
+        """
+        if self._store is None:
+            raise RuntimeError("the store is not open")
+        return self._store
+
+    @property
+    def engines(self) -> Engines:
+        """The embedded engine's servers, made when first asked for.
+
+        The first use imports the chat client, which takes most of a second: have
+        `waltzrl_tui.local.live` imported in a thread before.
+        """
+        if self._engines is None:
+            from waltzrl_tui.local.live import Engines
+
+            self._engines = Engines(self.workspace)
+        return self._engines
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return FALLBACKS
+
+    async def on_mount(self) -> None:
+        self._leave_on_signals()
+        try:
+            self._store = await Store.open(self.workspace)
+        except StoreError as error:
+            self._refuse(error)
+            return
+        await self.switch_mode(self._first)
+        self.run_worker(self._watch_store(), group="watch-store", name="watch-store")
+
+    async def on_unmount(self) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop the servers and close the store. Closing twice does nothing."""
+        engines, self._engines = self._engines, None
+        store, self._store = self._store, None
+        try:
+            if engines is not None:
+                await engines.close()
+        finally:
+            if store is not None:
+                await store.close()
+
+    def report(self, error: WaltzError) -> None:
+        """Show an error as a notice, with what to do about it."""
+        message = f"{error.message}\n{error.hint}".strip()
+        self.notify(printable(message), severity="error", timeout=10, markup=False)
+
+    def action_show(self, name: str) -> None:
+        """Show the screen of that name; nothing happens while a dialog is open."""
+        if self._store is not None and isinstance(self.screen, WaltzScreen):
+            self.switch_mode(name)
+
+    def action_help(self) -> None:
+        from waltzrl_tui.tui.screens.help import HelpScreen
+
+        if isinstance(self.screen, WaltzScreen):
+            self.push_screen(HelpScreen(self.screen.NAME))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        name = screen.NAME if isinstance(screen, WaltzScreen) else "app"
+        active = screen.active_bindings
+        for key in dict.fromkeys((*section(name), *section("app"))):
+            bound = active.get(key.first)
+            if key.action == "command_palette" or bound is None or not bound.enabled:
+                continue
+            yield SystemCommand(
+                f"{key.label} · {key.name}", key.help, self._runner(key.action, bound.node)
+            )
+        yield SystemCommand("theme", "Change the colours.", self.action_change_theme)
+        yield SystemCommand(
+            "screenshot",
+            "Save this screen as an SVG file.",
+            lambda: self.set_timer(0.1, self.deliver_screenshot),
+        )
+
+    def _runner(self, action: str, node: Any) -> Callable[[], Any]:
+        return lambda: self.run_action(action, node)
+
+    def _refuse(self, error: StoreError) -> None:
+        from waltzrl_tui.tui.screens.message import MessageScreen
+
+        self.push_screen(MessageScreen("The store cannot be opened", error.message, error.hint))
+
+    def _leave_on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGHUP):
+            # Only the main thread may, and tests run the app elsewhere.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(name, self.exit)
+
+    async def _watch_store(self) -> None:
+        """Tell the screens of every commit, and end jobs whose worker died, while jobs run."""
+        from waltzrl_tui.jobs.control import reconcile
+
+        store = self.store
+        first = True
+        reconciled = 0.0
+        loop = asyncio.get_running_loop()
+        while self._store is not None:
+            try:
+                version = await store.version()
+                self.unfinished = len(await store.jobs.list(ended=False))
+                if first:
+                    self._tell_of_running()
+                    first = False
+                else:
+                    self._tell_screens()
+                busy = self.unfinished > 0
+                while True:
+                    if busy and loop.time() - reconciled >= _RECONCILE_SECONDS:
+                        reconciled = loop.time()
+                        await reconcile(store, self.workspace)
+                    now = await store.changed(
+                        version,
+                        interval=_BUSY_SECONDS if busy else _IDLE_SECONDS,
+                        timeout=_RECONCILE_SECONDS if busy else None,
+                    )
+                    if now != version:
+                        break
+                await asyncio.sleep(_NOTICE_SECONDS)
+            except StoreError as error:
+                if self._store is None:
+                    return
+                self.report(error)
+                await asyncio.sleep(_RECONCILE_SECONDS)
+
+    def _tell_of_running(self) -> None:
+        if self.unfinished:
+            what = "1 job is" if self.unfinished == 1 else f"{self.unfinished} jobs are"
+            self.notify(f"{what} not finished; press 3 to watch.", markup=False)
+
+    def _tell_screens(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, WaltzScreen):
+                screen.post_message(StoreChanged())

@@ -1,0 +1,129 @@
+"""The one table of keys: bindings, footer, help and command palette are all made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing that a key does.
+
+    Attributes:
+        key: Textual's name of the key; several, with commas between them, do the same.
+        action: The action of the app ("app.…" is not written) or of the screen.
+        label: Two words at most, for the footer.
+        help: One sentence, for the help screen and the command palette.
+        screen: Where it works: "app" or the name of a screen.
+        show: Whether the footer shows it while it works.
+        cap: How the key is written where it is shown; made from `key` when empty.
+    """
+
+    key: str
+    action: str
+    label: str
+    help: str
+    screen: str = "app"
+    show: bool = True
+    cap: str = ""
+
+    @property
+    def name(self) -> str:
+        """How the key is written on the screen: "?", "ctrl+p", "enter"."""
+        return self.cap or _CAPS.get(self.first, self.first)
+
+    @property
+    def first(self) -> str:
+        """Textual's name of the key that is shown."""
+        return self.key.partition(",")[0]
+
+
+_CAPS: Final = {
+    "question_mark": "?",
+    "slash": "/",
+    "escape": "esc",
+    "space": "space",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "plus": "+",
+    "minus": "-",
+    "comma": ",",
+    "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
+
+KEYS_APP: Final = (
+    Key("1,alt+1", "show('data')", "Data", "Show the datasets and draw samples.", show=False),
+    Key("3,alt+3", "show('jobs')", "Jobs", "Show training and other jobs.", show=False),
+    Key("4,alt+4", "show('chat')", "Chat", "Chat with a pair of agents.", show=False),
+    Key("question_mark,f1", "help", "help", "Show all keys that work here."),
+    Key("ctrl+p", "command_palette", "commands", "Search all commands by name.", show=False),
+    Key("q,ctrl+q", "quit", "quit", "Leave the app; jobs go on without it."),
+)
+
+KEYS_DATA: Final = (
+    Key("t", "train", "train both", "Train both agents on this sample, here, for $0.00.", "data"),
+    Key("s", "sample", "sample", "Go to the form that draws the sample.", "data"),
+    Key("slash", "filter", "filter", "Show only rows that contain some text.", "data"),
+    Key("g", "goto", "go to row", "Jump to a row by its number.", "data"),
+    Key("b", "next_bad", "next bad row", "Jump to the next row that cannot be used.", "data"),
+    Key("enter", "detail", "read", "Read the whole row; once more to go back.", "data"),
+    Key("p", "profile", "profile", "Count the rows, labels and duplicates, or stop it.", "data"),
+    Key("r", "reload", "reload", "Look for new and changed files.", "data", show=False),
+    Key("escape", "back", "back", "Leave the field, the row or the filter.", "data"),
+)
+
+KEYS_JOBS: Final[tuple[Key, ...]] = ()
+
+KEYS_CHAT: Final[tuple[Key, ...]] = ()
+
+KEYS: Final[tuple[Key, ...]] = (*KEYS_DATA, *KEYS_JOBS, *KEYS_CHAT, *KEYS_APP)
+
+
+def section(screen: str) -> tuple[Key, ...]:
+    """The keys of one screen, or of the app."""
+    return tuple(key for key in KEYS if key.screen == screen)
+
+
+def bindings(screen: str) -> list[BindingType]:
+    """The bindings of one screen, or of the app, for its `BINDINGS`."""
+    return [
+        Binding(key.key, key.action, key.label, show=key.show, tooltip=key.help)
+        for key in section(screen)
+    ]
+
+
+def press(action: str, screen: str) -> str:
+    """The name of the key for `action`, to be written in a sentence.
+
+    Raises:
+        KeyError: No key does that on that screen or in the app.
+    """
+    for key in KEYS:
+        if key.action == action and key.screen in (screen, "app"):
+            return key.name
+    raise KeyError(action)
+
+
+def shown(screen: str) -> Iterator[Key]:
+    """The keys of the footer of a screen, in its order: its own first, then the app's."""
+    yield from (key for key in section(screen) if key.show)
+    yield from (key for key in section("app") if key.show)
+
+
+EMPTY: Final[dict[str, str]] = {
+    "data.files": (
+        "No dataset yet.\nCopy a .jsonl file into\nthe folder above and\n"
+        f"press {press('reload', 'data')}."
+    ),
+    "data.rows": "No file is open.",
+    "data.filtered": f"No row contains that text. Press {press('back', 'data')} to see all rows.",
+}
+"""What stands in a pane that has nothing to show; every text says what to press."""

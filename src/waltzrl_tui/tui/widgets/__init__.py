@@ -1,0 +1,1 @@
+"""Widgets, each for one thing on a screen."""

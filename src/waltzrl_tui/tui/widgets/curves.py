@@ -1,0 +1,104 @@
+"""The curves of a training run: where they are broken, smoothed, and thinned to be drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+Point = tuple[int, float | None]
+"""A step and the loss measured at it; None where it was not a number."""
+
+_SMOOTHING: Final = 0.8
+# Neighbours further apart than so many usual distances have points missing between them.
+_FAR: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The losses of one run, by rising step.
+
+    `slot` (0 to 5) gives it its line, marker and colour; `total` is the step that it ends at,
+    or 0 where that is not known.
+    """
+
+    name: str
+    slot: int
+    train: Sequence[Point]
+    valid: Sequence[Point]
+    total: int = 0
+
+
+def pieces(
+    points: Sequence[Point], *, above: float = -math.inf, columns: float = math.inf
+) -> list[list[tuple[int, float]]]:
+    """The stretches of a curve that may be joined, thinned to what can be seen.
+
+    It breaks where a value is missing, not finite or not greater than `above`, and where a step
+    is much longer than the usual one. Of the points in one of `columns` per step, at most four
+    are kept: the first, the least, the greatest and the last.
+    """
+    far = _far(points)
+    found: list[list[tuple[int, float]]] = []
+    group: list[tuple[int, float]] = []
+    column, before = -1, -math.inf
+    for step, value in points:
+        if value is None or not above < value < math.inf:
+            before = -math.inf
+            continue
+        here = int(step * columns) if columns < math.inf else step
+        if step - before > far:
+            _close(found, group)
+            found.append([])
+            group = []
+        elif here != column:
+            _close(found, group)
+            group = []
+        column, before = here, step
+        group.append((step, value))
+    _close(found, group)
+    return found
+
+
+def smoothed(points: Sequence[Point]) -> list[Point]:
+    """An exponential moving average (weight 0.8) without the bias of its start; gaps stay."""
+    mean = weight = 0.0
+    found: list[Point] = []
+    for step, value in points:
+        if value is None or not math.isfinite(value):
+            found.append((step, None))
+            continue
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * value
+        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
+        found.append((step, mean / weight))
+    return found
+
+
+def last(points: Sequence[Point]) -> float | None:
+    """The latest value that is a number."""
+    for _, value in reversed(points):
+        if value is not None and math.isfinite(value):
+            return value
+    return None
+
+
+def _far(points: Sequence[Point]) -> float:
+    usual = (points[-1][0] - points[0][0]) / (len(points) - 1) if len(points) > 2 else math.inf
+    return _FAR * usual
+
+
+def _close(found: list[list[tuple[int, float]]], group: list[tuple[int, float]]) -> None:
+    if not group:
+        return
+    if len(group) <= 4:
+        found[-1] += group
+        return
+    least = min(group, key=_value)
+    most = max(group, key=_value)
+    kept = {group[0]: None, least: None, most: None, group[-1]: None}
+    found[-1] += sorted(kept)
+
+
+def _value(point: tuple[int, float]) -> float:
+    return point[1]
