@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -190,6 +193,24 @@ async def test_only_launched_embedded_jobs_that_were_silent_are_found_dead(
         "future": "failed",
     }
     assert (await store.jobs.get("asked")).state == "cancelled"
+
+
+async def test_a_job_resumed_while_it_is_looked_at_is_not_failed(
+    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.jobs.add_all([replace(PREP, state="queued")])
+
+    def looked_at(workspace: Workspace, job_id: str) -> bool:
+        with contextlib.closing(sqlite3.connect(workspace.store_path)) as another_process:
+            another_process.execute("UPDATE jobs SET updated_at = '2999-01-01T00:00:00.000Z'")
+            another_process.commit()
+        return False
+
+    monkeypatch.setattr("waltzrl_tui.jobs.control._GRACE", timedelta(0))
+    monkeypatch.setattr("waltzrl_tui.jobs.control.worker_alive", looked_at)
+    await asyncio.sleep(0.01)
+    assert await reconcile(store, workspace) == []
+    assert await states(store) == {PREP.id: "queued"}
 
 
 async def test_a_retry_is_refused_where_it_could_only_fail(

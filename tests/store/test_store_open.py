@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ async def test_a_migration_that_fails_changes_nothing(workspace: Workspace, sql:
 async def test_a_newer_store_is_refused_and_left_as_it_is(workspace: Workspace) -> None:
     async with await Store.open(workspace):
         pass
+    pragma(workspace.store_path, "journal_mode = DELETE")
     pragma(workspace.store_path, f"user_version = {NEXT}")
     before = workspace.store_path.read_bytes()
     with pytest.raises(StoreError, match=r"newer version.*Upgrade"):
@@ -112,8 +114,21 @@ async def test_a_database_of_another_program_is_refused(workspace: Workspace) ->
     workspace.prepare()
     with contextlib.closing(sqlite3.connect(workspace.store_path)) as connection:
         connection.execute("CREATE TABLE theirs (a)")
+    before = workspace.store_path.read_bytes()
     with pytest.raises(StoreError, match="another program"):
         await Store.open(workspace)
+    assert workspace.store_path.read_bytes() == before
+
+
+async def test_opening_waits_for_a_reader_that_is_in_the_way(workspace: Workspace) -> None:
+    workspace.prepare()
+    reader = sqlite3.connect(workspace.store_path, isolation_level=None, check_same_thread=False)
+    with contextlib.closing(reader):
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        threading.Timer(0.3, reader.rollback).start()
+        async with await Store.open(workspace) as store:
+            assert await store.jobs.list() == []
 
 
 @pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\0" + b"x" * 5000])

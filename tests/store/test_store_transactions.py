@@ -75,6 +75,17 @@ async def test_a_failed_inner_transaction_cannot_be_half_kept(store: Store) -> N
     assert await reason(store) == ""
 
 
+async def test_nothing_is_written_after_sqlite_undid_the_transaction(store: Store) -> None:
+    with pytest.raises(StoreError, match="none of it was kept"):
+        async with store.transaction():
+            await store.jobs.update(JOB, reason="first half")
+            # As SQLite does by itself when the disk is full.
+            await store._database.read(lambda connection: connection.rollback())
+            with pytest.raises(StoreError, match="undone"):
+                await store.jobs.update(JOB, reason="second half")
+    assert await reason(store) == ""
+
+
 async def test_parts_run_in_other_tasks_belong_to_it(store: Store) -> None:
     async with store.transaction():
         await asyncio.wait_for(store.jobs.update(JOB, reason="a"), 5)

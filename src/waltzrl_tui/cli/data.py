@@ -6,6 +6,7 @@ import asyncio
 import threading
 from argparse import Namespace
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields, table
 from waltzrl_tui.datasets.profile import Profile
 from waltzrl_tui.datasets.profile import profile as make_profile
-from waltzrl_tui.datasets.read import open_dataset
+from waltzrl_tui.datasets.read import Dataset, open_dataset
 from waltzrl_tui.datasets.rendering import (
     TrainingFile,
     TrainingRow,
@@ -25,12 +26,13 @@ from waltzrl_tui.datasets.rendering import (
 )
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store import Store
 
 _BAD_SHOWN = 10
 _CATEGORIES_SHOWN = 12
+_COLUMN_ROWS = 1000
 
 
 async def profile(context: Context) -> int:
@@ -106,7 +108,21 @@ def roles_of(args: Namespace) -> tuple[Role, ...]:
 
 
 def _draw(recipe: SampleRecipe) -> Sample:
-    return draw(open_dataset(recipe.source), recipe)
+    dataset = open_dataset(recipe.source)
+    _check_column(dataset, recipe.balance)
+    return draw(dataset, recipe)
+
+
+def _check_column(dataset: Dataset, column: str | None) -> None:
+    if column in (None, "harm", "category"):
+        return
+    first = [row for row in islice(dataset, _COLUMN_ROWS) if isinstance(row, Row)]
+    known = {name for row in first for name in row.extra}
+    if column not in known:
+        raise UsageError(
+            f"{dataset.path} has no column {column!r} to balance.",
+            hint=f"Choose one of: {', '.join(['harm', 'category', *sorted(known), 'none'])}.",
+        )
 
 
 def _usable(role: Role, rows: Sequence[Row]) -> tuple[list[Row], int]:

@@ -160,10 +160,10 @@ def _train(commands: Commands[_Parser]) -> None:
     train.add_argument("--name", default="", help="what the agents and the pair are called")
     train.add_argument("--quick", action="store_true", help="a short training, to see it work")
     train.add_argument(
-        "--budget", type=_usd, metavar="USD", help="refuse to launch what would cost more"
+        "--budget", type=_usd, metavar="USD", help="never spend more (this engine is free)"
     )
     train.add_argument(
-        "--yes", action="store_true", help="never ask (what costs nothing never does)"
+        "--yes", action="store_true", help="never ask before spending (this engine is free)"
     )
     train.add_argument("--wait", action="store_true", help="wait until the jobs have ended")
 

@@ -39,7 +39,7 @@ class _Connection(aiosqlite.Connection):
         thread: Any = getattr(self, "_thread", self)
         thread.daemon = True
 
-    async def run(self, work: Work[T]) -> T:
+    async def perform(self, work: Work[T]) -> T:
         result = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return cast("T", result)
 
@@ -210,7 +210,7 @@ class Database:
 
     async def _run(self, work: Work[T]) -> T:
         try:
-            return await self._connection.run(work)
+            return await self._connection.perform(work)
         except sqlite3.Error as error:
             raise store_error(error, self.path) from error
         except UnicodeEncodeError as error:

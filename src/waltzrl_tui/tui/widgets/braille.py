@@ -8,6 +8,14 @@ from typing import Final
 _BLANK: Final = 0x2800
 # The bit of each dot in a braille character, by row and column.
 _BITS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+# The bits of the dots of one side of a character, by side, first row and last row.
+_BARS: Final = tuple(
+    tuple(
+        tuple(sum(_BITS[row][side] for row in range(first, final + 1)) for final in range(4))
+        for first in range(4)
+    )
+    for side in range(2)
+)
 
 Dot = tuple[int, int]
 """A dot's column and row, from the top left."""
@@ -46,6 +54,18 @@ class Canvas:
                     self.dot(column, row, owner)
                 drawn += 1
             before = dot
+
+    def bar(self, column: int, top: int, bottom: int, owner: int) -> None:
+        """Set the dots of a column from row `top` down to `bottom`."""
+        top, bottom = max(0, top), min(4 * self.height - 1, bottom)
+        if not 0 <= column < 2 * self.width or top > bottom:
+            return
+        side, place = column % 2, column // 2
+        for row in range(top // 4, bottom // 4 + 1):
+            first, final = max(0, top - 4 * row), min(3, bottom - 4 * row)
+            cell = row * self.width + place
+            self._dots[cell] |= _BARS[side][first][final]
+            self._owners[cell] = owner
 
     def cell(self, column: int, row: int) -> tuple[str, int]:
         """The character of a cell and its owner; a space and 0 where nothing was drawn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -114,7 +115,11 @@ class _Plot:
         pattern = _PATTERNS[curve.slot]
         columns = (2 * self._width - 1) / self._x.high
         for piece in pieces(train, above=self._above, columns=columns):
-            self._canvas.path([self._dot(*point) for point in piece], curve.slot + 1, pattern)
+            dots = [self._dot(*point) for point in piece]
+            if len(dots) > 1.5 * (dots[-1][0] - dots[0][0] + 1):
+                self._band(dots, curve.slot + 1, pattern)
+            else:
+                self._canvas.path(dots, curve.slot + 1, pattern)
         for step, value in train:
             if value is None or not self._above < value < math.inf:
                 self._marks[self._height - 1, self._column(step) // 2] = (_GAP, "gap")
@@ -126,6 +131,15 @@ class _Plot:
                 before = column
                 row = self._dot(step, value)[1] // 4
                 self._marks[row, column] = (MARKERS[curve.slot], f"run-{curve.slot}")
+
+    def _band(self, dots: list[Dot], owner: int, pattern: Sequence[int]) -> None:
+        """Several points in most columns: what they span in each, joined to the next."""
+        before = dots[0][1]
+        for column, group in itertools.groupby(dots, key=lambda dot: dot[0]):
+            rows = [row for _, row in group]
+            if pattern[column % len(pattern)]:
+                self._canvas.bar(column, min(before, *rows), max(before, *rows), owner)
+            before = rows[-1]
 
     def _cells(self, row: int) -> Row:
         spans: Row = []

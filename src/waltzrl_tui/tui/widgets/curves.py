@@ -47,7 +47,7 @@ def pieces(
         if value is None or not above < value < math.inf:
             before = -math.inf
             continue
-        here = int(step * columns) if columns < math.inf else step
+        here = int(step * columns + 0.5) if columns < math.inf else step
         if step - before > far:
             _close(found, group)
             found.append([])

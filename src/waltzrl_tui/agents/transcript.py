@@ -1,0 +1,263 @@
+"""A chat as records: what is stored of each turn, and the turns that the records tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from waltzrl_tui.agents.events import (
+    Event,
+    ReplyEnded,
+    ReplyStarted,
+    ReplyText,
+    VerdictEnded,
+    VerdictStarted,
+    VerdictText,
+    WaltzEnded,
+)
+from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.agents.verdict import FIELDS, Verdict
+from waltzrl_tui.datasets.tokens import estimate_tokens
+from waltzrl_tui.store.rows import PROMPT
+
+Record = tuple[str, dict[str, Any]]
+"""The kind and the data of one event of a transcript, as the store keeps it."""
+
+STREAMED: Final = frozenset({"reply_text", "verdict_text"})
+"""Kinds of records that hold a piece of a text."""
+
+STARTS: Final = frozenset({"reply_start", "verdict_start"})
+"""Kinds of records after which the first piece of a text comes."""
+
+
+@dataclass(slots=True)
+class RoundState:
+    """One round as far as it is known. Text is as it came: make it printable before showing it.
+
+    `seconds` and `tokens` are None until the endpoint was done, or where it did not count.
+    """
+
+    reply: str = ""
+    reply_ended: bool = False
+    reply_stopped: bool = False
+    seconds: float | None = None
+    first_token_seconds: float | None = None
+    tokens: int | None = None
+    judging: bool = False
+    judged: bool = False
+    verdict_text: str = ""
+    verdict: Verdict | None = None
+    verdict_error: str = ""
+    verdict_stopped: bool = False
+    verdict_seconds: float | None = None
+    verdict_tokens: int | None = None
+
+    def fields(self) -> dict[str, str | bool]:
+        """The verdict's fields as far as they have streamed in."""
+        if self.verdict is not None:
+            return dict(self.verdict.model_dump())
+        return partial_fields(self.verdict_text)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A prompt and what followed. `ended` is False while it goes on, and if it was cut off."""
+
+    prompt: str
+    pair: str
+    rounds: list[RoundState] = field(default_factory=list)
+    error: str = ""
+    hint: str = ""
+    seconds: float | None = None
+    stopped: bool = False
+    ended: bool = False
+
+    @property
+    def reply(self) -> str:
+        """The reply that stands: the last one that was not broken off by an error; else ""."""
+        done = [state.reply for state in self.rounds if state.reply_ended and state.reply]
+        return done[-1] if done else ""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated in this turn, replies and verdicts, as far as endpoints counted."""
+        return sum((state.tokens or 0) + (state.verdict_tokens or 0) for state in self.rounds)
+
+    def apply(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take one record in. Records of kinds that are not known here are passed over."""
+        if kind == "error":
+            self.error, self.hint = str(data.get("message", "")), str(data.get("hint", ""))
+            self.ended = True
+        elif kind == "end":
+            self.seconds, self.stopped = data.get("seconds"), bool(data.get("stopped"))
+            self.ended = True
+        elif kind in _APPLY:
+            number = int(data.get("round", 0))
+            while len(self.rounds) <= number:
+                self.rounds.append(RoundState())
+            _APPLY[kind](self.rounds[number], data)
+
+
+def _start_reply(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.reply = ""
+
+
+def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.reply += str(data.get("text", ""))
+
+
+def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.reply, state.reply_ended = str(data.get("text", "")), True
+    state.reply_stopped = bool(data.get("stopped"))
+    state.seconds, state.tokens = data.get("seconds"), data.get("tokens")
+    state.first_token_seconds = data.get("first_token_seconds")
+
+
+def _start_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.judging = True
+
+
+def _add_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.judging = True
+    state.verdict_text += str(data.get("text", ""))
+
+
+def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.judging, state.judged = False, True
+    state.verdict_error = str(data.get("error", ""))
+    state.verdict_stopped = bool(data.get("stopped"))
+    state.verdict_seconds, state.verdict_tokens = data.get("seconds"), data.get("tokens")
+    if data.get("verdict") is not None:
+        try:
+            state.verdict = Verdict.model_validate(data["verdict"])
+        except ValidationError:
+            state.verdict_error = state.verdict_error or "the stored verdict cannot be read"
+
+
+_APPLY: Final = {
+    "reply_start": _start_reply,
+    "reply_text": _add_reply,
+    "reply": _end_reply,
+    "verdict_start": _start_verdict,
+    "verdict_text": _add_verdict,
+    "verdict": _end_verdict,
+}
+
+
+def prompt_record(text: str, pair: str) -> Record:
+    """What opens a turn: the prompt, and the name of the pair that is asked."""
+    return PROMPT, {"text": text, "pair": pair}
+
+
+def error_record(message: str, hint: str) -> Record:
+    """What ends a turn that failed."""
+    return "error", {"message": message, "hint": hint}
+
+
+def record(event: Event) -> Record | None:
+    """`event` as a record, or None for one that the other records already tell."""
+    match event:
+        case ReplyStarted(number):
+            return "reply_start", {"round": number}
+        case ReplyText(number, text):
+            return "reply_text", {"round": number, "text": text}
+        case ReplyEnded():
+            return "reply", {
+                "round": event.round,
+                "text": event.reply,
+                "seconds": round(event.seconds, 3),
+                "first_token_seconds": _rounded(event.first_token_seconds),
+                "tokens": event.tokens,
+                "stopped": event.stopped,
+            }
+        case VerdictStarted(number):
+            return "verdict_start", {"round": number}
+        case VerdictText(number, text):
+            return "verdict_text", {"round": number, "text": text}
+        case VerdictEnded():
+            return "verdict", {
+                "round": event.round,
+                "verdict": None if event.verdict is None else event.verdict.model_dump(),
+                "error": event.error,
+                "seconds": round(event.seconds, 3),
+                "tokens": event.tokens,
+                "stopped": event.stopped,
+            }
+        case WaltzEnded():
+            return "end", {"seconds": round(event.seconds, 3), "stopped": event.stopped}
+    return None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def joined(records: Iterable[Record]) -> list[Record]:
+    """The same records with neighbouring pieces of one text made into one piece."""
+    out: list[Record] = []
+    for kind, data in records:
+        if kind in STREAMED and out and out[-1][0] == kind and out[-1][1]["round"] == data["round"]:
+            out[-1] = kind, {**data, "text": out[-1][1]["text"] + data["text"]}
+        else:
+            out.append((kind, data))
+    return out
+
+
+def replay(records: Iterable[Record], turns: list[Turn] | None = None) -> list[Turn]:
+    """The turns that `records` tell, added to `turns` when those are given."""
+    told = [] if turns is None else turns
+    for kind, data in records:
+        if kind == PROMPT:
+            told.append(Turn(str(data.get("text", "")), str(data.get("pair", ""))))
+        elif told:
+            told[-1].apply(kind, data)
+    return told
+
+
+def history(turns: Sequence[Turn], budget: int) -> list[Message]:
+    """The turns before the next prompt as chat messages, the latest that fit.
+
+    Turns without a reply that stands are left out, and so are drafts and verdicts.
+
+    Args:
+        budget: How many tokens they may have together (estimated).
+    """
+    kept: list[Message] = []
+    for turn in reversed(turns):
+        if not turn.reply:
+            continue
+        budget -= estimate_tokens(turn.prompt) + estimate_tokens(turn.reply)
+        if budget < 0:
+            break
+        kept += [
+            {"role": "assistant", "content": turn.reply},
+            {"role": "user", "content": turn.prompt},
+        ]
+    return kept[::-1]
+
+
+_FLAG = re.compile(r'"(unsafe|overrefuse)"\s*:\s*(true|false)', re.I)
+_TEXT = re.compile(r'"(reasoning|feedback)"\s*:\s*"((?:[^"\\]|\\.)*)', re.S)
+
+
+def partial_fields(text: str) -> dict[str, str | bool]:
+    """The fields of a verdict that is still streaming in; the last one may be half there."""
+    found: dict[str, str | bool] = {}
+    for name, flag in _FLAG.findall(text):
+        found.setdefault(name, flag.lower() == "true")
+    for name, value in _TEXT.findall(text):
+        found.setdefault(name, _unescaped(value))
+    return {name: found[name] for name in FIELDS if name in found}
+
+
+def _unescaped(value: str) -> str:
+    try:
+        return str(json.loads(f'"{value}"', strict=False))
+    except ValueError:
+        # Half an escape at the end of what has come so far.
+        return value.rpartition("\\")[0] if "\\" in value[-6:] else value

@@ -1,0 +1,201 @@
+"""`agents list|add|remove` and `pairs list|add|remove`."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from waltzrl_tui.agents.prompts import default_prompt, role_prompt
+from waltzrl_tui.cli.command import Context
+from waltzrl_tui.cli.layout import table
+from waltzrl_tui.errors import UsageError
+from waltzrl_tui.local.live import ensure_base
+from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
+from waltzrl_tui.local.weights import DEFAULT_MODEL
+from waltzrl_tui.store import AgentRow, PairRow
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+# What providers put before their keys; no variable is called like that.
+_KEY_PREFIX = re.compile(r"(sk|hf|pk|key|rpa|tgp|fw|gsk|xai)[-_]", re.I)
+
+
+async def list_agents(context: Context) -> int:
+    """`agents list`."""
+    async with context.store() as store:
+        await ensure_base(store)
+        agents = await store.agents.list()
+    context.out.result({"agents": [asdict(agent) for agent in agents]}, _agents_table(agents))
+    return 0
+
+
+async def add_agent(context: Context) -> int:
+    """`agents add NAME --role R (--url URL --model M | --adapter DIR)`."""
+    args = context.args
+    options = _endpoint(args) if args.url else _adapter(args)
+    async with context.store() as store:
+        agent = await store.agents.add(args.name, role=args.role, **options)
+    context.out.result({"agents": [asdict(agent)]}, f"The agent {agent.name} is added.")
+    return 0
+
+
+async def remove_agent(context: Context) -> int:
+    """`agents remove NAME`."""
+    async with context.store() as store:
+        await store.agents.remove(context.args.name)
+    name = context.args.name
+    context.out.result({"removed": name}, f"The agent {name} is removed; its files stay.")
+    return 0
+
+
+async def list_pairs(context: Context) -> int:
+    """`pairs list`."""
+    async with context.store() as store:
+        await ensure_base(store)
+        pairs = await store.agents.pairs()
+    context.out.result({"pairs": [asdict(pair) for pair in pairs]}, _pairs_table(pairs))
+    return 0
+
+
+async def add_pair(context: Context) -> int:
+    """`pairs add NAME --conversation AGENT [--feedback AGENT] [--rounds T]`."""
+    args = context.args
+    async with context.store() as store:
+        await ensure_base(store)
+        pair = await store.agents.add_pair(
+            args.name,
+            conversation=args.conversation,
+            feedback=args.feedback,
+            rounds=args.rounds,
+        )
+    context.out.result(
+        {"pairs": [asdict(pair)]},
+        f"The pair {pair.name} is made. Ask it: waltzrl-tui chat --pair {pair.name}",
+    )
+    return 0
+
+
+async def remove_pair(context: Context) -> int:
+    """`pairs remove NAME`."""
+    async with context.store() as store:
+        await store.agents.remove_pair(context.args.name)
+    name = context.args.name
+    context.out.result({"removed": name}, f"The pair {name} is removed; its agents stay.")
+    return 0
+
+
+def _endpoint(args: Namespace) -> dict[str, Any]:
+    parts = _split_url(args.url)
+    if parts is None:
+        raise UsageError(
+            "--url is not an address of a server.",
+            hint="Give one like http://127.0.0.1:8000/v1.",
+        )
+    if "@" in parts:
+        raise UsageError(
+            "--url holds a user or a password, which would be stored.",
+            hint="Put the key into an environment variable and name that with --key-env.",
+        )
+    if args.adapter:
+        raise UsageError("--adapter is for the embedded engine and goes without --url.")
+    if not args.model:
+        raise UsageError("--model is missing.", hint="Name the model as the server calls it.")
+    _check_variable(args.key_env)
+    return {
+        "kind": "openai",
+        "base": args.model,
+        "url": args.url.rstrip("/"),
+        "key_env": args.key_env,
+        "prompt": _prompt(args, f"{args.role}/full-1"),
+    }
+
+
+def _split_url(url: str) -> str | None:
+    """The host part of an http address, or None when it is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts.netloc if usable else None
+
+
+def _check_variable(name: str) -> None:
+    # The value is never repeated: it may be the key itself.
+    if name and (not _VARIABLE.fullmatch(name) or _KEY_PREFIX.match(name)):
+        raise UsageError(
+            "--key-env takes the name of an environment variable, never a key.",
+            hint="Set a variable to the key and give its name, for example OPENAI_API_KEY.",
+        )
+
+
+def _adapter(args: Namespace) -> dict[str, Any]:
+    if args.key_env:
+        raise UsageError("--key-env goes with --url.", hint="Give the server's --url.")
+    adapter = ""
+    if args.adapter:
+        folder = Path(args.adapter).expanduser().absolute()
+        if not (folder / ADAPTER_GGUF).is_file():
+            raise UsageError(
+                f"{folder} holds no adapter of this engine ({ADAPTER_GGUF}).",
+                hint="`waltzrl-tui jobs show JOB` tells where a job's adapter is.",
+            )
+        adapter = str(folder)
+    elif not args.model:
+        raise UsageError(
+            "What the agent is made of is missing.",
+            hint="Give --url and --model for a server, --adapter for an adapter, or --model "
+            "for a bare model of the embedded engine.",
+        )
+    return {
+        "kind": "embedded",
+        "base": args.model or DEFAULT_MODEL,
+        "adapter": adapter,
+        "prompt": _prompt(args, default_prompt(args.role)),
+    }
+
+
+def _prompt(args: Namespace, default: str) -> str:
+    if not args.prompt:
+        return default
+    prompt = role_prompt(args.prompt)
+    if prompt.role != args.role:
+        raise UsageError(f"The prompt {prompt.version} is for the {prompt.role} role.")
+    return prompt.version
+
+
+def _agents_table(agents: Sequence[AgentRow]) -> str:
+    return table(
+        ("agent", "role", "model", "prompt", "where"),
+        [
+            (
+                agent.name,
+                agent.role,
+                agent.base,
+                agent.prompt,
+                agent.url or agent.adapter or "the base, untrained",
+            )
+            for agent in agents
+        ],
+    )
+
+
+def _pairs_table(pairs: Sequence[PairRow]) -> str:
+    return table(
+        ("pair", "conversation", "feedback", "rounds", "made (UTC)"),
+        [
+            (
+                pair.name,
+                pair.conversation,
+                pair.feedback or "–",
+                str(pair.rounds),
+                pair.created_at[:16].replace("T", " "),
+            )
+            for pair in pairs
+        ],
+        right={3},
+    )

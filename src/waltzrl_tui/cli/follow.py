@@ -1,0 +1,113 @@
+"""Jobs followed on stderr until they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import cast
+
+from waltzrl_tui.cli.layout import bar, duration
+from waltzrl_tui.cli.output import Output
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.jobs.watch import JobUpdate, watch
+from waltzrl_tui.store import JobRow, MetricRow, Store
+from waltzrl_tui.workspace import Workspace
+
+_PAST_EVENTS = 3
+_POLL_SECONDS = 0.5
+
+
+async def follow(
+    store: Store, workspace: Workspace, job_ids: Sequence[str], out: Output
+) -> list[JobRow]:
+    """Show what the jobs do until all have ended, and return them in the order given.
+
+    Raises:
+        NotFoundError: One of them is not in the store.
+    """
+    shown = _Shown(out)
+    updates = watch(store, job_ids, workspace=workspace, interval=_POLL_SECONDS)
+    async with aclosing(updates) as stream:  # type: ignore[type-var]
+        async for update in stream:
+            shown.update(cast("JobUpdate", update))
+    out.status.clear()
+    return await store.jobs.some(job_ids)
+
+
+def failure(jobs: Sequence[JobRow]) -> WaltzError | None:
+    """What to tell when not all of the jobs succeeded."""
+    failed = [job for job in jobs if job.state == "failed"]
+    # One that failed only because of another is not what to look at.
+    causes = [job for job in failed if job.started_at] or failed
+    if causes:
+        job = causes[0]
+        return WaltzError(
+            f"The job {job.id} failed: {job.error or 'it gave no reason'}",
+            hint=f"What it printed: waltzrl-tui jobs logs {job.id}\n"
+            f"  To go on from its last checkpoint: waltzrl-tui jobs resume {job.id}",
+        )
+    for job in jobs:
+        if job.state == "cancelled":
+            return WaltzError(
+                f"The job {job.id} was cancelled.",
+                hint=f"To go on with it: waltzrl-tui jobs resume {job.id}",
+            )
+    return None
+
+
+def progress_text(job: JobRow) -> str:
+    """How far a job is: its step of all steps, or nothing before the first."""
+    return f"{job.step}/{job.total_steps}" if job.total_steps else ""
+
+
+def doing(job: JobRow) -> str:
+    """What a job does, waits for, has made or failed by."""
+    if job.state == "failed":
+        return job.error
+    if job.state == "succeeded":
+        return f"→ agent {job.agent}" if job.agent else ""
+    if job.cancel_requested and not job.ended:
+        return "stopping"
+    return job.reason
+
+
+class _Shown:
+    """What has been printed of each job so far."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._jobs: dict[str, JobRow] = {}
+        self._last: dict[str, MetricRow] = {}
+
+    def update(self, update: JobUpdate) -> None:
+        job = update.job
+        before = self._jobs.get(job.id)
+        for event in update.events if before else update.events[-_PAST_EVENTS:]:
+            mark = "" if event.level == "info" else f"{event.level}: "
+            self._out.say(f"{_clock(event.at)}  {job.id}  {mark}{event.text}")
+        if job.ended and (before is None or not before.ended):
+            what = doing(job)
+            self._out.say(f"{_clock(job.updated_at)}  {job.id}  {job.state}  {what}".rstrip())
+        self._jobs[job.id] = job
+        if update.metrics:
+            self._last[job.id] = update.metrics[-1]
+        if running := [each for each in self._jobs.values() if not each.ended]:
+            self._out.status.set("  ".join(self._line(each) for each in running))
+
+    def _line(self, job: JobRow) -> str:
+        if job.state != "running":
+            return f"{job.id} {job.state}"
+        parts = [job.id]
+        if job.total_steps:
+            drawn = bar(job.step, job.total_steps, unicode=self._out.unicode, size=12)
+            parts.append(f"{drawn} {progress_text(job)}")
+        metric = self._last.get(job.id)
+        if metric is not None and metric.loss is not None:
+            parts.append(f"loss {metric.loss:.3f}")
+        if job.eta_seconds is not None:
+            parts.append(f"{duration(job.eta_seconds)} left")
+        return " ".join(parts if len(parts) > 1 else [*parts, doing(job)])
+
+
+def _clock(at: str) -> str:
+    return at[11:19]

@@ -1,0 +1,224 @@
+"""`jobs list|show|watch|cancel|resume|retry|logs`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.cli.command import Context
+from waltzrl_tui.cli.follow import doing, failure, follow, progress_text
+from waltzrl_tui.cli.layout import duration, fields, table
+from waltzrl_tui.errors import NotFoundError, StoreError, UsageError
+from waltzrl_tui.jobs import control
+from waltzrl_tui.jobs.launch import log_path
+from waltzrl_tui.store import EventRow, JobRow, MetricRow, Store
+
+_METRICS_SHOWN = 10
+_EVENTS_SHOWN = 20
+_LOG_BYTES = 4 * 1024 * 1024
+
+
+async def list_jobs(context: Context) -> int:
+    """`jobs list`."""
+    async with context.store() as store:
+        await control.reconcile(store, context.workspace)
+        jobs = await store.jobs.list(limit=context.args.limit)
+    empty = "No jobs yet. Start two: waltzrl-tui train PATH"
+    context.out.result(jobs_json(jobs), jobs_table(jobs) if jobs else empty)
+    return 0
+
+
+async def show(context: Context) -> int:
+    """`jobs show JOB …`."""
+    async with context.store() as store:
+        await control.reconcile(store, context.workspace)
+        jobs = await _chosen(store, context.args.jobs)
+        events = [e for job in jobs for e in await store.jobs.events(job.id, limit=-1)]
+        metrics = [m for job in jobs for m in await store.jobs.metrics(job.id)]
+    document = {
+        **jobs_json(jobs),
+        "events": [asdict(event) for event in events],
+        "metrics": [asdict(metric) for metric in metrics],
+    }
+    text = "\n\n".join(_job_text(job, events, metrics) for job in jobs)
+    context.out.result(document, text)
+    return 0
+
+
+async def watch(context: Context) -> int:
+    """`jobs watch [JOB …]`: those named, else all that have not ended."""
+    async with context.store() as store:
+        if context.args.jobs:
+            jobs = await _chosen(store, context.args.jobs)
+        else:
+            await control.reconcile(store, context.workspace)
+            jobs = list(reversed(await store.jobs.list(ended=False, limit=-1)))
+        if not jobs:
+            context.out.result(jobs_json([]), "No job is running or waiting.")
+            return 0
+        jobs = await follow(store, context.workspace, [job.id for job in jobs], context.out)
+    return finished(context, jobs)
+
+
+async def cancel(context: Context) -> int:
+    """`jobs cancel JOB …`."""
+    async with context.store() as store:
+        chosen = await _chosen(store, context.args.jobs)
+        # Of a whole launch, what has ended is left as it is; a single one is told of.
+        going = [job for job in chosen if not job.ended] or chosen[:1]
+        jobs = [await control.cancel(store, context.workspace, job.id) for job in going]
+    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    return 0
+
+
+async def resume(context: Context) -> int:
+    """`jobs resume JOB …`."""
+    async with context.store() as store:
+        await control.reconcile(store, context.workspace)
+        chosen = await _chosen(store, context.args.jobs)
+        stopped = [job for job in chosen if job.state in ("failed", "cancelled")] or chosen[:1]
+        resumed: dict[str, JobRow] = {}
+        for job in stopped:
+            # Resuming one resumes what it depends on, which may be the next of these.
+            if job.id not in resumed:
+                more = await control.resume(store, context.workspace, job.id)
+                resumed |= {each.id: each for each in more}
+    jobs = list(resumed.values())
+    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    return 0
+
+
+async def retry(context: Context) -> int:
+    """`jobs retry JOB`."""
+    async with context.store() as store:
+        job = await control.retry(store, context.workspace, context.args.jobs[0])
+    context.out.result(jobs_json([job]), jobs_table([job]))
+    return 0
+
+
+async def logs(context: Context) -> int:
+    """`jobs logs JOB`: the last lines that its worker has printed."""
+    async with context.store() as store:
+        job = await store.jobs.get(context.args.jobs[0])
+    path = log_path(context.workspace, job.id)
+    lines = await asyncio.to_thread(_tail, path, context.args.n)
+    document = {"id": job.id, "path": str(path), "lines": lines}
+    context.out.result(document, "\n".join(lines) or f"{job.id} has printed nothing.")
+    return 0
+
+
+def jobs_json(jobs: Sequence[JobRow]) -> dict[str, Any]:
+    """The document of `train` and `jobs list`."""
+    return {"jobs": [asdict(job) for job in jobs]}
+
+
+def jobs_table(jobs: Sequence[JobRow]) -> str:
+    """One line a job."""
+    return table(
+        ("job", "role", "state", "step", "left", "cost", "changed (UTC)", ""),
+        [
+            (
+                job.id,
+                job.role,
+                job.state,
+                progress_text(job) or "–",
+                duration(job.eta_seconds),
+                f"${job.cost_usd:.2f}",
+                job.updated_at[:19].replace("T", " "),
+                doing(job),
+            )
+            for job in jobs
+        ],
+        right={3, 4, 5},
+    )
+
+
+def finished(context: Context, jobs: Sequence[JobRow]) -> int:
+    """Print jobs that were waited for.
+
+    Raises:
+        WaltzError: One of them failed or was cancelled.
+    """
+    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    if error := failure(jobs):
+        raise error
+    return 0
+
+
+async def _chosen(store: Store, names: Sequence[str]) -> list[JobRow]:
+    """The jobs of those ids, or of the launches whose ids begin like that."""
+    found: dict[str, JobRow] = {}
+    launched: list[JobRow] | None = None
+    for name in names:
+        try:
+            jobs = [await store.jobs.get(name)]
+        except NotFoundError:
+            launched = launched or list(reversed(await store.jobs.list(limit=-1)))
+            jobs = [job for job in launched if name and job.id.startswith(f"{name}-")]
+            if not jobs:
+                raise
+        found |= {job.id: job for job in jobs}
+    if not found:
+        raise UsageError("No job is named.", hint="See `waltzrl-tui jobs list`.")
+    return list(found.values())
+
+
+def _job_text(job: JobRow, events: Sequence[EventRow], metrics: Sequence[MetricRow]) -> str:
+    said = [event for event in events if event.job_id == job.id][-_EVENTS_SHOWN:]
+    steps = [metric for metric in metrics if metric.job_id == job.id][-_METRICS_SHOWN:]
+    lines = [
+        fields(
+            [
+                ("job", job.id),
+                ("kind", f"{job.kind}, {job.role}"),
+                ("where", f"{job.provider}, {job.model}"),
+                ("state", job.state),
+                ("", doing(job)),
+                ("step", progress_text(job)),
+                ("left", duration(job.eta_seconds) if job.eta_seconds is not None else ""),
+                ("needs", ", ".join(job.depends_on)),
+                ("created", job.created_at),
+                ("started", job.started_at or ""),
+                ("ended", job.ended_at or ""),
+                ("adapter", job.result_model),
+            ]
+        )
+    ]
+    if steps:
+        rows = [
+            (
+                str(step.step),
+                _figure(step.loss, ".3f"),
+                _figure(step.valid_loss, ".3f"),
+                _figure(step.tokens_per_second, ".0f"),
+            )
+            for step in steps
+        ]
+        lines += ["", table(("step", "loss", "valid", "tok/s"), rows, right={0, 1, 2, 3})]
+    if said:
+        lines += [
+            "",
+            table(("at (UTC)", "what happened"), [(e.at[11:19], e.text) for e in said]),
+        ]
+    return "\n".join(lines)
+
+
+def _figure(value: float | None, format: str) -> str:
+    return "–" if value is None else f"{value:{format}}"
+
+
+def _tail(path: Path, count: int) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - _LOG_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return text.splitlines()[-count:]

@@ -1,0 +1,35 @@
+"""Work in threads that ends when nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
+    """Run `work(stop)` in a thread; `stop()` turns true when the waiting task is cancelled."""
+    ended = threading.Event()
+    try:
+        return await asyncio.to_thread(work, ended.is_set)
+    finally:
+        ended.set()
+
+
+def from_thread(tell: Callable[..., None], *, every: float = 0.15) -> Callable[..., None]:
+    """A function for a thread that calls `tell` on this event loop, at most each `every` s."""
+    loop = asyncio.get_running_loop()
+    last = 0.0
+
+    def call(*values: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every and not loop.is_closed():
+            last = now
+            loop.call_soon_threadsafe(tell, *values)
+
+    return call

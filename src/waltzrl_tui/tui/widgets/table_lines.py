@@ -1,0 +1,123 @@
+"""A list of any number of one-line entries with a cursor; only visible ones are ever made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+class LineList(ScrollView, can_focus=True):
+    """Entries by number, from 0. A subclass gives the segments of each in `segments`."""
+
+    COMPONENT_CLASSES = {"line--cursor", "line--faint"}
+    BINDINGS = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup,ctrl+u", "move_page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+d", "move_page(1)", "page down", show=False),
+        Binding("home", "first", "first", show=False),
+        Binding("end,G", "last", "last", show=False),
+    ]
+    DEFAULT_CSS = """
+    LineList {
+        overflow-x: hidden;
+        scrollbar-size-vertical: 1;
+        background: $background;
+        & > .line--cursor { background: $panel; text-style: none; }
+        & > .line--faint { color: $faint; }
+        &:focus > .line--cursor {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+        }
+    }
+    """
+
+    cursor: reactive[int] = reactive(0, repaint=False)
+    count: reactive[int] = reactive(0, repaint=False)
+
+    @dataclass
+    class Moved(Message):
+        """The cursor came to the entry `index`."""
+
+        lines: LineList
+        index: int
+
+    @dataclass
+    class Chosen(Message):
+        """The entry `index` was clicked twice."""
+
+        lines: LineList
+        index: int
+
+    def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
+        """The segments of one entry, `width` cells together."""
+        raise NotImplementedError
+
+    def validate_cursor(self, cursor: int) -> int:
+        return max(0, min(cursor, self.count - 1))
+
+    def watch_count(self, count: int) -> None:
+        self.virtual_size = Size(0, count)
+        self.cursor = self.validate_cursor(self.cursor)
+        self.refresh(layout=self.styles.auto_dimensions)
+
+    def watch_cursor(self, old: int, new: int) -> None:
+        self.refresh_line(old)
+        self.refresh_line(new)
+        self.show_cursor()
+        self.post_message(self.Moved(self, new))
+
+    def show_cursor(self) -> None:
+        """Scroll as little as brings the cursor into sight."""
+        height = self.scrollable_content_region.height
+        top = self.scroll_offset.y
+        if height and self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False)
+        elif height and self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False)
+
+    def on_resize(self) -> None:
+        self.show_cursor()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.scrollable_content_region.width
+        index = y + self.scroll_offset.y
+        if index >= self.count:
+            return Strip.blank(width, self.rich_style)
+        here = index == self.cursor
+        base = self.get_component_rich_style("line--cursor") if here else self.rich_style
+        strip = Strip(self.segments(index, width, base, here))
+        return strip.adjust_cell_length(width, base)
+
+    def part(self, name: str, base: Style) -> Style:
+        """The colour of the component `name` on the background of `base`."""
+        style = self.get_component_rich_style(name)
+        return style + Style(bgcolor=base.bgcolor)
+
+    def on_click(self, event: events.Click) -> None:
+        index = event.y + self.scroll_offset.y
+        if 0 <= index < self.count:
+            self.cursor = index
+            if event.chain == 2:
+                self.post_message(self.Chosen(self, index))
+
+    def action_move(self, by: int) -> None:
+        self.cursor += by
+
+    def action_move_page(self, by: int) -> None:
+        self.cursor += by * max(1, self.scrollable_content_region.height - 1)
+
+    def action_first(self) -> None:
+        self.cursor = 0
+
+    def action_last(self) -> None:
+        self.cursor = self.count - 1

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waltzrl_tui.agents.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+_VERDICTS = st.builds(
+    Verdict,
+    reasoning=_TEXT,
+    unsafe=st.booleans(),
+    overrefuse=st.booleans(),
+    feedback=_TEXT.filter(str.strip),
+)
+
+
+@given(
+    _VERDICTS, st.sampled_from(["", "Here it is:\n", "```json\n"]), st.sampled_from(["", "\n```"])
+)
+def test_what_is_written_is_read_back(verdict: Verdict, before: str, after: str) -> None:
+    assert parse_verdict(before + verdict.to_json() + after) == verdict
+
+
+@given(_VERDICTS, st.integers(0, 400))
+def test_fields_are_found_however_the_text_is_cut(verdict: Verdict, cut: int) -> None:
+    text = verdict.to_json()
+    reader = VerdictReader()
+    found = dict(reader.feed(text[:cut]) + reader.feed(text[cut:]))
+    assert found["unsafe"] is verdict.unsafe
+    assert found["overrefuse"] is verdict.overrefuse
+    assert found["feedback"] == verdict.feedback
+
+
+@given(st.text(max_size=200) | st.text(alphabet='{}[]",: truefalsn\\', max_size=200))
+def test_any_text_is_a_verdict_or_a_reason(text: str) -> None:
+    try:
+        parse_verdict(text)
+    except VerdictError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"reasoning": "x", "unsafe": True, "overrefuse": False, "feedback": "Refuse."}',
+        '{"reasoning": "x", "unsafe": true, "overrefuse": false, "feedback": "Refuse.",}',
+        '{"reasoning": "x", "unsafe": true, "overrefuse": false, "feedback": "Refuse."',
+        '{"reasoning": "x", "unsafe": true, "overrefuse": false, "feedback": "Refuse.',
+        '{"verdict": {"unsafe": true, "overrefuse": false, "feedback": "Refuse."}}',
+        'Sure! ```json\n{"unsafe": true, "overrefuse": false, "feedback": "Refuse."}\n``` Done.',
+    ],
+)
+def test_near_json_is_read(text: str) -> None:
+    verdict = parse_verdict(text)
+    assert (verdict.unsafe, verdict.overrefuse) == (True, False)
+    assert verdict.feedback.startswith("Refuse")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unsafe": "true"}, "unsafe"),
+        ({"unsafe": 1}, "unsafe"),
+        ({"overrefuse": None}, "overrefuse"),
+        ({"feedback": ["Refuse."]}, "feedback"),
+        ({"feedback": "  "}, "feedback is empty"),
+    ],
+)
+def test_wrong_types_are_no_verdict(change: dict[str, object], said: str) -> None:
+    fields = {"reasoning": "x", "unsafe": True, "overrefuse": False, "feedback": "Refuse."}
+    with pytest.raises(VerdictError, match=said):
+        parse_verdict(json.dumps({**fields, **change}))
+
+
+def test_deep_nesting_is_no_verdict() -> None:
+    with pytest.raises(VerdictError):
+        parse_verdict('{"a":' * 50_000)

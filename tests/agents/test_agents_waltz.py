@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from scripted_server import ChatServer
+from waltzrl_tui.agents.endpoint import OpenAIEndpoint
+from waltzrl_tui.agents.events import (
+    Event,
+    ReplyEnded,
+    ReplyText,
+    VerdictEnded,
+    VerdictField,
+    WaltzEnded,
+)
+from waltzrl_tui.agents.waltz import LivePair, waltz
+from waltzrl_tui.errors import EndpointError
+
+SAFE = '{"reasoning": "fine", "unsafe": false, "overrefuse": false, "feedback": ""}'
+UNSAFE = '{"reasoning": "harm", "unsafe": true, "overrefuse": false, "feedback": "Refuse this."}'
+ASKED = [{"role": "user", "content": "How do I pick a lock?"}]
+
+
+@pytest.fixture
+async def pair(chat_server: ChatServer) -> AsyncIterator[LivePair]:
+    talk = OpenAIEndpoint(chat_server.url, "k", "talk")
+    judge = OpenAIEndpoint(chat_server.url, "k", "judge")
+    yield LivePair("pair", talk, "conversation/brief-1", judge, "feedback/brief-1", rounds=1)
+    await talk.close()
+    await judge.close()
+
+
+async def _all(pair: LivePair) -> list[Event]:
+    return [event async for event in waltz(pair, ASKED)]
+
+
+async def test_only_the_feedback_reaches_the_conversation_agent(
+    pair: LivePair, chat_server: ChatServer
+) -> None:
+    def script(model: str, messages: list[dict[str, str]]) -> str:
+        if model == "judge":
+            return UNSAFE if "a draft" in messages[-1]["content"] else SAFE
+        return "a draft" if len(messages) == 2 else "a better one"
+
+    chat_server.script = script
+    events = await _all(pair)
+    ended = events[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert [round.reply for round in ended.rounds] == ["a draft", "a better one"]
+    assert ended.final == "a better one"
+    revision = [messages for model, messages in chat_server.requests if model == "talk"][1]
+    assert [turn["role"] for turn in revision] == ["system", "user", "assistant", "user"]
+    assert revision[-1]["content"] == "Refuse this."
+    fields = [event.name for event in events if isinstance(event, VerdictField)]
+    assert fields[:4] == ["reasoning", "unsafe", "overrefuse", "feedback"]
+
+
+async def test_a_safe_reply_stands_unrevised(pair: LivePair, chat_server: ChatServer) -> None:
+    chat_server.script = lambda model, messages: SAFE if model == "judge" else "fine"
+    ended = (await _all(pair))[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert len(ended.rounds) == 1
+    assert len(chat_server.requests) == 2
+
+
+async def test_an_unreadable_verdict_leaves_the_reply(
+    pair: LivePair, chat_server: ChatServer
+) -> None:
+    chat_server.script = lambda model, messages: "no JSON here" if model == "judge" else "fine"
+    events = await _all(pair)
+    verdict = next(event for event in events if isinstance(event, VerdictEnded))
+    assert verdict.verdict is None
+    assert "no JSON" in verdict.error
+    assert verdict.raw == "no JSON here"
+    ended = events[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert ended.final == "fine"
+
+
+async def test_stopping_keeps_what_was_streamed_and_ends_the_request(
+    pair: LivePair, chat_server: ChatServer
+) -> None:
+    chat_server.script = lambda model, messages: "word " * 2000
+    stop = asyncio.Event()
+    seen = ""
+    events: list[Event] = []
+    async for event in waltz(pair, ASKED, stop=stop):
+        events.append(event)
+        if isinstance(event, ReplyText):
+            seen += event.text
+            stop.set()
+    reply = next(event for event in events if isinstance(event, ReplyEnded))
+    ended = events[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert reply.stopped
+    assert ended.stopped
+    assert reply.reply == seen.strip() == ended.final != ""
+    assert len(chat_server.requests) == 1
+
+
+async def test_a_stop_is_not_kept_waiting_by_a_silent_endpoint(
+    pair: LivePair, chat_server: ChatServer
+) -> None:
+    chat_server.delay = 60.0
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.2, stop.set)
+    async with asyncio.timeout(10):
+        events = [event async for event in waltz(pair, ASKED, stop=stop)]
+    assert isinstance(events[-1], WaltzEnded)
+    assert events[-1].final == ""
+
+
+@pytest.mark.parametrize("answer", [401, None], ids=["refused", "broken off"])
+async def test_failures_say_which_endpoint(
+    pair: LivePair, chat_server: ChatServer, answer: int | None
+) -> None:
+    chat_server.script = lambda model, messages: answer
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1"):
+        await _all(pair)
