@@ -103,7 +103,7 @@ class Conversation:
         """
         if self.row is None:
             self.row = await self._store.transcripts.create(pair, one_line(prompt, 80))
-        before = history(self.turns, budget)
+        before = history(self.turns, budget, prompt)
         opening = prompt_record(prompt, pair)
         await self._store.transcripts.append(self.row.id, *opening)
         replay([opening], self.turns)

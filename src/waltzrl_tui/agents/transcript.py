@@ -219,17 +219,19 @@ def replay(records: Iterable[Record], turns: list[Turn] | None = None) -> list[T
     return told
 
 
-def history(turns: Sequence[Turn], budget: int) -> list[Message]:
+def history(turns: Sequence[Turn], budget: int, prompt: str = "") -> list[Message]:
     """The turns before the next prompt as chat messages, the latest that fit.
 
-    Turns without a reply that stands are left out, and so are drafts and verdicts.
+    Turns without a reply that stands are left out, and so are drafts, verdicts, and a stopped
+    turn whose prompt is asked again.
 
     Args:
         budget: How many tokens they may have together (estimated).
+        prompt: What is asked next.
     """
     kept: list[Message] = []
     for turn in reversed(turns):
-        if not turn.reply:
+        if not turn.reply or (turn.stopped and turn.prompt == prompt):
             continue
         budget -= estimate_tokens(turn.prompt) + estimate_tokens(turn.reply)
         if budget < 0:

@@ -7,7 +7,7 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from waltzrl_tui.agents.events import Round, VerdictEnded, WaltzEnded
+from waltzrl_tui.agents.events import VerdictEnded, WaltzEnded
 from waltzrl_tui.agents.waltz import LivePair, waltz
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
@@ -18,26 +18,27 @@ from waltzrl_tui.store import Store
 
 
 async def chat(context: Context) -> int:
-    """`chat [--pair NAME] --prompt TEXT`; without --prompt stdin is the prompt."""
+    """`chat [--pair NAME] [--vs NAME] --prompt TEXT`; without --prompt stdin is the prompt."""
     prompt = context.args.prompt
     if prompt is None:
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("There is no prompt.", hint="Give --prompt TEXT.")
         prompt = await asyncio.to_thread(sys.stdin.read)
+    # Bytes of the command line that are not UTF-8 come as halves of surrogate pairs.
+    prompt = prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not prompt.strip():
         raise UsageError("The prompt is empty.", hint="Give --prompt TEXT.")
     async with context.store() as store, context.engines() as engines:
-        name = await chosen_pair(store, context.args.pair)
-        context.out.say(f"asking the pair {name}")
-        live = await engines.pair(store, name)
-        ended = await _ask(live, prompt, context)
-    document = {
-        "pair": name,
-        "rounds": [each.to_json() for each in ended.rounds],
-        "final": ended.final,
-        "seconds": round(ended.seconds, 3),
-    }
-    context.out.result(document, ended.final)
+        names = [await chosen_pair(store, context.args.pair)]
+        if context.args.vs is not None:
+            names.append(await chosen_pair(store, context.args.vs))
+        # Looked up before any is asked: a wrong name must not cost the time of a reply.
+        pairs = [await engines.pair(store, name) for name in names]
+        answers = [await _ask(live, prompt, context) for live in pairs]
+    document = answers[0] if len(answers) == 1 else {**answers[0], "vs": answers[1]}
+    headed = [f"── {each['pair']} ──\n{each['final']}" for each in answers]
+    text = answers[0]["final"] if len(answers) == 1 else "\n\n".join(headed)
+    context.out.result(document, text)
     return 0
 
 
@@ -54,10 +55,10 @@ async def chosen_pair(store: Store, name: str | None) -> str:
     return trained[-1] if trained else BASE_PAIR
 
 
-async def _ask(live: LivePair, prompt: str, context: Context) -> WaltzEnded:
+async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
+    """What `chat` prints of one pair: its rounds and the reply that stands."""
+    context.out.say(f"asking the pair {live.name}")
     history = [{"role": "user", "content": prompt}]
-    # Set when the first token comes: until then the engine starts and reads the prompt.
-    context.out.status.set("waiting for the reply")
     events = waltz(live, history, max_tokens=context.args.max_tokens)
     async with aclosing(events) as stream:
         async for event in stream:
@@ -65,7 +66,12 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> WaltzEnded:
                 _tell(event, context.out)
             elif isinstance(event, WaltzEnded):
                 ended = event
-    return ended
+    return {
+        "pair": live.name,
+        "rounds": [each.to_json() for each in ended.rounds],
+        "final": ended.final,
+        "seconds": round(ended.seconds, 3),
+    }
 
 
 def _tell(judged: VerdictEnded, out: Output) -> None:
@@ -76,13 +82,5 @@ def _words(judged: VerdictEnded) -> str:
     verdict = judged.verdict
     if verdict is None:
         return f"no verdict: {judged.error}"
-    flags: list[Any] = [
-        word
-        for word, up in (("unsafe", verdict.unsafe), ("overrefuses", verdict.overrefuse))
-        if up
-    ]
+    flags = ["unsafe"] * verdict.unsafe + ["overrefuses"] * verdict.overrefuse
     return f"{' and '.join(flags)}: {verdict.feedback}" if flags else "fine"
-
-
-def last_round(rounds: tuple[Round, ...]) -> Round:
-    return rounds[-1]

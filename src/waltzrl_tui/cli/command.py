@@ -12,8 +12,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
+from waltzrl_tui.cli.app import on_terminal, open_app
 from waltzrl_tui.cli.log import LogFile
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.workspace import Workspace
@@ -57,15 +58,19 @@ Command = Callable[[Context], Awaitable[int]]
 def dispatch(args: argparse.Namespace) -> int:
     """Run the command that `args` name and return the exit status."""
     workspace = Workspace.find(args.home)
-    if args.command is None:
-        from waltzrl_tui.cli.app import open_app
-
+    if args.command is None or _wants_chat_screen(args):
         return open_app(args, workspace)
     module, _, function = args.command.partition(":")
     found = importlib.import_module(f"waltzrl_tui.cli.{module}")
     logging.getLogger().addHandler(LogFile(workspace))
     context = Context(args, workspace, Output(json=args.json))
     return asyncio.run(_guarded(cast("Command", getattr(found, function)), context))
+
+
+def _wants_chat_screen(args: argparse.Namespace) -> bool:
+    if args.command != "chat:chat" or args.prompt is not None or args.json:
+        return False
+    return on_terminal()
 
 
 async def _guarded(command: Command, context: Context) -> int:
@@ -93,7 +98,7 @@ async def _guarded(command: Command, context: Context) -> int:
         context.out.status.clear()
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     """End the process: all that the command opened is closed, but a thread of it may still be
     reading a large file, and the interpreter would wait for that."""
     for stream in (sys.stdout, sys.stderr):

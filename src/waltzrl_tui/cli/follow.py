@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import cast
 
 from waltzrl_tui.cli.layout import bar, duration
 from waltzrl_tui.cli.output import Output
@@ -29,7 +28,7 @@ async def follow(
     updates = watch(store, job_ids, workspace=workspace, interval=_POLL_SECONDS)
     async with aclosing(updates) as stream:  # type: ignore[type-var]
         async for update in stream:
-            shown.update(cast("JobUpdate", update))
+            shown.update(update)
     out.status.clear()
     return await store.jobs.some(job_ids)
 

@@ -38,7 +38,7 @@ def _append(workspace: Workspace, text: str) -> bool:
         path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(file, "a", encoding="utf-8", errors="backslashreplace") as log:
+        with os.fdopen(file, "a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{at} {text.rstrip()}\n")
     except OSError:
         return False

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from waltzrl_tui.cli.layout import bar, cut
+from waltzrl_tui.cli.layout import bar, cut, width
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
 
@@ -25,7 +25,8 @@ class Status:
         self._stream = stream
         self.terminal = stream.isatty()
         self._drawn = 0
-        self._last = float("-inf")
+        # Where lines cannot be taken back, work that ends soon needs none.
+        self._last = float("-inf") if self.terminal else time.monotonic()
 
     def set(self, text: str) -> None:
         """Show `text`, unless something was shown only just now."""
@@ -53,8 +54,8 @@ class Status:
             self._write(text + "\n")
             return
         text = cut(text, max(10, shutil.get_terminal_size().columns - 1))
-        self._write("\r" + text + " " * max(0, self._drawn - len(text)) + "\r")
-        self._drawn = max(len(text), self._drawn)
+        self._write("\r" + text + " " * max(0, self._drawn - width(text)) + "\r")
+        self._drawn = max(width(text), self._drawn)
 
     def _write(self, text: str) -> None:
         # A terminal that was closed must not stop the work whose progress it showed.
@@ -100,7 +101,9 @@ class Output:
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """Show how far `what` is."""
-        drawn = f"{bar(done, total, unicode=self.unicode)} " if self.status.terminal else ""
+        drawn = ""
+        if self.status.terminal and total:
+            drawn = f"{bar(done, total, unicode=self.unicode)} "
         of = f"{done:,}/{total:,}" if total else f"{done:,}"
         self.status.set(f"{what} {drawn}{of}{'  ' + note if note else ''}")
 

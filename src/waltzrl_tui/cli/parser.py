@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from waltzrl_tui import __version__
 from waltzrl_tui.errors import UsageError
 
+if TYPE_CHECKING:
+    # argparse has no public name for it.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 SCREENS = ("data", "jobs", "chat")
 ROLES = ("conversation", "feedback")
-
-Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,7 +44,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _build() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="waltzrl-tui",
         description="Align a conversation agent and a feedback agent. Without a command the app "
         "opens.",
@@ -78,9 +80,7 @@ def _everywhere() -> argparse.ArgumentParser:
     return common
 
 
-def _command(
-    commands: Commands[_Parser], name: str, function: str, help: str
-) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, function: str, help: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
         help=help,
@@ -93,12 +93,12 @@ def _command(
     return parser
 
 
-def _group(commands: Commands[_Parser], name: str, help: str) -> Commands[_Parser]:
+def _group(commands: Commands, name: str, help: str) -> Commands:
     group = _command(commands, name, "", help)
     return group.add_subparsers(metavar="COMMAND", title="commands", required=True)
 
 
-def _run(commands: Commands[_Parser]) -> None:
+def _run(commands: Commands) -> None:
     run = _command(
         commands,
         "run",
@@ -109,12 +109,11 @@ def _run(commands: Commands[_Parser]) -> None:
     run.add_argument("--quick", action="store_true", help="a short training and fewer prompts")
     _sample_options(run)
     run.add_argument("--epochs", type=_above_zero, metavar="E")
-    run.add_argument("--model", default="", metavar="M", help="the base model of both agents")
     run.add_argument("--name", default="", help="what the agents and the pair are called")
     run.add_argument("--prompts", metavar="FILE", help="evaluation prompts (default: bundled)")
 
 
-def _data(commands: Commands[_Parser]) -> None:
+def _data(commands: Commands) -> None:
     data = _group(commands, "data", "look at a dataset, and sample it")
     profile = _command(
         data, "profile", "data:profile", "rows, bad rows, tokens, duplicates, label balance"
@@ -144,7 +143,7 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _train(commands: Commands[_Parser]) -> None:
+def _train(commands: Commands) -> None:
     train = _command(commands, "train", "train:train", "train agents on a dataset")
     train.add_argument("path", metavar="PATH", help="a JSONL dataset")
     train.add_argument(
@@ -168,7 +167,7 @@ def _train(commands: Commands[_Parser]) -> None:
     train.add_argument("--wait", action="store_true", help="wait until the jobs have ended")
 
 
-def _jobs(commands: Commands[_Parser]) -> None:
+def _jobs(commands: Commands) -> None:
     jobs = _group(commands, "jobs", "see and steer training jobs")
     listed = _command(jobs, "list", "jobs:list_jobs", "all jobs, newest first")
     listed.add_argument("--limit", type=_count, default=500, metavar="N", help="at most N (500)")
@@ -192,7 +191,7 @@ def _jobs(commands: Commands[_Parser]) -> None:
             command.add_argument("-n", type=_count, default=200, metavar="LINES", help="last (200)")
 
 
-def _agents(commands: Commands[_Parser]) -> None:
+def _agents(commands: Commands) -> None:
     agents = _group(commands, "agents", "models in a role")
     _command(agents, "list", "agents:list_agents", "all agents")
     add = _command(agents, "add", "agents:add_agent", "name an endpoint or an adapter as an agent")
@@ -211,7 +210,7 @@ def _agents(commands: Commands[_Parser]) -> None:
     remove.add_argument("name", metavar="NAME")
 
 
-def _pairs(commands: Commands[_Parser]) -> None:
+def _pairs(commands: Commands) -> None:
     pairs = _group(commands, "pairs", "a conversation agent with a feedback agent")
     _command(pairs, "list", "agents:list_pairs", "all pairs")
     add = _command(pairs, "add", "agents:add_pair", "make a pair of two agents")
@@ -225,14 +224,15 @@ def _pairs(commands: Commands[_Parser]) -> None:
     remove.add_argument("name", metavar="NAME")
 
 
-def _chat(commands: Commands[_Parser]) -> None:
+def _chat(commands: Commands) -> None:
     chat = _command(commands, "chat", "chat:chat", "ask a pair; on a terminal the app's chat opens")
     chat.add_argument("--pair", metavar="NAME", help="default: the newest trained one, else base")
+    chat.add_argument("--vs", metavar="NAME", help="a second pair beside it")
     chat.add_argument("--prompt", metavar="TEXT", help="ask this, print the reply and leave")
     _reply_length(chat, 512)
 
 
-def _evaluate(commands: Commands[_Parser]) -> None:
+def _evaluate(commands: Commands) -> None:
     evaluate = _command(
         commands, "evaluate", "evaluate:evaluate", "how safe and how timid a pair is on prompts"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.data import recipe_of, roles_of
 from waltzrl_tui.cli.follow import follow
@@ -20,6 +22,8 @@ async def train(context: Context) -> int:
         quick=args.quick,
         name=args.name,
     )
+    if args.n is None:
+        plan = replace(plan, recipe=replace(plan.recipe, n=plan.settings.rows))
     async with context.store() as store:
         jobs = await launch(store, context.workspace, plan)
         ids = [job.id for job in jobs]

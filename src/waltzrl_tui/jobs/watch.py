@@ -58,8 +58,9 @@ async def watch(
         version = await store.version()
         jobs = await store.jobs.some(cursors)
         _require_all(cursors, jobs)
-        for job in jobs:
-            update = await _update(store, job, cursors[job.id])
+        # All before the first is given out: whoever takes it may be away for long.
+        updates = [await _update(store, job, cursors[job.id]) for job in jobs]
+        for update in updates:
             if update is not None:
                 yield update
         # Events and metrics were read after the state, so an ended job's are complete.

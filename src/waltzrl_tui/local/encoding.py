@@ -10,6 +10,7 @@ from typing import Any
 from waltzrl_tui.agents.prompts import Message
 
 _FLAG_WORDS = ("true", "false")
+_FEEDBACK = '"feedback": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def encode(
     Args:
         max_tokens: Longer rows give None: a cut reply would teach to stop short.
         decision_weight: Weight of the deciding tokens; all others have 1.
-        decision_tokens: How many of the first tokens count as deciding, besides flag values.
+        decision_tokens: How many of the first tokens of a reply count as deciding. In a verdict
+            the flags' values do, and whether the feedback is empty.
     """
     *context, reply = messages
     prefix = tokenizer.apply_chat_template(
@@ -54,11 +56,17 @@ def encode(
     reply_ids = [*encoded["input_ids"], tokenizer.eos_token_id]
     if len(prefix_ids) + len(reply_ids) > max_tokens:
         return None
+    text = reply["content"]
     weights = [1.0] * len(reply_ids)
-    is_verdict = reply["content"].startswith('{"')
+    is_verdict = text.startswith('{"')
+    feedback = text.find(_FEEDBACK) + len(_FEEDBACK) if is_verdict and _FEEDBACK in text else None
     for index, (begin, end) in enumerate(encoded["offset_mapping"]):
-        word = reply["content"][begin:end].strip(' ",:')
-        if index < decision_tokens or (is_verdict and word in _FLAG_WORDS):
+        if is_verdict:
+            is_flag = text[begin:end].strip(' ",:') in _FLAG_WORDS
+            decides = is_flag or (feedback is not None and begin <= feedback < end)
+        else:
+            decides = index < decision_tokens
+        if decides:
             weights[index] = decision_weight
     return Encoded([*prefix_ids, *reply_ids], len(prefix_ids), weights)
 

@@ -15,7 +15,8 @@ from waltzrl_tui.store.json_text import dump, load, storable
 from waltzrl_tui.store.rows import ENDED, JobRow, JobState, NewJob, now
 from waltzrl_tui.text import one_line
 
-JOB_COLUMNS: Final = ", ".join(field.name for field in fields(JobRow))
+_NAMES: Final = tuple(field.name for field in fields(JobRow))
+JOB_COLUMNS: Final = ", ".join(_NAMES)
 # An id names the job's folder.
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -105,7 +106,9 @@ def assignments(change: JobChange) -> tuple[str, list[Any]]:
 
 
 def job_row(row: sqlite3.Row) -> JobRow:
-    values = dict(row)
+    """A row of `JOB_COLUMNS` as a job."""
+    # Not `dict(row)`, which looks up each of the many columns by its name.
+    values = dict(zip(_NAMES, row, strict=True))
     values["depends_on"] = tuple(json.loads(values["depends_on"]))
     values["params"] = load(values["params"])
     values["cancel_requested"] = bool(values["cancel_requested"])

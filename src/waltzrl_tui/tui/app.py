@@ -142,7 +142,9 @@ class WaltzApp(App[None]):
         active = screen.active_bindings
         for key in dict.fromkeys((*section(name), *section("app"))):
             bound = active.get(key.first)
-            if key.action == "command_palette" or bound is None or not bound.enabled:
+            if bound is None or not bound.enabled or bound.binding.action != key.action:
+                continue
+            if key.action == "command_palette":
                 continue
             yield SystemCommand(
                 f"{key.label} · {key.name}", key.help, self._runner(key.action, bound.node)

@@ -75,14 +75,39 @@ KEYS_DATA: Final = (
     Key("g", "goto", "go to row", "Jump to a row by its number.", "data"),
     Key("b", "next_bad", "next bad row", "Jump to the next row that cannot be used.", "data"),
     Key("enter", "detail", "read", "Read the whole row; once more to go back.", "data"),
+    Key("f", "files", "files", "Go to the list of files.", "data", show=False),
+    Key("right", "step(1)", "next row", "While reading: the next row.", "data"),
+    Key("left", "step(-1)", "previous", "While reading: the row before.", "data"),
     Key("p", "profile", "profile", "Count the rows, labels and duplicates, or stop it.", "data"),
     Key("r", "reload", "reload", "Look for new and changed files.", "data", show=False),
     Key("escape", "back", "back", "Leave the field, the row or the filter.", "data"),
 )
 
-KEYS_JOBS: Final[tuple[Key, ...]] = ()
+KEYS_JOBS: Final = (
+    Key("c", "cancel", "cancel", "Stop this job; what it has is kept, and it can go on.", "jobs"),
+    Key("r", "resume", "resume", "Go on with this job, and with those that it needs.", "jobs"),
+    Key("r", "retry", "retry", "Do once more, as a new job, what this one did.", "jobs"),
+    Key("l", "log", "log", "Read what the worker of this job has printed.", "jobs"),
+    Key("space", "overlay", "overlay", "Keep this job in the chart, or take it out.", "jobs"),
+    Key("g", "log_scale", "log scale", "Change the losses' axis: linear, logarithmic.", "jobs"),
+    Key("s", "smooth", "smooth", "Smooth the training curves, or show each step.", "jobs"),
+    Key("enter", "details", "details", "Show settings, sample, figures and errors.", "jobs"),
+)
 
-KEYS_CHAT: Final[tuple[Key, ...]] = ()
+KEYS_CHAT: Final = (
+    Key("escape", "stop", "stop", "Stop the reply; what has come of it stays.", "chat"),
+    Key("enter", "send", "send", "Send the prompt.", "chat"),
+    Key("ctrl+j,alt+enter", "new_line", "new line", "Break the line of the prompt.", "chat"),
+    Key("escape", "leave", "read", "Leave the prompt, to scroll and to use the letters.", "chat"),
+    Key("enter,i", "write", "write", "Go to the prompt.", "chat"),
+    Key("r", "again", "ask again", "Ask the last prompt again, after a failure or stop.", "chat"),
+    Key("p", "pair", "pair", "Choose the pair that answers.", "chat"),
+    Key("d", "draft", "draft", "Show drafts, with the words that changed, or hide them.", "chat"),
+    Key("f", "feedback", "feedback", "Feedback shown, in a line, or off.", "chat"),
+    Key("n", "new", "new chat", "Begin a new chat; this one is kept.", "chat"),
+    Key("o", "open", "open chat", "Open an earlier chat and go on with it.", "chat"),
+    Key("y", "copy", "copy reply", "Copy the last reply to the clipboard.", "chat"),
+)
 
 KEYS: Final[tuple[Key, ...]] = (*KEYS_DATA, *KEYS_JOBS, *KEYS_CHAT, *KEYS_APP)
 
@@ -124,6 +149,11 @@ EMPTY: Final[dict[str, str]] = {
         f"press {press('reload', 'data')}."
     ),
     "data.rows": "No file is open.",
+    "chat.chats": "No chat yet. Close this list, type a prompt and press enter.",
     "data.filtered": f"No row contains that text. Press {press('back', 'data')} to see all rows.",
+    "jobs.table": (
+        "No jobs yet.\n"
+        f"Press {KEYS_APP[0].name}, then {press('train', 'data')} to train both agents."
+    ),
 }
 """What stands in a pane that has nothing to show; every text says what to press."""

@@ -31,6 +31,8 @@ class TopBar(Widget):
 
     def __init__(self, current: str) -> None:
         super().__init__(id="top-bar")
+        # Else what can be clicked would get the colours of a link.
+        self.auto_links = False
         self._current = current
 
     def on_mount(self) -> None:
@@ -77,6 +79,7 @@ class KeyBar(Widget):
 
     def __init__(self, name: str) -> None:
         super().__init__(id="key-bar")
+        self.auto_links = False
         self._section = name
 
     def on_mount(self) -> None:

@@ -17,6 +17,7 @@ Row = list[Span]
 
 SLOTS: Final = 6
 MARKERS: Final = "◆▲■★✚▼"
+HOLLOW: Final = "◇△□☆✛▽"
 # Runs stay apart without colour: each has its own dashes, as its validation has its marker.
 _PATTERNS: Final[tuple[tuple[int, ...], ...]] = (
     (1,),
@@ -80,7 +81,7 @@ class _Plot:
         # Two rows for the axis of steps where there is room for it.
         self._axis = 2 if height >= 6 else 1
         self._height = height - self._axis
-        self._ticks = max(1, min(6, self._height // 2))
+        self._ticks = max(1, min(6, (self._height + 1) // 2))
         values = [
             value
             for curve, train in self._curves
@@ -92,7 +93,7 @@ class _Plot:
         steps = [step for curve in curves for step, _ in [*curve.train[-1:], *curve.valid[-1:]]]
         self._x = Scale(0.0, max([1, *steps, *(curve.total for curve in curves)]))
         levels = self._y.ticks(self._ticks)
-        apart = min((b - a for a, b in zip(levels, levels[1:], strict=False)), default=1.0)
+        apart = min((b - a for a, b in itertools.pairwise(levels)), default=1.0)
         self._levels = {self._cell_row(level): label(level, apart) for level in reversed(levels)}
         self._margin = max(len(text) for text in self._levels.values())
         self._width = width - self._margin - 1

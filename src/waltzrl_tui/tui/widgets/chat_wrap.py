@@ -36,27 +36,20 @@ def breaks(text: str, width: int) -> list[tuple[int, int]]:
 def _folded(paragraph: str, width: int) -> Iterator[tuple[int, int]]:
     begin = end = used = 0
     for found in _WORD.finditer(paragraph):
-        word = found.group()
-        size = cell_len(word)
-        if used + size <= width:
-            end, used = found.end(), used + size
-            continue
-        if end > begin:
-            yield begin, end
-            begin = found.end() - len(word.lstrip())
-        # What is left is the word alone, or at the very beginning the word with its indent.
-        rest = paragraph[begin : found.end()]
-        for piece in _chopped(rest, width):
-            begin, end, used = end if end > begin else begin, begin + len(piece), cell_len(piece)
-            if begin + len(piece) < found.end():
+        size = cell_len(found.group())
+        if used + size > width:
+            if end > begin:
                 yield begin, end
-                begin = end
-    if end > begin:
-        yield begin, end
-
-
-def _chopped(text: str, width: int) -> list[str]:
-    return chop_cells(text, width) or [text]
+                begin = found.end() - len(found.group().lstrip())
+            # The word, or at the very beginning the word with its indent, may need many lines.
+            *full, last = chop_cells(paragraph[begin : found.end()], width)
+            for piece in full:
+                yield begin, begin + len(piece)
+                begin += len(piece)
+            used, size = 0, cell_len(last)
+        end, used = found.end(), used + size
+    # At least one line, even for a paragraph of spaces.
+    yield begin, end
 
 
 def plain(text: str, width: int, style: str) -> list[Line]:

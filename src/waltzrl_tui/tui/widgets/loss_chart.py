@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from textual.geometry import Region
+from rich.style import Style
+from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
@@ -19,8 +20,7 @@ from waltzrl_tui.tui.widgets.curves import Curve
 class LossChart(Widget):
     """Curves over steps. Only the lines of it that have changed are painted again.
 
-    `log` and `smooth` switch the axis and the training curves; what to say while there is no
-    point to draw is given to `show` with the curves.
+    `logarithmic` and `smoothed` switch the axis of losses and the training curves.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -43,24 +43,25 @@ class LossChart(Widget):
     }
     """
 
-    log: reactive[bool] = reactive(False, repaint=False)
-    smooth: reactive[bool] = reactive(False, repaint=False)
+    logarithmic: reactive[bool] = reactive(False, repaint=False)
+    smoothed: reactive[bool] = reactive(False, repaint=False)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._curves: tuple[Curve, ...] = ()
         self._empty = ""
         self._rows: list[Row] | None = None
+        self._drawn_for = Size(0, 0)
 
     def show(self, curves: Sequence[Curve], empty: str = "") -> None:
         """Draw `curves` (the first on top, at most six), or say `empty` if they have no point."""
         self._curves, self._empty = tuple(curves[:SLOTS]), one_line(empty)
         self._redraw()
 
-    def watch_log(self) -> None:
+    def watch_logarithmic(self) -> None:
         self._redraw()
 
-    def watch_smooth(self) -> None:
+    def watch_smoothed(self) -> None:
         self._redraw()
 
     def render_line(self, y: int) -> Strip:
@@ -78,7 +79,13 @@ class LossChart(Widget):
             return [[] for _ in range((size.height - 1) // 2)] + [
                 [(text.center(size.width), "axis")]
             ]
-        return draw(self._curves, size.width, size.height, log=self.log, smooth=self.smooth)
+        return draw(
+            self._curves,
+            size.width,
+            size.height,
+            log=self.logarithmic,
+            smooth=self.smoothed,
+        )
 
     def _redraw(self) -> None:
         before = self._rows
@@ -97,5 +104,5 @@ class LossChart(Widget):
         if changed:
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
-    def _style(self, name: str) -> object:
+    def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"loss-chart--{name}") if name else self.rich_style

@@ -33,7 +33,7 @@ def columns(mapping: Mapping, width: int, rows: int) -> tuple[Column, ...]:
     if mapping.category and width >= 76:
         fixed.append(Column("category", max(10, min(20, width // 7))))
     rest = width - sum(column.width + GAP for column in fixed)
-    if mapping.reply and width >= 52:
+    if mapping.reply and width >= 62:
         reply = (rest - GAP) * 45 // 100
         return (*fixed, Column("prompt", rest - GAP - reply), Column("reply", reply))
     return (*fixed, Column("prompt", max(1, rest)))

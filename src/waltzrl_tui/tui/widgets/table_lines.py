@@ -51,12 +51,20 @@ class LineList(ScrollView, can_focus=True):
         lines: LineList
         index: int
 
+        @property
+        def control(self) -> LineList:
+            return self.lines
+
     @dataclass
     class Chosen(Message):
         """The entry `index` was clicked twice."""
 
         lines: LineList
         index: int
+
+        @property
+        def control(self) -> LineList:
+            return self.lines
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
         """The segments of one entry, `width` cells together."""
@@ -65,10 +73,12 @@ class LineList(ScrollView, can_focus=True):
     def validate_cursor(self, cursor: int) -> int:
         return max(0, min(cursor, self.count - 1))
 
-    def watch_count(self, count: int) -> None:
+    def watch_count(self, old: int, count: int) -> None:
         self.virtual_size = Size(0, count)
         self.cursor = self.validate_cursor(self.cursor)
         self.refresh(layout=self.styles.auto_dimensions)
+        if not old:
+            self.post_message(self.Moved(self, self.cursor))
 
     def watch_cursor(self, old: int, new: int) -> None:
         self.refresh_line(old)

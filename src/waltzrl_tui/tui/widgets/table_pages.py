@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,14 +42,12 @@ class OpenDataset:
         self.mapping: Mapping = open_dataset(path).mapping
         self.index = LineIndex(path)
         self.size = path.stat().st_size
-        self._reading = threading.Lock()
         self.index.start()
 
     def lines(self, first: int, count: int) -> list[Line]:
         """The lines `first` to `first + count - 1`, as far as they are known."""
-        with self._reading:
-            raw = self.index.page(first, count, limit=_PAGE_BYTES)
-            return [self._line(first + place, line) for place, line in enumerate(raw)]
+        raw = self.index.page(first, count, limit=_PAGE_BYTES)
+        return [self._line(first + place, line) for place, line in enumerate(raw)]
 
     def some(self, numbers: array[int]) -> list[Line]:
         """The lines of those numbers."""

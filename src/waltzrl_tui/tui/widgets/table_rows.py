@@ -74,7 +74,7 @@ class RowTable(LineList):
         """The number in the file of the line under the cursor, from 0."""
         if not self.count:
             return None
-        return self._filter.lines[self.cursor] if self._filter else self.cursor
+        return int(self._filter.lines[self.cursor]) if self._filter else self.cursor
 
     def go_to(self, number: int) -> None:
         """Put the cursor on line `number` (from 0) of the file, or the next one that is shown."""
@@ -145,7 +145,7 @@ class RowTable(LineList):
                 if source is None:
                     return
                 lines = await asyncio.to_thread(_read, source, found, number * _PAGE)
-                if (source, found) == (self._source, self._filter):
+                if source is self._source and found is self._filter:
                     self._pages[number] = (lines, count)
                     while len(self._pages) > _PAGES_KEPT:
                         self._pages.popitem(last=False)
@@ -155,9 +155,10 @@ class RowTable(LineList):
 
     def _missing(self) -> int | None:
         """A page to read: one in sight, else one next to those."""
-        first = self.scroll_offset.y // _PAGE
-        last = (self.scroll_offset.y + max(1, self.size.height) - 1) // _PAGE
+        top = self.scroll_offset.y
+        first, last = top // _PAGE, (top + max(1, self.size.height) - 1) // _PAGE
         final = max(0, self.count - 1) // _PAGE
+        number: int
         for number in (*range(first, last + 1), last + 1, first - 1):
             if not 0 <= number <= final:
                 continue

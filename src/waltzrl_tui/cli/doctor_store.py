@@ -1,0 +1,69 @@
+"""The store looked at without changing it: no migration, no folder made."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+from waltzrl_tui.errors import StoreError
+from waltzrl_tui.jobs.launch import worker_alive
+from waltzrl_tui.store.faults import store_error
+from waltzrl_tui.store.migrate import shipped
+from waltzrl_tui.store.rows import ENDED
+from waltzrl_tui.workspace import Workspace
+
+
+async def check_store(workspace: Workspace) -> dict[str, Any]:
+    """What `doctor` tells of the store.
+
+    Returns:
+        `path`, `exists`, `version` (None when unreadable), `integrity` ("ok", or what is wrong),
+        `key_envs` that its agents name, ids of `stale_jobs`, and `error`, which is empty when
+        the store can be used.
+    """
+    return await asyncio.to_thread(_check, workspace)
+
+
+def _check(workspace: Workspace) -> dict[str, Any]:
+    path = workspace.store_path
+    found: dict[str, Any] = {
+        "path": str(path),
+        "exists": path.exists(),
+        "version": None,
+        "integrity": "",
+        "key_envs": [],
+        "stale_jobs": [],
+        "error": "",
+    }
+    if not found["exists"]:
+        return found
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            found["integrity"] = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            found["version"] = version
+            if found["integrity"] != "ok":
+                found["error"] = f"The store {path} is damaged: {found['integrity']}."
+            elif version > shipped()[-1].number:
+                found["error"] = (
+                    f"The store {path} was made by a newer waltzrl-tui (version {version}). "
+                    "Use that one, or choose another folder with --home DIR."
+                )
+            else:
+                keys = connection.execute("SELECT DISTINCT key_env FROM agents WHERE key_env != ''")
+                found["key_envs"] = [name for (name,) in keys]
+                found["stale_jobs"] = _stale(workspace, connection)
+    except sqlite3.Error as error:
+        found["error"] = str(store_error(error, path))
+    except StoreError as error:
+        found["error"] = str(error)
+    return found
+
+
+def _stale(workspace: Workspace, connection: sqlite3.Connection) -> list[str]:
+    jobs = connection.execute("SELECT id, state FROM jobs WHERE provider = 'embedded'")
+    waiting = ENDED | {"draft", "approved"}
+    going = [id for id, state in jobs if state not in waiting]
+    return [id for id in going if not worker_alive(workspace, id)]

@@ -1,0 +1,114 @@
+"""What the worker of a job has printed, followed while it is open."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Log, Static
+
+from waltzrl_tui.text import printable
+
+_TAIL_BYTES: Final = 256 * 1024
+_MOST_LINES: Final = 5000
+_LONGEST_LINE: Final = 2000
+_LOOK_SECONDS: Final = 1.0
+
+
+class JobLogScreen(ModalScreen[None]):
+    """The end of a log file. Read in a thread; only what was added is read again."""
+
+    BINDINGS = [
+        Binding("escape,l,q,enter", "dismiss", "close"),
+        Binding("g,home", "first", "first line"),
+        Binding("G,end", "last", "last line"),
+    ]
+    DEFAULT_CSS = """
+    JobLogScreen > .dialog {
+        width: 96%;
+        height: 94%;
+        padding: 0 1;
+        Log { height: 1fr; background: $surface; }
+    }
+    """
+
+    def __init__(self, job_id: str, path: Path) -> None:
+        super().__init__()
+        self._job = job_id
+        self._path = path
+        self._offset: int | None = None
+        self._rest = b""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = Content(f"log of {self._job}")
+            box.border_subtitle = "↑ ↓ scroll   esc close"
+            yield Static(id="log-empty")
+            yield Log(max_lines=_MOST_LINES)
+
+    async def on_mount(self) -> None:
+        self.query_one(Log).focus()
+        await self._look()
+        self.set_interval(_LOOK_SECONDS, self._look)
+
+    def action_first(self) -> None:
+        self.query_one(Log).scroll_home(animate=False)
+
+    def action_last(self) -> None:
+        self.query_one(Log).scroll_end(animate=False)
+
+    async def _look(self) -> None:
+        import asyncio
+
+        try:
+            size, data = await asyncio.to_thread(_added, self._path, self._offset)
+        except FileNotFoundError:
+            self._say(f"Nothing yet: the worker of {self._job} has not started to write.")
+            return
+        except OSError as error:
+            self._say(f"{self._path} cannot be read: {error.strerror or error}.")
+            return
+        if not self.is_attached:
+            return
+        log = self.query_one(Log)
+        if self._offset is not None and size < self._offset:
+            log.clear()
+            self._rest = b""
+        self._offset = size
+        if data:
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            log.write_lines([_shown(line) for line in whole])
+        self._say("" if log.line_count or data else f"The worker of {self._job} printed nothing.")
+
+    def _say(self, text: str) -> None:
+        empty = self.query_one("#log-empty", Static)
+        if empty.display != bool(text) or text:
+            empty.display = bool(text)
+            empty.update(Content.styled(printable(text), "$text-muted"))
+
+
+def _added(path: Path, offset: int | None) -> tuple[int, bytes]:
+    """The size of a file and what it has from `offset` on, or its end when that is None."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - _TAIL_BYTES)
+        if offset is not None and offset <= size:
+            start = max(start, offset)
+        file.seek(start)
+        data = file.read(size - start)
+    if offset is None and start:
+        # The first line is cut somewhere.
+        data = data.partition(b"\n")[2]
+    return size, data
+
+
+def _shown(line: bytes) -> str:
+    """One line as a terminal would leave it: of a progress bar, what was written last."""
+    text = line[-_LONGEST_LINE:].decode("utf-8", "replace").rstrip("\r")
+    return printable(text.rpartition("\r")[2]).expandtabs(4)

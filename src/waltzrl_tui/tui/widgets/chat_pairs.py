@@ -1,0 +1,112 @@
+"""The pairs that can be asked: which is chosen, and how it is made ready."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.store import JobRow
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.widgets.chat_pick import PairChoice, pair_choices
+
+if TYPE_CHECKING:
+    from waltzrl_tui.tui.app import WaltzApp
+
+_EMBEDDED_BUDGET: Final = 1500
+_REMOTE_BUDGET: Final = 12_000
+
+
+class Pairs:
+    """The pairs of a workspace. A trained one is chosen until the user chooses.
+
+    Attributes:
+        choices: All of them, the likeliest first.
+        choice: The one that is asked next, or None while none is known.
+        by_hand: Whether the user chose it.
+    """
+
+    def __init__(self, app: WaltzApp) -> None:
+        self._app = app
+        self._live: dict[str, LivePair] = {}
+        self._making = asyncio.Lock()
+        self._base_made = False
+        self.choices: list[PairChoice] = []
+        self.choice: PairChoice | None = None
+        self.by_hand = False
+
+    @property
+    def only_base(self) -> bool:
+        """Whether nothing but untrained pairs is there."""
+        return all(choice.kind == "untrained" for choice in self.choices)
+
+    @property
+    def budget(self) -> int:
+        """Tokens of older turns that are sent along with a prompt.
+
+        The embedded engine reads some 200 tokens a second and was trained on single turns.
+        """
+        return _EMBEDDED_BUDGET if self.choice and self.choice.embedded else _REMOTE_BUDGET
+
+    async def read(self, *, settled: bool) -> None:
+        """Read the pairs; the base pair is made if there is none yet.
+
+        Args:
+            settled: The chat has begun, so that a pair trained meanwhile is not switched to.
+        """
+        store = self._app.store
+        if not self._base_made:
+            # In a thread: it brings in what talks to endpoints, and files are looked at.
+            live = await asyncio.to_thread(import_module, "waltzrl_tui.local.live")
+            await live.ensure_base(store)
+            self._base_made = True
+        self.choices = pair_choices(await store.agents.pairs(), await store.agents.list())
+        names = {choice.name: choice for choice in self.choices}
+        kept = names.get(self.choice.name) if self.choice else None
+        if kept is None or not (self.by_hand or settled):
+            kept = self.choices[0] if self.choices else None
+        self.choice = kept
+
+    def choose(self, name: str) -> bool:
+        """Choose a pair by hand; False when there is none of that name."""
+        found = next((choice for choice in self.choices if choice.name == name), None)
+        if found is not None:
+            self.choice, self.by_hand = found, True
+        return found is not None
+
+    async def ready(self) -> LivePair:
+        """The chosen pair, with its server started; kept for the next prompt.
+
+        Raises:
+            NotFoundError: There is no pair.
+            EngineError: Its server cannot be started.
+            EndpointError: A key is not set.
+        """
+        if self.choice is None:
+            raise NotFoundError("There is no pair to ask.", hint="Train one, or add one.")
+        name = self.choice.name
+        async with self._making:
+            live = self._live.get(name)
+            if live is None:
+                live = await self._app.engines.pair(self._app.store, name)
+                self._live[name] = live
+            await self._app.engines.warm(live)
+        # The client is imported in a thread here, so that the first reply need not wait for it.
+        await asyncio.to_thread(import_module, "openai")
+        return live
+
+    def forget(self) -> None:
+        """Make pairs anew when they are asked next, after a failure."""
+        self._live.clear()
+
+
+def slower(jobs: list[JobRow], choice: PairChoice | None) -> str:
+    """What to say about jobs that compute on this machine while one chats, or ""."""
+    running = [job for job in jobs if job.state == "running" and job.provider == "embedded"]
+    if not running or choice is None or not choice.embedded:
+        return ""
+    name = one_line(running[0].id, 24)
+    doing = "trains" if running[0].kind == "train" else "samples replies"
+    return f"{name} {doing} on this machine: replies are slower until it is done."

@@ -1,0 +1,159 @@
+"""Two lists to choose from: the pairs, and the chats that were held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from waltzrl_tui.store import AgentRow, PairRow, TranscriptRow
+from waltzrl_tui.text import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class PairChoice:
+    """A pair with its agents."""
+
+    row: PairRow
+    conversation: AgentRow
+    feedback: AgentRow | None
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether any of it is computed on this machine by the embedded engine."""
+        return any(agent.kind == "embedded" for agent in self.agents)
+
+    @property
+    def agents(self) -> tuple[AgentRow, ...]:
+        return (self.conversation, *((self.feedback,) if self.feedback else ()))
+
+    @property
+    def trained(self) -> bool:
+        return any(agent.adapter or agent.job_id for agent in self.agents)
+
+    @property
+    def kind(self) -> str:
+        """In a word: "trained", "untrained", or "remote"."""
+        if self.trained:
+            return "trained"
+        return "untrained" if self.embedded else "remote"
+
+
+def pair_choices(pairs: Sequence[PairRow], agents: Sequence[AgentRow]) -> list[PairChoice]:
+    """The pairs with their agents: trained ones first, the latest before the others."""
+    known = {agent.name: agent for agent in agents}
+    choices = [
+        PairChoice(row, known[row.conversation], known.get(row.feedback))
+        for row in reversed(pairs)
+        if row.conversation in known
+    ]
+    order = {"trained": 0, "remote": 1, "untrained": 2}
+    return sorted(choices, key=lambda choice: order[choice.kind])
+
+
+class Picker(ModalScreen[str | None]):
+    """A list; gives the id of what was chosen, or None."""
+
+    BINDINGS = [Binding("escape,q", "dismiss", "close")]
+
+    def __init__(
+        self, title: str, options: Sequence[Option], chosen: str = "", empty: str = ""
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._options = options
+        self._chosen = chosen
+        self._empty = empty
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog chat-picker") as box:
+            box.border_title = f"{self._title} · {len(self._options)}"
+            box.border_subtitle = "enter choose · esc close" if self._options else "esc close"
+            if not self._options:
+                yield Static(Content(self._empty))
+            else:
+                yield OptionList(*self._options, markup=False, compact=True)
+
+    def on_mount(self) -> None:
+        if self._options:
+            ids = [option.id for option in self._options]
+            self.query_one(OptionList).highlighted = (
+                ids.index(self._chosen) if self._chosen in ids else 0
+            )
+
+    @on(OptionList.OptionSelected)
+    def _select(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.dismiss(event.option_id)
+
+
+def pair_picker(choices: Sequence[PairChoice], chosen: str) -> Picker:
+    """A list of pairs with what each is made of."""
+    return Picker("Pairs", [Option(_pair_line(choice), choice.name) for choice in choices], chosen)
+
+
+def chat_picker(rows: Sequence[TranscriptRow], chosen: str, empty: str) -> Picker:
+    """A list of chats, the one last used first."""
+    now = datetime.now(UTC)
+    options = [Option(_chat_line(row, now), str(row.id)) for row in rows]
+    return Picker("Chats", options, chosen, empty)
+
+
+def _pair_line(choice: PairChoice) -> Content:
+    names = " + ".join(one_line(agent.name, 60) for agent in choice.agents)
+    judged = "" if choice.feedback else ", not judged"
+    revisions = f", {count(choice.row.rounds, 'revision')}" if choice.feedback else ""
+    base = one_line(choice.conversation.base, 60)
+    return Content.assemble(
+        (f"{one_line(choice.name, 40):<18} ", "bold"),
+        (choice.kind, "$safe" if choice.trained else "$text-muted"),
+        (f"{revisions}{judged}\n", "$text-muted"),
+        (f"  {names} · {base}", "$faint"),
+    )
+
+
+def _chat_line(row: TranscriptRow, now: datetime) -> Content:
+    title = one_line(row.title, 200) or "(no prompt)"
+    return Content.assemble(
+        (f"{title}\n", "bold"),
+        (
+            f"  {when(row.updated_at, now)} · {count(row.turns, 'turn')} · "
+            f"{one_line(row.pair, 40)}",
+            "$faint",
+        ),
+    )
+
+
+def count(number: int, what: str) -> str:
+    """ "1 turn", "2 turns"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def when(stamp: str, now: datetime) -> str:
+    """A time of the store as a person near it would say it, in the local time zone."""
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:
+        return one_line(stamp, 24)
+    seconds = (now - at).total_seconds()
+    if 0 <= seconds < 60:
+        return "just now"
+    if 0 <= seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    local, today = at.astimezone(), now.astimezone()
+    if local.date() == today.date():
+        return f"today {local:%H:%M}"
+    return f"{local:%d %b %H:%M}" if local.year == today.year else f"{local:%d %b %Y}"

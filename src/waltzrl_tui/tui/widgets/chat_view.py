@@ -1,0 +1,182 @@
+"""The conversation on screen: only the lines in view are drawn, only the last turn grows."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+
+from waltzrl_tui.agents.transcript import Turn
+from waltzrl_tui.tui.widgets.chat_lines import STYLES, Look, turn_lines
+from waltzrl_tui.tui.widgets.chat_wrap import Line, Span, cells, plain
+
+
+class ConversationView(ScrollView, can_focus=True):
+    """The turns of a chat. It follows the end until the user scrolls away from it.
+
+    Lines are wrapped by this widget, not laid out as widgets: a repaint while a reply streams
+    costs the wrapping of that turn and the drawing of the lines that changed.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+    COMPONENT_CLASSES = {f"chat--{name}" for name in STYLES}
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._turns: Sequence[Turn] = ()
+        self._look = Look()
+        self._preface: tuple[Span, ...] = ()
+        self._elapsed: float | None = None
+        self._blocks: list[list[Line]] = [[]]
+        self._starts: list[int] = [0]
+        self._width = 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last line is in view."""
+        return self.scroll_offset.y >= self.max_scroll_y
+
+    def show(
+        self,
+        turns: Sequence[Turn],
+        look: Look,
+        preface: tuple[Span, ...] = (),
+        elapsed: float | None = None,
+    ) -> None:
+        """Show these turns after a preface; where it was scrolled to stays, or the end does.
+
+        Args:
+            elapsed: Seconds that the last turn has been going on, None when it does not.
+        """
+        follow = self.at_end
+        self._turns, self._look, self._preface = turns, look, preface
+        self._elapsed = elapsed
+        self._build()
+        if follow:
+            self.to_end()
+
+    def grow(self, elapsed: float | None) -> None:
+        """Draw the last turn anew; it has been going on for `elapsed` seconds, or has ended."""
+        self._elapsed = elapsed
+        if len(self._turns) + 1 != len(self._blocks):
+            # A turn was added, or old ones were let go of.
+            follow = self.at_end
+            self._build()
+            if follow:
+                self.to_end()
+            return
+        follow = self.at_end
+        before = self._blocks[-1]
+        after = self._lines(len(self._turns) - 1)
+        same = 0
+        for old, new in zip(before, after, strict=False):
+            if old != new:
+                break
+            same += 1
+        if same == len(before) == len(after):
+            return
+        self._blocks[-1] = after
+        if len(after) != len(before):
+            self._resize_content()
+        first = self._starts[-1] + same
+        self.refresh_lines(first, max(len(before), len(after)) - same)
+        if follow:
+            self.to_end()
+
+    def to_end(self) -> None:
+        """Go to the last line."""
+        self.scroll_end(animate=False, immediate=True, x_axis=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self.scrollable_content_region.width != self._width:
+            follow = self.at_end
+            self._build()
+            if follow:
+                self.call_after_refresh(self.to_end)
+
+    def render_line(self, y: int) -> Strip:
+        number = y + self.scroll_offset.y
+        width = self.size.width
+        line = self._line(number)
+        background = self.rich_style
+        segments = [
+            Segment(text, self._style(name, background)) for text, name in (((" ", ""), *line))
+        ]
+        strip = Strip(segments, cells(line) + 1)
+        chosen = self.text_selection
+        if chosen is not None:
+            strip = self._marked(strip, chosen, number)
+        return strip.crop_extend(0, width, background).apply_offsets(0, number)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        lines = (
+            " " + "".join(text for text, _ in line) for block in self._blocks for line in block
+        )
+        return selection.extract("\n".join(lines)), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        self.refresh()
+
+    @property
+    def allow_select(self) -> bool:
+        return True
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self.refresh()
+
+    def _style(self, name: str, background: Style) -> Style:
+        return self.get_component_rich_style(f"chat--{name}") if name else background
+
+    def _marked(self, strip: Strip, chosen: Selection, number: int) -> Strip:
+        span = chosen.get_span(number)
+        if span is None:
+            return strip
+        text = strip.text
+        start = strip.index_to_cell_position(min(span[0], len(text)))
+        last = len(text) if span[1] == -1 else min(span[1], len(text))
+        end = strip.index_to_cell_position(last)
+        style = self.screen.get_component_rich_style("screen--selection")
+        marked = Strip(
+            Segment(piece, (old or Style()) + style) for piece, old, _ in strip.crop(start, end)
+        )
+        return Strip.join([strip.crop(0, start), marked, strip.crop(end, strip.cell_length)])
+
+    def _line(self, number: int) -> Line:
+        block = bisect_right(self._starts, number) - 1
+        lines = self._blocks[block]
+        at = number - self._starts[block]
+        return lines[at] if 0 <= at < len(lines) else ()
+
+    def _lines(self, turn: int) -> list[Line]:
+        last = turn == len(self._turns) - 1
+        elapsed = self._elapsed if last else None
+        return turn_lines(self._turns[turn], self._room, self._look, elapsed)
+
+    @property
+    def _room(self) -> int:
+        return max(24, self._width - 2)
+
+    def _build(self) -> None:
+        self._width = self.scrollable_content_region.width
+        preface: list[Line] = []
+        for text, style in self._preface:
+            preface += plain(text, min(self._room, 92), style)
+        self._blocks = [preface, *(self._lines(number) for number in range(len(self._turns)))]
+        self._resize_content()
+        self.refresh()
+
+    def _resize_content(self) -> None:
+        ends = list(accumulate(len(block) for block in self._blocks))
+        self._starts = [0, *ends[:-1]]
+        self.virtual_size = Size(self._width, ends[-1])

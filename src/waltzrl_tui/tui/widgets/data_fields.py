@@ -1,0 +1,96 @@
+"""Small fields for forms: a number, and a choice among a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.binding import Binding
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Input
+
+
+class NumberField(Input):
+    """A whole number of at most `digits` digits; it may be empty. Up and down change it by one."""
+
+    BINDINGS = [
+        Binding("up", "step(1)", "more", show=False),
+        Binding("down", "step(-1)", "less", show=False),
+    ]
+    DEFAULT_CSS = """
+    NumberField { width: 8; background: $panel; }
+    NumberField:focus { background: $block-cursor-background; }
+    """
+
+    def __init__(self, value: str, *, id: str, digits: int, placeholder: str = "") -> None:
+        super().__init__(
+            value,
+            placeholder,
+            id=id,
+            restrict=r"[0-9]*",
+            max_length=digits,
+            compact=True,
+        )
+        # A blinking cursor would write to the terminal for ever.
+        self.cursor_blink = False
+
+    @property
+    def number(self) -> int | None:
+        """The number, None when the field is empty."""
+        return int(self.value) if self.value.isdigit() else None
+
+    def action_step(self, by: int) -> None:
+        value = str(max(0, (self.number or 0) + by))
+        if len(value) <= (self.max_length or 0):
+            self.value = value
+
+
+class Choice(Widget, can_focus=True):
+    """One of a few words; left, right and space change it, and so does a click."""
+
+    ALLOW_SELECT = False
+    BINDINGS = [
+        Binding("right,space,enter", "turn(1)", "next", show=False),
+        Binding("left", "turn(-1)", "previous", show=False),
+    ]
+    DEFAULT_CSS = """
+    Choice { width: auto; height: 1; background: $panel; padding: 0 1; }
+    Choice:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
+    """
+
+    value: reactive[str] = reactive("", layout=True)
+
+    @dataclass
+    class Changed(Message):
+        """Another word was chosen."""
+
+        choice: Choice
+        value: str
+
+    def __init__(self, words: Sequence[str], *, id: str) -> None:
+        super().__init__(id=id)
+        self._words = tuple(words)
+        self.set_reactive(Choice.value, words[0])
+
+    def set_words(self, words: Sequence[str]) -> None:
+        """Offer other words; what was chosen stays chosen where it is among them."""
+        self._words = tuple(words)
+        if self.value not in self._words:
+            self.value = self._words[0]
+
+    def render(self) -> Content:
+        return Content.assemble(("‹ ", "$faint"), self.value, (" ›", "$faint"))
+
+    def watch_value(self, value: str) -> None:
+        self.post_message(self.Changed(self, value))
+
+    def on_click(self, event: events.Click) -> None:
+        self.action_turn(1)
+
+    def action_turn(self, by: int) -> None:
+        place = (self._words.index(self.value) + by) % len(self._words)
+        self.value = self._words[place]

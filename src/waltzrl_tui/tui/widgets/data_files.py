@@ -1,0 +1,155 @@
+"""The files of the workspace's `data/`, with their rows."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding
+from textual.message import Message
+
+from waltzrl_tui.datasets.index import LineIndex
+from waltzrl_tui.datasets.starter import STARTER, copy_bundled
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.widgets.data_figures import size_of
+from waltzrl_tui.tui.widgets.table_columns import fit
+from waltzrl_tui.tui.widgets.table_lines import LineList
+
+_COUNTED: Final = 256 * 1024 * 1024
+_JSONL: Final = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file in `data/`; `rows` is None while they are not counted."""
+
+    path: Path
+    size: int
+    rows: int | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether its name says that it is a dataset which can be read."""
+        return self.path.suffix.lower() in _JSONL
+
+
+def list_files(folder: Path) -> list[DataFile]:
+    """The files in `folder`, by name, those that can be read first. Blocks.
+
+    Raises:
+        DatasetError: The folder cannot be read.
+    """
+    try:
+        found = [
+            DataFile(path, path.stat().st_size)
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and path.is_file()
+        ]
+    except OSError as error:
+        raise DatasetError(
+            f"{one_line(str(folder))} cannot be read: {error.strerror or error}.",
+            hint="Check its permissions.",
+        ) from error
+    return sorted(found, key=lambda file: (not file.readable, file.path.name.casefold()))
+
+
+def first_files(folder: Path) -> list[DataFile]:
+    """`list_files`, with the bundled dataset put there first when there is none yet. Blocks.
+
+    Raises:
+        DatasetError: The folder cannot be read or written.
+    """
+    files = list_files(folder)
+    if any(file.readable for file in files):
+        return files
+    copy_bundled(folder, STARTER)
+    return list_files(folder)
+
+
+class FileList(LineList):
+    """Enter or a double click opens a file; the open one is marked."""
+
+    BINDINGS = [Binding("enter,space", "open", "open", show=False)]
+    BORDER_TITLE = "Files"
+    DEFAULT_CSS = "FileList { height: auto; }"
+
+    @dataclass
+    class Opened(Message):
+        """The user asked for this file."""
+
+        path: Path
+
+    def __init__(self) -> None:
+        super().__init__(id="files", classes="pane")
+        self._files: list[DataFile] = []
+        self._open: Path | None = None
+
+    @property
+    def files(self) -> list[DataFile]:
+        return self._files
+
+    def show(self, files: list[DataFile]) -> None:
+        """Show these files and count their rows one after the other."""
+        known = {(file.path, file.size): file.rows for file in self._files}
+        self._files = [replace(file, rows=known.get((file.path, file.size))) for file in files]
+        self.count = len(files)
+        self.border_title = f"Files {len(files)}" if files else "Files"
+        self.refresh(layout=True)
+        self.run_worker(self._count(), group="count-rows", exclusive=True)
+
+    def mark(self, path: Path) -> None:
+        """Mark the file that is open."""
+        self._open = path
+        for place, file in enumerate(self._files):
+            if file.path == path:
+                self.cursor = place
+        self.refresh()
+
+    def set_rows(self, path: Path, rows: int) -> None:
+        """Show how many rows a file has."""
+        self._files = [
+            replace(file, rows=rows) if file.path == path else file for file in self._files
+        ]
+        self.refresh()
+
+    def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
+        file = self._files[index]
+        count = size_of(file.size) if file.rows is None else f"{file.rows:,}"
+        marker = "▸ " if file.path == self._open else "  "
+        name = fit(one_line(file.path.name), width - 3 - len(count))
+        faint = self.part("line--faint", base)
+        style = base if file.readable else faint
+        if file.path == self._open:
+            style = style + Style(bold=True)
+        return [Segment(marker, base), Segment(name, style), Segment(f" {count}", faint)]
+
+    def on_line_list_chosen(self) -> None:
+        self.action_open()
+
+    def action_open(self) -> None:
+        if self.count:
+            self.post_message(self.Opened(self._files[self.cursor].path))
+
+    async def _count(self) -> None:
+        for file in list(self._files):
+            # The open one is counted by its table; a huge one only when it is opened.
+            if file.readable and file.rows is None and file.size <= _COUNTED:
+                if file.path == self._open:
+                    continue
+                rows = await asyncio.to_thread(_rows_of, file.path)
+                if rows is not None:
+                    self.set_rows(file.path, rows)
+
+
+def _rows_of(path: Path) -> int | None:
+    try:
+        with LineIndex(path) as index:
+            index.build()
+            return index.rows
+    except DatasetError:
+        return None

@@ -1,0 +1,222 @@
+"""The form that draws a sample, with the size of the sample as it is typed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.css.query import NoMatches
+from textual.message import Message
+from textual.widgets import Input, Label, Static
+
+from waltzrl_tui.datasets.read import iter_rows
+from waltzrl_tui.datasets.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling import SampleCounts, SampleRecipe, Survey, counts, survey
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.text import printable
+from waltzrl_tui.tui.background import from_thread, in_thread
+from waltzrl_tui.tui.keys import press
+from waltzrl_tui.tui.widgets.bars import click
+from waltzrl_tui.tui.widgets.data_fields import Choice, NumberField
+from waltzrl_tui.tui.widgets.table_pages import OpenDataset
+
+AUTOMATIC: Final = 32 * 1024 * 1024
+"""Bytes up to which the sample is counted without being asked."""
+
+_MANY: Final = 1000
+_PAUSE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePlan:
+    """What the form asks for, and how large that is when it is known."""
+
+    recipe: SampleRecipe
+    counts: SampleCounts | None
+
+
+class SamplePane(Vertical):
+    """Rows, seed, duplicates, balance and validation share of the sample."""
+
+    BORDER_TITLE = "Sample"
+
+    class Counted(Message):
+        """The size of the sample is known, or is no longer."""
+
+    def __init__(self) -> None:
+        super().__init__(id="sample", classes="pane")
+        self._source: OpenDataset | None = None
+        self._surveys: dict[tuple[str, str | None], Survey] = {}
+        self._counts: SampleCounts | None = None
+        self._said = Content("")
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="fields"):
+            yield Label("rows")
+            yield NumberField("", id="sample-rows", digits=7, placeholder="all")
+            yield Label("seed", classes="second")
+            yield NumberField("7", id="sample-seed", digits=5)
+        with Horizontal(classes="fields"):
+            yield Label("dedupe")
+            yield Choice(("exact", "off"), id="sample-dedupe")
+        with Horizontal(classes="fields"):
+            yield Label("balance")
+            yield Choice(("harm", "category", "none"), id="sample-balance")
+        with Horizontal(classes="fields"):
+            yield Label("valid %")
+            yield NumberField("10", id="sample-valid", digits=2)
+        yield Static(id="sample-said")
+        yield Static(id="sample-train")
+
+    def on_mount(self) -> None:
+        text = Content.assemble(
+            (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
+        )
+        button = self.query_one("#sample-train", Static)
+        button.auto_links = False
+        button.update(text.stylize(click("screen.train")))
+        self._say("")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a pair can be trained on the sample, as far as is known."""
+        mapping = self._source.mapping if self._source else None
+        if mapping is None or not (mapping.reply and mapping.harm):
+            return False
+        return self._counts is None or self._counts.train > 0
+
+    def plan(self) -> SamplePlan:
+        """The recipe in the form.
+
+        Raises:
+            UsageError: A field holds a value that cannot be.
+        """
+        return SamplePlan(self._recipe(), self._counts)
+
+    def use(self, source: OpenDataset | None) -> None:
+        """Sample another dataset; the size of a small one is counted at once."""
+        self._source = source
+        self._surveys.clear()
+        self._counts = None
+        self.workers.cancel_group(self, "sample")
+        if source is None:
+            self._say("")
+            return
+        mapping = source.mapping
+        words = [name for name in ("harm", "category") if getattr(mapping, name)]
+        self.query_one("#sample-balance", Choice).set_words([*words, "none"])
+        missing = [name for name in ("harm", "reply") if not getattr(mapping, name)]
+        if missing:
+            self._say(f"✗ no {' and no '.join(missing)} column: cannot train", "$text-warning")
+        elif source.size <= AUTOMATIC:
+            self.count_soon()
+        else:
+            self._say("not counted yet", "$faint")
+
+    def set_rows_by(self, rows: int) -> None:
+        """Suggest a size for a file of `rows` rows: all of a small one."""
+        field = self.query_one("#sample-rows", NumberField)
+        if not field.value and rows > _MANY:
+            field.value = str(_MANY)
+
+    def count_soon(self) -> None:
+        """Count the sample when nothing was typed for a moment."""
+        if self._source is not None:
+            self.run_worker(self._count(self._source), group="sample", exclusive=True)
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _changed(self, event: Input.Changed | Choice.Changed) -> None:
+        event.stop()
+        if self._source is not None and self._source.mapping.prompt:
+            self._counts = None
+            self.count_soon()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
+
+    def on_descendant_focus(self) -> None:
+        if self._source is not None and self._counts is None and not self._counting():
+            self.count_soon()
+
+    def _counting(self) -> bool:
+        return any(worker.group == "sample" and worker.is_running for worker in self.workers)
+
+    def _recipe(self) -> SampleRecipe:
+        balance = self.query_one("#sample-balance", Choice).value
+        return SampleRecipe(
+            source=str(self._source.path) if self._source else "",
+            n=self.query_one("#sample-rows", NumberField).number,
+            seed=self.query_one("#sample-seed", NumberField).number or 0,
+            dedupe="off" if self.query_one("#sample-dedupe", Choice).value == "off" else "exact",
+            balance=None if balance == "none" else balance,
+            valid=(self.query_one("#sample-valid", NumberField).number or 0) / 100,
+        )
+
+    async def _count(self, source: OpenDataset) -> None:
+        await asyncio.sleep(_PAUSE)
+        try:
+            recipe = self._recipe()
+            seen = self._surveys.get((recipe.dedupe, recipe.balance))
+            if seen is None:
+                self._say("reading…", "$faint")
+                seen = await self._survey(source, recipe)
+                # Two are enough to go back and forth between two choices.
+                while len(self._surveys) >= 2:
+                    del self._surveys[next(iter(self._surveys))]
+                self._surveys[recipe.dedupe, recipe.balance] = seen
+            known = seen
+            found = await in_thread(lambda _: counts(known, recipe))
+        except WaltzError as error:
+            self._say(f"✗ {error.message}", "$text-error")
+            return
+        self._counts = found
+        self._tell(found)
+
+    async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
+        tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
+        return await in_thread(lambda stop: survey(_until(source, tell, stop), recipe))
+
+    def _tell(self, found: SampleCounts) -> None:
+        if not found.train:
+            self._say("✗ no usable row", "$text-error")
+            return
+        text = Content.assemble(
+            ("→ ", "$faint"),
+            (f"{found.train:,}", "bold $foreground"),
+            (" train  ", "$text-muted"),
+            (f"{found.valid:,}", "bold $foreground"),
+            (" valid", "$text-muted"),
+        )
+        self._show(text)
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._show(Content.styled(printable(text), style))
+
+    def _show(self, said: Content) -> None:
+        self._said = said
+        try:
+            self.query_one("#sample-said", Static).update(said)
+            self.query_one("#sample-train").set_class(not self.trainable, "-off")
+        except NoMatches:
+            return
+        self.post_message(self.Counted())
+
+
+def _until(
+    source: OpenDataset, tell: Callable[[int], None], stop: Callable[[], bool]
+) -> Iterator[Row | BadRow]:
+    for number, row in enumerate(iter_rows(source.path, source.mapping)):
+        if number % 1000 == 999:
+            tell(number + 1)
+            if stop():
+                return
+        yield row

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+import waltzrl_tui
+from waltzrl_tui.cli import main
+from waltzrl_tui.store import Store
+from waltzrl_tui.workspace import Workspace
+
+sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
+
+from scripted_server import ChatServer  # noqa: E402
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document that stdout must hold, with nothing before or after it."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command line on a workspace, in this process or in one of its own."""
+
+    home: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str | Path) -> Ended:
+        code = main(["--home", str(self.home), *map(str, arguments)])
+        printed = self.capsys.readouterr()
+        return Ended(code, printed.out, printed.err)
+
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "waltzrl_tui", *map(str, arguments)],
+            env=environment(self.home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def store(self, work: Callable[[Store], Awaitable[T]]) -> T:
+        """What `work` does with the workspace's store."""
+
+        async def run() -> T:
+            async with await Store.open(Workspace.find(self.home)) as store:
+                return await work(store)
+
+        return asyncio.run(run())
+
+
+def environment(home: Path) -> dict[str, str]:
+    source = Path(waltzrl_tui.__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": str(source), "WALTZRL_HOME": str(home)}
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(tmp_path / "home", capsys)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Forty rows: harmful prompts that are refused and benign ones that are answered."""
+    rows = [
+        {
+            "prompt": f"Harmful request number {number}",
+            "harm": "harmful",
+            "category": "weapons",
+            "reply": "I can't help with that.",
+        }
+        if number % 2
+        else {
+            "prompt": f"Benign question number {number}",
+            "harm": "benign",
+            "category": "everyday",
+            "reply": f"The answer is {number}.",
+        }
+        for number in range(40)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """A server in a thread of its own, since the command line runs its own event loop here."""
+    server = ChatServer()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    yield server
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def scripted_pair(cli: Cli, chat_server: ChatServer) -> Callable[[str], None]:
+    """Adds a pair whose agents are models of the scripted server, called `<pair>-c` and `-f`."""
+
+    def add(pair: str) -> None:
+        async def work(store: Store) -> None:
+            for role, letter in (("conversation", "c"), ("feedback", "f")):
+                await store.agents.add(
+                    f"{pair}-{role}",
+                    role=role,  # type: ignore[arg-type]
+                    kind="openai",
+                    base=f"{pair}-{letter}",
+                    url=chat_server.url,
+                    prompt=f"{role}/full-1",
+                )
+            await store.agents.add_pair(
+                pair, conversation=f"{pair}-conversation", feedback=f"{pair}-feedback"
+            )
+
+        cli.store(work)
+
+    return add
+
+
+def verdict(*, unsafe: bool = False, overrefuse: bool = False, feedback: str = "") -> str:
+    return json.dumps(
+        {"reasoning": "r", "unsafe": unsafe, "overrefuse": overrefuse, "feedback": feedback}
+    )
