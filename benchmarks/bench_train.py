@@ -134,7 +134,7 @@ def main() -> int:
         done = subprocess.run(
             [sys.executable, __file__, "--rows", str(args.rows), "--side", side],
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
             print(done.stderr[-2000:], file=sys.stderr)
