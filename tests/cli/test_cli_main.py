@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Cli, environment
+from cli_helpers import Cli, environment
 
 from waltzrl_tui.cli import main
 from waltzrl_tui.cli.parser import parse
@@ -29,12 +29,8 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["--help"], 0),
         (["jobs", "list", "--json"], 0),
-        (["pairs", "list", "--json"], 0),
-        (["jobs", "watch", "--json"], 0),
-        (["jobs", "show", "nope"], 1),
         (["chat", "--pair", "nope", "--prompt", "hi"], 1),
         (["data", "profile", "no-such-file.jsonl"], 1),
-        (["data", "sample", "rows.jsonl"], 2),
         ([], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from typing import Any
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.workspace import Workspace
@@ -27,22 +26,26 @@ def open_app(args: argparse.Namespace, workspace: Workspace) -> int:
             "The app needs a terminal.",
             hint="Without one, use the commands: waltzrl-tui --help lists them.",
         )
-    options: dict[str, Any] = {"screen": args.screen or "data"}
-    if args.command is not None:
-        options = {"screen": "chat", **_pair(args, workspace)}
+    screen = "chat" if args.command is not None else args.screen or "data"
+    # Looked up first: a wrong name is told without the app.
+    pair = _pair(args, workspace) if args.command is not None else ""
     from waltzrl_tui.tui.app import WaltzApp
 
-    app = WaltzApp(workspace, **options)
+    app = (
+        WaltzApp(workspace, screen=screen, pair=pair)
+        if pair
+        else WaltzApp(workspace, screen=screen)
+    )
     app.run()
     return app.return_code or 0
 
 
-def _pair(args: argparse.Namespace, workspace: Workspace) -> dict[str, str]:
-    """The pair that was named. It is looked up first: a wrong name is told without the app."""
+def _pair(args: argparse.Namespace, workspace: Workspace) -> str:
+    """The pair that `chat` was told to ask, or "" for the app's own choice."""
     if args.vs is not None:
         raise UsageError("--vs needs a prompt.", hint="Give --prompt TEXT.")
     if args.pair is None:
-        return {}
+        return ""
 
     async def found() -> str:
         from waltzrl_tui.cli.chat import chosen_pair
@@ -51,4 +54,4 @@ def _pair(args: argparse.Namespace, workspace: Workspace) -> dict[str, str]:
         async with await Store.open(workspace) as store:
             return await chosen_pair(store, args.pair)
 
-    return {"pair": asyncio.run(found())}
+    return asyncio.run(found())

@@ -83,7 +83,8 @@ class Output:
             # ASCII only, so that no character of it can steer a terminal.
             shown = json.dumps(document, indent=2, allow_nan=False)
         else:
-            shown = _encodable(printable(text) if sys.stdout.isatty() else text, sys.stdout)
+            # Piped text comes to a terminal as well, later.
+            shown = _encodable(printable(text), sys.stdout)
         try:
             sys.stdout.write(shown + "\n")
             sys.stdout.flush()

@@ -1,8 +1,9 @@
-"""Over-refusals made from harmless prompts, for the case that a dataset does not have.
+"""Refusals made from a prompt's own words, for the cases that a dataset does not have.
 
 A feedback agent must have seen harmless prompts refused. Datasets of good replies have none and
 an untrained base hardly refuses, so a refusal is written from the prompt's own words: were it
-taken from another row, a mismatch of topic would give the case away.
+taken from another row, a mismatch of topic would give the case away. And were only harmless
+prompts refused so, the wording would: harmful ones get the same refusals.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def overrefusal(prompt: str, seed: int = 0) -> str:
     for pattern, openers in ((_ASKS_HOW, _HELP), (_ORDERS, _HELP), (_ASKS_WHAT, _TALK)):
         found = pattern.match(asked)
         if found:
-            topic = " ".join(_SWAP.get(word.lower(), word) for word in found[1].split()[:12])
+            words = re.sub(r"^(\w+)\s+(?:me|us)\b", r"\1", found[1]).split()[:12]
+            topic = " ".join(_SWAP.get(word.lower(), word) for word in words)
             topic = topic[0].lower() + topic[1:] if topic[1:2].islower() else topic
             opener = openers[choice % len(openers)].format(topic.rstrip(",;:"))
             break

@@ -57,7 +57,7 @@ class TrainingRow:
 
     Attributes:
         messages: System message, turns, and the assistant message that is learned.
-        case: Of a feedback row, prompt's label and what the reply does; else empty.
+        case: The prompt's label, and what the judged or learned reply does.
         source: Where the judged (or, for a revision, the revised) reply comes from.
     """
 
@@ -86,7 +86,7 @@ def case_of(harm: str, reply: str) -> Case:
 def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
     """The templated verdict of a case. Its feedback wording is chosen by the prompt's hash."""
     unsafe, overrefuse = case == "harmful/complies", case == "benign/refuses"
-    choice = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[0]
+    choice = _chance(prompt)
     named = category.replace("-", " ") if category else "harm"
     feedback = ""
     if unsafe:
@@ -110,6 +110,9 @@ def conversation_rows(
 ) -> list[TrainingRow]:
     """Each row as prompt → reply, and then as a revision: prompt, bad reply, feedback → reply.
 
+    The bad reply is the base's rollout to a harmful prompt, and to a harmless one a refusal
+    written from its words. A row whose own reply deserves feedback is no revision to learn.
+
     Args:
         rows: With a prompt, a label and a good reply.
         rollouts: The base's own reply by prompt.
@@ -121,14 +124,18 @@ def conversation_rows(
             (
                 *conversation_messages(prompt_version, [{"role": "user", "content": row.prompt}]),
                 {"role": "assistant", "content": row.reply},
-            )
+            ),
+            case=case_of(row.harm, row.reply),
         )
         for row in rows
     ]
     for row in rows[: round(len(rows) * revisions)]:
-        bad, _ = _bad_reply(row, rollouts)
+        bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else overrefusal(row.prompt)
         verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
-        if not verdict.triggers or case_of(row.harm, row.reply) == case_of(row.harm, bad):
+        good_enough = verdict_for(
+            case_of(row.harm, row.reply), prompt=row.prompt, category=row.category
+        )
+        if not bad or not verdict.triggers or good_enough.triggers:
             continue
         history = [
             {"role": "user", "content": row.prompt},
@@ -150,18 +157,15 @@ def conversation_rows(
 def feedback_rows(
     rows: Sequence[Row], rollouts: Mapping[str, str], prompt_version: str
 ) -> list[TrainingRow]:
-    """Every row's own reply and an opposite one, each with its verdict: all four cases.
+    """Each prompt with a reply that helps and one that refuses, each with its verdict: four cases.
 
-    The opposite reply is the base's rollout where that does the opposite; for a harmless prompt
-    that the base answers it is a templated over-refusal.
+    Whether a prompt is harmful must be told from the prompt, so both sides get replies of the
+    same hands: refusals are mostly written from the prompt's words whatever its label, and
+    answers are the base's rollouts to harmful prompts and to about half of the harmless ones.
     """
     rendered: list[TrainingRow] = []
     for row in rows:
-        bad, bad_source = _bad_reply(row, rollouts)
-        judged: list[tuple[str, Source]] = [(row.reply, "dataset"), (bad, bad_source)]
-        for reply, source in judged:
-            if not reply:
-                continue
+        for reply, source in _judged_replies(row, rollouts.get(row.prompt, "")):
             case = case_of(row.harm, reply)
             verdict = verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
@@ -177,17 +181,31 @@ def feedback_rows(
     return rendered
 
 
+def _judged_replies(row: Row, rollout: str) -> list[tuple[str, Source]]:
+    """A reply to `row` that complies and one that refuses, as far as they can be had."""
+    complying: list[tuple[str, Source]] = []
+    refusing: list[tuple[str, Source]] = []
+    replies: tuple[tuple[str, Source], ...] = ((row.reply, "dataset"), (rollout, "rollout"))
+    for reply, source in replies:
+        if reply:
+            (refusing if is_refusal(reply) else complying).append((reply, source))
+    refusing.append((overrefusal(row.prompt), "template"))
+    chance = _chance(row.prompt)
+    return [
+        *(complying[-1:] if chance % 2 else complying[:1]),
+        refusing[0] if chance % 4 == 0 else refusing[-1],
+    ]
+
+
+def _chance(prompt: str) -> int:
+    """A number that depends on the prompt alone."""
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[0]
+
+
 def case_counts(rows: Iterable[TrainingRow]) -> dict[str, int]:
     """How many rows each of the four cases has."""
     counts = Counter(row.case for row in rows)
     return {case: counts[case] for case in CASES}
-
-
-def _bad_reply(row: Row, rollouts: Mapping[str, str]) -> tuple[str, Source]:
-    rollout = rollouts.get(row.prompt, "")
-    if row.harm == "harmful" or (rollout and is_refusal(rollout)):
-        return rollout, "rollout"
-    return overrefusal(row.prompt), "template"
 
 
 def write_training(path: Path, rows: Sequence[TrainingRow]) -> TrainingFile:

@@ -23,24 +23,24 @@ def search(
     path: Path,
     mapping: Mapping,
     text: str,
+    found: array[int],
     *,
-    on_progress: Callable[[array[int], int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> array[int]:
-    """The numbers (from 0, blank lines count) of the lines whose row contains `text`.
+) -> None:
+    """Put into `found` the numbers (from 0, blank lines count) of the lines with `text`.
 
     Prompt, reply, harm and category are looked into, whatever the case of the letters; of a line
     that gives no row, all of it. Blocks for the whole file, so not on the event loop.
 
     Args:
-        on_progress: Called about every MB with the lines found so far (the list goes on growing)
-            and the bytes read.
-        stop: Asked as often; the result then covers what was read until there.
+        found: An array of type "Q"; it grows while the file is read and may be looked at.
+        on_progress: Called about every MB with the bytes read.
+        stop: Asked as often; `found` then covers what was read until there.
 
     Raises:
         DatasetError: The file cannot be read.
     """
-    found = array("Q")
     wanted = text.casefold()
     literal = wanted.encode() if wanted.isascii() and not _ESCAPED & set(wanted) else b""
     read = 0
@@ -52,7 +52,7 @@ def search(
                 if read >= due:
                     due = read + _STEP
                     if on_progress:
-                        on_progress(found, read)
+                        on_progress(read)
                     if stop and stop():
                         break
                 # Most lines are dismissed without being parsed.
@@ -65,7 +65,6 @@ def search(
             f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
             hint="Check the path and its permissions.",
         ) from error
-    return found
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -22,6 +22,8 @@ class TrainingSettings:
         learning_rate: Peak; warmed up over the first 6 %, linear to 5 % over the last half.
         rank, alpha, last_layers: See `LoraShape`.
         decision_weight, decision_tokens: See `encode`.
+        refusal_weight: Takes the place of `decision_weight` where the reply to be learned
+            refuses; lower than that, it makes refusing rarer and over-refusing with it.
         max_tokens: Rows longer than this are left out, with an event that says how many.
         valid_rows: Validation rows used for the loss, at most.
         checkpoint_seconds: At least one checkpoint in so many seconds.
@@ -36,6 +38,7 @@ class TrainingSettings:
     last_layers: int = 10
     decision_weight: float = 3.0
     decision_tokens: int = 0
+    refusal_weight: float = 3.0
     max_tokens: int = 512
     valid_rows: int = 24
     checkpoint_seconds: float = 20.0

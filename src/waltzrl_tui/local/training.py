@@ -221,7 +221,11 @@ class Trainer:
                 tokenizer,
                 row.messages,
                 max_tokens=settings.max_tokens,
-                decision_weight=settings.decision_weight,
+                decision_weight=(
+                    settings.refusal_weight
+                    if settings.decision_tokens and row.case.endswith("/refuses")
+                    else settings.decision_weight
+                ),
                 decision_tokens=settings.decision_tokens,
             )
             for row in rows

@@ -7,8 +7,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import App, SystemCommand
 from textual.reactive import reactive
@@ -17,6 +18,7 @@ from textual.screen import Screen
 from waltzrl_tui.errors import StoreError, WaltzError
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.background import run_exclusive
 from waltzrl_tui.tui.keys import bindings, section
 from waltzrl_tui.tui.messages import StoreChanged
 from waltzrl_tui.tui.screens.base import WaltzScreen
@@ -38,6 +40,13 @@ def _screen(module: str, name: str) -> Callable[[], Screen[Any]]:
     return lambda: getattr(import_module(f"waltzrl_tui.tui.screens.{module}"), name)()
 
 
+_SCREENS: Final = {
+    "data": _screen("data", "DataScreen"),
+    "jobs": _screen("jobs", "JobsScreen"),
+    "chat": _screen("chat", "ChatScreen"),
+}
+
+
 class WaltzApp(App[None]):
     """The cockpit of one workspace.
 
@@ -47,22 +56,22 @@ class WaltzApp(App[None]):
     """
 
     TITLE = "waltzrl"
-    CSS_PATH = "app.tcss"
+    # A screen's own CSS_PATH would have all rules parsed once more when the screen comes up.
+    CSS_PATH = ["app.tcss", "screens/data.tcss"]
     BINDINGS = bindings("app")
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "data": _screen("data", "DataScreen"),
-        "jobs": _screen("jobs", "JobsScreen"),
-        "chat": _screen("chat", "ChatScreen"),
-    }
 
     unfinished: reactive[int] = reactive(0)
 
     def __init__(self, workspace: Workspace, *, screen: str = "data") -> None:
+        # Textual would make an empty screen first and throw it away.
+        vars(self)["DEFAULT_MODE"] = screen
         super().__init__()
         self.workspace = workspace
-        self._first = screen
         self._store: Store | None = None
+        self._refused: StoreError | None = None
         self._engines: Engines | None = None
+        for name, maker in _SCREENS.items():
+            self.add_mode(name, partial(self._make, maker))
         if far_away():
             self.animation_level = "none"
         for theme in THEMES:
@@ -97,15 +106,17 @@ class WaltzApp(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return FALLBACKS
 
-    async def on_mount(self) -> None:
-        self._leave_on_signals()
+    async def on_load(self) -> None:
+        # Before there is any screen, so that a screen always has an open store.
         try:
             self._store = await Store.open(self.workspace)
         except StoreError as error:
-            self._refuse(error)
-            return
-        await self.switch_mode(self._first)
-        self.run_worker(self._watch_store(), group="watch-store", name="watch-store")
+            self._refused = error
+
+    def on_mount(self) -> None:
+        self._leave_on_signals()
+        if self._store is not None:
+            run_exclusive(self, "watch-store", self._watch_store)
 
     async def on_unmount(self) -> None:
         await self.close()
@@ -159,10 +170,13 @@ class WaltzApp(App[None]):
     def _runner(self, action: str, node: Any) -> Callable[[], Any]:
         return lambda: self.run_action(action, node)
 
-    def _refuse(self, error: StoreError) -> None:
+    def _make(self, maker: Callable[[], Screen[Any]]) -> Screen[Any]:
+        if self._refused is None:
+            return maker()
         from waltzrl_tui.tui.screens.message import MessageScreen
 
-        self.push_screen(MessageScreen("The store cannot be opened", error.message, error.hint))
+        error = self._refused
+        return MessageScreen("The store cannot be opened", error.message, error.hint)
 
     def _leave_on_signals(self) -> None:
         loop = asyncio.get_running_loop()

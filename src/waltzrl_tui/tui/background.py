@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from textual.dom import DOMNode
+from textual.worker import Worker
+
 T = TypeVar("T")
+
+
+def run_exclusive(
+    node: DOMNode, group: str, work: Callable[[], Coroutine[Any, Any, None]]
+) -> Worker[None]:
+    """Run `work` as the worker `group` of `node`; one of that group that still runs is ended."""
+    worker: Worker[None] = node.run_worker(work, group=group, name=group, exclusive=True)
+    return worker
 
 
 async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ _NEWEST: Final = 8
 # A job that nobody watches is asked for its last steps only; a validation lies among them.
 _TAIL_STEPS: Final = 200
 _PAGE: Final = 500
+# Of hundreds that have not ended, those off the screen may be seconds old.
+_SECONDS_A_JOB: Final = 0.004
 _KEPT_CURVES: Final = 24
 
 
@@ -70,31 +73,35 @@ class JobBoard:
         self.order: list[str] = []
         self._rank: dict[str, int] = {}
         self._pairs: list[PairRow] = []
+        self._due = 0.0
         self._figures: dict[str, tuple[JobRow, Figures]] = {}
         self._losses: dict[str, tuple[JobRow, Losses]] = {}
         self._events: dict[str, list[EventRow]] = {}
 
-    async def read_jobs(self, store: Store, watched: Collection[str]) -> None:
-        """Read all jobs the first time, later those not ended, the newest, and `watched`."""
-        if self.jobs:
-            found = await store.jobs.list(ended=False, limit=-1)
-            going = {job.id for job in found}
-            left = {id for id, job in self.jobs.items() if not job.ended and id not in going}
-            found += await store.jobs.some((left | set(watched)) - going)
-            found += [job for job in await store.jobs.list(limit=_NEWEST) if job.id not in going]
-        else:
+    async def read_jobs(self, store: Store, watched: Collection[str]) -> float:
+        """Read all jobs the first time, later those not ended, the newest, and `watched`.
+
+        Returns:
+            Seconds after which to read again, because there are so many not ended that they
+            were left out this time; 0 when nothing was.
+        """
+        if not self.jobs:
             found = await store.jobs.list(limit=-1)
-        moved = False
-        # The lists are newest first; a rank counts from the oldest.
-        for job in reversed(found):
-            before = self.jobs.get(job.id)
-            self._rank.setdefault(job.id, len(self._rank))
-            moved = moved or before is None or before.ended != job.ended
-            self.jobs[job.id] = job
-        if moved:
-            self._sort()
+        else:
+            found = await store.jobs.list(limit=_NEWEST)
+            wait = self._due - time.monotonic()
+            if wait > 0:
+                self._take(found + await store.jobs.some(watched))
+                return wait
+            going = await store.jobs.list(ended=False, limit=-1)
+            self._due = time.monotonic() + _SECONDS_A_JOB * len(going)
+            ids = {job.id for job in going}
+            left = {id for id, job in self.jobs.items() if not job.ended and id not in ids}
+            found += going + await store.jobs.some((left | set(watched)) - ids)
+        self._take(found)
         if any(job.agent for job in self.jobs.values()):
             self._pairs = await store.agents.pairs()
+        return 0.0
 
     async def read_figures(self, store: Store, ids: Iterable[str]) -> None:
         """Bring `figures` of those jobs up to date."""
@@ -153,16 +160,29 @@ class JobBoard:
 
     def pair(self, id: str) -> PairRow | None:
         """The pair that the launch of a job has made, once it is in the store."""
-        agents = {job.agent for job in self.launch(id) if job.state == "succeeded" and job.agent}
+        trained = [job for job in self.launch(id) if job.kind == "train"]
+        agents = {job.agent for job in trained if job.state == "succeeded" and job.agent}
         mine = [
             (len(agents & {pair.conversation, pair.feedback}), number)
             for number, pair in enumerate(self._pairs)
         ]
         most, number = max(mine, default=(0, 0))
-        return self._pairs[number] if most else None
+        # A job that was retried by itself makes one agent of the two.
+        return self._pairs[number] if most and most >= len({job.role for job in trained}) else None
 
     def states(self) -> Counter[str]:
         return Counter(job.state for job in self.jobs.values())
+
+    def _take(self, found: list[JobRow]) -> None:
+        moved = False
+        # The lists are newest first; a rank counts from the oldest.
+        for job in reversed(found):
+            before = self.jobs.get(job.id)
+            self._rank.setdefault(job.id, len(self._rank))
+            moved = moved or before is None or before.ended != job.ended
+            self.jobs[job.id] = job
+        if moved:
+            self._sort()
 
     def _sort(self) -> None:
         launches: dict[str, list[str]] = {}

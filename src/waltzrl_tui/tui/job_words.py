@@ -100,11 +100,11 @@ def ago(at: str, now: datetime) -> str:
 def seen(job: JobRow, now: datetime) -> Word:
     """The last word on a job: when it was heard of, what it waits for, what became of it."""
     if job.state == "failed":
-        return Word(one_line(job.error) or "no reason given", "bad")
+        return Word(one_line(job.error) or "no reason given")
     if job.state == "succeeded":
         took = f" in {duration(run_seconds(job))}" if job.started_at else ""
         made = f"→ {one_line(job.agent)}" if job.agent else "→ training files"
-        return Word(made + took, "good")
+        return Word(made + took, "faint")
     if job.state == "cancelled":
         return Word(clock(job.ended_at or job.updated_at, now), "faint")
     reason = one_line(job.reason)

@@ -70,17 +70,17 @@ KEYS_APP: Final = (
 
 KEYS_DATA: Final = (
     Key("t", "train", "train both", "Train both agents on this sample, here, for $0.00.", "data"),
+    Key("enter", "detail", "read", "Read the whole row; once more to go back.", "data"),
+    Key("escape", "back", "back", "Leave the field, the row or the filter.", "data"),
+    Key("left", "step(-1)", "previous", "While reading: the row before.", "data"),
+    Key("right", "step(1)", "next", "While reading: the next row.", "data"),
     Key("s", "sample", "sample", "Go to the form that draws the sample.", "data"),
     Key("slash", "filter", "filter", "Show only rows that contain some text.", "data"),
     Key("g", "goto", "go to row", "Jump to a row by its number.", "data"),
     Key("b", "next_bad", "next bad row", "Jump to the next row that cannot be used.", "data"),
-    Key("enter", "detail", "read", "Read the whole row; once more to go back.", "data"),
-    Key("f", "files", "files", "Go to the list of files.", "data", show=False),
-    Key("right", "step(1)", "next row", "While reading: the next row.", "data"),
-    Key("left", "step(-1)", "previous", "While reading: the row before.", "data"),
+    Key("f", "files", "files", "Go to the list of files.", "data"),
     Key("p", "profile", "profile", "Count the rows, labels and duplicates, or stop it.", "data"),
     Key("r", "reload", "reload", "Look for new and changed files.", "data", show=False),
-    Key("escape", "back", "back", "Leave the field, the row or the filter.", "data"),
 )
 
 KEYS_JOBS: Final = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, on
@@ -61,7 +63,12 @@ class WaltzScreen(Screen[None]):
         Args:
             group: Names what it does, so that `exclusive` ends only its like.
         """
-        return self.run_worker(self._guarded(work), group=group, exclusive=exclusive, name=group)
+        worker: Worker[None] = self.run_worker(
+            partial(self._guarded, work), group=group, exclusive=exclusive, name=group
+        )
+        # One that is cancelled before it begins would be complained about as never awaited.
+        weakref.finalize(worker, work.close)
+        return worker
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -45,6 +45,7 @@ class ChatScreen(WaltzScreen):
         self._stop: asyncio.Event | None = None
         self._began = 0.0
         self._warmed = ""
+        self._notice = ""
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="chat-pane", classes="pane"):
@@ -73,9 +74,11 @@ class ChatScreen(WaltzScreen):
         before = self._pairs.choice
         await self._pairs.read(settled=bool(self._chat.turns))
         notice = slower(await self.waltz.store.jobs.list(ended=False), self._pairs.choice)
-        line = self.query_one("#chat-notice", Static)
-        line.update(Content(notice))
-        line.set_class(bool(notice), "-told")
+        if notice != self._notice:
+            self._notice = notice
+            line = self.query_one("#chat-notice", Static)
+            line.update(Content(notice))
+            line.set_class(bool(notice), "-told")
         if self._pairs.choice != before:
             self._show_all()
 

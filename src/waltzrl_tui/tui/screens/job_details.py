@@ -30,20 +30,7 @@ class JobDetailsScreen(ModalScreen[None]):
     """Labels on the left, values on the right; changes are shown while it is open."""
 
     BINDINGS = [Binding("escape,enter,q", "dismiss", "close")]
-    DEFAULT_CSS = """
-    JobDetailsScreen > .dialog {
-        width: 96;
-        padding: 0 2;
-        Grid {
-            height: auto;
-            grid-size: 2;
-            grid-columns: 11 1fr;
-            grid-rows: auto;
-            Static { height: auto; }
-            .label { color: $faint; }
-        }
-    }
-    """
+    CSS_PATH = "jobs.tcss"
 
     def __init__(self, job_id: str, rows: Sequence[Row]) -> None:
         super().__init__()
@@ -95,7 +82,7 @@ def detail_rows(
         ("times", _times(job, now), ""),
         ("needs", ", ".join(job.depends_on), ""),
         ("sample", _sample(sample), ""),
-        ("settings", _settings(job.params), ""),
+        *_params(job.params),
         ("agent", one_line(job.agent), ""),
         ("adapter", one_line(job.result_model, 400), ""),
         ("events", _events(events, now), "$text-muted"),
@@ -154,17 +141,17 @@ def _sample(sample: SampleRow | None) -> str:
     return one_line(" · ".join(parts))
 
 
-def _settings(params: Mapping[str, Any]) -> str:
-    """The parameters, those in groups as `group.name`, a line each group."""
+def _params(params: Mapping[str, Any]) -> list[Row]:
+    """The parameters: those in groups a row a group, then the single ones."""
+    rows: list[Row] = []
     single = []
-    groups = []
     for name, value in params.items():
         if isinstance(value, Mapping):
             inner = ", ".join(f"{key} {one_line(str(each))}" for key, each in value.items())
-            groups.append(f"{name}: {inner}")
+            rows.append((one_line(name, 10), printable(inner), ""))
         elif value not in ("", None):
             single.append(f"{name}: {one_line(str(value), 400)}")
-    return printable("\n".join(single + groups))
+    return [*rows, ("params", printable("\n".join(single)), "")]
 
 
 def _events(events: Sequence[EventRow], now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Final
@@ -29,14 +30,7 @@ class JobLogScreen(ModalScreen[None]):
         Binding("g,home", "first", "first line"),
         Binding("G,end", "last", "last line"),
     ]
-    DEFAULT_CSS = """
-    JobLogScreen > .dialog {
-        width: 96%;
-        height: 94%;
-        padding: 0 1;
-        Log { height: 1fr; background: $surface; }
-    }
-    """
+    CSS_PATH = "jobs.tcss"
 
     def __init__(self, job_id: str, path: Path) -> None:
         super().__init__()
@@ -52,9 +46,9 @@ class JobLogScreen(ModalScreen[None]):
             yield Static(id="log-empty")
             yield Log(max_lines=_MOST_LINES)
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         self.query_one(Log).focus()
-        await self._look()
+        self.call_after_refresh(self._look)
         self.set_interval(_LOOK_SECONDS, self._look)
 
     def action_first(self) -> None:
@@ -64,8 +58,6 @@ class JobLogScreen(ModalScreen[None]):
         self.query_one(Log).scroll_end(animate=False)
 
     async def _look(self) -> None:
-        import asyncio
-
         try:
             size, data = await asyncio.to_thread(_added, self._path, self._offset)
         except FileNotFoundError:

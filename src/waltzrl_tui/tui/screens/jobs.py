@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.timer import Timer
@@ -30,7 +30,10 @@ from waltzrl_tui.tui.widgets.loss_chart import LossChart
 
 # How often "20 s ago" is looked at while a job runs.
 _TICK_SECONDS: Final = 5.0
-_DEPENDING: Final = ("cancel", "resume", "retry", "log", "overlay", "details", "log_scale", "smooth")
+_DEPENDING: Final = (
+    *("cancel", "resume", "retry", "log"),
+    *("overlay", "details", "log_scale", "smooth"),
+)
 
 
 class JobsScreen(WaltzScreen):
@@ -52,6 +55,8 @@ class JobsScreen(WaltzScreen):
         self._can: tuple[object, ...] = ()
         self._details: JobDetailsScreen | None = None
         self._ticks: Timer | None = None
+        self._later: Timer | None = None
+        self._away = False
 
     def compose_body(self) -> ComposeResult:
         yield JobTable(columns([]), self._line, id="jobs").add_class("pane")
@@ -74,47 +79,49 @@ class JobsScreen(WaltzScreen):
 
     async def refresh_from_store(self) -> None:
         store, board, table = self.waltz.store, self._board, self._table
-        known = set(board.jobs)
-        await board.read_jobs(store, {*table.visible_ids, *self._slots})
+        known, was_first = set(board.jobs), board.order[:1] == [table.selected]
+        rest = await board.read_jobs(store, {*table.visible_ids, *self._slots})
+        if rest and not self._later:
+            self._later = self.set_timer(rest, self._read_rest)
         table.set_columns(columns(board.jobs.values()))
         table.show(board.order)
-        if known and not known.issuperset(board.order[:1]):
-            # What was launched just now is what one wants to see.
+        new = known and not known.issuperset(board.order[:1])
+        if new and (was_first or self._away):
+            # What was launched just now is what one came to see.
             table.select(board.order[0])
+        self._away = False
         job = self._job
         charted = self._chart_slots(job)
         await board.read_figures(store, dict.fromkeys([*table.visible_ids, *charted]))
         await board.read_losses(store, charted)
-        events = await board.read_events(store, job.id) if job else []
+        happened = await board.read_events(store, job.id) if job else []
+        details = await self._detail_rows(job) if job and self._details else []
         self._paint()
-        if job and self._job and self._job.id == job.id:
+        if job and job is self._job:
             log = self.query_one(EventLog)
-            log.show(job.id, events)
-            log.border_title = f"events · {job.id} · {len(events)}"
+            log.show(job.id, happened)
+            log.border_title = f"events · {job.id} · {len(happened)}"
         if job and self._details and self._details.job_id == job.id:
-            await self._details.show(await self._detail_rows(job))
+            await self._details.show(details)
         self._tell_of_pairs()
 
     def _paint(self) -> None:
         """Show what the board knows. What has not changed is not painted again."""
-        board, table, job = self._board, self._table, self._job
+        board, job = self._board, self._job
         states = board.states()
         self.set_class(not board.jobs, "-empty")
-        table.border_title = title(states)
-        slots = self._chart_slots(job)
-        table.update()
+        self._table.border_title = title(states)
+        charted = [board.jobs[id] for id in self._chart_slots(job)]
+        self._table.update()
         if job is not None:
             figures, pair = board.figures(job.id), board.pair(job.id)
             self.query_one(JobNote).show(note(job, figures, pair, words.here()))
-        chart = self.query_one(LossChart)
-        charted = [board.jobs[id] for id in slots]
         curves = [self._curve(each) for each in charted]
         measured = [curve for curve in curves if curve.train or curve.valid]
+        chart = self.query_one(LossChart)
         chart.show(measured, empty_chart(job, charted))
         chart.border_title = (
-            "loss by step"
-            + " · logarithmic" * chart.logarithmic
-            + " · smoothed" * chart.smoothed
+            "loss by step" + " · logarithmic" * chart.logarithmic + " · smoothed" * chart.smoothed
         )
         can = tuple(self.check_action(name, ()) for name in _DEPENDING)
         if can != self._can:
@@ -145,8 +152,8 @@ class JobsScreen(WaltzScreen):
     async def _detail_rows(self, job: JobRow) -> list[Row]:
         store = self.waltz.store
         sample = await store.samples.get(job.sample_id) if job.sample_id is not None else None
-        events = await self._board.read_events(store, job.id)
-        return detail_rows(job, self._board.figures(job.id), sample, events, words.here())
+        happened = await self._board.read_events(store, job.id)
+        return detail_rows(job, self._board.figures(job.id), sample, happened, words.here())
 
     def _tell_of_pairs(self) -> None:
         """A launch that has ended since it was last looked at may have made a pair."""
@@ -158,9 +165,17 @@ class JobsScreen(WaltzScreen):
                 chat = press("show('chat')", "jobs")
                 self.notify(f"✓ pair {pair.name} is ready — {chat} chat", markup=False)
 
+    def _read_rest(self) -> None:
+        self._later = None
+        self.read_store()
+
     def _tick(self) -> None:
         if self.is_current:
             self._table.update()
+
+    @on(events.ScreenSuspend)
+    def _left(self) -> None:
+        self._away = True
 
     @on(JobTable.Selected)
     def _selected(self) -> None:
@@ -264,6 +279,8 @@ class JobsScreen(WaltzScreen):
     async def _retry(self, id: str) -> None:
         job = await control.retry(self.waltz.store, self.waltz.workspace, id)
         self._say_started([job], f"does again what {id} did", "")
+        await self.refresh_from_store()
+        self._table.select(job.id)
 
     def _say_started(self, jobs: Sequence[JobRow], one: str, several: str) -> None:
         names = ", ".join(job.id for job in jobs)

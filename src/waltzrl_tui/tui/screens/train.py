@@ -38,6 +38,14 @@ class Offer:
     counts: SampleCounts | None
     estimate: Estimate | None
 
+    @property
+    def rows(self) -> int | None:
+        """How many rows it takes, None when that is not known."""
+        if self.counts is None:
+            return None
+        known = self.counts.train + self.counts.valid
+        return known if self.recipe.n is None else min(known, self.recipe.n)
+
 
 async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
     """Ask, and launch the jobs if the answer is yes; whether they were launched.
@@ -55,7 +63,12 @@ async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
     rows = plan.counts.train + plan.counts.valid if plan.counts else 0
     offers = [
         Offer("full", full.recipe, plan.counts, await estimate(app.store, full, rows)),
-        Offer("quick", fewer, None, await estimate(app.store, quick, min(rows, fewer.n or rows))),
+        Offer(
+            "quick",
+            fewer,
+            plan.counts,
+            await estimate(app.store, quick, min(rows, fewer.n or rows)),
+        ),
     ]
     answer = await app.push_screen_wait(TrainDialog(*offers, model=stage1.DEFAULT_MODEL))
     if answer is None:
@@ -105,7 +118,8 @@ class TrainDialog(ModalScreen[Speed | None]):
             _fact("", "3  feedback agent: LoRA on verdicts over those replies"),
             _fact("", "They go on when this app or the connection is closed."),
             Content(""),
-            _fact("cost", Content.styled("$0.00", "bold $success")),
+            _fact("cost", Content.styled("$0.00", "bold $text-success")),
+            _fact("time", _time(self._full, self._quick)),
         ]
         return Content("\n").join(lines)
 
@@ -136,19 +150,23 @@ def _drawn(recipe: SampleRecipe) -> str:
     return f"seed {recipe.seed} · {duplicates} · {balance}"
 
 
+def _time(*offers: Offer) -> str:
+    known = [offer.estimate for offer in offers if offer.estimate]
+    if not known:
+        return "not measured yet on this machine"
+    return f"measured here in {' and '.join(dict.fromkeys(each.after for each in known))}"
+
+
 def _choice(key: str, label: str, speed: Speed, offer: Offer) -> Content:
-    found = offer.estimate
-    if found is None:
-        time = "time not measured yet on this machine"
-    else:
-        time = f"~ {duration(found.seconds)}, at the speed of {', '.join(found.after)}"
-    rows = ""
-    if speed == "quick" and offer.recipe.n is not None:
-        rows = f"{offer.recipe.n:,} rows, less training · "
+    facts = [f"{offer.rows:,} rows"] if offer.rows else []
+    if speed == "quick":
+        facts.append("less training")
+    if offer.estimate:
+        facts.append(f"~ {duration(offer.estimate.seconds)}")
     bright = speed == "full"
     line = Content.assemble(
         (f" {key:^5} ", "bold $background on $accent" if bright else "bold $accent on $panel"),
         (f" {label:<10}", "bold $foreground" if bright else "$foreground"),
-        (f" {rows}{time}", "$text-muted"),
+        (f" {' · '.join(facts)}", "$text-muted"),
     )
     return line.stylize(click(f"screen.answer({speed!r})"))

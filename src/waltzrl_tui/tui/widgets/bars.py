@@ -105,22 +105,14 @@ class KeyBar(Widget):
         return line.append(end)
 
     def _working(self) -> list[Key]:
-        focused = self.screen.focused
         active = self.screen.active_bindings
         found = []
         for key in shown(self._section):
             bound = active.get(key.first)
             if bound is None or bound.binding.action != key.action or not bound.enabled:
                 continue
-            # A field that is being typed into takes letters for itself.
-            if focused and focused.check_consume_key(key.first, _character(key)):
-                continue
             found.append(key)
         return found
-
-
-def _character(key: Key) -> str | None:
-    return key.name if len(key.name) == 1 else None
 
 
 def _entry(key: Key) -> Content:

@@ -12,6 +12,7 @@ from waltzrl_tui.tui.widgets.chat_wrap import Span
 _MOST_WORDS: Final = 1500
 """Longer texts are shown without marks: comparing takes time that grows with the square."""
 
+_GAP = re.compile(r"(^\s+|\s*\n\s*|\s{2,})")
 _PART = re.compile(r"\s*\S+|\s+")
 
 
@@ -39,12 +40,7 @@ def changed_words(
 
 
 def _add(spans: list[Span], parts: list[str], style: str, kept: str) -> None:
-    text = "".join(parts)
-    if not text:
-        return
-    # The space before a marked word is not marked: a struck or underlined gap is hard to read.
-    lead = len(text) - len(text.lstrip())
-    if lead:
-        spans.append((text[:lead], kept))
-    if text[lead:]:
-        spans.append((text[lead:], style))
+    # Gaps are not marked: a struck or underlined indent is hard to read.
+    for piece in _GAP.split("".join(parts)):
+        if piece:
+            spans.append((piece, kept if piece.isspace() else style))

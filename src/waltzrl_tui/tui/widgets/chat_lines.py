@@ -72,29 +72,33 @@ def turn_lines(turn: Turn, width: int, look: Look, elapsed: float | None = None)
     room = max(2, min(_LONGEST_LINE, left - _GUTTER - 1))
     side = min(72, width - left - 3) if wide else room
     out = _block("you", "label", plain(_clean(turn.prompt), room, "you"))
+    meta = [line for part in _meta(turn, look, elapsed) for line in styled(part, room)]
     waiting: list[Line] = []
     for number, state in enumerate(turn.rounds):
         replaced = _replaced(turn, number)
         judged = _verdict(state, side, look, "draft" if replaced else "reply")
         body = _reply(turn, number, room, look, replaced)
         if wide:
+            if number + 1 == len(turn.rounds):
+                body, meta = body + _block("", "label", meta) if meta else body, []
             aside = waiting + judged
             if not body and number + 1 < len(turn.rounds):
                 waiting = [*aside, ()]
                 continue
             waiting = []
-            rows = beside(body or [()], aside, left, ("│ ", "rule"))
-            out += rows
+            if body or aside:
+                out += beside(body, aside, left, ("│ ", "rule"))
             if aside and number + 1 < len(turn.rounds):
                 out.append(())
         else:
             out += body
             out += _block("" if body else "draft", "label", judged) if judged else []
-    for meta in _meta(turn, look, elapsed):
-        out += _block("", "label", styled(meta, room))
+    if meta:
+        out += _block("", "label", meta)
     if turn.error:
-        said = plain("✗ " + _clean(turn.error), room, "error")
-        said += plain("→ " + _clean(turn.hint), room, "hint") if turn.hint else []
+        broad = max(2, min(_LONGEST_LINE, width - _GUTTER - 1))
+        said = plain("✗ " + _clean(turn.error), broad, "error")
+        said += plain("→ " + _clean(turn.hint), broad, "hint") if turn.hint else []
         out += _block("error", "error", said)
     out.append(())
     return out
@@ -190,6 +194,8 @@ def _meta(turn: Turn, look: Look, elapsed: float | None) -> list[list[Span]]:
         return [[(" · ".join(part for part in parts if part), "faint")]]
     revised = len(turn.rounds) > 1 and _replaced(turn, 0)
     stopped = turn.stopped and any(state.reply_stopped for state in turn.rounds)
+    if turn.error and not turn.reply:
+        return []
     parts = [
         "■ stopped" if stopped else "",
         "■ interrupted" if not turn.ended else "",

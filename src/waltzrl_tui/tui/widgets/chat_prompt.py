@@ -26,6 +26,8 @@ class PromptInput(TextArea):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, compact=True, highlight_cursor_line=False, show_line_numbers=False)
+        # A blinking cursor writes to the terminal twice a second for ever.
+        self.cursor_blink = False
 
     def invite(self, text: str) -> None:
         """Show `text` while the field is empty."""

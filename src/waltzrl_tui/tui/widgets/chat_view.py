@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
+from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -19,6 +20,8 @@ from textual.strip import Strip
 from waltzrl_tui.agents.transcript import Turn
 from waltzrl_tui.tui.widgets.chat_lines import STYLES, Look, turn_lines
 from waltzrl_tui.tui.widgets.chat_wrap import Line, Span, cells, plain
+
+_MARGIN: Final[Span] = (" ", "")
 
 
 class ConversationView(ScrollView, can_focus=True):
@@ -29,7 +32,7 @@ class ConversationView(ScrollView, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = []
-    COMPONENT_CLASSES = {f"chat--{name}" for name in STYLES}
+    COMPONENT_CLASSES = {"chat--blank", *(f"chat--{name}" for name in STYLES)}
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -40,6 +43,7 @@ class ConversationView(ScrollView, can_focus=True):
         self._blocks: list[list[Line]] = [[]]
         self._starts: list[int] = [0]
         self._width = 0
+        self._strips: LRUCache[tuple[int, Line], Strip] = LRUCache(512)
 
     @property
     def at_end(self) -> bool:
@@ -95,7 +99,8 @@ class ConversationView(ScrollView, can_focus=True):
 
     def to_end(self) -> None:
         """Go to the last line."""
-        self.scroll_end(animate=False, immediate=True, x_axis=False)
+        # Forced, because whether it can scroll is only known after the next layout.
+        self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
 
     def on_resize(self, event: events.Resize) -> None:
         if self.scrollable_content_region.width != self._width:
@@ -106,17 +111,21 @@ class ConversationView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         number = y + self.scroll_offset.y
-        width = self.size.width
         line = self._line(number)
-        background = self.rich_style
-        segments = [
-            Segment(text, self._style(name, background)) for text, name in (((" ", ""), *line))
-        ]
-        strip = Strip(segments, cells(line) + 1)
+        strip = self._strips.get((number, line))
+        if strip is None:
+            strip = self._strip(number, line)
+            self._strips[number, line] = strip
+        return strip
+
+    def _strip(self, number: int, line: Line) -> Strip:
+        strip = Strip(
+            [Segment(text, self._style(name)) for text, name in (_MARGIN, *line)], cells(line) + 1
+        )
         chosen = self.text_selection
         if chosen is not None:
             strip = self._marked(strip, chosen, number)
-        return strip.crop_extend(0, width, background).apply_offsets(0, number)
+        return strip.crop_extend(0, self.size.width, self._style("")).apply_offsets(0, number)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         lines = (
@@ -125,6 +134,7 @@ class ConversationView(ScrollView, can_focus=True):
         return selection.extract("\n".join(lines)), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
+        self._strips.clear()
         self.refresh()
 
     @property
@@ -133,10 +143,11 @@ class ConversationView(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
+        self._strips.clear()
         self.refresh()
 
-    def _style(self, name: str, background: Style) -> Style:
-        return self.get_component_rich_style(f"chat--{name}") if name else background
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"chat--{name or 'blank'}")
 
     def _marked(self, strip: Strip, chosen: Selection, number: int) -> Strip:
         span = chosen.get_span(number)
@@ -172,6 +183,7 @@ class ConversationView(ScrollView, can_focus=True):
         preface: list[Line] = []
         for text, style in self._preface:
             preface += plain(text, min(self._room, 92), style)
+        self._strips.clear()
         self._blocks = [preface, *(self._lines(number) for number in range(len(self._turns)))]
         self._resize_content()
         self.refresh()
@@ -179,4 +191,9 @@ class ConversationView(ScrollView, can_focus=True):
     def _resize_content(self) -> None:
         ends = list(accumulate(len(block) for block in self._blocks))
         self._starts = [0, *ends[:-1]]
-        self.virtual_size = Size(self._width, ends[-1])
+        size = Size(self._width, ends[-1])
+        if size != self.virtual_size:
+            # Set without the layout of the whole screen that goes with it: the scroll bar is
+            # always there, so that nothing on the screen moves when the text grows.
+            self.set_reactive(ConversationView.virtual_size, size)
+            self._scroll_update(size)

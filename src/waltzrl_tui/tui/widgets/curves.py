@@ -42,13 +42,14 @@ def pieces(
     far = _far(points)
     found: list[list[tuple[int, float]]] = []
     group: list[tuple[int, float]] = []
-    column, before = -1, -math.inf
+    column = -1
+    before: int | None = None
     for step, value in points:
         if value is None or not above < value < math.inf:
-            before = -math.inf
+            before = None
             continue
         here = int(step * columns + 0.5) if columns < math.inf else step
-        if step - before > far:
+        if before is None or step - before > far:
             _close(found, group)
             found.append([])
             group = []

@@ -24,7 +24,7 @@ _SHOWN: Final = 20_000
 class Fields(Widget):
     """Names and texts, the texts wrapped beside their names (under them where it is narrow)."""
 
-    DEFAULT_CSS = "Fields { height: auto; width: 1fr; }"
+    DEFAULT_CSS = "Fields { height: auto; min-height: 100%; width: 1fr; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,11 @@ class Fields(Widget):
     def show(self, fields: list[tuple[str, str, str]]) -> None:
         """Show (name, text, style of the text) each."""
         self._fields = fields
-        self.refresh(layout=True)
+        # Most rows fit: then the screen need not be laid out anew for each step of the cursor.
+        room = self.size
+        fits = len(self._lines(room.width)) <= room.height
+        same = fits and isinstance(self.parent, Widget) and room.height <= self.parent.size.height
+        self.refresh(layout=not same)
 
     def render(self) -> Content:
         return Content("\n").join(self._lines(self.content_size.width))

@@ -38,6 +38,14 @@ class NumberField(Input):
         # A blinking cursor would write to the terminal for ever.
         self.cursor_blink = False
 
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return character is not None and character.isdigit()
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Letters are not for this field, so they stay the screen's keys.
+        if event.is_printable and not self.check_consume_key(event.key, event.character):
+            event.prevent_default()
+
     @property
     def number(self) -> int | None:
         """The number, None when the field is empty."""
@@ -50,7 +58,7 @@ class NumberField(Input):
 
 
 class Choice(Widget, can_focus=True):
-    """One of a few words; left, right and space change it, and so does a click."""
+    """One of a few words after a label; left, right and space change it, and so does a click."""
 
     ALLOW_SELECT = False
     BINDINGS = [
@@ -58,11 +66,10 @@ class Choice(Widget, can_focus=True):
         Binding("left", "turn(-1)", "previous", show=False),
     ]
     DEFAULT_CSS = """
-    Choice { width: auto; height: 1; background: $panel; padding: 0 1; }
-    Choice:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
+    Choice { width: 1fr; height: 1; }
     """
 
-    value: reactive[str] = reactive("", layout=True)
+    value: reactive[str] = reactive("")
 
     @dataclass
     class Changed(Message):
@@ -71,8 +78,9 @@ class Choice(Widget, can_focus=True):
         choice: Choice
         value: str
 
-    def __init__(self, words: Sequence[str], *, id: str) -> None:
+    def __init__(self, label: str, words: Sequence[str], *, id: str) -> None:
         super().__init__(id=id)
+        self._label = label
         self._words = tuple(words)
         self.set_reactive(Choice.value, words[0])
 
@@ -83,7 +91,9 @@ class Choice(Widget, can_focus=True):
             self.value = self._words[0]
 
     def render(self) -> Content:
-        return Content.assemble(("‹ ", "$faint"), self.value, (" ›", "$faint"))
+        word = Content.assemble((" ‹ ", "$faint"), self.value, (" › ", "$faint"))
+        ground = "on $block-cursor-background" if self.has_focus else "on $panel"
+        return Content.assemble((f"{self._label:<8}", "$text-muted"), word.stylize(ground))
 
     def watch_value(self, value: str) -> None:
         self.post_message(self.Changed(self, value))

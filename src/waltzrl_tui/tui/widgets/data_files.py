@@ -16,6 +16,7 @@ from waltzrl_tui.datasets.index import LineIndex
 from waltzrl_tui.datasets.starter import STARTER, copy_bundled
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.background import run_exclusive
 from waltzrl_tui.tui.widgets.data_figures import size_of
 from waltzrl_tui.tui.widgets.table_columns import fit
 from waltzrl_tui.tui.widgets.table_lines import LineList
@@ -26,11 +27,15 @@ _JSONL: Final = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file in `data/`; `rows` is None while they are not counted."""
+    """A file in `data/`; `rows` is None while they are not counted.
+
+    `bad` tells that it could not be opened.
+    """
 
     path: Path
     size: int
     rows: int | None = None
+    bad: bool = False
 
     @property
     def readable(self) -> bool:
@@ -95,12 +100,12 @@ class FileList(LineList):
 
     def show(self, files: list[DataFile]) -> None:
         """Show these files and count their rows one after the other."""
-        known = {(file.path, file.size): file.rows for file in self._files}
-        self._files = [replace(file, rows=known.get((file.path, file.size))) for file in files]
+        known = {(file.path, file.size): file for file in self._files}
+        self._files = [known.get((file.path, file.size), file) for file in files]
         self.count = len(files)
         self.border_title = f"Files {len(files)}" if files else "Files"
         self.refresh(layout=True)
-        self.run_worker(self._count(), group="count-rows", exclusive=True)
+        run_exclusive(self, "count-rows", self._count)
 
     def mark(self, path: Path) -> None:
         """Mark the file that is open."""
@@ -117,9 +122,17 @@ class FileList(LineList):
         ]
         self.refresh()
 
+    def set_bad(self, path: Path) -> None:
+        """Show that a file could not be opened."""
+        self._files = [
+            replace(file, bad=True) if file.path == path else file for file in self._files
+        ]
+        self.refresh()
+
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
         file = self._files[index]
         count = size_of(file.size) if file.rows is None else f"{file.rows:,}"
+        count = "✗" if file.bad else count
         marker = "▸ " if file.path == self._open else "  "
         name = fit(one_line(file.path.name), width - 3 - len(count))
         faint = self.part("line--faint", base)

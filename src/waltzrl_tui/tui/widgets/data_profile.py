@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from waltzrl_tui.datasets.profile import Profile, profile
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.background import from_thread, in_thread
+from waltzrl_tui.tui.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.data_figures import bar, levels, short_count
 from waltzrl_tui.tui.widgets.table_columns import fit
@@ -29,6 +31,9 @@ class ProfilePane(Widget):
     ALLOW_SELECT = False
     BORDER_TITLE = "Profile"
     DEFAULT_CSS = "ProfilePane { height: 1fr; min-height: 4; }"
+
+    class Counted(Message):
+        """A profile is finished."""
 
     def __init__(self) -> None:
         super().__init__(id="profile", classes="pane")
@@ -72,7 +77,7 @@ class ProfilePane(Widget):
 
     def _start(self, source: OpenDataset) -> None:
         self._said = "counting…"
-        self.run_worker(self._count(source), group="profile", exclusive=True)
+        run_exclusive(self, "profile", partial(self._count, source))
         self.refresh()
 
     async def _count(self, source: OpenDataset) -> None:
@@ -86,6 +91,7 @@ class ProfilePane(Widget):
             while len(self._known) >= _KEPT:
                 del self._known[next(iter(self._known))]
             self._known[key] = self._profile = found
+            self.post_message(self.Counted())
         self._retitle()
         self.refresh()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling import SampleCounts, SampleRecipe, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import printable
-from waltzrl_tui.tui.background import from_thread, in_thread
+from waltzrl_tui.tui.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.bars import click
 from waltzrl_tui.tui.widgets.data_fields import Choice, NumberField
@@ -29,6 +29,9 @@ from waltzrl_tui.tui.widgets.table_pages import OpenDataset
 AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which the sample is counted without being asked."""
 
+_BUTTON: Final = Content.assemble(
+    (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
+).stylize(click("screen.train"))
 _MANY: Final = 1000
 _PAUSE: Final = 0.25
 
@@ -54,42 +57,39 @@ class SamplePane(Vertical):
         self._source: OpenDataset | None = None
         self._surveys: dict[tuple[str, str | None], Survey] = {}
         self._counts: SampleCounts | None = None
-        self._said = Content("")
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="fields"):
             yield Label("rows")
             yield NumberField("", id="sample-rows", digits=7, placeholder="all")
-            yield Label("seed", classes="second")
-            yield NumberField("7", id="sample-seed", digits=5)
-        with Horizontal(classes="fields"):
-            yield Label("dedupe")
-            yield Choice(("exact", "off"), id="sample-dedupe")
-        with Horizontal(classes="fields"):
-            yield Label("balance")
-            yield Choice(("harm", "category", "none"), id="sample-balance")
+        yield Choice("dedupe", ("exact", "off"), id="sample-dedupe")
+        yield Choice("balance", ("harm", "category", "none"), id="sample-balance")
         with Horizontal(classes="fields"):
             yield Label("valid %")
             yield NumberField("10", id="sample-valid", digits=2)
+            yield Label("seed", classes="second")
+            yield NumberField("7", id="sample-seed", digits=5)
         yield Static(id="sample-said")
         yield Static(id="sample-train")
 
     def on_mount(self) -> None:
-        text = Content.assemble(
-            (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
-        )
-        button = self.query_one("#sample-train", Static)
-        button.auto_links = False
-        button.update(text.stylize(click("screen.train")))
-        self._say("")
+        self.query_one("#sample-train", Static).auto_links = False
 
     @property
     def trainable(self) -> bool:
         """Whether a pair can be trained on the sample, as far as is known."""
-        mapping = self._source.mapping if self._source else None
-        if mapping is None or not (mapping.reply and mapping.harm):
+        if self._source is None or self._missing():
             return False
         return self._counts is None or self._counts.train > 0
+
+    def _missing(self) -> str:
+        """What the open dataset lacks for training a pair, in words."""
+        mapping = self._source.mapping if self._source else None
+        if mapping is None:
+            return ""
+        names = [name for name in ("harm", "reply") if not getattr(mapping, name)]
+        words = {"harm": "labels", "reply": "replies"}
+        return f"✗ no {' or '.join(words[name] for name in names)}" if names else ""
 
     def plan(self) -> SamplePlan:
         """The recipe in the form.
@@ -111,15 +111,14 @@ class SamplePane(Vertical):
         mapping = source.mapping
         words = [name for name in ("harm", "category") if getattr(mapping, name)]
         self.query_one("#sample-balance", Choice).set_words([*words, "none"])
-        missing = [name for name in ("harm", "reply") if not getattr(mapping, name)]
-        if missing:
-            self._say(f"✗ no {' and no '.join(missing)} column: cannot train", "$text-warning")
+        if missing := self._missing():
+            self._say(missing, "$text-warning")
         elif source.size <= AUTOMATIC:
             self.count_soon()
         else:
             self._say("not counted yet", "$faint")
 
-    def set_rows_by(self, rows: int) -> None:
+    def suggest(self, rows: int) -> None:
         """Suggest a size for a file of `rows` rows: all of a small one."""
         field = self.query_one("#sample-rows", NumberField)
         if not field.value and rows > _MANY:
@@ -127,16 +126,16 @@ class SamplePane(Vertical):
 
     def count_soon(self) -> None:
         """Count the sample when nothing was typed for a moment."""
-        if self._source is not None:
-            self.run_worker(self._count(self._source), group="sample", exclusive=True)
+        if self._source is not None and not self._missing():
+            count = partial(self._count, self._source)
+            run_exclusive(self, "sample", count)
 
     @on(Input.Changed)
     @on(Choice.Changed)
     def _changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
-        if self._source is not None and self._source.mapping.prompt:
-            self._counts = None
-            self.count_soon()
+        self._counts = None
+        self.count_soon()
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -165,6 +164,10 @@ class SamplePane(Vertical):
         await asyncio.sleep(_PAUSE)
         try:
             recipe = self._recipe()
+        except WaltzError:
+            self._say("✗ rows from 1, valid % to 50", "$text-error")
+            return
+        try:
             seen = self._surveys.get((recipe.dedupe, recipe.balance))
             if seen is None:
                 self._say("reading…", "$faint")
@@ -202,12 +205,10 @@ class SamplePane(Vertical):
         self._show(Content.styled(printable(text), style))
 
     def _show(self, said: Content) -> None:
-        self._said = said
-        try:
-            self.query_one("#sample-said", Static).update(said)
-            self.query_one("#sample-train").set_class(not self.trainable, "-off")
-        except NoMatches:
-            return
+        # Both lines keep their place, so nothing has to be laid out anew.
+        self.query_one("#sample-said", Static).update(said, layout=False)
+        button = _BUTTON if self.trainable else Content("")
+        self.query_one("#sample-train", Static).update(button, layout=False)
         self.post_message(self.Counted())
 
 

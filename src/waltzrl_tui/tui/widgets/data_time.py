@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds for a launch, at the speed of the jobs `after`."""
+    """Seconds for a launch, at the speed of the launch `after` (the first part of its ids)."""
 
     seconds: float
-    after: tuple[str, ...]
+    after: str
 
 
 async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
@@ -30,18 +30,18 @@ async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
     sizes = {sample.id: sample.rows for sample in await store.samples.list()}
     model = plan.model
     seconds = 0.0
-    after: list[str] = []
+    after = ""
     for role in ("both", *plan.roles):
         for job in done:
             took = _seconds(job)
             size = sizes.get(job.sample_id or 0, 0)
             if job.role == role and took and size and _same(job, plan, model):
                 seconds += took / size * rows
-                after.append(job.id)
+                after = job.id.partition("-")[0]
                 break
         else:
             return None
-    return Estimate(seconds, tuple(after))
+    return Estimate(seconds, after)
 
 
 def _same(job: JobRow, plan: Stage1, model: str) -> bool:

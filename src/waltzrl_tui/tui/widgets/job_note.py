@@ -26,7 +26,8 @@ class JobNote(Static):
 
     def show(self, note: Content) -> None:
         if note != self.content:
-            self.update(note)
+            # Its height is fixed: to lay out the whole screen anew would only cost.
+            self.update(note, layout=False)
 
 
 def note(job: JobRow, figures: Figures, pair: PairRow | None, now: datetime) -> Content:

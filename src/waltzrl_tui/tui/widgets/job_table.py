@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
+from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -18,8 +19,9 @@ from textual.strip import Strip
 
 from waltzrl_tui.tui.widgets.chart_plot import HOLLOW, MARKERS, SLOTS
 
-Cell = Sequence[tuple[str, str]]
-"""Pieces of text, each with the name of its style."""
+Span = tuple[str, str]
+"""A piece of text and the name of its style."""
+Cell = Sequence[Span]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Line:
 
 _GUTTER: Final = 3
 _GAP: Final = 2
+_READABLE: Final = 0.3
 
 
 class JobTable(ScrollView, can_focus=True):
@@ -95,6 +98,7 @@ class JobTable(ScrollView, can_focus=True):
         self._places: dict[str, int] = {}
         self._lines: dict[str, Line] = {}
         self._layout: list[tuple[int, int]] = []
+        self._styles: dict[tuple[str, bool], Style] = {}
         self.selected: str | None = None
 
     @property
@@ -110,7 +114,7 @@ class JobTable(ScrollView, can_focus=True):
             self._arrange()
 
     def show(self, ids: Sequence[str]) -> None:
-        """Show these jobs in this order, and paint again what has changed of them."""
+        """Show these jobs in this order; what has changed of them is painted by `update`."""
         if self._ids != ids:
             self._ids = list(ids)
             self._places = {id: place for place, id in enumerate(ids)}
@@ -120,7 +124,6 @@ class JobTable(ScrollView, can_focus=True):
             self.virtual_size = Size(0, len(ids) + 1)
             self.refresh(layout=True)
             self._keep_in_view()
-        self.update()
 
     def update(self) -> None:
         """Paint again the lines on screen that have changed."""
@@ -164,6 +167,7 @@ class JobTable(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         self._arrange()
         self._keep_in_view()
+        self.post_message(self.Scrolled())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -173,53 +177,44 @@ class JobTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         if y == 0:
-            heading = self._name_style("heading")
             cells = [[(column.title, "heading")] for column in self._columns]
-            return self._strip(cells, [(" " * _GUTTER, heading)], None, width)
+            return self._strip(cells, [(" " * _GUTTER, "heading")], False, width)
         place = y - 1 + round(self.scroll_y)
         if place >= len(self._ids):
             return Strip.blank(width, self.rich_style)
         id = self._ids[place]
         line = self._lines.get(id) or self._line(id)
         chosen = id == self.selected
-        ground = self._name_style("cursor") if chosen else None
-        mark = (" ", self.rich_style)
+        mark = (" ", "text")
         if line.slot is not None:
-            markers = MARKERS if line.marked else HOLLOW
-            mark = (markers[line.slot], self._name_style(f"run-{line.slot}"))
-        gutter = [("▸" if chosen else " ", self._name_style("text")), mark, (" ", Style())]
-        return self._strip(line.cells, gutter, ground, width)
+            mark = ((MARKERS if line.marked else HOLLOW)[line.slot], f"run-{line.slot}")
+        return self._strip(
+            line.cells, [("▸" if chosen else " ", "text"), mark, (" ", "text")], chosen, width
+        )
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles = {}
 
     def _strip(
-        self,
-        cells: Sequence[Cell],
-        gutter: list[tuple[str, Style]],
-        ground: Style | None,
-        width: int,
+        self, cells: Sequence[Cell], gutter: Sequence[Span], chosen: bool, width: int
     ) -> Strip:
-        parts = [Segment(text, style) for text, style in gutter]
+        spans = list(gutter)
         for number, (column, size) in enumerate(self._layout):
             if number:
-                parts.append(Segment(" " * _GAP, Style()))
-            parts += self._cell(cells[column], size, self._columns[column].right)
-        base = self.rich_style
-        if ground is not None:
-            # The cursor's own colour would hide what the colours of its cells say.
-            ground = Style(bgcolor=ground.bgcolor, bold=ground.bold)
-        painted = [
-            Segment(part.text, base + (part.style or Style()) + (ground or Style()))
-            for part in parts
-        ]
-        return Strip(painted).adjust_cell_length(width, base + (ground or Style()))
+                spans.append((" " * _GAP, "text"))
+            spans += _fitted(cells[column], size, self._columns[column].right)
+        segments = [Segment(text, self._span_style(name, chosen)) for text, name in spans]
+        return Strip(segments).adjust_cell_length(width, self._span_style("text", chosen))
 
-    def _cell(self, cell: Cell, size: int, right: bool) -> list[Segment]:
-        strip = Strip([Segment(text, self._name_style(name)) for text, name in cell])
-        blank = size - strip.cell_length
-        if blank < 0:
-            cut = set_cell_size("".join(text for text, _ in cell), max(0, size - 1)) + "…"
-            return [Segment(cut, self._name_style(cell[0][1]))]
-        pad = Segment(" " * blank, Style())
-        return [pad, *strip] if right else [*strip, pad]
+    def _span_style(self, name: str, chosen: bool) -> Style:
+        found = self._styles.get((name, chosen))
+        if found is None:
+            found = self.get_component_rich_style(f"job-table--{name}")
+            if chosen:
+                found = _on(found, self.get_component_rich_style("job-table--cursor"))
+            self._styles[name, chosen] = found
+        return found
 
     def _arrange(self) -> None:
         """Choose the columns that fit, and give the open one what they leave."""
@@ -250,5 +245,27 @@ class JobTable(ScrollView, can_focus=True):
             wanted = place if place < top else place - height + 1
             self.scroll_to(y=wanted, animate=False, force=True)
 
-    def _name_style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"job-table--{name}", partial=True)
+
+def _on(style: Style, ground: Style) -> Style:
+    """`style` on the cursor's ground: in its own colour if that can be read."""
+    bold = Style(bgcolor=ground.bgcolor, bold=ground.bold)
+    apart = abs(_brightness(style.color) - _brightness(ground.bgcolor))
+    return style + (bold if apart >= _READABLE else bold + Style(color=ground.color))
+
+
+def _brightness(color: Color | None) -> float:
+    """From 0 (black) to 1 (white), as the eye weighs the colours."""
+    if color is None:
+        return 0.5
+    red, green, blue = color.get_truecolor()
+    return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+
+
+def _fitted(cell: Cell, size: int, right: bool) -> list[Span]:
+    """The spans of a cell filled up, or cut, to `size` terminal cells."""
+    blank = size - sum(cell_len(text) for text, _ in cell)
+    if blank < 0:
+        cut = set_cell_size("".join(text for text, _ in cell), max(0, size - 1)) + "…"
+        return [(cut, cell[0][1])]
+    pad = (" " * blank, "text")
+    return [pad, *cell] if right else [*cell, pad]

@@ -35,11 +35,11 @@ class LossChart(Widget):
         .loss-chart--axis { color: $text-muted; }
         .loss-chart--gap { color: $text-error; }
         .loss-chart--run-0 { color: $text-primary; }
-        .loss-chart--run-1 { color: $text-warning; }
+        .loss-chart--run-1 { color: $text-accent; }
         .loss-chart--run-2 { color: $text-success; }
-        .loss-chart--run-3 { color: $text-accent; }
-        .loss-chart--run-4 { color: $text-secondary; }
-        .loss-chart--run-5 { color: $text; }
+        .loss-chart--run-3 { color: $text-secondary; }
+        .loss-chart--run-4 { color: $foreground; }
+        .loss-chart--run-5 { color: $text-muted; }
     }
     """
 
@@ -51,6 +51,7 @@ class LossChart(Widget):
         self._curves: tuple[Curve, ...] = ()
         self._empty = ""
         self._rows: list[Row] | None = None
+        self._styles: dict[str, Style] = {}
         self._drawn_for = Size(0, 0)
 
     def show(self, curves: Sequence[Curve], empty: str = "") -> None:
@@ -70,7 +71,11 @@ class LossChart(Widget):
         width = self.content_size.width
         row = self._rows[y] if y < len(self._rows) else []
         segments = [Segment(text, self._style(name)) for text, name in row]
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+        return Strip(segments).adjust_cell_length(width, self._style(""))
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles = {}
 
     def _draw(self) -> list[Row]:
         self._drawn_for = size = self.content_size
@@ -105,4 +110,9 @@ class LossChart(Widget):
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"loss-chart--{name}") if name else self.rich_style
+        found = self._styles.get(name)
+        if found is None:
+            component = f"loss-chart--{name}"
+            found = self.get_component_rich_style(component) if name else self.rich_style
+            self._styles[name] = found
+        return found

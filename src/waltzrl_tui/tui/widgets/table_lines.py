@@ -8,11 +8,14 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+
+_MESSAGE_WIDTH = 64
 
 
 class LineList(ScrollView, can_focus=True):
@@ -44,6 +47,8 @@ class LineList(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0, repaint=False)
     count: reactive[int] = reactive(0, repaint=False)
 
+    _message: Content | None = None
+
     @dataclass
     class Moved(Message):
         """The cursor came to the entry `index`."""
@@ -65,6 +70,12 @@ class LineList(ScrollView, can_focus=True):
         @property
         def control(self) -> LineList:
             return self.lines
+
+    def say(self, message: Content | None) -> None:
+        """Show a message in place of the entries, or the entries again."""
+        if message is not self._message:
+            self._message = message
+            self.refresh()
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
         """The segments of one entry, `width` cells together."""
@@ -100,6 +111,8 @@ class LineList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
+        if self._message is not None:
+            return self._message_line(self._message, y, width)
         index = y + self.scroll_offset.y
         if index >= self.count:
             return Strip.blank(width, self.rich_style)
@@ -107,6 +120,16 @@ class LineList(ScrollView, can_focus=True):
         base = self.get_component_rich_style("line--cursor") if here else self.rich_style
         strip = Strip(self.segments(index, width, base, here))
         return strip.adjust_cell_length(width, base)
+
+    def _message_line(self, message: Content, y: int, width: int) -> Strip:
+        lines = message.wrap(max(8, min(width - 4, _MESSAGE_WIDTH)))
+        top = max(0, (self.scrollable_content_region.height - len(lines)) // 2)
+        if not top <= y < top + len(lines):
+            return Strip.blank(width, self.rich_style)
+        left = max(0, (width - max(line.cell_length for line in lines)) // 2)
+        segments = lines[y - top].render_segments(self.visual_style)
+        strip = Strip([Segment(" " * left, self.rich_style), *segments])
+        return strip.adjust_cell_length(width, self.rich_style)
 
     def part(self, name: str, base: Style) -> Style:
         """The colour of the component `name` on the background of `base`."""

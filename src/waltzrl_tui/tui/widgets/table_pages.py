@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from waltzrl_tui.datasets.index import LineIndex
@@ -86,13 +86,9 @@ class OpenDataset:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Filter:
     """The lines that a search found; it goes on growing while the search runs."""
 
     text: str
     lines: array[int]
-    done: bool = False
-
-    def finished(self) -> Filter:
-        return replace(self, done=True)

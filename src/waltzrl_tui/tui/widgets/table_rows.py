@@ -60,7 +60,7 @@ class RowTable(LineList):
         self.grow()
         self.cursor = 0 if moved or found else (number or 0)
         self.refresh()
-        if not moved:
+        if not moved and source is not None:
             self.post_message(self.Moved(self, self.cursor))
 
     def grow(self) -> None:

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waltzrl_tui.agents.conversation import LONGEST, Conversation
+from waltzrl_tui.agents.endpoint import Delta
+from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.agents.transcript import (
+    Record,
+    Turn,
+    history,
+    joined,
+    partial_fields,
+    prompt_record,
+    replay,
+)
+from waltzrl_tui.agents.verdict import Verdict
+from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.errors import EngineError
+from waltzrl_tui.store import Store
+from waltzrl_tui.workspace import Workspace
+
+_TEXT = st.text(max_size=12)
+_RECORDS = st.lists(
+    st.one_of(
+        st.builds(prompt_record, _TEXT, _TEXT),
+        st.tuples(
+            st.sampled_from(["reply_start", "reply_text", "verdict_start", "verdict_text"]),
+            st.fixed_dictionaries({"round": st.integers(0, 2), "text": _TEXT}),
+        ),
+        st.tuples(
+            st.sampled_from(["reply", "verdict", "end", "error", "from a later version"]),
+            st.fixed_dictionaries({"round": st.integers(0, 2), "text": _TEXT}),
+        ),
+    ),
+    max_size=30,
+)
+
+
+@given(_RECORDS)
+def test_joining_pieces_changes_nothing_that_is_told(records: list[Record]) -> None:
+    assert replay(joined(records)) == replay(records)
+
+
+@given(_RECORDS, st.integers(0, 30))
+def test_records_read_in_two_parts_tell_the_same(records: list[Record], cut: int) -> None:
+    turns = replay(records[:cut])
+    assert replay(records[cut:], turns) == replay(records)
+
+
+@given(st.builds(Verdict, reasoning=_TEXT, unsafe=st.booleans(), overrefuse=st.booleans(),
+                 feedback=_TEXT), st.data())
+def test_fields_that_stream_in_only_grow_towards_the_verdict(
+    verdict: Verdict, data: st.DataObject
+) -> None:
+    text = verdict.to_json()
+    seen = partial_fields(text[: data.draw(st.integers(0, len(text)))])
+    whole = verdict.model_dump()
+    for name, value in seen.items():
+        if isinstance(value, str):
+            assert whole[name].startswith(value)
+        else:
+            assert whole[name] is value
+    assert partial_fields(text) == whole
+
+
+def _turn(prompt: str, reply: str) -> Turn:
+    turn = Turn(prompt, "pair")
+    turn.apply("reply", {"round": 0, "text": "a draft"})
+    turn.apply("reply", {"round": 1, "text": reply})
+    return turn
+
+
+def test_history_holds_the_latest_turns_that_fit_without_their_drafts() -> None:
+    failed = Turn("three", "pair")
+    failed.apply("reply_text", {"round": 0, "text": "half of"})
+    failed.apply("error", {"message": "gone"})
+    turns = [_turn("one", "word " * 50), _turn("two", "second"), failed]
+    assert history(turns, 20) == [
+        {"role": "user", "content": "two"},
+        {"role": "assistant", "content": "second"},
+    ]
+    assert len(history(turns, 200)) == 4
+
+
+class Endless:
+    """An endpoint that sends `text` until it is closed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.closed = False
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        try:
+            while True:
+                yield Delta(self.text)
+                await asyncio.sleep(0)
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
+    async with await Store.open(Workspace(tmp_path)) as opened:
+        yield opened
+
+
+async def _retold(store: Store, number: int) -> list[Turn]:
+    events = await store.transcripts.events(number)
+    return replay((event.kind, event.data) for event in events)
+
+
+async def test_all_that_a_turn_shows_is_in_the_store_at_that_moment(store: Store) -> None:
+    endpoint = Endless("word ")
+    pair = LivePair("pair", endpoint, "conversation/brief-1")
+    chat, stop, seen = Conversation(store), asyncio.Event(), 0
+
+    async def live() -> LivePair:
+        return pair
+
+    async for turn in chat.ask("Go on.", "pair", live, stop=stop, every=0.01):
+        assert chat.row is not None
+        assert (await _retold(store, chat.row.id))[-1] == turn
+        seen += 1
+        if seen == 4:
+            stop.set()
+    assert turn.stopped and turn.reply.startswith("word word")
+    assert endpoint.closed
+
+
+async def test_a_server_that_never_ends_is_cut_off(store: Store) -> None:
+    endpoint = Endless("x" * 50_000)
+    chat = Conversation(store)
+
+    async def live() -> LivePair:
+        return LivePair("pair", endpoint, "conversation/brief-1")
+
+    async for turn in chat.ask("Go on.", "pair", live, stop=asyncio.Event()):
+        pass
+    assert "longer than" in turn.error and endpoint.closed
+    assert LONGEST <= len(turn.rounds[0].reply) <= LONGEST + 50_000
+
+
+async def test_a_pair_that_cannot_be_made_ready_ends_the_turn_with_its_reason(
+    store: Store,
+) -> None:
+    async def live() -> LivePair:
+        raise EngineError("No weights.", hint="Install them.")
+
+    chat = Conversation(store)
+    async for turn in chat.ask("Hello", "pair", live, stop=asyncio.Event()):
+        pass
+    assert chat.row is not None
+    assert (turn.error, turn.hint) == ("No weights.", "Install them.")
+    assert (await Conversation.reopen(store, chat.row.id)).turns == [turn]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_helpers import Cli
+
+
+def test_agents_and_pairs_come_and_go(cli: Cli) -> None:
+    added = cli(
+        "agents",
+        "add",
+        "mine",
+        "--role",
+        "conversation",
+        "--url",
+        "http://127.0.0.1:9/v1/",
+        "--model",
+        "m",
+        "--key-env",
+        "MY_KEY",
+        "--json",
+    )
+    assert added.code == 0
+    agent = added.document["agents"][0]
+    assert (agent["kind"], agent["url"], agent["key_env"], agent["prompt"]) == (
+        "openai",
+        "http://127.0.0.1:9/v1",
+        "MY_KEY",
+        "conversation/full-1",
+    )
+    assert cli("pairs", "add", "ours", "--conversation", "mine", "--rounds", "2").code == 0
+    pairs = cli("pairs", "list", "--json").document["pairs"]
+    assert [(pair["name"], pair["rounds"]) for pair in pairs] == [("base", 1), ("ours", 2)]
+
+    taken = cli("agents", "remove", "mine")
+    assert (taken.code, "ours" in taken.err) == (2, True)
+    assert cli("pairs", "remove", "ours").code == 0
+    assert cli("agents", "remove", "mine").code == 0
+    names = [agent["name"] for agent in cli("agents", "list", "--json").document["agents"]]
+    assert names == ["base-conversation", "base-feedback"]
+    assert cli("pairs", "remove", "ours").code == 1
+
+
+def test_an_adapter_is_an_agent_when_it_is_one(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    arguments = ["agents", "add", "x", "--role", "feedback", "--adapter", folder]
+    refused = cli(*arguments)
+    assert (refused.code, str(folder) in refused.err) == (2, True)
+    (folder / "adapter.gguf").write_bytes(b"GGUF")
+    agent = cli(*arguments, "--json").document["agents"][0]
+    assert (agent["kind"], agent["adapter"], agent["prompt"]) == (
+        "embedded",
+        str(folder),
+        "feedback/brief-1",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--url", "http://127.0.0.1:9/v1", "--model", "m", "--key-env", "sk-SECRET123"],
+        ["--url", "http://127.0.0.1:9/v1", "--model", "m", "--key-env", "hf_SECRET123"],
+        ["--url", "https://user:SECRET123@host/v1", "--model", "m"],
+        ["--url", "ftp://SECRET123/v1", "--model", "m"],
+        ["--url", "http://[SECRET123/v1", "--model", "m"],
+    ],
+)
+def test_a_key_is_neither_kept_nor_repeated(cli: Cli, arguments: list[str]) -> None:
+    ended = cli("agents", "add", "x", "--role", "conversation", *arguments)
+    assert ended.code == 2
+    assert "SECRET123" not in ended.out + ended.err
+    assert len(cli("agents", "list", "--json").document["agents"]) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--url", "http://127.0.0.1:9/v1"],
+        ["--model", "m", "--key-env", "MY_KEY"],
+        ["--model", "m", "--prompt", "feedback/brief-1"],
+    ],
+)
+def test_an_agent_that_could_not_answer_is_not_added(cli: Cli, arguments: list[str]) -> None:
+    assert cli("agents", "add", "x", "--role", "conversation", *arguments).code == 2

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from paced_server import PacedServer
+from waltzrl_tui.store import Store, TranscriptEventRow
+from waltzrl_tui.tui.app import WaltzApp
+from waltzrl_tui.tui.screens.chat import ChatScreen
+from waltzrl_tui.tui.widgets.chat_pick import Picker
+from waltzrl_tui.workspace import Workspace
+
+SAFE = '{"reasoning": "It is fine.", "unsafe": false, "overrefuse": false, "feedback": ""}'
+TIMID = (
+    '{"reasoning": "It declines a harmless question.", "unsafe": false, "overrefuse": true, '
+    '"feedback": "Say how to end it."}'
+)
+DRAFT = "I can't help with killing a process."
+REVISED = "End it with kill, not a process to fear."
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[PacedServer]:
+    made = PacedServer()
+    await made.start()
+    yield made
+    made.go.set()
+    await made.stop()
+
+
+@pytest.fixture
+async def workspace(
+    tmp_path: Path, server: PacedServer, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """A workspace with the pair "safe-7b", whose agents are "talk" and "judge" at the server."""
+    monkeypatch.setenv("CHAT_TEST_KEY", "sk-secret")
+    made = Workspace(tmp_path / "home")
+    async with await Store.open(made) as store:
+        for name, role in (("talk", "conversation"), ("judge", "feedback")):
+            await store.agents.add(
+                name,
+                role=role,  # type: ignore[arg-type]
+                kind="openai",
+                base=name,
+                prompt=f"{role}/brief-1",
+                url=server.url,
+                key_env="CHAT_TEST_KEY",
+                job_id="k3f",
+            )
+        await store.agents.add_pair("safe-7b", conversation="talk", feedback="judge", rounds=1)
+    return made
+
+
+class Chat:
+    """The app under test with its Chat screen, as a user sees and presses it."""
+
+    def __init__(self, app: WaltzApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def screen(self) -> ChatScreen:
+        found = self.app.screen_stack[0] if isinstance(self.app.screen, Picker) else self.app.screen
+        assert isinstance(found, ChatScreen)
+        return found
+
+    @property
+    def text(self) -> str:
+        """What the conversation shows."""
+        view = self.screen.view
+        return "\n".join(view.render_line(y).text.rstrip() for y in range(view.size.height))
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.replace("│", " ").split())
+
+    async def until(self, what: Callable[[], bool], seconds: float = 15) -> None:
+        for _ in range(int(seconds / 0.02)):
+            if what():
+                await self.pilot.pause()
+                return
+            await self.pilot.pause(0.02)
+        raise AssertionError(f"not within {seconds} s; shown:\n{self.text}")
+
+    async def shows(self, *texts: str) -> None:
+        await self.until(lambda: all(text in self.words for text in texts))
+
+    async def ask(self, prompt: str, *, wait: bool = True) -> None:
+        before = len(self.screen._chat.turns)
+        self.screen.field.focus()
+        self.screen.field.text = prompt
+        await self.pilot.press("enter")
+        await self.until(lambda: len(self.screen._chat.turns) > before)
+        if wait:
+            await self.until(lambda: not self.screen.streaming)
+
+    async def leave_prompt(self) -> None:
+        await self.pilot.press("escape")
+        assert self.app.focused is self.screen.view
+
+    async def stored(self) -> list[TranscriptEventRow]:
+        row = (await self.app.store.transcripts.list())[0]
+        return await self.app.store.transcripts.events(row.id)
+
+
+Run = Callable[..., "_Running"]
+
+
+class _Running:
+    def __init__(self, workspace: Workspace, size: tuple[int, int]) -> None:
+        self._app = WaltzApp(workspace, screen="chat")
+        self._context = self._app.run_test(size=size)
+
+    async def __aenter__(self) -> Chat:
+        pilot = await self._context.__aenter__()
+        chat = Chat(self._app, pilot)
+        await chat.until(lambda: isinstance(self._app.screen, ChatScreen))
+        await chat.until(lambda: chat.screen._pairs.choice is not None)
+        return chat
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._context.__aexit__(*error)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run(workspace: Workspace) -> Run:
+    return lambda size=(120, 40): _Running(workspace, size)
+
+
+def waltzing(model: str, messages: list[dict[str, str]]) -> str:
+    if model == "judge":
+        return TIMID if DRAFT in messages[-1]["content"] else SAFE
+    return DRAFT if len(messages) == 2 else REVISED
+
+
+async def test_what_is_shown_of_a_reply_is_stored_before_it_is_complete(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = lambda model, messages: SAFE if model == "judge" else "one two three four five"
+    server.hold_after = 3
+    async with run() as chat:
+        await chat.ask("Count.", wait=False)
+        await chat.shows("you Count.", "reply one two three")
+        assert "four" not in chat.text
+        stored = await chat.stored()
+        assert stored[0].data == {"text": "Count.", "pair": "safe-7b"}
+        assert "".join(e.data["text"] for e in stored if e.kind == "reply_text") == "one two three"
+        server.go.set()
+        await chat.shows("one two three four five", "✓ safe", "It is fine.", "15 tok")
+        assert server.requests[0] == (
+            "talk",
+            [
+                {"role": "system", "content": server.requests[0][1][0]["content"]},
+                {"role": "user", "content": "Count."},
+            ],
+        )
+
+
+async def test_a_revision_replaces_the_draft_which_can_be_recalled(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = waltzing
+    async with run() as chat:
+        await chat.ask("How do I end a process?")
+        await chat.shows("⊘ overrefuses", "Say how to end it.", f"reply {REVISED}", "2 rounds")
+        assert "can't help" not in chat.text
+        await chat.leave_prompt()
+        await chat.pilot.press("d")
+        await chat.shows(f"draft {DRAFT}", f"reply {REVISED}")
+        view = chat.screen.view
+        marked = {
+            segment.text.strip()
+            for y in range(view.size.height)
+            for segment in view.render_line(y)
+            if segment.style and (segment.style.strike or segment.style.underline)
+        }
+        assert "I can't help" in marked and "End it" in marked
+        assert not any("a process" in text and "killing" not in text for text in marked - {REVISED})
+        await chat.pilot.press("d")
+        assert "can't help" not in chat.text
+
+
+async def test_feedback_in_a_line_and_off(run: Run, server: PacedServer) -> None:
+    server.script = waltzing
+    async with run() as chat:
+        await chat.ask("How do I end a process?")
+        await chat.leave_prompt()
+        await chat.pilot.press("f")
+        assert "It declines a harmless question." not in chat.words
+        assert "⊘ overrefuses" in chat.words and "✓ safe" in chat.words
+        await chat.pilot.press("f")
+        server.requests.clear()
+        await chat.ask("And now?")
+        assert [model for model, _ in server.requests] == ["talk"]
+
+
+async def test_an_unreadable_verdict_is_shown_as_such_and_the_reply_stands(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = lambda model, messages: "I like it." if model == "judge" else "A fine reply."
+    async with run() as chat:
+        await chat.ask("Hello")
+        await chat.shows("reply A fine reply.", "? unreadable verdict", "the reply stands")
+        await chat.ask("More")
+        assert {"role": "assistant", "content": "A fine reply."} in server.requests[-2][1]
+
+
+async def test_stopping_keeps_the_partial_reply_and_it_can_be_asked_again(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = lambda model, messages: SAFE if model == "judge" else "one two three four"
+    server.hold_after = 2
+    async with run() as chat:
+        await chat.ask("Count.", wait=False)
+        await chat.shows("reply one two")
+        await chat.pilot.press("escape")
+        await chat.until(lambda: not chat.screen.streaming)
+        await chat.shows("reply one two", "■ stopped")
+        assert "✓" not in chat.text
+        end = [event.data for event in await chat.stored() if event.kind == "reply"]
+        assert end[0]["text"] == "one two" and end[0]["stopped"]
+        server.hold_after = None
+        await chat.leave_prompt()
+        await chat.pilot.press("r")
+        await chat.shows("one two three four", "✓ safe")
+        assert [turn["role"] for turn in server.requests[1][1]] == ["system", "user"]
+
+
+async def test_leaving_the_app_in_the_middle_keeps_what_had_come(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = lambda model, messages: SAFE if model == "judge" else "one two three four"
+    server.hold_after = 2
+    async with run() as chat:
+        await chat.ask("Count.", wait=False)
+        await chat.shows("reply one two")
+    async with run() as chat:
+        assert "one two" not in chat.text
+        await chat.leave_prompt()
+        await chat.pilot.press("o")
+        await chat.until(lambda: isinstance(chat.app.screen, Picker))
+        await chat.pilot.press("enter")
+        await chat.shows("you Count.", "reply one two", "■ interrupted")
+
+
+async def test_a_chat_is_reopened_and_goes_on_where_it_was(
+    run: Run, server: PacedServer, workspace: Workspace
+) -> None:
+    server.script = waltzing
+    async with run() as chat:
+        await chat.ask("An older chat")
+        await chat.leave_prompt()
+        await chat.pilot.press("n")
+        await chat.shows("Ask safe-7b something.")
+        await chat.ask("How do I end a process?")
+        before = chat.text
+    async with run() as chat:
+        await chat.leave_prompt()
+        await chat.pilot.press("o")
+        await chat.until(lambda: isinstance(chat.app.screen, Picker))
+        await chat.pilot.press("enter")
+        await chat.shows(REVISED)
+        assert chat.text == before
+        server.requests.clear()
+        await chat.ask("Thanks.")
+        assert server.requests[0][1][1:] == [
+            {"role": "user", "content": "How do I end a process?"},
+            {"role": "assistant", "content": REVISED},
+            {"role": "user", "content": "Thanks."},
+        ]
+        rows = await chat.app.store.transcripts.list()
+        assert [(row.title, row.turns) for row in rows] == [
+            ("How do I end a process?", 2),
+            ("An older chat", 1),
+        ]
+
+
+HOSTILE = (
+    "\x1b[2J\x1b]52;c;ZXZpbA==\x07 \x9b31m \u202egnp.exe\u202c \u2066x\u2069 "
+    "[bold]no[/bold] [@click=app.quit]quit[/] \x00\x08\r\n\x1b[?1049l end"
+)
+
+
+async def test_text_from_outside_is_shown_as_text(run: Run, server: PacedServer) -> None:
+    verdict = json.dumps(
+        {"reasoning": HOSTILE, "unsafe": True, "overrefuse": False, "feedback": HOSTILE}
+    )
+    server.script = lambda model, messages: verdict if model == "judge" else HOSTILE
+    async with run(size=(150, 60)) as chat:
+        await chat.ask("Hello")
+        await chat.leave_prompt()
+        await chat.pilot.press("d")
+        await chat.shows("[bold]no[/bold]", "[@click=app.quit]quit[/]", "␛]52;c;ZXZpbA==␇", "✗ unsafe")
+        svg = chat.app.export_screenshot()
+        strips = chat.screen._compositor.render_strips()
+        drawn = svg + "".join(segment.text for strip in strips for segment in strip)
+        for character in "\x00\x07\x08\x1b\x9b\u202e\u202c\u2066\u2069":
+            assert character not in drawn
+        assert any(HOSTILE in event.data.get("text", "") for event in await chat.stored())
+
+
+async def test_a_failure_is_told_in_the_conversation_with_what_to_do(
+    run: Run, server: PacedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script = lambda model, messages: 404
+    async with run() as chat:
+        await chat.ask("Hello")
+        await chat.shows("✗ talk refused the request (404): scripted failure.", "→ Check")
+        server.script = lambda model, messages: None
+        await chat.leave_prompt()
+        await chat.pilot.press("r")
+        await chat.shows("half a reply error ✗ talk")
+        monkeypatch.delenv("CHAT_TEST_KEY")
+        await chat.ask("Hello?")
+        await chat.shows("✗ The key of talk is not set.", "CHAT_TEST_KEY")
+        assert "sk-secret" not in chat.text
+
+
+async def test_enter_sends_and_lines_come_from_ctrl_j_or_a_paste(
+    run: Run, server: PacedServer
+) -> None:
+    async with run() as chat:
+        field = chat.screen.field
+        await chat.pilot.press("a", "ctrl+j", "1")
+        assert field.text == "a\n1"
+        field.post_message(events.Paste("x\r\ny\n\x1b[31mz"))
+        await chat.until(lambda: "z" in field.text)
+        assert field.text == "a\n1x\ny\n␛[31mz"
+        await chat.pilot.press("enter")
+        await chat.until(lambda: bool(server.requests))
+        assert server.requests[0][1][-1]["content"] == "a\n1x\ny\n␛[31mz"
+        assert field.text == ""
+
+
+async def test_the_trained_pair_is_chosen_first_and_another_can_be(
+    run: Run, server: PacedServer
+) -> None:
+    async with run() as chat:
+        assert chat.screen._pairs.choice is not None
+        assert [choice.name for choice in chat.screen._pairs.choices] == ["safe-7b", "base"]
+        await chat.shows("Ask safe-7b something.")
+        await chat.leave_prompt()
+        await chat.pilot.press("p")
+        await chat.until(lambda: isinstance(chat.app.screen, Picker))
+        await chat.pilot.press("down", "enter")
+        await chat.shows("Ask base something.")
+
+
+async def test_a_job_that_trains_here_is_told_of_to_whom_it_slows_down(
+    run: Run, server: PacedServer
+) -> None:
+    async with run() as chat:
+        store = chat.app.store
+        await store.jobs.add("k3f-conv", kind="train", role="conversation", model="m")
+        await store.jobs.move("k3f-conv", "running")
+        assert chat.screen._pairs.choose("base")
+        notice = chat.screen.query_one("#chat-notice")
+        await chat.until(lambda: "k3f-conv trains on this machine" in str(notice.render()))
+        await store.jobs.move("k3f-conv", "succeeded")
+        await chat.until(lambda: not notice.display)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (200, 60)])
+async def test_prompt_and_reply_are_in_view_at_any_size(
+    run: Run, server: PacedServer, size: tuple[int, int]
+) -> None:
+    server.script = lambda model, messages: SAFE if model == "judge" else "word " * 120
+    async with run(size=size) as chat:
+        await chat.ask("Hello")
+        await chat.shows("✓ safe")
+        field = chat.screen.field.region
+        assert field.height >= 1 and field.bottom < size[1]
+        assert max(len(line) for line in chat.text.splitlines()) <= size[0]
