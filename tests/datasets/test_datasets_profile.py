@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waltzrl_tui.datasets.profile import DistinctCounter, profile
-from waltzrl_tui.datasets.tokens import ESTIMATE_ERROR, estimate_tokens
+from waltzrl_tui.tokens import ESTIMATE_ERROR, estimate_tokens
 from waltzrl_tui.errors import DatasetError
 
 

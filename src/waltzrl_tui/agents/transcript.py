@@ -22,7 +22,7 @@ from waltzrl_tui.agents.events import (
 )
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.agents.verdict import FIELDS, Verdict
-from waltzrl_tui.datasets.tokens import estimate_tokens
+from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.store.rows import PROMPT
 
 Record = tuple[str, dict[str, Any]]

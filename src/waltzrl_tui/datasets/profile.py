@@ -12,7 +12,7 @@ from typing import Any
 
 from waltzrl_tui.datasets.read import open_dataset
 from waltzrl_tui.datasets.rows import Mapping, Row
-from waltzrl_tui.datasets.tokens import estimate_tokens
+from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.text import normalised
 
 BAD_ROWS_SHOWN = 100

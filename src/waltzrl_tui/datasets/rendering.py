@@ -20,7 +20,7 @@ from waltzrl_tui.agents.verdict import Verdict
 from waltzrl_tui.datasets.overrefusals import overrefusal
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.datasets.tokens import estimate_tokens
+from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.workspace import private_write
 
