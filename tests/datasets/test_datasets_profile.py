@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waltzrl_tui.datasets.profile import DistinctCounter, profile
-from waltzrl_tui.tokens import ESTIMATE_ERROR, estimate_tokens
 from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.tokens import ESTIMATE_ERROR, estimate_tokens
 
 
 def test_the_document_of_data_profile(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_server import Answer, ChatServer
 
+from scripted_server import Answer, ChatServer
 from waltzrl_tui.agents.endpoint import OpenAIEndpoint
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
 from waltzrl_tui.agents.waltz import LivePair

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from paced_server import PacedServer
 from textual import events
 from textual.pilot import Pilot
 
-from paced_server import PacedServer
 from waltzrl_tui.store import Store, TranscriptEventRow
 from waltzrl_tui.tui.app import WaltzApp
 from waltzrl_tui.tui.screens.chat import ChatScreen

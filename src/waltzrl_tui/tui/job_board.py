@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,10 +53,14 @@ class Losses:
     _cursor: int = 0
 
     async def read(self, store: Store, job_id: str) -> None:
+        """Add what was written since the last time."""
         rows, self._cursor = await store.jobs.metrics_written(job_id, self._cursor)
-        if not rows:
-            return
-        self._by_step |= {row.step: (row.loss, row.valid_loss) for row in rows}
+        if rows:
+            self.take({row.step: (row.loss, row.valid_loss) for row in rows})
+
+    def take(self, rows: Mapping[int, tuple[float | None, float | None]]) -> None:
+        """Add measured steps: the loss and the validation loss of each."""
+        self._by_step.update(rows)
         measured = sorted(self._by_step.items())
         self.valid = [(step, valid) for step, (_, valid) in measured if valid is not None]
         # A row that was written for its validation alone is no gap in the training curve.
