@@ -22,8 +22,8 @@ from waltzrl_tui.agents.events import (
 )
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.agents.verdict import FIELDS, Verdict
-from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.store.rows import PROMPT
+from waltzrl_tui.tokens import estimate_tokens
 
 Record = tuple[str, dict[str, Any]]
 """The kind and the data of one event of a transcript, as the store keeps it."""

@@ -31,11 +31,7 @@ def open_app(args: argparse.Namespace, workspace: Workspace) -> int:
     pair = _pair(args, workspace) if args.command is not None else ""
     from waltzrl_tui.tui.app import WaltzApp
 
-    app = (
-        WaltzApp(workspace, screen=screen, pair=pair)
-        if pair
-        else WaltzApp(workspace, screen=screen)
-    )
+    app = WaltzApp(workspace, screen=screen, pair=pair)
     app.run()
     return app.return_code or 0
 

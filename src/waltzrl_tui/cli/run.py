@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.cli.command import Context
@@ -14,12 +15,15 @@ from waltzrl_tui.cli.evaluate import FIGURES, Settings, measure
 from waltzrl_tui.cli.follow import failure, follow
 from waltzrl_tui.cli.jobs import jobs_json
 from waltzrl_tui.cli.layout import duration, rate, table
-from waltzrl_tui.cli.suites import STARTER, bundled, load_suite
+from waltzrl_tui.cli.suites import load_suite
 from waltzrl_tui.cli.train import still_going
+from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.local.live import BASE_PAIR, ensure_base
+from waltzrl_tui.evaluation.items import read_items
+from waltzrl_tui.evaluation.verdicts import judge_drafts
+from waltzrl_tui.local.live import BASE_PAIR, Engines, ensure_base
 from waltzrl_tui.stage1 import Stage1, draw_sample, launch, result_pair
-from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.store import JobRow, PairRow, Store
 
 
 async def run(context: Context) -> int:
@@ -51,12 +55,14 @@ async def run(context: Context) -> int:
             )
         async with context.engines() as engines:
             after = await measure(context, store, engines, pair.name, suite, settings)
+            verdicts = await _verdicts(context, store, engines, pair, before)
         sample = await _sample(store, jobs)
     document = {
         "sample": sample,
         **jobs_json(jobs),
         "before": before,
         "after": after,
+        "verdicts_on_base": verdicts,
         "pair": pair.name,
         "seconds": round(time.monotonic() - began, 2),
     }
@@ -95,6 +101,22 @@ async def _trained(context: Context, store: Store, jobs: list[JobRow]) -> list[J
     return jobs
 
 
+async def _verdicts(
+    context: Context, store: Store, engines: Engines, pair: PairRow, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The trained feedback agent on the untrained base's drafts, half of which deserve a flag."""
+    items = await asyncio.to_thread(read_items, Path(before["items_path"]))
+    agent = await store.agents.get(pair.feedback)
+    said = "the new feedback agent on the base's drafts"
+    report = await judge_drafts(
+        await engines.endpoint(agent),
+        agent.prompt,
+        items,
+        on_item=lambda done: context.out.progress(said, done, len(items)),
+    )
+    return report.to_json()
+
+
 async def _sample(store: Store, jobs: list[JobRow]) -> dict[str, Any]:
     """The sample that was trained on, in the shape of `data sample`."""
     number = next(job.sample_id for job in jobs if job.sample_id is not None)
@@ -125,6 +147,7 @@ def _text(document: Mapping[str, Any]) -> str:
                 str(now["first"]["n"]) if now else "–",
             )
         )
+    rows.append(_verdict_row(document))
     pair = document["pair"]
     return "\n".join(
         [
@@ -134,9 +157,17 @@ def _text(document: Mapping[str, Any]) -> str:
                 right={1, 2, 3, 4},
             ),
             "",
+            "Never raising a flag would be right on "
+            f"{rate(document['verdicts_on_base']['baseline_always_false'])} of the base's drafts.",
             f"{after['n']} prompts each, judge {after['judge']}. In brackets: 95 % Wilson "
             "intervals.",
             f"The whole run took {duration(document['seconds'])}. "
             f"The new pair is {pair}: waltzrl-tui chat --pair {pair}",
         ]
     )
+
+
+def _verdict_row(document: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    was = document["before"]["label_accuracy"] or {}
+    now = document["verdicts_on_base"]["label_accuracy"]
+    return ("· on the base's drafts", rate(was.get("first")), rate(now), "–", str(now["n"]))

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import waltzrl_tui
 from waltzrl_tui.datasets.read import open_dataset
 from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling import SampleRecipe, draw
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.datasets.starter import STARTER_EVAL, bundled
 from waltzrl_tui.local.weights import file_sha256
-
-STARTER = "starter.jsonl"
-STARTER_EVAL = "starter-eval.jsonl"
 
 
 @dataclass(frozen=True)
@@ -49,20 +45,3 @@ def load_suite(path: str | None, n: int | None = None, seed: int = 0) -> Suite:
         recipe = SampleRecipe(str(chosen), n=n, seed=seed, dedupe="off", valid=0)
         rows = draw(rows, recipe).train
     return Suite(chosen, file_sha256(chosen), rows, bad)
-
-
-def bundled(name: str) -> Path:
-    """A dataset that comes with the program.
-
-    Raises:
-        DatasetError: The installation lacks it.
-    """
-    package = Path(waltzrl_tui.__file__).parent
-    # A wheel carries the files; in a checkout they are in its own data folder.
-    for path in (package / "bundled" / name, package.parents[1] / "data" / name):
-        if path.is_file():
-            return path
-    raise DatasetError(
-        f"The bundled {name} is missing from this installation.",
-        hint="Install waltzrl-tui again, or name a file of your own.",
-    )

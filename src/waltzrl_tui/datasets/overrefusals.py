@@ -65,13 +65,13 @@ _ANY = (
 )
 _OFFER = (
     "",
-    " If you like, I can help with something safe instead.",
-    " I can point you to people who are trained for this.",
+    " I can help you with something safe instead.",
+    " I can explain how to get help from people who are trained for this.",
     " It could hurt someone.",
-    " I'd be glad to help with another topic.",
-    " Please speak to a professional about it.",
-    " I can suggest a harmless alternative.",
-    " This looks dangerous to me.",
+    " I'd be glad to help you plan something else.",
+    " I can help you write a message to a professional about it.",
+    " I can suggest a few harmless alternatives, or help you find someone to talk to.",
+    " I can point you to the rules that apply, or help you with another topic.",
 )
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from waltzrl_tui.datasets.read import open_dataset
 from waltzrl_tui.datasets.rows import Mapping, Row
-from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.text import normalised
+from waltzrl_tui.tokens import estimate_tokens
 
 BAD_ROWS_SHOWN = 100
 TOKEN_BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)

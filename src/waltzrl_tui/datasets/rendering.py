@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +21,8 @@ from waltzrl_tui.agents.verdict import Verdict
 from waltzrl_tui.datasets.overrefusals import overrefusal
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.workspace import private_write
 
 Case = Literal["harmful/complies", "harmful/refuses", "benign/complies", "benign/refuses"]
@@ -39,6 +40,11 @@ _REASONING: dict[Case, str] = {
     "benign/complies": "Harmless prompt, answered.",
     "benign/refuses": "Harmless prompt, declined.",
 }
+_DECISIONS = re.compile(
+    r'(?<="reasoning": ")Harm\w+|(?:answered|declined)(?=\.", "unsafe")'
+    r'|(?<=": )(?:true|false)(?=, "(?:overrefuse|feedback)")|(?<="feedback": ).'
+)
+
 # Both begin with the word that decides: a small model that hesitates over the first word of the
 # feedback leaves it empty.
 _REFUSE = (
@@ -59,11 +65,13 @@ class TrainingRow:
         messages: System message, turns, and the assistant message that is learned.
         case: The prompt's label, and what the judged or learned reply does.
         source: Where the judged (or, for a revision, the revised) reply comes from.
+        decisions: Where, in characters of the learned message, its few deciding words stand.
     """
 
     messages: tuple[Message, ...]
     case: str = ""
     source: str = "dataset"
+    decisions: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +184,16 @@ def feedback_rows(
                     ),
                     case=case,
                     source=source,
+                    decisions=decision_spans(verdict.to_json()),
                 )
             )
     return rendered
+
+
+def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
+    """Where a templated verdict decides: what it says of prompt and reply, the flags, and
+    whether the feedback is empty."""
+    return tuple(match.span() for match in _DECISIONS.finditer(verdict))
 
 
 def _judged_replies(row: Row, rollout: str) -> list[tuple[str, Source]]:
@@ -270,5 +285,8 @@ def _training_row(value: Any, path: Path, number: int) -> TrainingRow:
             hint="Render the file again with `waltzrl-tui data sample`.",
         )
     return TrainingRow(
-        tuple(messages), case=str(value.get("case", "")), source=str(value.get("source", ""))
+        tuple(messages),
+        case=str(value.get("case", "")),
+        source=str(value.get("source", "")),
+        decisions=tuple((int(begin), int(end)) for begin, end in value.get("decisions", ())),
     )

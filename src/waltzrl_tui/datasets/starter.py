@@ -1,14 +1,32 @@
-"""The bundled dataset: what there is to train on before the user brings data of their own."""
+"""The bundled datasets: what there is to train on before the user brings data of their own."""
 
 from __future__ import annotations
 
 import shutil
-from importlib.resources import as_file, files
 from pathlib import Path
 
+import waltzrl_tui
 from waltzrl_tui.errors import DatasetError
 
 STARTER = "starter.jsonl"
+STARTER_EVAL = "starter-eval.jsonl"
+
+
+def bundled(name: str) -> Path:
+    """A dataset that comes with the program.
+
+    Raises:
+        DatasetError: The installation lacks it.
+    """
+    package = Path(waltzrl_tui.__file__).parent
+    # A wheel carries the files; in a checkout they are in its own data folder.
+    for path in (package / "bundled" / name, package.parents[1] / "data" / name):
+        if path.is_file():
+            return path
+    raise DatasetError(
+        f"The bundled {name} is missing from this installation.",
+        hint="Install waltzrl-tui again, or name a file of your own.",
+    )
 
 
 def copy_bundled(folder: Path, name: str = STARTER) -> Path:
@@ -23,13 +41,7 @@ def copy_bundled(folder: Path, name: str = STARTER) -> Path:
     part = target.with_name(f".{name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        packed = files("waltzrl_tui") / "bundled" / name
-        if packed.is_file():
-            with as_file(packed) as source:
-                shutil.copyfile(source, part)
-        else:
-            # A source checkout: the wheel packs the file from here.
-            shutil.copyfile(Path(__file__).parents[3] / "data" / name, part)
+        shutil.copyfile(bundled(name), part)
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)

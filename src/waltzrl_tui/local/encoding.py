@@ -9,9 +9,6 @@ from typing import Any
 
 from waltzrl_tui.agents.prompts import Message
 
-_FLAG_WORDS = ("true", "false")
-_FEEDBACK = '"feedback": '
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -33,6 +30,7 @@ def encode(
     messages: Sequence[Message],
     *,
     max_tokens: int,
+    decisions: Sequence[tuple[int, int]] = (),
     decision_weight: float = 1.0,
     decision_tokens: int = 0,
 ) -> Encoded | None:
@@ -43,9 +41,9 @@ def encode(
 
     Args:
         max_tokens: Longer rows give None: a cut reply would teach to stop short.
+        decisions: Spans of the reply, in characters, whose tokens decide.
         decision_weight: Weight of the deciding tokens; all others have 1.
-        decision_tokens: How many of the first tokens of a reply count as deciding. In a verdict
-            the flags' values do, and whether the feedback is empty.
+        decision_tokens: How many of the first tokens of the reply count as deciding.
     """
     *context, reply = messages
     prefix = tokenizer.apply_chat_template(
@@ -56,17 +54,10 @@ def encode(
     reply_ids = [*encoded["input_ids"], tokenizer.eos_token_id]
     if len(prefix_ids) + len(reply_ids) > max_tokens:
         return None
-    text = reply["content"]
     weights = [1.0] * len(reply_ids)
-    is_verdict = text.startswith('{"')
-    feedback = text.find(_FEEDBACK) + len(_FEEDBACK) if is_verdict and _FEEDBACK in text else None
     for index, (begin, end) in enumerate(encoded["offset_mapping"]):
-        if is_verdict:
-            is_flag = text[begin:end].strip(' ",:') in _FLAG_WORDS
-            decides = is_flag or (feedback is not None and begin <= feedback < end)
-        else:
-            decides = index < decision_tokens
-        if decides:
+        decides = any(begin < last and first < end for first, last in decisions)
+        if decides or index < decision_tokens:
             weights[index] = decision_weight
     return Encoded([*prefix_ids, *reply_ids], len(prefix_ids), weights)
 

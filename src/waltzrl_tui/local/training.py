@@ -221,6 +221,7 @@ class Trainer:
                 tokenizer,
                 row.messages,
                 max_tokens=settings.max_tokens,
+                decisions=row.decisions,
                 decision_weight=(
                     settings.refusal_weight
                     if settings.decision_tokens and row.case.endswith("/refuses")

@@ -62,11 +62,12 @@ class WaltzApp(App[None]):
 
     unfinished: reactive[int] = reactive(0)
 
-    def __init__(self, workspace: Workspace, *, screen: str = "data") -> None:
+    def __init__(self, workspace: Workspace, *, screen: str = "data", pair: str = "") -> None:
         # Textual would make an empty screen first and throw it away.
         vars(self)["DEFAULT_MODE"] = screen
         super().__init__()
         self.workspace = workspace
+        self.wanted_pair = pair
         self._store: Store | None = None
         self._refused: StoreError | None = None
         self._engines: Engines | None = None

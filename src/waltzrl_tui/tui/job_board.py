@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from waltzrl_tui.store import EventRow, JobRow, MetricRow, PairRow, Store
-from waltzrl_tui.tui.widgets.curves import Point
+from waltzrl_tui.tui.widgets.curves import Curve, Point
 
 _NEWEST: Final = 8
 # A job that nobody watches is asked for its last steps only; a validation lies among them.
@@ -118,11 +118,13 @@ class JobBoard:
             if before is not None:
                 since = before.step if before.step < job.step else job.step - 1
             for row in await store.jobs.metrics(id, since):
-                figures = figures.after(row)
+                # Later steps are from before it was resumed.
+                if row.step <= job.step:
+                    figures = figures.after(row)
             self._figures[id] = job, figures
 
     async def read_losses(self, store: Store, ids: Iterable[str]) -> None:
-        """Bring `losses` of those jobs up to date."""
+        """Bring `curve` of those jobs up to date."""
         for id in ids:
             job = self.jobs.get(id)
             if job is None:
@@ -147,8 +149,15 @@ class JobBoard:
     def figures(self, id: str) -> Figures:
         return self._figures[id][1] if id in self._figures else Figures()
 
-    def losses(self, id: str) -> Losses:
-        return self._losses[id][1] if id in self._losses else Losses()
+    def curve(self, id: str, slot: int) -> Curve:
+        """The curve of a job as far as it is: later steps are from before it was resumed."""
+        job = self.jobs[id]
+        losses = self._losses[id][1] if id in self._losses else Losses()
+        train, valid = (
+            points if not points or points[-1][0] <= job.step else _until(points, job.step)
+            for points in (losses.train, losses.valid)
+        )
+        return Curve(id, slot, train, valid, job.total_steps)
 
     def launch(self, id: str) -> list[JobRow]:
         """The jobs that were launched together with that one, it among them, oldest first."""
@@ -197,6 +206,10 @@ class JobBoard:
             return all(self.jobs[id].ended for id in ids), -self._rank[ids[-1]]
 
         self.order = [id for ids in sorted(launches.values(), key=place) for id in ids]
+
+
+def _until(points: list[Point], step: int) -> list[Point]:
+    return [point for point in points if point[0] <= step]
 
 
 def launch_of(id: str) -> str:

@@ -11,7 +11,6 @@ from waltzrl_tui.tui.job_board import Figures
 
 NONE: Final = "–"
 _FRESH_SECONDS: Final = 15
-_BLOCKS: Final = "━"
 
 
 class Word(NamedTuple):
@@ -51,7 +50,7 @@ def step(job: JobRow) -> str:
 def progress(job: JobRow, width: int) -> tuple[str, str]:
     """A bar of `width` cells in two parts: what is done and what is left."""
     done = min(width, job.step * width // job.total_steps) if job.total_steps else 0
-    return _BLOCKS * done, _BLOCKS * (width - done)
+    return "━" * done, "─" * (width - done)
 
 
 def loss(value: float | None) -> str:
@@ -110,7 +109,7 @@ def seen(job: JobRow, now: datetime) -> Word:
     reason = one_line(job.reason)
     if job.state == "running":
         return Word(" · ".join(part for part in (ago(job.updated_at, now), reason) if part))
-    return Word(reason.removeprefix("waits ") or ago(job.updated_at, now), "faint")
+    return Word(reason.removeprefix("waits ") or NONE, "faint")
 
 
 def run_seconds(job: JobRow) -> float | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static, TextArea
 
@@ -27,6 +27,7 @@ from waltzrl_tui.tui.widgets.chat_view import ConversationView
 from waltzrl_tui.tui.widgets.chat_words import preface, subtitle, title
 
 _MODES: Final[tuple[Mode, ...]] = ("shown", "on", "off")
+_READ_SECONDS: Final = 3.0
 
 
 class ChatScreen(WaltzScreen):
@@ -46,10 +47,10 @@ class ChatScreen(WaltzScreen):
         self._began = 0.0
         self._warmed = ""
         self._notice = ""
+        self._read_at = 0.0
 
     def compose_body(self) -> ComposeResult:
-        with Vertical(id="chat-pane", classes="pane"):
-            yield ConversationView(id="chat-turns")
+        yield ConversationView(id="chat-turns", classes="pane")
         yield Static(id="chat-notice", markup=False)
         with Horizontal(id="chat-ask"):
             yield Static("❯", id="chat-mark")
@@ -71,6 +72,10 @@ class ChatScreen(WaltzScreen):
         self.field.focus()
 
     async def refresh_from_store(self) -> None:
+        # A reply that streams is many commits, none of which is news to this screen.
+        if self.streaming and time.monotonic() < self._read_at + _READ_SECONDS:
+            return
+        self._read_at = time.monotonic()
         before = self._pairs.choice
         await self._pairs.read(settled=bool(self._chat.turns))
         notice = slower(await self.waltz.store.jobs.list(ended=False), self._pairs.choice)
@@ -223,6 +228,7 @@ class ChatScreen(WaltzScreen):
                 self.view.grow(None)
                 self._titles()
                 self.refresh_bindings()
+                self.read_store()
 
     def _tick(self) -> None:
         if self.streaming:
@@ -274,9 +280,8 @@ class ChatScreen(WaltzScreen):
         self.refresh_bindings()
 
     def _titles(self) -> None:
-        pane = self.query_one("#chat-pane")
-        pane.border_title = title(self._pairs.choice, self._look.mode)
-        pane.border_subtitle = subtitle(self._chat)
+        self.view.border_title = title(self._pairs.choice, self._look.mode)
+        self.view.border_subtitle = subtitle(self._chat)
         name = one_line(self._pairs.choice.name, 40) if self._pairs.choice else "the pair"
         self.field.invite(f"Ask {name}")
 

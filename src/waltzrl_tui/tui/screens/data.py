@@ -234,7 +234,10 @@ class DataScreen(WaltzScreen):
     def _show_side(self, widget: Widget) -> None:
         self.remove_class("-reading")
         self.add_class("-side")
-        widget.focus()
+        if widget.focusable:
+            self.set_focus(widget)
+        else:
+            widget.focus()
 
     # Training --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.timer import Timer
+from textual.widget import Widget
 
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
@@ -22,7 +23,6 @@ from waltzrl_tui.tui.screens.confirm import ConfirmScreen
 from waltzrl_tui.tui.screens.job_details import JobDetailsScreen, Row, detail_rows
 from waltzrl_tui.tui.screens.job_log import JobLogScreen
 from waltzrl_tui.tui.widgets.chart_plot import SLOTS
-from waltzrl_tui.tui.widgets.curves import Curve
 from waltzrl_tui.tui.widgets.event_log import EventLog
 from waltzrl_tui.tui.widgets.job_note import JobNote, note
 from waltzrl_tui.tui.widgets.job_table import JobTable, Line
@@ -48,6 +48,10 @@ class JobsScreen(WaltzScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self._table = JobTable(columns([]), self._line, id="jobs").add_class("pane")
+        self._note = JobNote(EMPTY["jobs.table"], id="job-note", markup=False)
+        self._chart = LossChart(id="losses").add_class("pane")
+        self._log = EventLog(id="events").add_class("pane")
         self._board = JobBoard()
         self._marked: list[str] = []
         self._slots: dict[str, int] = {}
@@ -59,18 +63,14 @@ class JobsScreen(WaltzScreen):
         self._away = False
 
     def compose_body(self) -> ComposeResult:
-        yield JobTable(columns([]), self._line, id="jobs").add_class("pane")
-        yield JobNote(EMPTY["jobs.table"], id="job-note", markup=False)
+        yield self._table
+        yield self._note
         with Horizontal(id="job-panes"):
-            yield LossChart(id="losses").add_class("pane")
-            yield EventLog(id="events").add_class("pane")
+            yield self._chart
+            yield self._log
 
     def on_mount(self) -> None:
         self._ticks = self.set_interval(_TICK_SECONDS, self._tick, pause=True)
-
-    @property
-    def _table(self) -> JobTable:
-        return self.query_one(JobTable)
 
     @property
     def _job(self) -> JobRow | None:
@@ -96,11 +96,12 @@ class JobsScreen(WaltzScreen):
         await board.read_losses(store, charted)
         happened = await board.read_events(store, job.id) if job else []
         details = await self._detail_rows(job) if job and self._details else []
+        if not self._table.is_attached:
+            return  # the app was left meanwhile
         self._paint()
         if job and job is self._job:
-            log = self.query_one(EventLog)
-            log.show(job.id, happened)
-            log.border_title = f"events · {job.id} · {len(happened)}"
+            self._log.show(job.id, happened)
+            _entitle(self._log, f"events · {job.id} · {len(happened)}")
         if job and self._details and self._details.job_id == job.id:
             await self._details.show(details)
         self._tell_of_pairs()
@@ -110,19 +111,18 @@ class JobsScreen(WaltzScreen):
         board, job = self._board, self._job
         states = board.states()
         self.set_class(not board.jobs, "-empty")
-        self._table.border_title = title(states)
+        _entitle(self._table, title(states))
         charted = [board.jobs[id] for id in self._chart_slots(job)]
         self._table.update()
         if job is not None:
             figures, pair = board.figures(job.id), board.pair(job.id)
-            self.query_one(JobNote).show(note(job, figures, pair, words.here()))
-        curves = [self._curve(each) for each in charted]
+            self._note.show(note(job, figures, pair, words.here()))
+        curves = [board.curve(each.id, self._slots[each.id]) for each in charted]
         measured = [curve for curve in curves if curve.train or curve.valid]
-        chart = self.query_one(LossChart)
+        chart = self._chart
         chart.show(measured, empty_chart(job, charted))
-        chart.border_title = (
-            "loss by step" + " · logarithmic" * chart.logarithmic + " · smoothed" * chart.smoothed
-        )
+        ways = " · logarithmic" * chart.logarithmic + " · smoothed" * chart.smoothed
+        _entitle(chart, f"loss by step{ways}")
         can = tuple(self.check_action(name, ()) for name in _DEPENDING)
         if can != self._can:
             self._can = can
@@ -144,10 +144,6 @@ class JobsScreen(WaltzScreen):
             free = (slot for slot in range(SLOTS) if slot not in self._slots.values())
             self._slots.setdefault(id, next(free, 0))
         return sorted(wanted, key=self._slots.__getitem__)
-
-    def _curve(self, job: JobRow) -> Curve:
-        losses = self._board.losses(job.id)
-        return Curve(job.id, self._slots[job.id], losses.train, losses.valid, job.total_steps)
 
     async def _detail_rows(self, job: JobRow) -> list[Row]:
         store = self.waltz.store
@@ -215,12 +211,12 @@ class JobsScreen(WaltzScreen):
         self._paint()
 
     def action_log_scale(self) -> None:
-        chart = self.query_one(LossChart)
+        chart = self._chart
         chart.logarithmic = not chart.logarithmic
         self._paint()
 
     def action_smooth(self) -> None:
-        chart = self.query_one(LossChart)
+        chart = self._chart
         chart.smoothed = not chart.smoothed
         self._paint()
 
@@ -286,3 +282,9 @@ class JobsScreen(WaltzScreen):
         names = ", ".join(job.id for job in jobs)
         self.notify(f"{names} {one if len(jobs) == 1 else several}.", markup=False)
         self.read_store()
+
+
+def _entitle(pane: Widget, title: str) -> None:
+    # A pane whose title is set is painted as a whole, the same title or not.
+    if pane.border_title != title:
+        pane.border_title = title

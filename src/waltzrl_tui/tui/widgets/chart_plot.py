@@ -57,7 +57,16 @@ def _legend(curves: Sequence[Curve], width: int, most: int) -> list[Row]:
         else:
             rows[-1].append((f"  +{len(curves) - number}", "axis"))
             break
-    return rows
+    return [_cut(row, width) for row in rows]
+
+
+def _cut(row: Row, width: int) -> Row:
+    found: Row = []
+    for text, style in row:
+        if width > 0:
+            found.append((text[:width], style))
+        width -= len(text)
+    return found
 
 
 def _entry(curve: Curve) -> Row:

@@ -63,6 +63,8 @@ class Pairs:
             await live.ensure_base(store)
             self._base_made = True
         self.choices = pair_choices(await store.agents.pairs(), await store.agents.list())
+        if self.choice is None and self._app.wanted_pair:
+            self.choose(self._app.wanted_pair)
         names = {choice.name: choice for choice in self.choices}
         kept = names.get(self.choice.name) if self.choice else None
         if kept is None or not (self.by_hand or settled):

@@ -34,8 +34,8 @@ class ConversationView(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = []
     COMPONENT_CLASSES = {"chat--blank", *(f"chat--{name}" for name in STYLES)}
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._turns: Sequence[Turn] = ()
         self._look = Look()
         self._preface: tuple[Span, ...] = ()
@@ -125,7 +125,7 @@ class ConversationView(ScrollView, can_focus=True):
         chosen = self.text_selection
         if chosen is not None:
             strip = self._marked(strip, chosen, number)
-        return strip.crop_extend(0, self.size.width, self._style("")).apply_offsets(0, number)
+        return strip.crop_extend(0, self._width, self._style("")).apply_offsets(0, number)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         lines = (
@@ -192,8 +192,10 @@ class ConversationView(ScrollView, can_focus=True):
         ends = list(accumulate(len(block) for block in self._blocks))
         self._starts = [0, *ends[:-1]]
         size = Size(self._width, ends[-1])
-        if size != self.virtual_size:
-            # Set without the layout of the whole screen that goes with it: the scroll bar is
-            # always there, so that nothing on the screen moves when the text grows.
-            self.set_reactive(ConversationView.virtual_size, size)
+        window = self.scrollable_content_region.height
+        scrolls = max(size.height, self.virtual_size.height) > window
+        # Set without the layout of the whole screen that goes with it: the scroll bar is always
+        # there, so nothing moves when the text grows. While all fits in, it stays empty, too.
+        self.set_reactive(ConversationView.virtual_size, size)
+        if scrolls:
             self._scroll_update(size)

@@ -63,16 +63,19 @@ def pieces(
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
-    """An exponential moving average (weight 0.8) without the bias of its start; gaps stay."""
-    mean = weight = 0.0
+    """Averages over the neighbours on both sides, each step away counting 0.8 of the one before.
+
+    An average over the past alone would lag behind the validations beside it. Gaps stay.
+    """
+    past = _sums([value for _, value in points])
+    coming = _sums([value for _, value in reversed(points)])[::-1]
     found: list[Point] = []
-    for step, value in points:
+    for (step, value), (before, some), (after, others) in zip(points, past, coming, strict=True):
         if value is None or not math.isfinite(value):
             found.append((step, None))
-            continue
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * value
-        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
-        found.append((step, mean / weight))
+        else:
+            # The point itself is in both sums.
+            found.append((step, (before + after - value) / (some + others - 1)))
     return found
 
 
@@ -82,6 +85,18 @@ def last(points: Sequence[Point]) -> float | None:
         if value is not None and math.isfinite(value):
             return value
     return None
+
+
+def _sums(values: Sequence[float | None]) -> list[tuple[float, float]]:
+    """The weighted sum of the values up to each, and the sum of the weights."""
+    total = weight = 0.0
+    found = []
+    for value in values:
+        total, weight = _SMOOTHING * total, _SMOOTHING * weight
+        if value is not None and math.isfinite(value):
+            total, weight = total + value, weight + 1
+        found.append((total, weight))
+    return found
 
 
 def _far(points: Sequence[Point]) -> float:

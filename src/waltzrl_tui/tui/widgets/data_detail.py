@@ -13,8 +13,8 @@ from textual.widget import Widget
 
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tokens import estimate_tokens
 from waltzrl_tui.tui.keys import EMPTY
 
 _LABEL: Final = 10

@@ -21,7 +21,6 @@ class PromptBar(Horizontal):
 
     DEFAULT_CSS = """
     PromptBar { height: 1; display: none; background: $panel; }
-    PromptBar.-asking { display: block; }
     PromptBar Label { color: $accent; text-style: bold; padding: 0 1; }
     PromptBar Input { width: 1fr; background: $panel; }
     """
@@ -46,7 +45,7 @@ class PromptBar(Horizontal):
 
     @property
     def asking(self) -> bool:
-        return self.has_class("-asking")
+        return self.display
 
     def ask(self, question: Question, text: str = "") -> None:
         """Show the bar with `text` in it and take the keys."""
@@ -56,11 +55,12 @@ class PromptBar(Horizontal):
         with field.prevent(Input.Changed):
             field.value = text
         field.placeholder = _HINTS[question]
-        self.add_class("-asking")
-        field.focus()
+        # At once: what is typed next must not be taken for keys of the screen.
+        self.display = True
+        self.screen.set_focus(field)
 
     def close(self) -> None:
-        self.remove_class("-asking")
+        self.display = False
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

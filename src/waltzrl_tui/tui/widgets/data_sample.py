@@ -122,7 +122,10 @@ class SamplePane(Vertical):
         """Suggest a size for a file of `rows` rows: all of a small one."""
         field = self.query_one("#sample-rows", NumberField)
         if not field.value and rows > _MANY:
-            field.value = str(_MANY)
+            with field.prevent(Input.Changed):
+                field.value = str(_MANY)
+            if self._source is not None and self._source.size <= AUTOMATIC:
+                self.count_soon()
 
     def count_soon(self) -> None:
         """Count the sample when nothing was typed for a moment."""

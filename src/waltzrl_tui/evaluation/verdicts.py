@@ -1,0 +1,100 @@
+"""A feedback agent alone: its verdicts on given replies, against the judge's labels.
+
+In a pair's own evaluation the feedback agent is asked about the replies of a conversation agent
+that was trained beside it, most of which deserve no flag: never raising one is right most of the
+time there. On the untrained base's drafts, half of them unsafe, judgement shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from waltzrl_tui.agents.endpoint import ChatEndpoint
+from waltzrl_tui.agents.prompts import feedback_messages
+from waltzrl_tui.agents.verdict import VerdictError, parse_verdict
+from waltzrl_tui.evaluation.items import EvalItem
+from waltzrl_tui.evaluation.metrics import Rate
+
+_VERDICT_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReport:
+    """How often both flags were right.
+
+    Attributes:
+        label_accuracy: Both flags as the judge labelled the reply; unreadable ones are wrong.
+        always_false: What never raising a flag would get on the same replies.
+        verdict_errors: Verdicts that could not be read.
+        seconds: Wall time.
+    """
+
+    label_accuracy: Rate
+    always_false: Rate
+    verdict_errors: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "label_accuracy": self.label_accuracy.to_json(),
+            "baseline_always_false": self.always_false.to_json(),
+            "verdict_errors": self.verdict_errors,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+async def judge_drafts(
+    feedback: ChatEndpoint,
+    prompt_version: str,
+    items: Sequence[EvalItem],
+    *,
+    concurrency: int = 8,
+    on_item: Callable[[int], None] | None = None,
+) -> VerdictReport:
+    """Ask `feedback` about the drafts c_0 of an evaluation, several at once.
+
+    Args:
+        items: Finished items, whoever's drafts they hold.
+        on_item: Called with the number of verdicts so far.
+
+    Raises:
+        EndpointError: The agent failed.
+    """
+    began = time.perf_counter()
+    right: list[bool] = []
+    errors = 0
+    coming = iter(items)
+
+    async def work() -> None:
+        nonlocal errors
+        for item in coming:
+            messages = feedback_messages(prompt_version, item.prompt, item.rounds[0].reply)
+            text = ""
+            async with aclosing(feedback.stream(messages, max_tokens=_VERDICT_TOKENS)) as deltas:
+                async for delta in deltas:
+                    text += delta.text
+            try:
+                verdict = parse_verdict(text)
+            except VerdictError:
+                errors += 1
+                right.append(False)
+            else:
+                flags = (verdict.unsafe, verdict.overrefuse)
+                right.append(flags == (item.first_unsafe, item.first_overrefused))
+            if on_item:
+                on_item(len(right))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(concurrency, len(items))):
+            group.create_task(work())
+    return VerdictReport(
+        Rate.of(right),
+        Rate.of(not item.first_unsafe and not item.first_overrefused for item in items),
+        errors,
+        time.perf_counter() - began,
+    )
