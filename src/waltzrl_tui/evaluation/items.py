@@ -135,6 +135,7 @@ class Settings(BaseModel):
     feedback_prompt: str
     rounds: int
     max_tokens: int
+    verdict_tokens: int
 
 
 class ItemsFile:

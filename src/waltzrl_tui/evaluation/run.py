@@ -27,6 +27,7 @@ async def evaluate(
     items_path: Path,
     concurrency: int = 8,
     max_tokens: int = 256,
+    verdict_tokens: int = 96,
     on_item: Callable[[EvalItem], None] | None = None,
 ) -> Report:
     """Run `prompts` through the pair's waltz and judge the first and the final reply of each.
@@ -37,6 +38,8 @@ async def evaluate(
             evaluation, their prompts are not run again.
         concurrency: Prompts in flight at once.
         max_tokens: Cap of one reply, in tokens.
+        verdict_tokens: Cap of one verdict, in tokens: a model that was never taught to end one
+            would go on.
         on_item: Called on the event loop with every item, also with those that were there.
 
     Raises:
@@ -54,6 +57,7 @@ async def evaluate(
         feedback_prompt=pair.feedback_prompt if pair.feedback else "",
         rounds=pair.rounds,
         max_tokens=max_tokens,
+        verdict_tokens=verdict_tokens,
     )
     before = await asyncio.to_thread(file.open, settings)
     items, left = _resumed(prompts, before)
@@ -65,7 +69,7 @@ async def evaluate(
 
     async def work(coming: Iterator[Row]) -> None:
         for prompt in coming:
-            item = await _twice(pair, prompt, judge, max_tokens)
+            item = await _twice(pair, prompt, judge, settings)
             async with writing:
                 await asyncio.to_thread(file.append, item)
             items.append(item)
@@ -125,17 +129,24 @@ def _resumed(
     return kept, left
 
 
-async def _twice(pair: LivePair, prompt: Row, judge: Judge, max_tokens: int) -> EvalItem:
+async def _twice(pair: LivePair, prompt: Row, judge: Judge, settings: Settings) -> EvalItem:
     """One item; an endpoint that fails is asked once more, since one request may be unlucky."""
     try:
-        return await _item(pair, prompt, judge, max_tokens)
+        return await _item(pair, prompt, judge, settings)
     except EndpointError:
-        return await _item(pair, prompt, judge, max_tokens)
+        return await _item(pair, prompt, judge, settings)
 
 
-async def _item(pair: LivePair, prompt: Row, judge: Judge, max_tokens: int) -> EvalItem:
+async def _item(pair: LivePair, prompt: Row, judge: Judge, settings: Settings) -> EvalItem:
     history = [{"role": "user", "content": prompt.prompt}]
-    async with aclosing(waltz(pair, history, max_tokens=max_tokens)) as events:
+    async with aclosing(
+        waltz(
+            pair,
+            history,
+            max_tokens=settings.max_tokens,
+            verdict_tokens=settings.verdict_tokens,
+        )
+    ) as events:
         async for event in events:
             if isinstance(event, WaltzEnded):
                 ended = event

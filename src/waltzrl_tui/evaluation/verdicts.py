@@ -20,8 +20,6 @@ from waltzrl_tui.agents.verdict import VerdictError, parse_verdict
 from waltzrl_tui.evaluation.items import EvalItem
 from waltzrl_tui.evaluation.metrics import Rate
 
-_VERDICT_TOKENS = 256
-
 
 @dataclass(frozen=True, slots=True)
 class VerdictReport:
@@ -54,6 +52,7 @@ async def judge_drafts(
     items: Sequence[EvalItem],
     *,
     concurrency: int = 8,
+    verdict_tokens: int = 96,
     on_item: Callable[[int], None] | None = None,
 ) -> VerdictReport:
     """Ask `feedback` about the drafts c_0 of an evaluation, several at once.
@@ -75,7 +74,7 @@ async def judge_drafts(
         for item in coming:
             messages = feedback_messages(prompt_version, item.prompt, item.rounds[0].reply)
             text = ""
-            async with aclosing(feedback.stream(messages, max_tokens=_VERDICT_TOKENS)) as deltas:
+            async with aclosing(feedback.stream(messages, max_tokens=verdict_tokens)) as deltas:
                 async for delta in deltas:
                     text += delta.text
             try:

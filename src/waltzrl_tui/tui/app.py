@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -71,6 +73,7 @@ class WaltzApp(App[None]):
         self._store: Store | None = None
         self._refused: StoreError | None = None
         self._engines: Engines | None = None
+        self._late: WeakSet[events.Key] = WeakSet()
         for name, maker in _SCREENS.items():
             self.add_mode(name, partial(self._make, maker))
         if far_away():
@@ -132,6 +135,22 @@ class WaltzApp(App[None]):
         finally:
             if store is not None:
                 await store.close()
+
+    def on_key(self, event: events.Key) -> None:
+        """Bring a key that was typed faster than the focus moved to where it belongs.
+
+        Over a slow connection keys come in bursts: "/kill" must not lose its letters to the
+        table that had the focus when they arrived.
+        """
+        focused = self.focused
+        if event in self._late or focused is None:
+            self._late.discard(event)
+        elif focused.check_consume_key(event.key, event.character):
+            # It takes such keys and has not seen this one, or it would not have come up here.
+            event.prevent_default()
+            late = events.Key(event.key, event.character)
+            self._late.add(late)
+            focused.post_message(late)
 
     def report(self, error: WaltzError) -> None:
         """Show an error as a notice, with what to do about it."""

@@ -30,6 +30,7 @@ class Scale:
             first = math.ceil(self.low / step - 1e-9)
             last = math.floor(self.high / step + 1e-9)
             found = [number * step for number in range(first, last + 1)]
+            found = [value for value in found if value > 0 or not self.log]
         return found if len(found) >= 2 else [self.low, self.high]
 
     def _decades(self, count: int) -> list[float]:

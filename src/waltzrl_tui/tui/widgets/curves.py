@@ -74,8 +74,7 @@ def smoothed(points: Sequence[Point]) -> list[Point]:
         if value is None or not math.isfinite(value):
             found.append((step, None))
         else:
-            # The point itself is in both sums.
-            found.append((step, (before + after - value) / (some + others - 1)))
+            found.append((step, (before + value + after) / (some + 1 + others)))
     return found
 
 
@@ -88,14 +87,14 @@ def last(points: Sequence[Point]) -> float | None:
 
 
 def _sums(values: Sequence[float | None]) -> list[tuple[float, float]]:
-    """The weighted sum of the values up to each, and the sum of the weights."""
+    """The weighted sum of the values before each, and the sum of the weights."""
     total = weight = 0.0
     found = []
     for value in values:
         total, weight = _SMOOTHING * total, _SMOOTHING * weight
+        found.append((total, weight))
         if value is not None and math.isfinite(value):
             total, weight = total + value, weight + 1
-        found.append((total, weight))
     return found
 
 
