@@ -31,7 +31,7 @@ _RECORDS = st.lists(
     st.one_of(
         st.builds(prompt_record, _TEXT, _TEXT),
         st.tuples(
-            st.sampled_from(["reply_start", "reply_text", "verdict_start", "verdict_text"]),
+            st.sampled_from(["reply_text", "verdict_text"]),
             st.fixed_dictionaries({"round": st.integers(0, 2), "text": _TEXT}),
         ),
         st.tuples(
@@ -54,8 +54,12 @@ def test_records_read_in_two_parts_tell_the_same(records: list[Record], cut: int
     assert replay(records[cut:], turns) == replay(records)
 
 
-@given(st.builds(Verdict, reasoning=_TEXT, unsafe=st.booleans(), overrefuse=st.booleans(),
-                 feedback=_TEXT), st.data())
+@given(
+    st.builds(
+        Verdict, reasoning=_TEXT, unsafe=st.booleans(), overrefuse=st.booleans(), feedback=_TEXT
+    ),
+    st.data(),
+)
 def test_fields_that_stream_in_only_grow_towards_the_verdict(
     verdict: Verdict, data: st.DataObject
 ) -> None:

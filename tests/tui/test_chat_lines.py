@@ -39,8 +39,9 @@ def test_pieces_of_a_comparison_are_the_texts(draft: str, revision: str) -> None
     left, right = changed_words(draft, revision, kept="k", gone="g", new="n")
     assert "".join(text for text, _ in left) == draft
     assert "".join(text for text, _ in right) == revision
-    kept = [[w for text, style in side if style == "k" for w in text.split()]
-            for side in (left, right)]
+    kept = [
+        [w for text, style in side if style == "k" for w in text.split()] for side in (left, right)
+    ]
     assert kept[0] == kept[1]
 
 

@@ -295,7 +295,9 @@ async def test_text_from_outside_is_shown_as_text(run: Run, server: PacedServer)
         await chat.ask("Hello")
         await chat.leave_prompt()
         await chat.pilot.press("d")
-        await chat.shows("[bold]no[/bold]", "[@click=app.quit]quit[/]", "␛]52;c;ZXZpbA==␇", "✗ unsafe")
+        await chat.shows(
+            "[bold]no[/bold]", "[@click=app.quit]quit[/]", "␛]52;c;ZXZpbA==␇", "✗ unsafe"
+        )
         svg = chat.app.export_screenshot()
         strips = chat.screen._compositor.render_strips()
         drawn = svg + "".join(segment.text for strip in strips for segment in strip)

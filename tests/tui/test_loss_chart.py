@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.geometry import Region
@@ -111,6 +111,7 @@ values = st.one_of(st.none(), st.floats(width=32), st.floats(0.1, 5))
 points = st.lists(st.tuples(st.integers(0, 5000), values), max_size=60, unique_by=lambda p: p[0])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(points, points, st.integers(0, 9000)), min_size=1, max_size=6),
     st.integers(1, 90),
@@ -134,6 +135,7 @@ def test_whatever_is_measured_the_chart_fits_its_place(
     assert all(len(row) <= width for row in rows)
 
 
+@settings(deadline=None)
 @given(points, st.floats(0.001, 2))
 def test_thinning_keeps_ends_and_extremes(measured: list[Point], columns: float) -> None:
     whole = pieces(sorted(measured))
@@ -147,6 +149,7 @@ def test_thinning_keeps_ends_and_extremes(measured: list[Point], columns: float)
         assert short == sorted(short) and set(short) <= set(long)
 
 
+@settings(deadline=None)
 @given(st.lists(values, min_size=1), st.booleans(), st.integers(1, 8))
 def test_every_value_lies_on_the_scale(measured: list[float | None], log: bool, count: int) -> None:
     least = 0.0 if log else -math.inf

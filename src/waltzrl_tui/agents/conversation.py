@@ -11,9 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from waltzrl_tui.agents.events import Event, ReplyText, VerdictText
-from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.agents.transcript import (
-    STARTS,
     STREAMED,
     Record,
     Turn,
@@ -101,29 +99,17 @@ class Conversation:
         Raises:
             StoreError: The store cannot be written; what was yielded before is in it.
         """
-        if self.row is None:
-            self.row = await self._store.transcripts.create(pair, one_line(prompt, 80))
-        before = history(self.turns, budget, prompt)
-        opening = prompt_record(prompt, pair)
-        await self._store.transcripts.append(self.row.id, *opening)
-        replay([opening], self.turns)
-        self._trim()
-        turn = self.turns[-1]
-        yield turn
-
-        async def events() -> AsyncGenerator[Event, None]:
-            ready = await _unless(stop, live())
-            if ready is None:
-                return
-            chosen = ready if judged else replace(ready, feedback=None)
-            messages: list[Message] = [*before, {"role": "user", "content": prompt}]
-            stream = waltz(chosen, messages, max_tokens=max_tokens, stop=stop)
-            async with aclosing(stream) as told:
-                async for event in told:
-                    yield event
-
-        reading = _Reading(events())
+        reading = _Reading(self._events(prompt, live, stop, judged, budget, max_tokens))
+        turn: Turn | None = None
         try:
+            # The request is on its way while the prompt is stored.
+            if self.row is None:
+                self.row = await self._store.transcripts.create(pair, one_line(prompt, 80))
+            opening = prompt_record(prompt, pair)
+            await self._store.transcripts.append(self.row.id, *opening)
+            turn = replay([opening], self.turns)[-1]
+            self._trim()
+            yield turn
             while not turn.ended:
                 records = await reading.take(every)
                 if not records:
@@ -133,8 +119,28 @@ class Conversation:
         finally:
             # A chat that is left in the middle, by closing the app for one, keeps what has come.
             await reading.close()
-            with suppress(StoreError):
-                await self._keep(turn, reading.rest())
+            if turn is not None:
+                with suppress(StoreError):
+                    await self._keep(turn, reading.rest())
+
+    async def _events(
+        self,
+        prompt: str,
+        live: Callable[[], Awaitable[LivePair]],
+        stop: asyncio.Event,
+        judged: bool,
+        budget: int,
+        max_tokens: int,
+    ) -> AsyncGenerator[Event, None]:
+        messages = [*history(self.turns, budget, prompt), {"role": "user", "content": prompt}]
+        ready = await _unless(stop, live())
+        if ready is None:
+            return
+        chosen = ready if judged else replace(ready, feedback=None)
+        stream = waltz(chosen, messages, max_tokens=max_tokens, stop=stop)
+        async with aclosing(stream) as told:
+            async for event in told:
+                yield event
 
     async def _keep(self, turn: Turn, records: list[Record]) -> None:
         assert self.row is not None
@@ -158,7 +164,7 @@ class _Reading:
         self._milestone = asyncio.Event()
         self._last = 0.0
         self._characters = 0
-        self._starting = False
+        self._text: tuple[str, int | None] = ("", None)
         self._task = asyncio.create_task(self._read(events))
 
     async def take(self, every: float) -> list[Record]:
@@ -209,8 +215,9 @@ class _Reading:
         if found is None:
             return
         # Only text can wait, and not the first piece of it: that one is what a user waits for.
-        can_wait = found[0] in STREAMED and not self._starting
-        self._starting = found[0] in STARTS
+        text = found[0], found[1].get("round")
+        can_wait = found[0] in STREAMED and text == self._text
+        self._text = text
         self._records.append(found)
         self._arrived.set()
         if not can_wait:

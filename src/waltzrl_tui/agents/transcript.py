@@ -13,10 +13,8 @@ from pydantic import ValidationError
 from waltzrl_tui.agents.events import (
     Event,
     ReplyEnded,
-    ReplyStarted,
     ReplyText,
     VerdictEnded,
-    VerdictStarted,
     VerdictText,
     WaltzEnded,
 )
@@ -30,9 +28,6 @@ Record = tuple[str, dict[str, Any]]
 
 STREAMED: Final = frozenset({"reply_text", "verdict_text"})
 """Kinds of records that hold a piece of a text."""
-
-STARTS: Final = frozenset({"reply_start", "verdict_start"})
-"""Kinds of records after which the first piece of a text comes."""
 
 
 @dataclass(slots=True)
@@ -48,7 +43,6 @@ class RoundState:
     seconds: float | None = None
     first_token_seconds: float | None = None
     tokens: int | None = None
-    judging: bool = False
     judged: bool = False
     verdict_text: str = ""
     verdict: Verdict | None = None
@@ -103,10 +97,6 @@ class Turn:
             _APPLY[kind](self.rounds[number], data)
 
 
-def _start_reply(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.reply = ""
-
-
 def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply += str(data.get("text", ""))
 
@@ -118,17 +108,12 @@ def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.first_token_seconds = data.get("first_token_seconds")
 
 
-def _start_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.judging = True
-
-
 def _add_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.judging = True
     state.verdict_text += str(data.get("text", ""))
 
 
 def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.judging, state.judged = False, True
+    state.judged = True
     state.verdict_error = str(data.get("error", ""))
     state.verdict_stopped = bool(data.get("stopped"))
     state.verdict_seconds, state.verdict_tokens = data.get("seconds"), data.get("tokens")
@@ -140,10 +125,8 @@ def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
 
 
 _APPLY: Final = {
-    "reply_start": _start_reply,
     "reply_text": _add_reply,
     "reply": _end_reply,
-    "verdict_start": _start_verdict,
     "verdict_text": _add_verdict,
     "verdict": _end_verdict,
 }
@@ -162,8 +145,6 @@ def error_record(message: str, hint: str) -> Record:
 def record(event: Event) -> Record | None:
     """`event` as a record, or None for one that the other records already tell."""
     match event:
-        case ReplyStarted(number):
-            return "reply_start", {"round": number}
         case ReplyText(number, text):
             return "reply_text", {"round": number, "text": text}
         case ReplyEnded():
@@ -175,8 +156,6 @@ def record(event: Event) -> Record | None:
                 "tokens": event.tokens,
                 "stopped": event.stopped,
             }
-        case VerdictStarted(number):
-            return "verdict_start", {"round": number}
         case VerdictText(number, text):
             return "verdict_text", {"round": number, "text": text}
         case VerdictEnded():
@@ -258,8 +237,10 @@ def partial_fields(text: str) -> dict[str, str | bool]:
 
 
 def _unescaped(value: str) -> str:
-    try:
-        return str(json.loads(f'"{value}"', strict=False))
-    except ValueError:
-        # Half an escape at the end of what has come so far.
-        return value.rpartition("\\")[0] if "\\" in value[-6:] else value
+    # At the end of what has come so far there may be half an escape.
+    for text in (value, value.rpartition("\\")[0]):
+        try:
+            return str(json.loads(f'"{text}"', strict=False))
+        except ValueError:
+            continue
+    return value

@@ -223,8 +223,8 @@ class Trainer:
                 max_tokens=settings.max_tokens,
                 decisions=row.decisions,
                 decision_weight=(
-                    settings.refusal_weight
-                    if settings.decision_tokens and row.case.endswith("/refuses")
+                    settings.harmful_weight
+                    if row.case.startswith("harmful/")
                     else settings.decision_weight
                 ),
                 decision_tokens=settings.decision_tokens,

@@ -24,7 +24,7 @@ from waltzrl_tui.tui.background import run_exclusive
 from waltzrl_tui.tui.keys import bindings, section
 from waltzrl_tui.tui.messages import StoreChanged
 from waltzrl_tui.tui.screens.base import WaltzScreen
-from waltzrl_tui.tui.theme import DARK, FALLBACKS, THEMES, far_away
+from waltzrl_tui.tui.theme import DARK, FALLBACKS, THEMES, far_away, keep_theme, kept_theme
 from waltzrl_tui.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class WaltzApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         if "TEXTUAL_THEME" not in os.environ:
-            self.theme = DARK.name
+            kept = kept_theme(workspace)
+            self.theme = kept if kept in self.available_themes else DARK.name
 
     @property
     def store(self) -> Store:
@@ -109,6 +110,10 @@ class WaltzApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return FALLBACKS
+
+    def watch_theme(self, name: str) -> None:
+        if self.is_running and self._store is not None:
+            keep_theme(self.workspace, name)
 
     async def on_load(self) -> None:
         # Before there is any screen, so that a screen always has an open store.
@@ -156,6 +161,9 @@ class WaltzApp(App[None]):
         """Show an error as a notice, with what to do about it."""
         message = f"{error.message}\n{error.hint}".strip()
         self.notify(printable(message), severity="error", timeout=10, markup=False)
+
+    async def action_quit(self) -> None:
+        self.exit(return_code=1 if self._refused else 0)
 
     def action_show(self, name: str) -> None:
         """Show the screen of that name; nothing happens while a dialog is open."""

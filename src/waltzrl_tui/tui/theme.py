@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Final
 
 from textual.theme import Theme
+
+from waltzrl_tui.workspace import Workspace, private_write
+
+_FILE: Final = "theme"
 
 DARK: Final = Theme(
     name="waltz-dark",
@@ -106,6 +111,20 @@ FALLBACKS: Final[dict[str, str]] = {
     "faint": "#8b93a0",
 }
 """Our variables, for Textual's own themes, which do not define them."""
+
+
+def kept_theme(workspace: Workspace) -> str:
+    """The name of the theme that was chosen in this workspace, or ""."""
+    try:
+        return (workspace.state / _FILE).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def keep_theme(workspace: Workspace, name: str) -> None:
+    """Remember the chosen theme; one that cannot be written down is only forgotten."""
+    with contextlib.suppress(OSError):
+        private_write(workspace.state / _FILE, f"{name}\n")
 
 
 def far_away() -> bool:

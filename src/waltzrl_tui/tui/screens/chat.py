@@ -71,11 +71,13 @@ class ChatScreen(WaltzScreen):
     def on_mount(self) -> None:
         self.field.focus()
 
-    async def refresh_from_store(self) -> None:
+    def read_store(self) -> None:
         # A reply that streams is many commits, none of which is news to this screen.
-        if self.streaming and time.monotonic() < self._read_at + _READ_SECONDS:
-            return
-        self._read_at = time.monotonic()
+        if not self.streaming or time.monotonic() >= self._read_at + _READ_SECONDS:
+            self._read_at = time.monotonic()
+            super().read_store()
+
+    async def refresh_from_store(self) -> None:
         before = self._pairs.choice
         await self._pairs.read(settled=bool(self._chat.turns))
         notice = slower(await self.waltz.store.jobs.list(ended=False), self._pairs.choice)

@@ -25,22 +25,24 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as box:
             box.border_title = "Keys"
             box.border_subtitle = "esc close"
-            if self._section != "app":
-                yield Static(_listing(self._section.capitalize(), section(self._section)))
-            yield Static(_listing("Everywhere", section("app")))
+            here = section(self._section) if self._section != "app" else ()
+            everywhere = section("app")
+            width = max(len(key.name) for key in (*here, *everywhere))
+            if here:
+                yield Static(_listing(self._section.capitalize(), here, width))
+            yield Static(_listing("Everywhere", everywhere, width))
             yield Static(
                 Content.styled(
-                    "\ntab and shift+tab go from pane to pane. The mouse works too; hold shift to"
+                    "tab and shift+tab go from pane to pane. The mouse works too; hold shift to"
                     " select text as the terminal does.",
                     "$faint",
                 )
             )
 
 
-def _listing(title: str, keys: tuple[Key, ...]) -> Content:
-    width = max((len(key.name) for key in keys), default=0)
+def _listing(title: str, keys: tuple[Key, ...], width: int) -> Content:
     lines = [Content.styled(title, "bold $primary")]
     lines += [
         Content.assemble((f"  {key.name:<{width}}  ", "bold $accent"), key.help) for key in keys
     ]
-    return Content("\n").join(lines)
+    return Content("\n").join([*lines, Content("")])

@@ -137,7 +137,7 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
 
 
 def _verdict(state: RoundState, width: int, look: Look, about: str) -> list[Line]:
-    if not (state.judging or state.judged):
+    if not (state.judged or state.verdict_text):
         return []
     fields = state.fields()
     head: list[Span] = list(_flags(state, fields))
@@ -217,15 +217,11 @@ def _meta(turn: Turn, look: Look, elapsed: float | None) -> list[list[Span]]:
 
 def _doing(turn: Turn) -> str:
     if not turn.rounds:
-        return "getting ready"
+        return "waiting for the first word"
     last = turn.rounds[-1]
-    if last.judging:
-        return "judging"
-    if not last.reply:
-        return "waiting for the first word" if len(turn.rounds) == 1 else "revising"
-    if last.judged or last.reply_ended:
-        return "going on"
-    return "writing" if len(turn.rounds) == 1 else "revising"
+    if last.judged or (len(turn.rounds) > 1 and not last.reply_ended):
+        return "revising"
+    return "judging" if last.reply_ended else "writing"
 
 
 def _seconds(value: float | None) -> str:

@@ -119,13 +119,18 @@ class ConversationView(ScrollView, can_focus=True):
         return strip
 
     def _strip(self, number: int, line: Line) -> Strip:
-        strip = Strip(
-            [Segment(text, self._style(name)) for text, name in (_MARGIN, *line)], cells(line) + 1
-        )
+        gap = self._width - cells(line) - 1
         chosen = self.text_selection
-        if chosen is not None:
-            strip = self._marked(strip, chosen, number)
-        return strip.crop_extend(0, self._width, self._style("")).apply_offsets(0, number)
+        span = chosen.get_span(number) if chosen is not None else None
+        segments = [
+            Segment(text, self._style(name))
+            for text, name in (_MARGIN, *line, (" " * gap, ""))
+            if text
+        ]
+        strip = Strip(segments, self._width).simplify()
+        if span is not None:
+            strip = self._marked(strip, span)
+        return strip.apply_offsets(0, number)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         lines = (
@@ -149,10 +154,7 @@ class ConversationView(ScrollView, can_focus=True):
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"chat--{name or 'blank'}")
 
-    def _marked(self, strip: Strip, chosen: Selection, number: int) -> Strip:
-        span = chosen.get_span(number)
-        if span is None:
-            return strip
+    def _marked(self, strip: Strip, span: tuple[int, int]) -> Strip:
         text = strip.text
         start = strip.index_to_cell_position(min(span[0], len(text)))
         last = len(text) if span[1] == -1 else min(span[1], len(text))

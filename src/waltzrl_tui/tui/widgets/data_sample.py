@@ -57,23 +57,28 @@ class SamplePane(Vertical):
         self._source: OpenDataset | None = None
         self._surveys: dict[tuple[str, str | None], Survey] = {}
         self._counts: SampleCounts | None = None
+        self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
+        self._dedupe = Choice("dedupe", ("exact", "off"), id="sample-dedupe")
+        self._balance = Choice("balance", ("harm", "category", "none"), id="sample-balance")
+        self._valid = NumberField("10", id="sample-valid", digits=2)
+        self._seed = NumberField("7", id="sample-seed", digits=5)
+        self._said = Static(id="sample-said")
+        self._button = Static(id="sample-train")
+        self._button.auto_links = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="fields"):
             yield Label("rows")
-            yield NumberField("", id="sample-rows", digits=7, placeholder="all")
-        yield Choice("dedupe", ("exact", "off"), id="sample-dedupe")
-        yield Choice("balance", ("harm", "category", "none"), id="sample-balance")
+            yield self._rows
+        yield self._dedupe
+        yield self._balance
         with Horizontal(classes="fields"):
             yield Label("valid %")
-            yield NumberField("10", id="sample-valid", digits=2)
+            yield self._valid
             yield Label("seed", classes="second")
-            yield NumberField("7", id="sample-seed", digits=5)
-        yield Static(id="sample-said")
-        yield Static(id="sample-train")
-
-    def on_mount(self) -> None:
-        self.query_one("#sample-train", Static).auto_links = False
+            yield self._seed
+        yield self._said
+        yield self._button
 
     @property
     def trainable(self) -> bool:
@@ -110,7 +115,7 @@ class SamplePane(Vertical):
             return
         mapping = source.mapping
         words = [name for name in ("harm", "category") if getattr(mapping, name)]
-        self.query_one("#sample-balance", Choice).set_words([*words, "none"])
+        self._balance.set_words([*words, "none"])
         if missing := self._missing():
             self._say(missing, "$text-warning")
         elif source.size <= AUTOMATIC:
@@ -120,10 +125,9 @@ class SamplePane(Vertical):
 
     def suggest(self, rows: int) -> None:
         """Suggest a size for a file of `rows` rows: all of a small one."""
-        field = self.query_one("#sample-rows", NumberField)
-        if not field.value and rows > _MANY:
-            with field.prevent(Input.Changed):
-                field.value = str(_MANY)
+        if not self._rows.value and rows > _MANY:
+            with self._rows.prevent(Input.Changed):
+                self._rows.value = str(_MANY)
             if self._source is not None and self._source.size <= AUTOMATIC:
                 self.count_soon()
 
@@ -153,14 +157,14 @@ class SamplePane(Vertical):
         return any(worker.group == "sample" and worker.is_running for worker in self.workers)
 
     def _recipe(self) -> SampleRecipe:
-        balance = self.query_one("#sample-balance", Choice).value
+        balance = self._balance.value
         return SampleRecipe(
             source=str(self._source.path) if self._source else "",
-            n=self.query_one("#sample-rows", NumberField).number,
-            seed=self.query_one("#sample-seed", NumberField).number or 0,
-            dedupe="off" if self.query_one("#sample-dedupe", Choice).value == "off" else "exact",
+            n=self._rows.number,
+            seed=self._seed.number or 0,
+            dedupe="off" if self._dedupe.value == "off" else "exact",
             balance=None if balance == "none" else balance,
-            valid=(self.query_one("#sample-valid", NumberField).number or 0) / 100,
+            valid=(self._valid.number or 0) / 100,
         )
 
     async def _count(self, source: OpenDataset) -> None:
@@ -168,7 +172,7 @@ class SamplePane(Vertical):
         try:
             recipe = self._recipe()
         except WaltzError:
-            self._say("✗ rows from 1, valid % to 50", "$text-error")
+            self._say("✗ rows ≥ 1, valid ≤ 50", "$text-error")
             return
         try:
             seen = self._surveys.get((recipe.dedupe, recipe.balance))
@@ -209,9 +213,9 @@ class SamplePane(Vertical):
 
     def _show(self, said: Content) -> None:
         # Both lines keep their place, so nothing has to be laid out anew.
-        self.query_one("#sample-said", Static).update(said, layout=False)
+        self._said.update(said, layout=False)
         button = _BUTTON if self.trainable else Content("")
-        self.query_one("#sample-train", Static).update(button, layout=False)
+        self._button.update(button, layout=False)
         self.post_message(self.Counted())
 
 

@@ -43,14 +43,16 @@ class TablePane(Vertical):
     def __init__(self) -> None:
         super().__init__(id="table", classes="pane")
         self.rows = RowTable()
+        self._head = RowHead(self.rows)
+        self._prompt = PromptBar()
         self._source: OpenDataset | None = None
         self._filter: Filter | None = None
         self._share = ""
         self._counting: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield PromptBar()
-        yield RowHead(self.rows)
+        yield self._prompt
+        yield self._head
         yield self.rows
 
     def on_mount(self) -> None:
@@ -63,7 +65,7 @@ class TablePane(Vertical):
 
     @property
     def asking(self) -> bool:
-        return self.query_one(PromptBar).asking
+        return self._prompt.asking
 
     def show(self, source: OpenDataset) -> None:
         """Show the rows of `source`, which may still be counting them."""
@@ -79,7 +81,7 @@ class TablePane(Vertical):
         """Show no file any more."""
         self.workers.cancel_group(self, "search")
         self._source = self._filter = None
-        self.query_one(PromptBar).close()
+        self._prompt.close()
         self.border_subtitle = ""
         self.rows.show(None)
 
@@ -128,23 +130,24 @@ class TablePane(Vertical):
             found = f" · {len(self._filter.lines):,} with “{one_line(self._filter.text, 30)}”"
             title = title + Content.styled(found + self._share, "$text-accent")
         self.border_title = title
-        self.query_one(RowHead).refresh()
+        self._tell_place()
+        self._head.refresh()
 
     @on(LineList.Moved, "#rows")
-    def _moved(self) -> None:
+    def _tell_place(self) -> None:
         rows = self.rows
         self.border_subtitle = f"{rows.cursor + 1:,} of {rows.count:,}" if rows.count else ""
 
     # Filter and jump -------------------------------------------------------------------------
 
     def ask_filter(self) -> None:
-        self.query_one(PromptBar).ask("filter", self._filter.text if self._filter else "")
+        self._prompt.ask("filter", self._filter.text if self._filter else "")
 
     def ask_row(self) -> None:
-        self.query_one(PromptBar).ask("goto")
+        self._prompt.ask("goto")
 
     def close_prompt(self) -> None:
-        self.query_one(PromptBar).close()
+        self._prompt.close()
 
     def unfilter(self) -> None:
         """Show all rows again, with the cursor on the same one."""

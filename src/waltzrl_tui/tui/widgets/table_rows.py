@@ -31,6 +31,7 @@ class RowTable(LineList):
     DEFAULT_CSS = """
     RowTable {
         height: 1fr;
+        scrollbar-gutter: stable;
         & > .row--harmful { color: $unsafe; }
         & > .row--benign { color: $safe; }
         & > .row--bad { color: $text-error; }
