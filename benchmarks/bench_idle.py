@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
+from pathlib import Path
 
 from bench_start import EMPTY, NOTHING, OURS, READY
 from terminal import Terminal, installed
@@ -20,7 +20,7 @@ SETTLING_SECONDS = 3.0
 def measure(code: str, home: str, seconds: float, until: tuple[bytes, ...]) -> dict[str, float]:
     """Bytes written and CPU seconds used in `seconds` after everything has settled."""
     command = [sys.executable, "-c", code, home]
-    environment = installed(os.path.join(home, "cache"))
+    environment = installed(str(Path(home) / "cache"))
     with Terminal(command, columns=120, rows=40, environment=environment) as terminal:
         terminal.read_until(*until)
         terminal.read_for(SETTLING_SECONDS)

@@ -1,8 +1,10 @@
 """CPU seconds and memory from nothing to a usable Data screen, next to an empty Textual app.
 
 Both run in a pseudo-terminal of 120×40, several times in turn; the median counts. Usable means
-that the rows of the bundled dataset stand there and the key that trains is offered. Walls are
-printed only to give an idea; CPU seconds are what is compared.
+that the rows of the bundled dataset stand there, the sample is counted and the key that trains
+is offered. Walls are printed only to give an idea; CPU seconds are what is compared. The budget
+is 0.9 CPU s where the empty app takes 0.36; a busy machine charges more for both, and there it is
+as many times what the empty app takes.
 
     python benchmarks/bench_start.py [--times 5] [--json]
 """
@@ -11,15 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from terminal import Terminal, installed
 
 MOST_CPU, MOST_MB = 0.9, 75
+EMPTY_CPU = 0.36
 FORBIDDEN = ("torch", "transformers", "numpy", "openai", "httpx", "duckdb")
 
 EMPTY = """
@@ -72,13 +75,13 @@ def main() -> int:
     chosen = parser.parse_args()
     runs: dict[str, list[tuple[float, float, float]]] = {"empty": [], "data": [], "first": []}
     with tempfile.TemporaryDirectory() as folder:
-        shared, cache = os.path.join(folder, "home"), os.path.join(folder, "cache")
+        shared, cache = str(Path(folder) / "home"), str(Path(folder) / "cache")
         measure(EMPTY, "", cache, NOTHING)
         measure(OURS, shared, cache, READY)
         for number in range(chosen.times):
             runs["empty"].append(measure(EMPTY, "", cache, NOTHING))
             runs["data"].append(measure(OURS, shared, cache, READY))
-            fresh = os.path.join(folder, f"fresh-{number}")
+            fresh = str(Path(folder) / f"fresh-{number}")
             runs["first"].append(measure(OURS, fresh, cache, READY))
         modules = subprocess.run(
             [sys.executable, "-c", IMPORTED, shared], capture_output=True, text=True, check=True
@@ -94,7 +97,8 @@ def main() -> int:
     }
     report["modules"] = {"count": len(modules), "heavy": heavy}
     data, empty = report["data"], report["empty"]
-    good = data["cpu_seconds"] <= MOST_CPU and data["megabytes"] <= MOST_MB and not heavy
+    allowed = MOST_CPU * max(1.0, empty["cpu_seconds"] / EMPTY_CPU)
+    good = data["cpu_seconds"] <= allowed and data["megabytes"] <= MOST_MB and not heavy
     if chosen.json:
         print(json.dumps(report | {"within_budget": good}))
     else:
@@ -106,7 +110,7 @@ def main() -> int:
             )
         print(f"data / empty: {data['cpu_seconds'] / empty['cpu_seconds']:.2f} of the CPU time")
         print(f"{len(modules)} modules; heavy ones: {', '.join(heavy) or 'none'}")
-        print(f"budget {MOST_CPU} CPU s, {MOST_MB} MB: {'kept' if good else 'MISSED'}")
+        print(f"budget {allowed:.2f} CPU s, {MOST_MB} MB: {'kept' if good else 'MISSED'}")
     return 0 if good else 1
 
 

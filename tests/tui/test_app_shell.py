@@ -92,10 +92,9 @@ async def test_jobs_that_run_are_told_of_at_the_start(workspace: Workspace) -> N
 
 
 async def test_a_store_that_cannot_be_opened_is_explained(workspace: Workspace) -> None:
+    await (await Store.open(workspace)).close()
     connection = sqlite3.connect(workspace.store_path)
     connection.execute("PRAGMA user_version = 999")
-    connection.execute("CREATE TABLE later (x)")
-    connection.commit()
     connection.close()
     app = WaltzApp(workspace)
     async with app.run_test(size=(100, 30)) as pilot:

@@ -80,7 +80,7 @@ class Conversation:
         judged: bool = True,
         budget: int = 2000,
         max_tokens: int = 512,
-        every: float = 0.125,
+        every: float = 0.14,
     ) -> AsyncGenerator[Turn, None]:
         """Ask the pair, and yield the turn each time it has grown, at most each `every` seconds.
 

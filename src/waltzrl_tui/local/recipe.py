@@ -96,10 +96,10 @@ class Recipe:
 
 
 _CONVERSATION = TrainingSettings(
-    epochs=2.0, learning_rate=5e-4, decision_tokens=4, decision_weight=4.0, harmful_weight=0.7
+    epochs=2.0, learning_rate=5e-4, decision_tokens=4, decision_weight=4.0, harmful_weight=0.5
 )
 _FEEDBACK = TrainingSettings(
-    epochs=2.0, learning_rate=6e-4, decision_weight=6.0, harmful_weight=4.0
+    epochs=2.0, learning_rate=6e-4, decision_weight=5.0, harmful_weight=5.0
 )
 QUICK = Recipe(
     rows=200,

@@ -12,6 +12,8 @@ from waltzrl_tui.workspace import Workspace, private_write
 
 _FILE: Final = "theme"
 
+# Its greys are nearly neutral: with 256 colours, which is what SSH often leaves, bluish ones
+# would turn into navy and teal.
 DARK: Final = Theme(
     name="waltz-dark",
     primary="#7fa8d1",
@@ -21,20 +23,20 @@ DARK: Final = Theme(
     warning="#dcae62",
     error="#e0796f",
     foreground="#d5d9e0",
-    background="#12151a",
-    surface="#171b21",
-    panel="#222831",
-    boost="#2a313c",
+    background="#121417",
+    surface="#181b1f",
+    panel="#25282d",
+    boost="#30343a",
     dark=True,
     variables={
         "safe": "#8cc08f",
         "unsafe": "#e0796f",
         "refusal": "#dcae62",
-        "line": "#343c48",
-        "faint": "#7d8694",
+        "line": "#3b4047",
+        "faint": "#7f868f",
         "text-muted": "#a4adba",
         "text-disabled": "#5d6673",
-        "block-cursor-background": "#2d3a4d",
+        "block-cursor-background": "#363b43",
         "block-cursor-foreground": "#f2f4f7",
         "block-cursor-text-style": "bold",
         "input-selection-background": "#7fa8d1 35%",

@@ -214,10 +214,10 @@ class ChatScreen(WaltzScreen):
         try:
             async with aclosing(grown):
                 async for turn in grown:
-                    if turn.rounds:
-                        self.view.grow(time.monotonic() - self._began)
-                    else:
+                    if len(chat.turns) == 1 and not turn.rounds:
                         self._show_all()
+                    else:
+                        self.view.grow(time.monotonic() - self._began)
         except StoreError as error:
             # Shown where the reply would be, though the store could not take it.
             chat.turns[-1].apply("error", {"message": error.message, "hint": error.hint})

@@ -196,7 +196,9 @@ class DataScreen(WaltzScreen):
                 return here and rows.count > 0
             case "train":
                 return self._source is not None and self._sample.trainable
-            case "filter" | "goto" | "sample" | "profile":
+            case "filter" | "goto":
+                return self._source is not None and not self._table.asking
+            case "sample" | "profile":
                 return self._source is not None
             case "next_bad":
                 return bool(self._profile.profile and self._profile.profile.bad_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -95,8 +96,9 @@ class Pairs:
                 live = await self._app.engines.pair(self._app.store, name)
                 self._live[name] = live
             await self._app.engines.warm(live)
-        # The client is imported in a thread here, so that the first reply need not wait for it.
-        await asyncio.to_thread(import_module, "openai")
+        if "openai" not in sys.modules:
+            # Imported while the prompt is being typed, so that the reply need not wait for it.
+            await asyncio.to_thread(import_module, "openai")
         return live
 
     def forget(self) -> None:

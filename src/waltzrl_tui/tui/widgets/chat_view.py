@@ -43,6 +43,7 @@ class ConversationView(ScrollView, can_focus=True):
         self._blocks: list[list[Line]] = [[]]
         self._starts: list[int] = [0]
         self._width = 0
+        self._styles_by_name: dict[str, Style] = {}
         self._strips: LRUCache[tuple[int, Line], Strip] = LRUCache(512)
 
     @property
@@ -100,7 +101,8 @@ class ConversationView(ScrollView, can_focus=True):
     def to_end(self) -> None:
         """Go to the last line."""
         # Forced, because whether it can scroll is only known after the next layout.
-        self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
+        if not self.at_end:
+            self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
 
     def on_resize(self, event: events.Resize) -> None:
         if self.scrollable_content_region.width != self._width:
@@ -148,11 +150,16 @@ class ConversationView(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
+        self._styles_by_name.clear()
         self._strips.clear()
         self.refresh()
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"chat--{name or 'blank'}")
+        style = self._styles_by_name.get(name)
+        if style is None:
+            style = self.get_component_rich_style(f"chat--{name or 'blank'}")
+            self._styles_by_name[name] = style
+        return style
 
     def _marked(self, strip: Strip, span: tuple[int, int]) -> Strip:
         text = strip.text

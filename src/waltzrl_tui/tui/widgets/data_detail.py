@@ -29,10 +29,12 @@ class Fields(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._fields: list[tuple[str, str, str]] = []
+        self._wrapped: tuple[int, list[Content]] = (0, [])
 
     def show(self, fields: list[tuple[str, str, str]]) -> None:
         """Show (name, text, style of the text) each."""
         self._fields = fields
+        self._wrapped = (0, [])
         # Most rows fit: then the screen need not be laid out anew for each step of the cursor.
         room = self.size
         fits = len(self._lines(room.width)) <= room.height
@@ -46,6 +48,11 @@ class Fields(Widget):
         return len(self._lines(width))
 
     def _lines(self, width: int) -> list[Content]:
+        if self._wrapped[0] != width:
+            self._wrapped = (width, self._wrap(width))
+        return self._wrapped[1]
+
+    def _wrap(self, width: int) -> list[Content]:
         found: list[Content] = []
         named = any(name for name, _, _ in self._fields)
         beside = width >= 48 and named

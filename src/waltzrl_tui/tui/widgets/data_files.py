@@ -77,10 +77,11 @@ def first_files(folder: Path) -> list[DataFile]:
 
 
 class FileList(LineList):
-    """Enter or a double click opens a file; the open one is marked."""
+    """Enter or a click opens a file; the open one is marked."""
 
     BINDINGS = [Binding("enter,space", "open", "open", show=False)]
     BORDER_TITLE = "Files"
+    CLICKS = 1
     DEFAULT_CSS = "FileList { height: auto; }"
 
     @dataclass
@@ -118,7 +119,8 @@ class FileList(LineList):
     def set_rows(self, path: Path, rows: int) -> None:
         """Show how many rows a file has."""
         self._files = [
-            replace(file, rows=rows) if file.path == path else file for file in self._files
+            replace(file, rows=rows, bad=False) if file.path == path else file
+            for file in self._files
         ]
         self.refresh()
 

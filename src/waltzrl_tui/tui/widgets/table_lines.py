@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -47,6 +48,9 @@ class LineList(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0, repaint=False)
     count: reactive[int] = reactive(0, repaint=False)
 
+    CLICKS: ClassVar[int] = 2
+    """Clicks on an entry that choose it."""
+
     _message: Content | None = None
 
     @dataclass
@@ -62,7 +66,7 @@ class LineList(ScrollView, can_focus=True):
 
     @dataclass
     class Chosen(Message):
-        """The entry `index` was clicked twice."""
+        """The entry `index` was clicked as often as it takes to choose it."""
 
         lines: LineList
         index: int
@@ -140,7 +144,7 @@ class LineList(ScrollView, can_focus=True):
         index = event.y + self.scroll_offset.y
         if 0 <= index < self.count:
             self.cursor = index
-            if event.chain == 2:
+            if event.chain == self.CLICKS:
                 self.post_message(self.Chosen(self, index))
 
     def action_move(self, by: int) -> None:
