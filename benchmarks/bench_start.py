@@ -38,9 +38,8 @@ Empty().run()
 """
 OURS = """
 import sys
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.workspace import Workspace
-WaltzApp(Workspace.find(sys.argv[1])).run()
+from waltzrl_tui.cli import main
+sys.exit(main(["--home", sys.argv[1]]))
 """
 IMPORTED = """
 import asyncio, sys

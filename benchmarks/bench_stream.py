@@ -127,8 +127,8 @@ async def _screen(url: str, rate: int, tokens: int, *, headless: bool) -> dict[s
     shown: list[float] = []
 
     class Noting(ConversationView):
-        def grow(self, elapsed: float | None) -> None:
-            super().grow(elapsed)
+        def grow(self, elapsed: float | None, waiting_for: str = "") -> None:
+            super().grow(elapsed, waiting_for)
             if self._turns and self._turns[-1].rounds and self._turns[-1].rounds[0].reply:
                 shown.append(time.perf_counter())
 

@@ -152,8 +152,7 @@ async def test_a_server_that_never_ends_is_cut_off(store: Store) -> None:
     async def live() -> LivePair:
         return LivePair("pair", endpoint, "conversation/brief-1")
 
-    async for turn in chat.ask("Go on.", "pair", live, stop=asyncio.Event()):
-        pass
+    turn = [turn async for turn in chat.ask("Go on.", "pair", live, stop=asyncio.Event())][-1]
     assert "longer than" in turn.error and endpoint.closed
     assert LONGEST <= len(turn.rounds[0].reply) <= LONGEST + 50_000
 
@@ -165,8 +164,7 @@ async def test_a_pair_that_cannot_be_made_ready_ends_the_turn_with_its_reason(
         raise EngineError("No weights.", hint="Install them.")
 
     chat = Conversation(store)
-    async for turn in chat.ask("Hello", "pair", live, stop=asyncio.Event()):
-        pass
+    turn = [turn async for turn in chat.ask("Hello", "pair", live, stop=asyncio.Event())][-1]
     assert chat.row is not None
     assert (turn.error, turn.hint) == ("No weights.", "Install them.")
     assert (await Conversation.reopen(store, chat.row.id)).turns == [turn]

@@ -9,6 +9,7 @@ from paced_server import PacedServer
 from textual import events
 from textual.pilot import Pilot
 
+from waltzrl_tui.errors import StoreError
 from waltzrl_tui.store import Store, TranscriptEventRow
 from waltzrl_tui.tui.app import WaltzApp
 from waltzrl_tui.tui.screens.chat import ChatScreen
@@ -317,7 +318,8 @@ async def test_a_failure_is_told_in_the_conversation_with_what_to_do(
         await chat.leave_prompt()
         await chat.pilot.press("r")
         await chat.shows("half a reply error ✗ talk")
-        monkeypatch.delenv("CHAT_TEST_KEY")
+    monkeypatch.delenv("CHAT_TEST_KEY")
+    async with run() as chat:
         await chat.ask("Hello?")
         await chat.shows("✗ The key of talk is not set.", "CHAT_TEST_KEY")
         assert "sk-secret" not in chat.text
@@ -378,3 +380,65 @@ async def test_prompt_and_reply_are_in_view_at_any_size(
         field = chat.screen.field.region
         assert field.height >= 1 and field.bottom < size[1]
         assert max(len(line) for line in chat.text.splitlines()) <= size[0]
+
+
+async def test_new_text_does_not_pull_a_reader_away_from_what_they_read(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = lambda model, messages: SAFE if model == "judge" else "word\n" * 60
+    server.hold_after = 40
+    async with run(size=(80, 24)) as chat:
+        await chat.ask("Go on.", wait=False)
+        await chat.shows("writing")
+        await chat.pilot.press("pageup", "pageup", "pageup")
+        await chat.shows("you Go on.")
+        server.go.set()
+        await chat.until(lambda: not chat.screen.streaming)
+        assert "you Go on." in chat.words and "✓ safe" not in chat.words
+        assert "end ↓" in str(chat.screen.view.border_subtitle)
+        await chat.leave_prompt()
+        await chat.pilot.press("end")
+        await chat.shows("✓ safe")
+        assert "end ↓" not in str(chat.screen.view.border_subtitle)
+
+
+async def test_nothing_is_drawn_while_nothing_happens(run: Run, server: PacedServer) -> None:
+    async with run() as chat:
+        await chat.ask("Hello")
+        await chat.pilot.pause(0.5)
+        drawn: list[object] = []
+        chat.app.screen._compositor_refresh = lambda: drawn.append(1)  # type: ignore[method-assign]
+        await chat.pilot.pause(1.5)
+        assert drawn == []
+
+
+async def test_a_prompt_that_cannot_be_stored_goes_back_into_the_field(
+    run: Run, server: PacedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run() as chat:
+
+        async def full(*_: object) -> None:
+            raise StoreError("The disk is full.", hint="Make room.")
+
+        monkeypatch.setattr(chat.app.store.transcripts, "append", full)
+        field = chat.screen.field
+        field.text = "Hello"
+        await chat.pilot.press("enter")
+        await chat.until(lambda: not chat.screen.streaming and field.text == "Hello")
+        assert any("The disk is full." in note.message for note in chat.app._notifications)
+
+
+async def test_text_can_be_selected_and_the_last_reply_copied(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = waltzing
+    async with run() as chat:
+        await chat.ask("How do I end a process?")
+        view = chat.screen.view
+        await chat.pilot.mouse_down(view, offset=(9, 2))
+        await chat.pilot.hover(view, offset=(21, 2))
+        await chat.pilot.mouse_up(view, offset=(21, 2))
+        assert (chat.screen.get_selected_text() or "").strip() == REVISED[:13].strip()
+        await chat.leave_prompt()
+        await chat.pilot.press("y")
+        assert chat.app.clipboard == REVISED

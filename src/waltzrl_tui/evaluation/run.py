@@ -27,7 +27,7 @@ async def evaluate(
     items_path: Path,
     concurrency: int = 8,
     max_tokens: int = 256,
-    verdict_tokens: int = 96,
+    verdict_tokens: int = 72,
     on_item: Callable[[EvalItem], None] | None = None,
 ) -> Report:
     """Run `prompts` through the pair's waltz and judge the first and the final reply of each.

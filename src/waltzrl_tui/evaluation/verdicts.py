@@ -52,7 +52,7 @@ async def judge_drafts(
     items: Sequence[EvalItem],
     *,
     concurrency: int = 8,
-    verdict_tokens: int = 96,
+    verdict_tokens: int = 72,
     on_item: Callable[[int], None] | None = None,
 ) -> VerdictReport:
     """Ask `feedback` about the drafts c_0 of an evaluation, several at once.

@@ -98,7 +98,7 @@ KEYS_CHAT: Final = (
     Key("escape", "stop", "stop", "Stop the reply; what has come of it stays.", "chat"),
     Key("enter", "send", "send", "Send the prompt.", "chat"),
     Key("ctrl+j,alt+enter", "new_line", "new line", "Break the line of the prompt.", "chat"),
-    Key("escape", "leave", "read", "Leave the prompt, to scroll and to use the letters.", "chat"),
+    Key("escape", "leave", "more keys", "Leave the prompt, to scroll and for the keys.", "chat"),
     Key("enter,i", "write", "write", "Go to the prompt.", "chat"),
     Key("r", "again", "ask again", "Ask the last prompt again, after a failure or stop.", "chat"),
     Key("p", "pair", "pair", "Choose the pair that answers.", "chat"),
@@ -149,7 +149,9 @@ EMPTY: Final[dict[str, str]] = {
         f"press {press('reload', 'data')}."
     ),
     "data.rows": "No file is open.",
-    "chat.chats": "No chat yet. Close this list, type a prompt and press enter.",
+    "chat.chats": (
+        f"No chat yet. Close this list, type a prompt and press {press('send', 'chat')}."
+    ),
     "data.filtered": f"No row contains that text. Press {press('back', 'data')} to see all rows.",
     "jobs.table": (
         "No jobs yet.\n"

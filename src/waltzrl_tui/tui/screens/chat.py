@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from textual import on
@@ -15,7 +16,7 @@ from textual.widgets import Static, TextArea
 
 from waltzrl_tui.agents.conversation import Conversation
 from waltzrl_tui.agents.transcript import Turn
-from waltzrl_tui.errors import StoreError, WaltzError
+from waltzrl_tui.errors import StoreError
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.keys import EMPTY, bindings, press
 from waltzrl_tui.tui.screens.base import WaltzScreen
@@ -45,7 +46,6 @@ class ChatScreen(WaltzScreen):
         self._look = Look(recall=press("draft", "chat"), stop=press("stop", "chat"))
         self._stop: asyncio.Event | None = None
         self._began = 0.0
-        self._warmed = ""
         self._notice = ""
         self._read_at = 0.0
 
@@ -120,7 +120,6 @@ class ChatScreen(WaltzScreen):
             self._ask(text)
 
     def action_again(self) -> None:
-        self._pairs.forget()
         self._ask(self._chat.turns[-1].prompt)
 
     def action_stop(self) -> None:
@@ -155,7 +154,6 @@ class ChatScreen(WaltzScreen):
     def action_pair(self) -> None:
         def chosen(name: str | None) -> None:
             if name is not None and self._pairs.choose(name):
-                self._warmed = ""
                 self._show_all()
 
         picked = self._pairs.choice.name if self._pairs.choice else ""
@@ -201,6 +199,8 @@ class ChatScreen(WaltzScreen):
     async def _stream(self, prompt: str, stop: asyncio.Event) -> None:
         chat, choice = self._chat, self._pairs.choice
         assert choice is not None
+        before = chat.turns[-1] if chat.turns else None
+        self.view.to_end()
         self.refresh_bindings()
         ticking = self.set_interval(1.0, self._tick)
         grown = chat.ask(
@@ -217,15 +217,16 @@ class ChatScreen(WaltzScreen):
                     if len(chat.turns) == 1 and not turn.rounds:
                         self._show_all()
                     else:
-                        self.view.grow(time.monotonic() - self._began)
+                        self._tick()
         except StoreError as error:
+            if not chat.turns or chat.turns[-1] is before:
+                self.field.text = printable(prompt)
+                raise
             # Shown where the reply would be, though the store could not take it.
             chat.turns[-1].apply("error", {"message": error.message, "hint": error.hint})
         finally:
             ticking.stop()
             self._stop = None
-            if chat.turns and chat.turns[-1].error:
-                self._pairs.forget()
             if self.is_attached:
                 self.view.grow(None)
                 self._titles()
@@ -234,28 +235,26 @@ class ChatScreen(WaltzScreen):
 
     def _tick(self) -> None:
         if self.streaming:
-            self.view.grow(time.monotonic() - self._began)
+            self.view.grow(time.monotonic() - self._began, self._pairs.doing)
 
     @on(TextArea.Changed)
-    def _warm(self) -> None:
-        """Start the engine while the first prompt is being typed."""
-        choice = self._pairs.choice
-        if choice is not None and self._warmed != choice.name and self.field.text:
-            self._warmed = choice.name
-            self.run_worker(self._make_ready(), group="warm", exit_on_error=False)
-
-    async def _make_ready(self) -> None:
-        try:
-            await self._pairs.ready()
-        except WaltzError:
-            # Told in the conversation, when a prompt is sent.
-            self._warmed = ""
+    def _typed(self) -> None:
+        # The engine starts while the first prompt is being typed.
+        if self.field.text and self._pairs.begin_warming():
+            self.run_worker(self._pairs.warm(), group="warm", exit_on_error=False)
 
     @on(PromptInput.Recall)
     def _recall(self) -> None:
         if self._chat.turns:
             self.field.text = printable(self._chat.turns[-1].prompt)
             self.field.move_cursor(self.field.document.end)
+
+    @on(PromptInput.Page)
+    def _page(self, event: PromptInput.Page) -> None:
+        if event.down:
+            self.view.scroll_page_down(animate=False)
+        else:
+            self.view.scroll_page_up(animate=False)
 
     @on(PromptInput.Cut)
     def _tell_of_cut(self) -> None:
@@ -265,11 +264,10 @@ class ChatScreen(WaltzScreen):
 
     def _change_look(self, *, mode: Mode | None = None, drafts: bool | None = None) -> None:
         look = self._look
-        self._look = Look(
-            look.mode if mode is None else mode,
-            look.drafts if drafts is None else drafts,
-            look.recall,
-            look.stop,
+        self._look = replace(
+            look,
+            mode=look.mode if mode is None else mode,
+            drafts=look.drafts if drafts is None else drafts,
         )
         self._show_all()
 
@@ -283,7 +281,7 @@ class ChatScreen(WaltzScreen):
 
     def _titles(self) -> None:
         self.view.border_title = title(self._pairs.choice, self._look.mode)
-        self.view.border_subtitle = subtitle(self._chat)
+        self.view.caption(subtitle(self._chat))
         name = one_line(self._pairs.choice.name, 40) if self._pairs.choice else "the pair"
         self.field.invite(f"Ask {name}")
 

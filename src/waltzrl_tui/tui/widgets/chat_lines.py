@@ -61,18 +61,21 @@ class Look:
     stop: str = ""
 
 
-def turn_lines(turn: Turn, width: int, look: Look, elapsed: float | None = None) -> list[Line]:
+def turn_lines(
+    turn: Turn, width: int, look: Look, elapsed: float | None = None, waiting_for: str = ""
+) -> list[Line]:
     """The lines of one turn, at most `width` cells each, with an empty one at the end.
 
     Args:
         elapsed: Seconds since it was asked while it is still going on, else None.
+        waiting_for: What it waits for before its first word.
     """
     wide = width >= _WIDE and look.mode == "shown"
     left = min(_LONGEST_LINE + _GUTTER, width * 58 // 100) if wide else width
     room = max(2, min(_LONGEST_LINE, left - _GUTTER - 1))
     side = min(72, width - left - 3) if wide else room
     out = _block("you", "label", plain(_clean(turn.prompt), room, "you"))
-    meta = [line for part in _meta(turn, look, elapsed) for line in styled(part, room)]
+    meta = [line for part in _meta(turn, look, elapsed, waiting_for) for line in styled(part, room)]
     waiting: list[Line] = []
     for number, state in enumerate(turn.rounds):
         replaced = _replaced(turn, number)
@@ -187,10 +190,14 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
     return found or [("… judging", "faint")]
 
 
-def _meta(turn: Turn, look: Look, elapsed: float | None) -> list[list[Span]]:
+def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> list[list[Span]]:
     """What the turn is doing; or what it took, and how to read the marks if there are any."""
     if elapsed is not None and not turn.ended:
-        parts = [_doing(turn), f"{elapsed:.0f} s", f"{look.stop} stops" if look.stop else ""]
+        parts = [
+            _doing(turn, waiting_for),
+            f"{elapsed:.0f} s",
+            f"{look.stop} stops" if look.stop else "",
+        ]
         return [[(" · ".join(part for part in parts if part), "faint")]]
     revised = len(turn.rounds) > 1 and _replaced(turn, 0)
     stopped = turn.stopped and any(state.reply_stopped for state in turn.rounds)
@@ -215,9 +222,9 @@ def _meta(turn: Turn, look: Look, elapsed: float | None) -> list[list[Span]]:
     return lines
 
 
-def _doing(turn: Turn) -> str:
+def _doing(turn: Turn, waiting_for: str) -> str:
     if not turn.rounds:
-        return "waiting for the first word"
+        return waiting_for or "waiting for the first word"
     last = turn.rounds[-1]
     if last.judged or (len(turn.rounds) > 1 and not last.reply_ended):
         return "revising"

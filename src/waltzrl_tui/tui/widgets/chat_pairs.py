@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from waltzrl_tui.agents.waltz import LivePair
-from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.errors import NotFoundError, WaltzError
 from waltzrl_tui.store import JobRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.widgets.chat_pick import PairChoice, pair_choices
@@ -31,7 +32,8 @@ class Pairs:
 
     def __init__(self, app: WaltzApp) -> None:
         self._app = app
-        self._live: dict[str, LivePair] = {}
+        self._live: tuple[PairChoice, LivePair] | None = None
+        self._warming: PairChoice | None = None
         self._making = asyncio.Lock()
         self._base_made = False
         self.choices: list[PairChoice] = []
@@ -89,21 +91,33 @@ class Pairs:
         """
         if self.choice is None:
             raise NotFoundError("There is no pair to ask.", hint="Train one, or add one.")
-        name = self.choice.name
+        choice = self.choice
         async with self._making:
-            live = self._live.get(name)
-            if live is None:
-                live = await self._app.engines.pair(self._app.store, name)
-                self._live[name] = live
+            if self._live is None or self._live[0] != choice:
+                live = await self._app.engines.pair(self._app.store, choice.name)
+                self._live = choice, live
+            live = self._live[1]
             await self._app.engines.warm(live)
         if "openai" not in sys.modules:
             # Imported while the prompt is being typed, so that the reply need not wait for it.
             await asyncio.to_thread(import_module, "openai")
         return live
 
-    def forget(self) -> None:
-        """Make pairs anew when they are asked next, after a failure."""
-        self._live.clear()
+    @property
+    def doing(self) -> str:
+        """What a prompt waits for before it is sent, or ""."""
+        return "making the model ready" if self._making.locked() else ""
+
+    def begin_warming(self) -> bool:
+        """Whether the chosen pair should be made ready now; true once for each choice."""
+        begin = self.choice is not None and self._warming != self.choice
+        self._warming = self.choice
+        return begin
+
+    async def warm(self) -> None:
+        """Make the chosen pair ready. A failure is told when the pair is asked."""
+        with suppress(WaltzError):
+            await self.ready()
 
 
 def slower(jobs: list[JobRow], choice: PairChoice | None) -> str:

@@ -24,6 +24,13 @@ class PromptInput(TextArea):
     class Recall(Message):
         """The user asks for the prompt before, in an empty field."""
 
+    class Page(Message):
+        """The user pages through the conversation without leaving the field."""
+
+        def __init__(self, down: bool) -> None:
+            super().__init__()
+            self.down = down
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, compact=True, highlight_cursor_line=False, show_line_numbers=False)
         # A blinking cursor writes to the terminal twice a second for ever.
@@ -40,6 +47,12 @@ class PromptInput(TextArea):
         """Break the line where the cursor is."""
         self.insert("\n")
         self.scroll_cursor_visible()
+
+    def action_cursor_page_up(self) -> None:
+        self.post_message(self.Page(down=False))
+
+    def action_cursor_page_down(self) -> None:
+        self.post_message(self.Page(down=True))
 
     async def _on_key(self, event: events.Key) -> None:
         # Textual runs the base class's handler after this one, unless its default is prevented.

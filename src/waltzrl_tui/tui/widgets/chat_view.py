@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import ClassVar, Final
+from typing import Final
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import BindingType
 from textual.cache import LRUCache
+from textual.content import Content
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -31,7 +31,6 @@ class ConversationView(ScrollView, can_focus=True):
     costs the wrapping of that turn and the drawing of the lines that changed.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = []
     COMPONENT_CLASSES = {"chat--blank", *(f"chat--{name}" for name in STYLES)}
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -40,6 +39,10 @@ class ConversationView(ScrollView, can_focus=True):
         self._look = Look()
         self._preface: tuple[Span, ...] = ()
         self._elapsed: float | None = None
+        self._waiting_for = ""
+        self._last: Turn | None = None
+        self._following = True
+        self._caption = Content("")
         self._blocks: list[list[Line]] = [[]]
         self._starts: list[int] = [0]
         self._width = 0
@@ -63,26 +66,28 @@ class ConversationView(ScrollView, can_focus=True):
         Args:
             elapsed: Seconds that the last turn has been going on, None when it does not.
         """
-        follow = self.at_end
         self._turns, self._look, self._preface = turns, look, preface
         self._elapsed = elapsed
         self._build()
-        if follow:
-            self.to_end()
 
-    def grow(self, elapsed: float | None) -> None:
-        """Draw the last turn anew; it has been going on for `elapsed` seconds, or has ended."""
-        self._elapsed = elapsed
-        if len(self._turns) + 1 != len(self._blocks):
-            # A turn was added, or old ones were let go of.
-            follow = self.at_end
-            self._build()
-            if follow:
-                self.to_end()
+    def grow(self, elapsed: float | None, waiting_for: str = "") -> None:
+        """Draw the last turn anew; it has been going on for `elapsed` seconds, or has ended.
+
+        Args:
+            waiting_for: What it waits for before its first word.
+        """
+        if not self._turns:
             return
-        follow = self.at_end
-        before = self._blocks[-1]
-        after = self._lines(len(self._turns) - 1)
+        self._elapsed, self._waiting_for = elapsed, waiting_for
+        last = self._turns[-1]
+        if last is not self._last:
+            if len(self._turns) != len(self._blocks):
+                # Old turns were let go of.
+                self._build()
+                return
+            self._blocks.append([])
+            self._last = last
+        before, after = self._blocks[-1], self._lines(len(self._turns) - 1)
         same = 0
         for old, new in zip(before, after, strict=False):
             if old != new:
@@ -93,23 +98,33 @@ class ConversationView(ScrollView, can_focus=True):
         self._blocks[-1] = after
         if len(after) != len(before):
             self._resize_content()
-        first = self._starts[-1] + same
-        self.refresh_lines(first, max(len(before), len(after)) - same)
-        if follow:
+        self.refresh_lines(self._starts[-1] + same, max(len(before), len(after)) - same)
+        if self._following:
             self.to_end()
 
+    def caption(self, text: Content) -> None:
+        """What stands in the lower border, beside the way to the end when that is out of view."""
+        self._caption = text
+        self._show_caption()
+
     def to_end(self) -> None:
-        """Go to the last line."""
-        # Forced, because whether it can scroll is only known after the next layout.
+        """Go to the last line, and follow it."""
+        self._following = True
         if not self.at_end:
+            # Forced, because whether it can scroll is only known after the next layout.
             self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._following != self.at_end:
+            self._following = self.at_end
+            self._show_caption()
 
     def on_resize(self, event: events.Resize) -> None:
         if self.scrollable_content_region.width != self._width:
-            follow = self.at_end
             self._build()
-            if follow:
-                self.call_after_refresh(self.to_end)
+        if self._following:
+            self.call_after_refresh(self.to_end)
 
     def render_line(self, y: int) -> Strip:
         number = y + self.scroll_offset.y
@@ -181,7 +196,11 @@ class ConversationView(ScrollView, can_focus=True):
     def _lines(self, turn: int) -> list[Line]:
         last = turn == len(self._turns) - 1
         elapsed = self._elapsed if last else None
-        return turn_lines(self._turns[turn], self._room, self._look, elapsed)
+        return turn_lines(self._turns[turn], self._room, self._look, elapsed, self._waiting_for)
+
+    def _show_caption(self) -> None:
+        more = "" if self._following else "end ↓ · "
+        self.border_subtitle = Content.assemble((more, "$accent"), self._caption)
 
     @property
     def _room(self) -> int:
@@ -194,8 +213,11 @@ class ConversationView(ScrollView, can_focus=True):
             preface += plain(text, min(self._room, 92), style)
         self._strips.clear()
         self._blocks = [preface, *(self._lines(number) for number in range(len(self._turns)))]
+        self._last = self._turns[-1] if self._turns else None
         self._resize_content()
         self.refresh()
+        if self._following:
+            self.to_end()
 
     def _resize_content(self) -> None:
         ends = list(accumulate(len(block) for block in self._blocks))

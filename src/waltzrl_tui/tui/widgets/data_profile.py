@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
 
 _KEPT: Final = 20
+_PAUSE: Final = 0.3
 
 
 class ProfilePane(Widget):
@@ -76,11 +78,13 @@ class ProfilePane(Widget):
             self._start(self._source)
 
     def _start(self, source: OpenDataset) -> None:
-        self._said = "counting…"
+        self._said = ""
         run_exclusive(self, "profile", partial(self._count, source))
         self.refresh()
 
     async def _count(self, source: OpenDataset) -> None:
+        # Rows and sample come first; who only passes through a file needs no profile of it.
+        await asyncio.sleep(_PAUSE)
         key = _key(source)
         tell = from_thread(lambda rows: self._progress(source, rows))
         try:

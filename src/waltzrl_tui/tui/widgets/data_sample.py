@@ -119,7 +119,7 @@ class SamplePane(Vertical):
         if missing := self._missing():
             self._say(missing, "$text-warning")
         elif source.size <= AUTOMATIC:
-            self.count_soon()
+            self.count_soon(wait=0)
         else:
             self._say("not counted yet", "$faint")
 
@@ -131,10 +131,10 @@ class SamplePane(Vertical):
             if self._source is not None and self._source.size <= AUTOMATIC:
                 self.count_soon()
 
-    def count_soon(self) -> None:
-        """Count the sample when nothing was typed for a moment."""
+    def count_soon(self, *, wait: float = _PAUSE) -> None:
+        """Count the sample when nothing was typed for `wait` seconds."""
         if self._source is not None and not self._missing():
-            count = partial(self._count, self._source)
+            count = partial(self._count, self._source, wait)
             run_exclusive(self, "sample", count)
 
     @on(Input.Changed)
@@ -167,8 +167,8 @@ class SamplePane(Vertical):
             valid=(self._valid.number or 0) / 100,
         )
 
-    async def _count(self, source: OpenDataset) -> None:
-        await asyncio.sleep(_PAUSE)
+    async def _count(self, source: OpenDataset, wait: float) -> None:
+        await asyncio.sleep(wait)
         try:
             recipe = self._recipe()
         except WaltzError:
@@ -177,7 +177,6 @@ class SamplePane(Vertical):
         try:
             seen = self._surveys.get((recipe.dedupe, recipe.balance))
             if seen is None:
-                self._say("reading…", "$faint")
                 seen = await self._survey(source, recipe)
                 # Two are enough to go back and forth between two choices.
                 while len(self._surveys) >= 2:
