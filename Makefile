@@ -15,12 +15,14 @@ ARGS ?=
 run: $(VENV)/.ready-local
 	@$(BIN)/waltzrl-tui $(ARGS)
 
+# Tests that train for real want all cores: they run last and alone.
 test: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -q -n 2 -m "not real"
+	$(BIN)/pytest -q -m real
 
 setup: $(VENV)/.ready-local
 

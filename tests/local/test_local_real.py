@@ -23,7 +23,7 @@ from waltzrl_tui.stage1 import Stage1, launch, result_pair
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.workspace import Workspace
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 STARTER = Path(__file__).resolve().parents[2] / "data" / "starter.jsonl"
 

@@ -58,7 +58,6 @@ def _rows() -> list[TrainingRow]:
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("real")
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     workspace: Workspace, tmp_path: Path
 ) -> None:

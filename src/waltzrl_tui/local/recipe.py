@@ -102,7 +102,7 @@ _FEEDBACK = TrainingSettings(
     epochs=2.0, learning_rate=6e-4, decision_weight=5.0, harmful_weight=5.0
 )
 QUICK = Recipe(
-    rows=200,
+    rows=180,
     rollout_tokens=32,
     benign_rollouts=0.6,
     revisions=0.4,
