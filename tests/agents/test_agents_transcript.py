@@ -135,7 +135,7 @@ async def test_all_that_a_turn_shows_is_in_the_store_at_that_moment(store: Store
     async def live() -> LivePair:
         return pair
 
-    async for _turn in chat.ask("Go on.", "pair", live, stop=stop, every=0.01):
+    async for turn in chat.ask("Go on.", "pair", live, stop=stop, every=0.01):
         assert chat.row is not None
         assert (await _retold(store, chat.row.id))[-1] == turn
         seen += 1
@@ -152,7 +152,7 @@ async def test_a_server_that_never_ends_is_cut_off(store: Store) -> None:
     async def live() -> LivePair:
         return LivePair("pair", endpoint, "conversation/brief-1")
 
-    turn = [turn async for _turn in chat.ask("Go on.", "pair", live, stop=asyncio.Event())][-1]
+    turn = [turn async for turn in chat.ask("Go on.", "pair", live, stop=asyncio.Event())][-1]
     assert "longer than" in turn.error and endpoint.closed
     assert LONGEST <= len(turn.rounds[0].reply) <= LONGEST + 50_000
 
@@ -164,7 +164,7 @@ async def test_a_pair_that_cannot_be_made_ready_ends_the_turn_with_its_reason(
         raise EngineError("No weights.", hint="Install them.")
 
     chat = Conversation(store)
-    turn = [turn async for _turn in chat.ask("Hello", "pair", live, stop=asyncio.Event())][-1]
+    turn = [turn async for turn in chat.ask("Hello", "pair", live, stop=asyncio.Event())][-1]
     assert chat.row is not None
     assert (turn.error, turn.hint) == ("No weights.", "Install them.")
     assert (await Conversation.reopen(store, chat.row.id)).turns == [turn]
