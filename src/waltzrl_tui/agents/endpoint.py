@@ -74,17 +74,22 @@ class OpenAIEndpoint:
         self.name = name or base_url
         self._client: AsyncOpenAI | None = None
 
-    async def _connected(self) -> AsyncOpenAI:
+    async def connect(self) -> None:
+        """Make the client now, so that the first reply need not wait for it."""
         if self._client is None:
-            # The SDK takes half a second to import, so not on the event loop.
-            openai = await asyncio.to_thread(importlib.import_module, "openai")
-            self._client = openai.AsyncOpenAI(
-                base_url=self._base_url,
-                api_key=self._api_key,
-                timeout=self._timeout,
-                max_retries=2,
-            )
-        return self._client
+            # The SDK takes half a second to import and its client some 30 ms to read the
+            # certificates, so not on the event loop.
+            self._client = await asyncio.to_thread(self._make_client)
+
+    def _make_client(self) -> AsyncOpenAI:
+        openai = importlib.import_module("openai")
+        client: AsyncOpenAI = openai.AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self._api_key,
+            timeout=self._timeout,
+            max_retries=2,
+        )
+        return client
 
     async def stream(
         self,
@@ -94,9 +99,11 @@ class OpenAIEndpoint:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
-        client: Any = await self._connected()
+        await self.connect()
         import openai
 
+        client: Any = self._client
+        said = False
         try:
             chunks = await client.chat.completions.create(
                 model=self._model,
@@ -113,6 +120,7 @@ class OpenAIEndpoint:
                     text = (chunk.choices[0].delta.content or "") if chunk.choices else ""
                     tokens = chunk.usage.completion_tokens if chunk.usage else None
                     if text or tokens is not None:
+                        said = True
                         yield Delta(text, tokens)
         except openai.APIStatusError as error:
             raise EndpointError(
@@ -120,6 +128,10 @@ class OpenAIEndpoint:
                 hint="Check the agent's model and key with `waltzrl-tui agents list`.",
             ) from error
         except openai.APIConnectionError as error:
+            if said:
+                raise EndpointError(
+                    f"{self.name} broke off in the middle of its reply.", hint="Ask again."
+                ) from error
             raise EndpointError(
                 f"{self.name} cannot be reached: {error.__cause__ or error}.",
                 hint="Check that it runs and that its URL is right.",

@@ -68,13 +68,15 @@ def open_dataset(path: str | Path) -> Dataset:
             return dataset
         bad += 1
         first_bad = first_bad or row
+        if mapping.shape == "unknown":
+            break  # no later line can be a row either, and the file may be huge
     if first_bad is None:
         raise DatasetError(f"{_name(path)} holds blank lines only.", hint=_JSONL_HINT)
     if _starts_list(head):
         raise _json_list(path)
+    how_many = "" if mapping.shape == "unknown" else f"all {bad:,} lines are bad; "
     raise DatasetError(
-        f"{_name(path)} has no usable row: {bad:,} of {bad:,} lines are bad; "
-        f"line {first_bad.line}: {first_bad.reason}.",
+        f"{_name(path)} has no usable row: {how_many}line {first_bad.line}: {first_bad.reason}.",
         hint=_JSONL_HINT,
     )
 

@@ -79,7 +79,12 @@ class Engines:
             adapters = [
                 endpoint.adapter for endpoint in mine if endpoint.gguf == gguf and endpoint.adapter
             ]
-            await self._servers.with_adapters(gguf, adapters)
+            server = await self._servers.with_adapters(gguf, adapters)
+            for adapter in [*adapters, None]:
+                await server.endpoint(adapter).connect()
+        for endpoint in (live.conversation, live.feedback):
+            if isinstance(endpoint, OpenAIEndpoint):
+                await endpoint.connect()
 
     async def close(self) -> None:
         """Stop the servers and close all connections."""

@@ -70,7 +70,7 @@ class LoraModel:
         ).to(self.device)
         base.config.use_cache = False
         layers = base.config.num_hidden_layers
-        last = self.shape.last_layers
+        last = self.shape.last_layers if self.shape.last_layers < layers else 0
         if self.adapter is not None:
             self.peft = PeftModel.from_pretrained(base, self.adapter, is_trainable=True)
         else:

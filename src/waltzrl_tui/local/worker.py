@@ -123,7 +123,7 @@ async def _waits_for(work: Work) -> str:
             )
         if needed.state != "succeeded":
             return f"waits for {needed.id}"
-    for other in await store.jobs.list(ended=False):
+    for other in await store.jobs.list(ended=False, limit=-1):
         earlier = (other.created_at, other.id) < (job.created_at, job.id)
         if earlier and other.provider == "embedded" and await _could_run(store, other):
             return f"waits for {other.id}"

@@ -287,6 +287,17 @@ class JobStore:
 
         return await self._database.read(work)
 
+    async def unfinished(self) -> int:
+        """How many jobs have not ended."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            found = connection.execute(
+                f"SELECT count(*) FROM jobs WHERE state NOT IN ({_ENDED_LIST})"
+            ).fetchone()
+            return int(found[0])
+
+        return await self._database.read(work)
+
     async def list(self, *, ended: bool | None = None, limit: int = 500) -> list[JobRow]:
         """The jobs (only those that have ended, or only those that have not), newest first."""
         where = {None: "", True: f"WHERE state IN ({_ENDED_LIST})"}.get(

@@ -34,7 +34,7 @@ _BUSY_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 1.0
 _RECONCILE_SECONDS: Final = 5.0
 # A streamed reply is many commits; the screens need not see each of them by itself.
-_NOTICE_SECONDS: Final = 0.2
+_NOTICE_SECONDS: Final = 0.4
 
 
 def _screen(module: str, name: str) -> Callable[[], Screen[Any]]:
@@ -224,7 +224,7 @@ class WaltzApp(App[None]):
         while self._store is not None:
             try:
                 version = await store.version()
-                self.unfinished = len(await store.jobs.list(ended=False))
+                self.unfinished = await store.jobs.unfinished()
                 if first:
                     self._tell_of_running()
                     first = False
