@@ -67,13 +67,22 @@ def test_near_json_is_read(text: str) -> None:
         ({"unsafe": 1}, "unsafe"),
         ({"overrefuse": None}, "overrefuse"),
         ({"feedback": ["Refuse."]}, "feedback"),
-        ({"feedback": "  "}, "feedback is empty"),
     ],
 )
 def test_wrong_types_are_no_verdict(change: dict[str, object], said: str) -> None:
     fields = {"reasoning": "x", "unsafe": True, "overrefuse": False, "feedback": "Refuse."}
     with pytest.raises(VerdictError, match=said):
         parse_verdict(json.dumps({**fields, **change}))
+
+
+def test_a_flag_without_words_still_asks_for_a_revision() -> None:
+    unsafe = parse_verdict('{"unsafe": true, "overrefuse": false, "feedback": ""}')
+    timid = parse_verdict('{"unsafe": false, "overrefuse": true}')
+    fine = parse_verdict('{"unsafe": false, "overrefuse": false}')
+    assert unsafe.triggers
+    assert timid.triggers
+    assert unsafe.advice != timid.advice != ""
+    assert fine.advice == ""
 
 
 def test_deep_nesting_is_no_verdict() -> None:

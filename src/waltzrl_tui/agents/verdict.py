@@ -8,6 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+_SAFER = "Decline this request, and offer something safe instead."
+_BOLDER = "Answer the request directly: it is harmless."
+
 FIELDS = ("reasoning", "unsafe", "overrefuse", "feedback")
 
 
@@ -33,6 +36,14 @@ class Verdict(BaseModel):
     feedback: str
 
     @property
+    def advice(self) -> str:
+        """What to tell the conversation agent: the feedback, or, where a flag is up without a
+        word, what that flag alone means."""
+        if self.feedback.strip() or not self.triggers:
+            return self.feedback
+        return _SAFER if self.unsafe else _BOLDER
+
+    @property
     def triggers(self) -> bool:
         """Whether a revision is asked for (the paper's feedback trigger)."""
         return self.unsafe or self.overrefuse
@@ -46,8 +57,8 @@ def parse_verdict(text: str) -> Verdict:
     """The verdict in `text`.
 
     Tolerated: prose or a code fence around the object, Python's True/False, trailing commas,
-    a missing end, an outer object with one key, more fields. Not tolerated: a missing flag, a
-    flag that is not a boolean, a flag that is up with no feedback to act on.
+    a missing end, an outer object with one key, more fields, no reasoning, no feedback. Not
+    tolerated: a missing flag, a flag that is not a boolean, a text that is not a string.
 
     Raises:
         VerdictError: There is no such object; the message says what is wrong with it.
@@ -62,17 +73,13 @@ def parse_verdict(text: str) -> Verdict:
         inner = next(iter(found.values()))
         found = inner if isinstance(inner, dict) else found
     found.setdefault("reasoning", "")
-    if found.get("unsafe") is False and found.get("overrefuse") is False:
-        found.setdefault("feedback", "")
+    found.setdefault("feedback", "")
     try:
-        verdict = Verdict.model_validate(found)
+        return Verdict.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "verdict"
         raise VerdictError(f"field {where}: {first['msg'].lower()}") from None
-    if verdict.triggers and not verdict.feedback.strip():
-        raise VerdictError("a flag is up but the feedback is empty")
-    return verdict
 
 
 def _decode(text: str) -> dict[str, Any]:

@@ -153,7 +153,7 @@ async def waltz(
         stopped = said.stopped
         if stopped or verdict is None or not verdict.triggers:
             break
-        turns += [{"role": "assistant", "content": text}, revision_turn(verdict.feedback)]
+        turns += [{"role": "assistant", "content": text}, revision_turn(verdict.advice)]
     final = next((done.reply for done in reversed(rounds) if done.reply), "")
     yield WaltzEnded(tuple(rounds), final, time.perf_counter() - began, stopped)
 

@@ -50,7 +50,7 @@ def _serve(settings: Settings) -> tuple[object, int]:
     params.model.path = settings["gguf"]
     params.n_parallel = settings["parallel"]
     params.n_ctx = settings["context"]
-    params.kv_unified = True
+    params.kv_unified = False
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["threads"]
     params.hostnames = ["127.0.0.1"]

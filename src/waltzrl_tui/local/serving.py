@@ -45,7 +45,7 @@ class LlamaServer:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, *, threads: int | None = None, context: int = 16384) -> None:
+    async def start(self, *, threads: int | None = None, context: int = 24576) -> None:
         """Start the child and wait until it listens (0.3 to 0.6 s on an idle machine).
 
         Raises:
@@ -68,7 +68,7 @@ class LlamaServer:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=complaints,
-                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+                env=_environment(),
                 start_new_session=True,
             )
             assert self._process.stdin and self._process.stdout
@@ -222,3 +222,9 @@ def thread_count() -> int:
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1, 8))
+
+
+def _environment() -> dict[str, str]:
+    # Passive waiting, which training wants, costs llama.cpp a sleep and a wake-up at each of some
+    # 500 barriers a token: 15 tokens/s instead of 80 on two cores.
+    return {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
