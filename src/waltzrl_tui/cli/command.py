@@ -41,11 +41,15 @@ class Context:
             yield store
 
     @contextlib.asynccontextmanager
-    async def engines(self) -> AsyncIterator[Engines]:
-        """What agents are asked through; the servers that it starts are stopped at the end."""
+    async def engines(self, *, waves: bool = False) -> AsyncIterator[Engines]:
+        """What agents are asked through; the servers that it starts are stopped at the end.
+
+        Args:
+            waves: For evaluations of embedded agents.
+        """
         from waltzrl_tui.local.live import Engines
 
-        engines = Engines(self.workspace)
+        engines = Engines(self.workspace, waves=waves)
         try:
             yield engines
         finally:

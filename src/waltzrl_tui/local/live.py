@@ -12,6 +12,7 @@ from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import EndpointError, EngineError, UsageError
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
+from waltzrl_tui.local.waves import Waves
 from waltzrl_tui.local.weights import DEFAULT_MODEL, find_weights
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.workspace import Workspace
@@ -20,10 +21,15 @@ BASE_PAIR = "base"
 
 
 class Engines:
-    """All that the agents of a workspace are asked through. One an app or command."""
+    """All that the agents of a workspace are asked through. One an app or command.
 
-    def __init__(self, workspace: Workspace) -> None:
+    Args:
+        waves: For evaluations: see `Waves`. A chat would rather not wait.
+    """
+
+    def __init__(self, workspace: Workspace, *, waves: bool = False) -> None:
         self._workspace = workspace
+        self._waves = Waves() if waves else None
         self._servers = Servers()
         self._remote: list[OpenAIEndpoint] = []
 
@@ -54,7 +60,7 @@ class Engines:
         weights = await asyncio.to_thread(find_weights, self._workspace, agent.base)
         gguf = weights.servable()
         if not agent.adapter:
-            return EmbeddedEndpoint(self._servers, gguf, None)
+            return EmbeddedEndpoint(self._servers, gguf, None, self._waves)
         adapter = Path(agent.adapter) / ADAPTER_GGUF
         if not adapter.is_file():
             raise EngineError(
@@ -62,7 +68,7 @@ class Engines:
                 hint="Train it again, or remove the agent with "
                 f"`waltzrl-tui agents remove {agent.name}`.",
             )
-        return EmbeddedEndpoint(self._servers, gguf, adapter)
+        return EmbeddedEndpoint(self._servers, gguf, adapter, self._waves)
 
     async def warm(self, live: LivePair) -> None:
         """Start the server with all that the pair needs, so that the first reply need not wait.

@@ -9,7 +9,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.errors import EndpointError, EngineError
 from waltzrl_tui.local.extra import SERVING, require
+from waltzrl_tui.local.waves import Waves
 from waltzrl_tui.text import one_line
 
 PARALLEL = 8
@@ -171,10 +172,16 @@ class Servers:
 
 
 class EmbeddedEndpoint:
-    """An embedded agent: the base with its adapter, on whichever server has it when asked."""
+    """An embedded agent: the base with its adapter, on whichever server has it when asked.
 
-    def __init__(self, servers: Servers, gguf: Path, adapter: Path | None) -> None:
+    With `waves`, many streams at once are faster and a single one may wait for others to end.
+    """
+
+    def __init__(
+        self, servers: Servers, gguf: Path, adapter: Path | None, waves: Waves | None = None
+    ) -> None:
         self._servers = servers
+        self._waves = waves
         self.gguf = gguf
         self.adapter = adapter
 
@@ -201,8 +208,9 @@ class EmbeddedEndpoint:
             messages, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
         try:
-            async for delta in deltas:
-                yield delta
+            async with self._waves.of(self.adapter) if self._waves else nullcontext():
+                async for delta in deltas:
+                    yield delta
         except EndpointError as error:
             if server.alive:
                 raise
