@@ -96,20 +96,20 @@ class Recipe:
 
 
 _CONVERSATION = TrainingSettings(
-    epochs=2.0, learning_rate=5e-4, decision_tokens=4, decision_weight=4.0, harmful_weight=0.3
+    epochs=2.0, learning_rate=5e-4, decision_tokens=4, decision_weight=4.0, harmful_weight=0.5
 )
 _FEEDBACK = TrainingSettings(
     epochs=2.0, learning_rate=6e-4, decision_weight=5.0, harmful_weight=5.0
 )
 QUICK = Recipe(
-    rows=200,
+    rows=150,
     rollout_tokens=32,
     benign_rollouts=0.6,
     revisions=0.4,
-    evaluation_prompts=60,
+    evaluation_prompts=48,
     evaluation_tokens=40,
     conversation=_CONVERSATION,
-    feedback=replace(_FEEDBACK, epochs=1.4),
+    feedback=_FEEDBACK,
 )
 """Within 12 minutes on two cores, evaluations before and after included."""
 
