@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -35,6 +36,7 @@ _IDLE_SECONDS: Final = 1.0
 _RECONCILE_SECONDS: Final = 5.0
 # A streamed reply is many commits; the screens need not see each of them by itself.
 _NOTICE_SECONDS: Final = 0.4
+_TERMINAL_SECONDS: Final = 2.0
 
 
 def _screen(module: str, name: str) -> Callable[[], Screen[Any]]:
@@ -124,6 +126,8 @@ class WaltzApp(App[None]):
 
     def on_mount(self) -> None:
         self._leave_on_signals()
+        if os.isatty(0):
+            self.set_interval(_TERMINAL_SECONDS, self._leave_with_terminal)
         if self._store is not None:
             run_exclusive(self, "watch-store", self._watch_store)
 
@@ -212,6 +216,13 @@ class WaltzApp(App[None]):
             # Only the main thread may, and tests run the app elsewhere.
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(name, self.exit)
+
+    def _leave_with_terminal(self) -> None:
+        """Leave when the terminal is gone. Started by make, the app is sent no SIGHUP then."""
+        terminal = select.poll()
+        terminal.register(0, 0)
+        if any(state & (select.POLLHUP | select.POLLERR) for _, state in terminal.poll(0)):
+            self.exit()
 
     async def _watch_store(self) -> None:
         """Tell the screens of every commit, and end jobs whose worker died, while jobs run."""
