@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from waltzrl_tui import stage1
 from waltzrl_tui.datasets.starter import bundled
 from waltzrl_tui.errors import EngineError
+from waltzrl_tui.local.recipe import QUICK
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.tui.app import WaltzApp
 from waltzrl_tui.tui.screens.train import TrainDialog
@@ -300,7 +301,7 @@ async def test_the_time_is_that_of_the_last_launch_with_these_settings(
         await pilot.press("k")
         await until(pilot, lambda: bool(launched))
     assert launched[0].quick
-    assert launched[0].recipe.n == 200
+    assert launched[0].recipe.n == QUICK.rows
 
 
 async def test_a_launch_that_fails_is_told(
