@@ -53,7 +53,9 @@ def list_files(folder: Path) -> list[DataFile]:
         found = [
             DataFile(path, path.stat().st_size)
             for path in folder.iterdir()
-            if not path.name.startswith(".") and path.is_file()
+            if not path.name.startswith(".")
+            and path.suffix.lower() != ".md"  # notes beside the data, such as its README
+            and path.is_file()
         ]
     except OSError as error:
         raise DatasetError(
