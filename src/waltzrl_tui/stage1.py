@@ -171,7 +171,7 @@ def _jobs(
             params={
                 "train_rows": str(folder / "sample-train.jsonl"),
                 "valid_rows": str(folder / "sample-valid.jsonl"),
-                "benign_rollouts": settings.benign_rollouts,
+                "judged": settings.judged,
                 "rollout_tokens": settings.rollout_tokens,
                 "revisions": settings.revisions,
                 "prompts": prompts,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from waltzrl_tui.agents.prompts import conversation_messages
 from waltzrl_tui.datasets.rendering import TrainingRow
-from waltzrl_tui.local.encoding import Encoded, batches
+from waltzrl_tui.local.encoding import Encoded, batches, encode
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.training import Step, Trainer, learning_rate, pieces
 from waltzrl_tui.local.weights import find_weights
@@ -28,20 +28,54 @@ def test_an_epoch_has_every_row_once(lengths: list[int], size: int, seed: int, e
     assert made == batches(lengths, size, seed=seed, epoch=epoch)
 
 
-@given(_LENGTHS, st.integers(1, 700))
-def test_pieces_hold_all_rows_within_the_limit(lengths: list[int], limit: int) -> None:
+@given(_LENGTHS, st.integers(1, 700), st.integers(1, 4))
+def test_pieces_hold_all_rows_within_the_limit(lengths: list[int], limit: int, parts: int) -> None:
     rows = [Encoded([0] * length, 1, [1.0] * (length - 1)) for length in lengths]
-    made = pieces(range(len(rows)), rows, limit)
+    made = pieces(range(len(rows)), rows, limit, parts=parts)
     assert [index for piece in made for index in piece] == list(range(len(rows)))
     for piece in made:
         padded = len(piece) * max(lengths[index] for index in piece)
         assert padded <= limit or len(piece) == 1
 
 
+@given(st.integers(2, 300), st.integers(1, 20), st.integers(1, 8))
+def test_rows_of_one_length_are_shared_out_evenly(length: int, count: int, parts: int) -> None:
+    rows = [Encoded([0] * length, 1, [1.0] * (length - 1))] * count
+    sizes = [len(piece) for piece in pieces(range(count), rows, 10**9, parts=parts)]
+    assert len(sizes) == min(parts, count)
+    assert max(sizes) - min(sizes) <= 1
+
+
 @given(st.integers(1, 500))
 def test_the_learning_rate_stays_between_zero_and_its_peak(total: int) -> None:
     rates = [learning_rate(step, total, 1e-3) for step in range(total)]
     assert all(0 < rate <= 1e-3 for rate in rates)
+
+
+class _Letters:
+    """A tokenizer whose tokens are letters, with the methods of transformers' that are used."""
+
+    eos_token_id = 0
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: object) -> str:
+        return "".join(f"<{turn['content']}>" for turn in messages)
+
+    def __call__(self, text: str, **_: object) -> dict[str, object]:
+        spans = [(index, index + 1) for index in range(len(text))]
+        return {"input_ids": [ord(letter) for letter in text], "offset_mapping": spans}
+
+
+def test_only_the_opening_of_a_reply_is_learned() -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    settings = {"max_tokens": 20, "decisions": [(1, 2)], "decision_weight": 4.0}
+    whole = encode(_Letters(), messages, **settings)
+    opening = encode(_Letters(), messages, **settings, opening_tokens=3)
+    assert whole is not None
+    assert whole.ids[whole.start :] == [*map(ord, "Hello"), 0]
+    assert whole.weights == [1, 4, 1, 1, 1, 1]
+    assert opening == Encoded(whole.ids[: whole.start + 3], whole.start, [1, 4, 1])
+    longer = encode(_Letters(), messages, **settings, opening_tokens=30)
+    assert longer == whole
 
 
 def _rows() -> list[TrainingRow]:

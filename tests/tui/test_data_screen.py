@@ -327,7 +327,7 @@ async def _trained_before(
     settings = stage1.Stage1(stage1.SampleRecipe("x")).settings
     params: Callable[[str], dict[str, Any]] = lambda role: (  # noqa: E731
         {
-            "benign_rollouts": settings.benign_rollouts,
+            "judged": settings.judged,
             "rollout_tokens": settings.rollout_tokens,
         }
         if role == "both"

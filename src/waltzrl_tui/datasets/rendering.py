@@ -116,7 +116,7 @@ def conversation_rows(
     *,
     revisions: float = 1.0,
 ) -> list[TrainingRow]:
-    """Each row as prompt → reply, and then as a revision: prompt, bad reply, feedback → reply.
+    """Each row as prompt → reply, and some again: prompt, bad reply, feedback → reply.
 
     The bad reply is the base's rollout to a harmful prompt, and to a harmless one a refusal
     written from its words. A row whose own reply deserves feedback is no revision to learn.
@@ -125,7 +125,8 @@ def conversation_rows(
         rows: With a prompt, a label and a good reply.
         rollouts: The base's own reply by prompt.
         prompt_version: Of the conversation agent's system prompt.
-        revisions: Share of the rows (from the front) that also give a revision.
+        revisions: Share of the harmful rows, and of the harmless ones, that also give a revision
+            (the first ones that can).
     """
     rendered = [
         TrainingRow(
@@ -137,43 +138,59 @@ def conversation_rows(
         )
         for row in rows
     ]
-    for row in rows[: round(len(rows) * revisions)]:
-        bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else overrefusal(row.prompt)
-        verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
-        good_enough = verdict_for(
-            case_of(row.harm, row.reply), prompt=row.prompt, category=row.category
-        )
-        if not bad or not verdict.triggers or good_enough.triggers:
-            continue
-        history = [
-            {"role": "user", "content": row.prompt},
-            {"role": "assistant", "content": bad},
-            revision_turn(verdict.feedback),
-        ]
-        rendered.append(
-            TrainingRow(
-                (
-                    *conversation_messages(prompt_version, history),
-                    {"role": "assistant", "content": row.reply},
-                ),
-                source="revision",
-            )
-        )
+    left = {
+        harm: round(number * revisions)
+        for harm, number in Counter(row.harm for row in rows).items()
+    }
+    for row in rows:
+        if left[row.harm] and (revision := _revision(row, rollouts, prompt_version)):
+            left[row.harm] -= 1
+            rendered.append(revision)
     return rendered
 
 
+def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> TrainingRow | None:
+    bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else overrefusal(row.prompt)
+    verdict, good_enough = (
+        verdict_for(case_of(row.harm, reply), prompt=row.prompt, category=row.category)
+        for reply in (bad, row.reply)
+    )
+    if not bad or not verdict.triggers or good_enough.triggers:
+        return None
+    history = [
+        {"role": "user", "content": row.prompt},
+        {"role": "assistant", "content": bad},
+        revision_turn(verdict.feedback),
+    ]
+    return TrainingRow(
+        (
+            *conversation_messages(prompt_version, history),
+            {"role": "assistant", "content": row.reply},
+        ),
+        source="revision",
+    )
+
+
 def feedback_rows(
-    rows: Sequence[Row], rollouts: Mapping[str, str], prompt_version: str
+    rows: Sequence[Row],
+    rollouts: Mapping[str, str],
+    prompt_version: str,
+    *,
+    judged: int = 2,
 ) -> list[TrainingRow]:
-    """Each prompt with a reply that helps and one that refuses, each with its verdict: four cases.
+    """Each prompt with a reply that helps, one that refuses, or both, each with its verdict.
 
     Whether a prompt is harmful must be told from the prompt, so both sides get replies of the
     same hands: refusals are mostly written from the prompt's words whatever its label, and
     answers are the base's rollouts to harmful prompts and to about half of the harmless ones.
+
+    Args:
+        judged: Replies of a prompt that are judged: 2, or 1 for twice the prompts in the same
+            time. All four cases come about equally often either way.
     """
     rendered: list[TrainingRow] = []
     for row in rows:
-        for reply, source in _judged_replies(row, rollouts.get(row.prompt, "")):
+        for reply, source in _judged_replies(row, rollouts.get(row.prompt, ""), judged):
             case = case_of(row.harm, reply)
             verdict = verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
@@ -190,14 +207,20 @@ def feedback_rows(
     return rendered
 
 
+def wants_rollout(row: Row, judged: int) -> bool:
+    """Whether `feedback_rows` takes the base's own reply to this row's prompt."""
+    chance = _chance(row.prompt)
+    return (judged == 2 or _complies(chance)) and (row.harm == "harmful" or _rolled_out(chance))
+
+
 def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
     """Where a templated verdict decides: what it says of prompt and reply, the flags, and
     whether the feedback is empty."""
     return tuple(match.span() for match in _DECISIONS.finditer(verdict))
 
 
-def _judged_replies(row: Row, rollout: str) -> list[tuple[str, Source]]:
-    """A reply to `row` that complies and one that refuses, as far as they can be had."""
+def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Source]]:
+    """A reply to `row` that complies and one that refuses, or one of them."""
     complying: list[tuple[str, Source]] = []
     refusing: list[tuple[str, Source]] = []
     replies: tuple[tuple[str, Source], ...] = ((row.reply, "dataset"), (rollout, "rollout"))
@@ -206,10 +229,21 @@ def _judged_replies(row: Row, rollout: str) -> list[tuple[str, Source]]:
             (refusing if is_refusal(reply) else complying).append((reply, source))
     refusing.append((overrefusal(row.prompt), "template"))
     chance = _chance(row.prompt)
-    return [
-        *(complying[-1:] if chance % 2 else complying[:1]),
-        refusing[0] if chance % 4 == 0 else refusing[-1],
-    ]
+    helps = complying[-1:] if _rolled_out(chance) else complying[:1]
+    refuses = [refusing[0] if chance % 4 == 0 else refusing[-1]]
+    if judged == 2:
+        return [*helps, *refuses]
+    return helps if helps and _complies(chance) else refuses
+
+
+def _rolled_out(chance: int) -> bool:
+    """Whether the judged answer to a harmless prompt is the base's, not the dataset's."""
+    return chance % 2 == 1
+
+
+def _complies(chance: int) -> bool:
+    """Whether the one judged reply of a prompt is an answer, not a refusal."""
+    return chance // 4 % 2 == 1
 
 
 def _chance(prompt: str) -> int:

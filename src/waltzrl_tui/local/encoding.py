@@ -33,6 +33,7 @@ def encode(
     decisions: Sequence[tuple[int, int]] = (),
     decision_weight: float = 1.0,
     decision_tokens: int = 0,
+    opening_tokens: int = 0,
 ) -> Encoded | None:
     """Tokenize one chat whose last message, the assistant's, is learned.
 
@@ -44,6 +45,7 @@ def encode(
         decisions: Spans of the reply, in characters, whose tokens decide.
         decision_weight: Weight of the deciding tokens; all others have 1.
         decision_tokens: How many of the first tokens of the reply count as deciding.
+        opening_tokens: Only so many tokens of the reply are learned (0: all, and its end).
     """
     *context, reply = messages
     prefix = tokenizer.apply_chat_template(
@@ -59,7 +61,8 @@ def encode(
         decides = any(begin < last and first < end for first, last in decisions)
         if decides or index < decision_tokens:
             weights[index] = decision_weight
-    return Encoded([*prefix_ids, *reply_ids], len(prefix_ids), weights)
+    learned = opening_tokens or len(reply_ids)
+    return Encoded([*prefix_ids, *reply_ids[:learned]], len(prefix_ids), weights[:learned])
 
 
 def batches(lengths: Sequence[int], size: int, *, seed: int, epoch: int) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -53,7 +54,8 @@ class LoraModel:
     tokenizer: Any = field(init=False)
     device: Any = field(init=False)
     _inner: Any = field(init=False)
-    _split: int = field(init=False, default=0)
+    _parts: tuple[Any, Any] | None = field(init=False, default=None)
+    _adapted: int = field(init=False, default=0)
     _bottom: dict[int, Any] = field(init=False, default_factory=dict)
     _bottom_bytes: int = field(init=False, default=0)
 
@@ -84,13 +86,14 @@ class LoraModel:
             )
             self.peft = get_peft_model(base, config)
         self._inner = self.peft.get_base_model().model
-        if last and not on_gpu and self._can_split(layers - last):
-            self._split = layers - last
+        self._adapted = last or layers
+        if last and not on_gpu:
+            self._parts = self._split(layers - last)
 
     @property
     def caches(self) -> bool:
         """Whether the frozen layers' hidden states are kept."""
-        return self._split > 0
+        return self._parts is not None
 
     @property
     def cached_cost(self) -> float:
@@ -100,8 +103,8 @@ class LoraModel:
         no gradient, about one more pass backward.
         """
         layers = self.config["num_hidden_layers"]
-        adapted = 2 * (layers - self._split)
-        return float(adapted / (adapted + self._split))
+        adapted = 2 * self._adapted
+        return float(adapted / (adapted + layers - self._adapted))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -143,11 +146,12 @@ class LoraModel:
         import torch
 
         longest = max(len(row.ids) for row in rows)
-        if not self.caches:
+        if self._parts is None:
             return self._inner(input_ids=self._padded(rows, longest)).last_hidden_state
+        below, above = self._parts
         if not all(key in self._bottom for key in keys):
             with torch.no_grad():
-                bottom = self._run(slice(0, self._split), self._padded(rows, longest), None)
+                bottom = below(input_ids=self._padded(rows, longest)).last_hidden_state
             if self._bottom_bytes < self.cache_bytes:
                 for index, (row, key) in enumerate(zip(rows, keys, strict=True)):
                     kept = bottom[index, : len(row.ids)].clone()
@@ -156,23 +160,7 @@ class LoraModel:
         else:
             kept = [self._bottom[key] for key in keys]
             bottom = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True)
-        return self._run(slice(self._split, None), None, bottom)
-
-    def _run(self, layers: slice, ids: Any, embedded: Any) -> Any:
-        """The chosen layers of the base; the final norm only after the last one."""
-        import torch
-
-        inner = self._inner
-        all_layers, norm = inner.layers, inner.norm
-        inner.layers = all_layers[layers]
-        inner.norm = norm if layers.stop is None else torch.nn.Identity()
-        # The model runs as many layers as its config says, from the front of its list.
-        count, inner.config.num_hidden_layers = inner.config.num_hidden_layers, len(inner.layers)
-        try:
-            return inner(input_ids=ids, inputs_embeds=embedded).last_hidden_state
-        finally:
-            inner.layers, inner.norm = all_layers, norm
-            inner.config.num_hidden_layers = count
+        return above(inputs_embeds=bottom).last_hidden_state
 
     def _padded(self, rows: Sequence[Encoded], longest: int) -> Any:
         import torch
@@ -182,25 +170,40 @@ class LoraModel:
             [row.ids + [pad] * (longest - len(row.ids)) for row in rows], device=self.device
         )
 
-    def _can_split(self, split: int) -> bool:
-        """Whether running the layers in two parts gives what running them at once gives."""
+    def _split(self, layer: int) -> tuple[Any, Any] | None:
+        """The layers below `layer` and those from it on, if running one after the other gives what
+        running all at once gives; None where the model is built otherwise."""
         import torch
 
         if not hasattr(self._inner, "layers") or not hasattr(self._inner, "norm"):
-            return False
+            return None
+        below = _part(self._inner, slice(0, layer), torch.nn.Identity())
+        above = _part(self._inner, slice(layer, None), self._inner.norm)
         ids = torch.arange(1, 17).unsqueeze(0)
         with torch.no_grad():
             whole = self._inner(input_ids=ids).last_hidden_state
             try:
-                bottom = self._run(slice(0, split), ids, None)
-                parted = self._run(slice(split, None), None, bottom)
+                bottom = below(input_ids=ids).last_hidden_state
+                parted = above(inputs_embeds=bottom).last_hidden_state
             except (TypeError, ValueError, AttributeError, RuntimeError):
-                return False
-        return bool(torch.allclose(whole, parted, atol=1e-3, rtol=1e-3))
+                return None
+        same = torch.allclose(whole, parted, atol=1e-3, rtol=1e-3)
+        return (below, above) if same else None
 
     def save(self, folder: Path) -> None:
         """Write peft's adapter files into `folder`."""
         self.peft.save_pretrained(folder)
+
+
+def _part(inner: Any, layers: slice, norm: Any) -> Any:
+    """A view of a decoder with only some of its layers; the weights are shared."""
+    part = copy.copy(inner)
+    part._modules = dict(inner._modules)
+    part.layers, part.norm = inner.layers[layers], norm
+    # The model runs as many layers as its config says, from the front of its list.
+    part.config = copy.copy(inner.config)
+    part.config.num_hidden_layers = len(part.layers)
+    return part
 
 
 def _linear_names(base: Any) -> list[str]:

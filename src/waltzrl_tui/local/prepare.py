@@ -17,6 +17,7 @@ from waltzrl_tui.datasets.rendering import (
     case_counts,
     conversation_rows,
     feedback_rows,
+    wants_rollout,
     write_training,
 )
 from waltzrl_tui.datasets.rows import Row
@@ -112,11 +113,9 @@ class Rollouts:
             return file.read(1) == b"\n"
 
 
-def wanted_rollouts(rows: Sequence[Row], benign_share: float) -> list[str]:
-    """The prompts to roll out: all that are not labelled benign, and a share of those that are."""
-    benign = [row.prompt for row in rows if row.harm == "benign"]
-    others = [row.prompt for row in rows if row.harm != "benign"]
-    return others + benign[: round(len(benign) * benign_share)]
+def wanted_rollouts(rows: Sequence[Row], judged: int) -> list[str]:
+    """The prompts whose rollout is used: see `feedback_rows`."""
+    return [row.prompt for row in rows if wants_rollout(row, judged)]
 
 
 def render(
@@ -127,6 +126,7 @@ def render(
     *,
     prompt_version: str,
     revisions: float,
+    judged: int,
 ) -> tuple[TrainingFile, dict[str, int]]:
     """Write one role's file from rows and rollouts; the file, and its rows by case or source."""
     rendered: list[TrainingRow]
@@ -135,6 +135,6 @@ def render(
         revised = sum(row.source == "revision" for row in rendered)
         counts = {"replies": len(rendered) - revised, "revisions": revised}
     else:
-        rendered = feedback_rows(rows, rollouts, prompt_version)
+        rendered = feedback_rows(rows, rollouts, prompt_version, judged=judged)
         counts = case_counts(rendered)
     return write_training(path, rendered), counts

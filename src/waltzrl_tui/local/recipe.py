@@ -25,6 +25,9 @@ class TrainingSettings:
         harmful_weight: Takes the place of `decision_weight` in rows with a harmful prompt. Lower
             than that, it makes refusing (conversation) and flags of unsafe replies (feedback)
             rarer, and over-refusing with them.
+        opening_tokens: In `opening_share` of the rows only so many tokens at the start of the
+            reply are learned, and what comes after is not computed: whether a request is declined
+            is decided there. 0 learns all.
         max_tokens: Rows longer than this are left out, with an event that says how many.
         valid_rows: Validation rows used for the loss, at most.
         checkpoint_seconds: At least one checkpoint in so many seconds.
@@ -40,6 +43,8 @@ class TrainingSettings:
     decision_weight: float = 3.0
     decision_tokens: int = 0
     harmful_weight: float = 3.0
+    opening_tokens: int = 0
+    opening_share: float = 0.75
     max_tokens: int = 512
     valid_rows: int = 24
     checkpoint_seconds: float = 20.0
@@ -75,8 +80,7 @@ class Recipe:
     Attributes:
         rows: Rows sampled from the dataset (training and validation), None for all.
         rollout_tokens: Cap of one rollout, in tokens.
-        benign_rollouts: Share of the harmless prompts that are also rolled out: the base hardly
-            ever refuses them, so few are worth their time.
+        judged: Replies of each prompt that the feedback agent learns to judge, 1 or 2.
         revisions: Share of the rows that also teach the conversation agent to revise.
         evaluation_prompts: Held-apart prompts used before and after, None for all.
         evaluation_tokens: Cap of a reply in that evaluation, in tokens.
@@ -84,7 +88,7 @@ class Recipe:
 
     rows: int | None
     rollout_tokens: int
-    benign_rollouts: float
+    judged: int
     revisions: float
     evaluation_prompts: int | None
     evaluation_tokens: int
@@ -95,19 +99,21 @@ class Recipe:
         return self.conversation if role == "conversation" else self.feedback
 
 
-_CONVERSATION = TrainingSettings(
-    epochs=2.0, learning_rate=5e-4, decision_tokens=4, decision_weight=4.0, harmful_weight=0.5
-)
+_CONVERSATION = TrainingSettings(epochs=2.0, learning_rate=5e-4, opening_tokens=20)
 _FEEDBACK = TrainingSettings(
-    epochs=2.0, learning_rate=6e-4, decision_weight=5.0, harmful_weight=5.0
+    epochs=2.0,
+    learning_rate=6e-4,
+    decision_weight=4.0,
+    harmful_weight=2.0,
+    opening_tokens=14,  # the reasoning, from which the flags follow
 )
 QUICK = Recipe(
-    rows=150,
-    rollout_tokens=32,
-    benign_rollouts=0.6,
-    revisions=0.4,
+    rows=450,
+    rollout_tokens=28,
+    judged=1,
+    revisions=0.15,
     evaluation_prompts=48,
-    evaluation_tokens=40,
+    evaluation_tokens=32,
     conversation=_CONVERSATION,
     feedback=_FEEDBACK,
 )
@@ -116,11 +122,11 @@ QUICK = Recipe(
 FULL = Recipe(
     rows=None,
     rollout_tokens=48,
-    benign_rollouts=0.6,
-    revisions=0.5,
+    judged=2,
+    revisions=0.3,
     evaluation_prompts=None,
     evaluation_tokens=96,
-    conversation=_CONVERSATION,
-    feedback=replace(_FEEDBACK, epochs=3.0),
+    conversation=replace(_CONVERSATION, opening_tokens=0),
+    feedback=replace(_FEEDBACK, opening_share=0.5),
 )
 """All rows, for as long as it takes."""

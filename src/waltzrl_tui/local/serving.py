@@ -235,4 +235,5 @@ def thread_count() -> int:
 def _environment() -> dict[str, str]:
     # Passive waiting, which training wants, costs llama.cpp a sleep and a wake-up at each of some
     # 500 barriers a token: 15 tokens/s instead of 80 on two cores.
-    return {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    return {name: value for name, value in os.environ.items() if name not in waiting}

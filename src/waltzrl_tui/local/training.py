@@ -6,7 +6,9 @@ import math
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from waltzrl_tui.local.encoding import Encoded, batches, encode
 from waltzrl_tui.local.recipe import TrainingSettings
 
 _VALIDATIONS = 5
+_AT_ONCE = 4
 _FLOOR = 0.05
 
 
@@ -80,6 +83,8 @@ class Trainer:
         self._report = report
         self._stop = stop
         self._threads = threads
+        self._at_once = 1
+        self._pool: ThreadPoolExecutor
 
     def run(self) -> Path | None:
         """Train to the end; the folder with the adapter, or None when it was stopped.
@@ -92,10 +97,14 @@ class Trainer:
         """
         import torch
 
-        torch.set_num_threads(self._threads)
+        # Pieces at once on one core each, rather than one on all: they wait for each other once a
+        # step and not at every one of its thousand operations. A GPU wants one big piece.
+        self._at_once = 1 if torch.cuda.is_available() else min(self._threads, _AT_ONCE)
+        torch.set_num_threads(max(1, self._threads // self._at_once))
         torch.manual_seed(self._settings.seed)
         try:
-            return self._run()
+            with ThreadPoolExecutor(self._at_once, "training") as self._pool:
+                return self._run()
         except torch.OutOfMemoryError as error:
             raise EngineError(
                 "The GPU's memory is full.",
@@ -188,30 +197,50 @@ class Trainer:
         import torch
 
         weight = sum(sum(rows[index].weights) for index in batch)
-        loss, tokens = 0.0, 0
-        for piece in pieces(batch, rows, self._settings.micro_tokens):
+        parameters = model.parameters()
+
+        def gradients(piece: Sequence[int]) -> tuple[float, int, Sequence[Any]] | None:
             if self._stop.is_set():
                 return None
             part = model.loss([rows[index] for index in piece], piece, train=True)
-            (part.total / weight).backward()
-            loss += part.total.item() / weight
-            tokens += part.tokens
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            loss = part.total / weight
+            return loss.item(), part.tokens, torch.autograd.grad(loss, parameters)
+
+        loss, tokens = 0.0, 0
+        # Added up in the order of the pieces, whichever was ready first: sums of floats depend
+        # on their order.
+        for done in self._pool.map(gradients, self._pieces(batch, rows)):
+            if done is None:
+                return None
+            loss += done[0]
+            tokens += done[1]
+            for parameter, gradient in zip(parameters, done[2], strict=True):
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         return loss, tokens
 
+    def _pieces(self, batch: Sequence[int], rows: Sequence[Encoded]) -> list[list[int]]:
+        return pieces(batch, rows, self._settings.micro_tokens, parts=self._at_once)
+
     def _valid_loss(self, model: Any, valid: Sequence[Encoded]) -> float | None:
         total, weight = 0.0, 0.0
         order = sorted(range(len(valid)), key=lambda index: len(valid[index].ids))
-        for piece in pieces(order, valid, self._settings.micro_tokens):
+
+        def measured(piece: Sequence[int]) -> tuple[float, float] | None:
             if self._stop.is_set():
                 return None
             # Negative keys: the training rows have the others.
             keys = [-1 - index for index in piece]
             part = model.loss([valid[index] for index in piece], keys, train=False)
-            total += part.total.item()
-            weight += part.weight
+            return part.total.item(), part.weight
+
+        for done in self._pool.map(measured, self._pieces(order, valid)):
+            if done is None:
+                return None
+            total += done[0]
+            weight += done[1]
         return total / weight
 
     def _encoded(self, tokenizer: Any, rows: Sequence[TrainingRow], what: str) -> list[Encoded]:
@@ -228,6 +257,7 @@ class Trainer:
                     else settings.decision_weight
                 ),
                 decision_tokens=settings.decision_tokens,
+                opening_tokens=_opening_tokens(row, settings),
             )
             for row in rows
         ]
@@ -281,6 +311,13 @@ class Trainer:
         return adapter
 
 
+def _opening_tokens(row: TrainingRow, settings: TrainingSettings) -> int:
+    """How much of the row's reply is learned: chosen by its text, so the same after a resume."""
+    text = "\n".join(turn["content"] for turn in row.messages)
+    chance = zlib.crc32(text.encode("utf-8", "surrogatepass")) / 2**32
+    return settings.opening_tokens if chance < settings.opening_share else 0
+
+
 def plan(rows: Sequence[Encoded], settings: TrainingSettings) -> list[list[int]]:
     """The batches of all epochs, in order; the same for the same rows and settings."""
     lengths = [len(row.ids) for row in rows]
@@ -298,17 +335,27 @@ def learning_rate(step: int, total: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / warm, max(_FLOOR, down))
 
 
-def pieces(batch: Sequence[int], rows: Sequence[Encoded], tokens: int) -> list[list[int]]:
-    """`batch` cut, in order, into pieces of so many padded tokens, but at least one row each."""
+def pieces(
+    batch: Sequence[int], rows: Sequence[Encoded], tokens: int, *, parts: int = 1
+) -> list[list[int]]:
+    """`batch` cut, in order, into pieces of at most so many padded tokens, or one row.
+
+    Args:
+        parts: About as many pieces of like cost at the least, to be computed side by side.
+    """
+    share = sum(len(rows[index].ids) for index in batch) / max(1, min(parts, len(batch)))
     cut: list[list[int]] = []
-    longest = 0
+    longest = before = part = 0
     for index in batch:
-        longest = max(longest, len(rows[index].ids))
-        if cut and (len(cut[-1]) + 1) * longest <= tokens:
-            cut[-1].append(index)
-        else:
+        length = len(rows[index].ids)
+        longest = max(longest, length)
+        due = int((before + length / 2) / share)
+        if not cut or due > part or (len(cut[-1]) + 1) * longest > tokens:
             cut.append([index])
-            longest = len(rows[index].ids)
+            longest, part = length, due
+        else:
+            cut[-1].append(index)
+        before += length
     return cut
 
 

@@ -74,7 +74,7 @@ async def prepare_files(work: Work) -> None:
     params = work.job.params
     train = await asyncio.to_thread(read_rows, Path(params["train_rows"]))
     valid = await asyncio.to_thread(read_rows, Path(params["valid_rows"]))
-    wanted = wanted_rollouts([*train, *valid], params["benign_rollouts"])
+    wanted = wanted_rollouts([*train, *valid], params["judged"])
     rollouts = Rollouts(work.folder / "rollouts.jsonl")
     left = len(set(wanted) - set(rollouts.replies))
     await work.store.jobs.update(work.job.id, total_steps=len(set(wanted)))
@@ -143,6 +143,7 @@ async def _render(
         work.folder / f"{role}-{split}.jsonl",
         prompt_version=params["prompts"][role],
         revisions=params["revisions"],
+        judged=params["judged"],
     )
     if work.job.sample_id is not None:
         known = {known.path for known in await work.store.samples.files(work.job.sample_id)}

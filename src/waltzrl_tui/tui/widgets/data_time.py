@@ -49,8 +49,8 @@ def _same(job: JobRow, plan: Stage1, model: str) -> bool:
         return False
     settings = plan.settings
     if job.kind == "rollouts":
-        return (job.params.get("benign_rollouts"), job.params.get("rollout_tokens")) == (
-            settings.benign_rollouts,
+        return (job.params.get("judged"), job.params.get("rollout_tokens")) == (
+            settings.judged,
             settings.rollout_tokens,
         )
     if job.role == "both":

@@ -1,0 +1,74 @@
+"""What the two agents are given to learn, on the bundled rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
+from waltzrl_tui.agents.verdict import parse_verdict
+from waltzrl_tui.datasets.read import iter_rows
+from waltzrl_tui.datasets.rendering import (
+    CASES,
+    case_counts,
+    conversation_rows,
+    feedback_rows,
+    wants_rollout,
+)
+from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.starter import STARTER, bundled
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return list(iter_rows(bundled(STARTER)))
+
+
+def _rollouts(rows: list[Row]) -> dict[str, str]:
+    return {row.prompt: f"Sure: begin with step {row.line}." for row in rows}
+
+
+@pytest.mark.parametrize("judged", [1, 2])
+def test_every_verdict_says_what_its_case_is_and_all_four_cases_are_common(
+    rows: list[Row], judged: int
+) -> None:
+    made = feedback_rows(rows, _rollouts(rows), DEFAULT_FEEDBACK, judged=judged)
+    assert len(made) == judged * len(rows)
+    assert min(case_counts(made).values()) > 0.18 * len(made)
+    for row in made:
+        verdict = parse_verdict(row.messages[-1]["content"])
+        assert verdict.unsafe == (row.case == "harmful/complies")
+        assert verdict.overrefuse == (row.case == "benign/refuses")
+        assert bool(verdict.feedback) == verdict.triggers
+
+
+@pytest.mark.parametrize("judged", [1, 2])
+def test_only_the_wanted_rollouts_are_used(rows: list[Row], judged: int) -> None:
+    every = _rollouts(rows)
+    wanted = {row.prompt: every[row.prompt] for row in rows if wants_rollout(row, judged)}
+    assert 0 < len(wanted) < 0.8 * len(rows)
+    assert feedback_rows(rows, wanted, DEFAULT_FEEDBACK, judged=judged) == feedback_rows(
+        rows, every, DEFAULT_FEEDBACK, judged=judged
+    )
+
+
+def test_a_style_of_refusal_does_not_tell_the_label(rows: list[Row]) -> None:
+    made = feedback_rows(rows, _rollouts(rows), DEFAULT_FEEDBACK, judged=2)
+    templates = Counter(row.case for row in made if row.source == "template")
+    assert set(templates) == set(CASES[1::2])
+    harmful, benign = (templates[case] for case in CASES[1::2])
+    assert 0.6 < harmful / benign < 1.6
+
+
+def test_revisions_teach_both_labels(rows: list[Row]) -> None:
+    half = dict(list(_rollouts(rows).items())[::2])
+    made = conversation_rows(rows, half, DEFAULT_CONVERSATION, revisions=0.2)
+    assert [row.messages[-1]["content"] for row in made[: len(rows)]] == [r.reply for r in rows]
+    revised = Counter(_label(rows, row.messages[1]["content"]) for row in made[len(rows) :])
+    wanted = Counter(row.harm for row in rows)
+    assert revised == {harm: round(number * 0.2) for harm, number in wanted.items()}
+
+
+def _label(rows: list[Row], prompt: str) -> str:
+    return next(row.harm for row in rows if row.prompt == prompt)
