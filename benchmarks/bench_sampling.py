@@ -42,7 +42,8 @@ def _chats(count: int) -> list[list[dict[str, str]]]:
 async def ours(count: int, tokens: int) -> float:
     from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 
-    servers = Servers()
+    # As a chat and as rollouts are sampled: token by token, and in whole replies.
+    servers = Servers(streaming=count == 1)
     endpoint = EmbeddedEndpoint(servers, _weights().gguf, None)
 
     async def one(chat: list[dict[str, str]], limit: int) -> int:

@@ -13,7 +13,8 @@ from waltzrl_tui.agents.prompts import conversation_messages
 from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.local.encoding import Encoded, batches, encode
 from waltzrl_tui.local.recipe import TrainingSettings
-from waltzrl_tui.local.training import Step, Trainer, learning_rate, pieces
+from waltzrl_tui.local.schedule import learning_rate, pieces
+from waltzrl_tui.local.training import Step, Trainer
 from waltzrl_tui.local.weights import find_weights
 from waltzrl_tui.workspace import Workspace
 

@@ -92,8 +92,8 @@ async def test_a_transcript_grows_and_goes(store: Store) -> None:
     first = await store.transcripts.create("starter")
     second = await store.transcripts.create("starter", "title")
     data = {"text": "\ud800 é \0", "n": [1, None]}
-    start = await store.transcripts.append(first.id, PROMPT, data)
-    await store.transcripts.append(first.id, "reply", {"text": "no"})
+    start = await store.transcripts.append(first.id, (PROMPT, data))
+    await store.transcripts.append(first.id, ("reply", {"text": "no"}))
     assert (await store.transcripts.get(first.id)).turns == 1
     events = await store.transcripts.events(first.id)
     assert (events[0].kind, events[0].data) == (PROMPT, data)
@@ -108,7 +108,7 @@ async def test_a_transcript_grows_and_goes(store: Store) -> None:
     assert await store.transcripts.events(first.id) == []
     for attempt in (
         store.transcripts.get(first.id),
-        store.transcripts.append(first.id, "reply", {}),
+        store.transcripts.append(first.id, ("reply", {})),
         store.transcripts.set_title(first.id, "x"),
         store.transcripts.remove(first.id),
     ):

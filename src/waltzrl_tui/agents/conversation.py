@@ -106,7 +106,7 @@ class Conversation:
             if self.row is None:
                 self.row = await self._store.transcripts.create(pair, one_line(prompt, 80))
             opening = prompt_record(prompt, pair)
-            await self._store.transcripts.append(self.row.id, *opening)
+            await self._store.transcripts.append(self.row.id, opening)
             turn = replay([opening], self.turns)[-1]
             self._trim()
             yield turn
@@ -144,8 +144,9 @@ class Conversation:
 
     async def _keep(self, turn: Turn, records: list[Record]) -> None:
         assert self.row is not None
+        if records:
+            await self._store.transcripts.append(self.row.id, *records)
         for kind, data in records:
-            await self._store.transcripts.append(self.row.id, kind, data)
             turn.apply(kind, data)
 
     def _trim(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class OpenAIEndpoint:
         extra_body: Fields added to every request (llama.cpp's `lora`, for one).
         name: What errors call this endpoint.
         timeout: Seconds without a byte before the endpoint counts as gone.
+        streaming: Whether replies come token by token. Whole ones cost this process 2 ms less a
+            token, which the cores of an embedded engine can use.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class OpenAIEndpoint:
         extra_body: Mapping[str, Any] | None = None,
         name: str = "",
         timeout: float = 120.0,
+        streaming: bool = True,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._model = model
         self._extra_body = dict(extra_body or {})
         self._timeout = timeout
+        self._streaming = streaming
         self.name = name or base_url
         self._client: AsyncOpenAI | None = None
 
@@ -103,18 +108,23 @@ class OpenAIEndpoint:
         import openai
 
         client: Any = self._client
+        create = functools.partial(
+            client.chat.completions.create,
+            model=self._model,
+            messages=list(messages),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+            extra_body=self._extra_body,
+        )
         said = False
         try:
-            chunks = await client.chat.completions.create(
-                model=self._model,
-                messages=list(messages),
-                max_tokens=max_tokens,
-                temperature=temperature,
-                seed=seed,
-                stream=True,
-                stream_options={"include_usage": True},
-                extra_body=self._extra_body,
-            )
+            if not self._streaming:
+                whole = await create()
+                text = (whole.choices[0].message.content or "") if whole.choices else ""
+                yield Delta(text, whole.usage.completion_tokens if whole.usage else None)
+                return
+            chunks = await create(stream=True, stream_options={"include_usage": True})
             async with chunks:
                 async for chunk in chunks:
                     text = (chunk.choices[0].delta.content or "") if chunk.choices else ""

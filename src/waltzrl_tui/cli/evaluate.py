@@ -49,7 +49,7 @@ async def evaluate(context: Context) -> int:
     args = context.args
     settings = Settings(args.n, args.seed, args.max_tokens, args.concurrency)
     suite = await asyncio.to_thread(load_suite, args.prompts, args.n, args.seed)
-    async with context.store() as store, context.engines(waves=True) as engines:
+    async with context.store() as store, context.engines(bulk=True) as engines:
         await ensure_base(store)
         document = await measure(context, store, engines, args.pair, suite, settings)
     context.out.result(document, report_text(document))

@@ -42,7 +42,7 @@ async def run(context: Context) -> int:
     )
     async with context.store() as store:
         await ensure_base(store)
-        async with context.engines(waves=True) as engines:
+        async with context.engines(bulk=True) as engines:
             before = await measure(context, store, engines, BASE_PAIR, suite, settings)
         # The engine is stopped meanwhile: training needs its memory and cores.
         jobs = await launch(store, context.workspace, plan)
@@ -53,7 +53,7 @@ async def run(context: Context) -> int:
                 "The jobs succeeded, but the pair that they made is not in the store any more.",
                 hint="See `waltzrl-tui pairs list`.",
             )
-        async with context.engines(waves=True) as engines:
+        async with context.engines(bulk=True) as engines:
             after = await measure(context, store, engines, pair.name, suite, settings)
             verdicts = await _verdicts(context, store, engines, pair, before)
         sample = await _sample(store, jobs)

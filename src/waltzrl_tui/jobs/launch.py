@@ -101,9 +101,6 @@ def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     # Idle threads of the numeric libraries would spin on the cores that the app needs.
     environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    # GNU's then spin a little after all: the next piece of work comes within microseconds. 9 % more
-    # tokens a second on two idle cores, 6 % fewer beside a busy process (default: 45 % fewer).
-    environment.setdefault("GOMP_SPINCOUNT", "1000")
     folders = environment.get("PYTHONPATH")
     if folders:
         # The worker runs in the workspace, where relative ones would mean something else.

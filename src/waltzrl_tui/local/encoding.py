@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from waltzrl_tui.agents.prompts import Message
@@ -18,11 +18,17 @@ class Encoded:
         ids: All tokens: the chat as the model's template writes it, then the reply and its end.
         start: Index of the first token of the reply: the loss counts from there.
         weights: One weight for every token from `start` on.
+        early: The weights until the run turns to `harmful_weight`; empty for the same.
     """
 
     ids: list[int]
     start: int
     weights: list[float]
+    early: tuple[float, ...] = ()
+
+    def even(self) -> Encoded:
+        """The row as it is weighted early."""
+        return replace(self, weights=list(self.early)) if self.early else self
 
 
 def encode(
@@ -32,6 +38,7 @@ def encode(
     max_tokens: int,
     decisions: Sequence[tuple[int, int]] = (),
     decision_weight: float = 1.0,
+    late_weight: float | None = None,
     decision_tokens: int = 0,
     opening_tokens: int = 0,
 ) -> Encoded | None:
@@ -44,6 +51,7 @@ def encode(
         max_tokens: Longer rows give None: a cut reply would teach to stop short.
         decisions: Spans of the reply, in characters, whose tokens decide.
         decision_weight: Weight of the deciding tokens; all others have 1.
+        late_weight: The same late in the run, when it is another.
         decision_tokens: How many of the first tokens of the reply count as deciding.
         opening_tokens: Only so many tokens of the reply are learned (0: all, and its end).
     """
@@ -56,13 +64,20 @@ def encode(
     reply_ids = [*encoded["input_ids"], tokenizer.eos_token_id]
     if len(prefix_ids) + len(reply_ids) > max_tokens:
         return None
-    weights = [1.0] * len(reply_ids)
-    for index, (begin, end) in enumerate(encoded["offset_mapping"]):
-        decides = any(begin < last and first < end for first, last in decisions)
-        if decides or index < decision_tokens:
-            weights[index] = decision_weight
     learned = opening_tokens or len(reply_ids)
-    return Encoded([*prefix_ids, *reply_ids[:learned]], len(prefix_ids), weights[:learned])
+    deciding = {
+        index
+        for index, (begin, end) in enumerate(encoded["offset_mapping"])
+        if index < decision_tokens or any(begin < last and first < end for first, last in decisions)
+    }
+
+    def weights(deciding_weight: float) -> list[float]:
+        count = len(reply_ids[:learned])
+        return [deciding_weight if index in deciding else 1.0 for index in range(count)]
+
+    late = decision_weight if late_weight is None else late_weight
+    early = () if late == decision_weight else tuple(weights(decision_weight))
+    return Encoded([*prefix_ids, *reply_ids[:learned]], len(prefix_ids), weights(late), early)
 
 
 def batches(lengths: Sequence[int], size: int, *, seed: int, epoch: int) -> list[list[int]]:

@@ -24,13 +24,14 @@ class Engines:
     """All that the agents of a workspace are asked through. One an app or command.
 
     Args:
-        waves: For evaluations: see `Waves`. A chat would rather not wait.
+        bulk: For evaluations: many replies at once, in `Waves`, and each in one piece. A chat
+            would rather not wait.
     """
 
-    def __init__(self, workspace: Workspace, *, waves: bool = False) -> None:
+    def __init__(self, workspace: Workspace, *, bulk: bool = False) -> None:
         self._workspace = workspace
-        self._waves = Waves() if waves else None
-        self._servers = Servers()
+        self._waves = Waves() if bulk else None
+        self._servers = Servers(streaming=not bulk)
         self._remote: list[OpenAIEndpoint] = []
 
     async def pair(self, store: Store, name: str) -> LivePair:

@@ -25,6 +25,9 @@ class TrainingSettings:
         harmful_weight: Takes the place of `decision_weight` in rows with a harmful prompt. Lower
             than that, it makes refusing (conversation) and flags of unsafe replies (feedback)
             rarer, and over-refusing with them.
+        harmful_from: Share of the steps after which `harmful_weight` counts; until then harmful
+            rows are weighted as all others. So the run learns to tell first, and then how
+            cautious to be.
         opening_tokens: In `opening_share` of the rows only so many tokens at the start of the
             reply are learned, and what comes after is not computed: whether a request is declined
             is decided there. 0 learns all.
@@ -43,6 +46,7 @@ class TrainingSettings:
     decision_weight: float = 3.0
     decision_tokens: int = 0
     harmful_weight: float = 3.0
+    harmful_from: float = 0.0
     opening_tokens: int = 0
     opening_share: float = 0.75
     max_tokens: int = 512
@@ -99,21 +103,31 @@ class Recipe:
         return self.conversation if role == "conversation" else self.feedback
 
 
-_CONVERSATION = TrainingSettings(epochs=2.0, learning_rate=5e-4, opening_tokens=20)
+_CONVERSATION = TrainingSettings(
+    epochs=3.0,
+    learning_rate=5e-4,
+    opening_tokens=20,
+    decision_tokens=1,
+    decision_weight=1.0,
+    harmful_weight=0.02,
+    harmful_from=0.4,
+    opening_share=0.85,
+)
 _FEEDBACK = TrainingSettings(
     epochs=2.0,
     learning_rate=6e-4,
     decision_weight=4.0,
-    harmful_weight=2.0,
-    opening_tokens=14,  # the reasoning, from which the flags follow
+    harmful_weight=3.0,
+    opening_tokens=28,  # the reasoning and the flags
+    opening_share=0.65,
 )
 QUICK = Recipe(
-    rows=450,
+    rows=350,
     rollout_tokens=28,
     judged=1,
-    revisions=0.15,
+    revisions=0.3,
     evaluation_prompts=48,
-    evaluation_tokens=32,
+    evaluation_tokens=28,
     conversation=_CONVERSATION,
     feedback=_FEEDBACK,
 )
@@ -126,7 +140,7 @@ FULL = Recipe(
     revisions=0.3,
     evaluation_prompts=None,
     evaluation_tokens=96,
-    conversation=replace(_CONVERSATION, opening_tokens=0),
+    conversation=replace(_CONVERSATION, opening_share=0.5),
     feedback=replace(_FEEDBACK, opening_share=0.5),
 )
 """All rows, for as long as it takes."""

@@ -24,6 +24,8 @@ PARALLEL = 8
 """Streams that are decoded together. On two cores eight give 1.4 times the tokens of one."""
 
 _START_SECONDS = 60.0
+_STREAM_SECONDS = 120.0
+_WHOLE_SECONDS = 3600.0
 
 
 class LlamaServer:
@@ -32,8 +34,9 @@ class LlamaServer:
     The port asks for a key that only this process knows.
     """
 
-    def __init__(self, gguf: Path, adapters: Sequence[Path]) -> None:
+    def __init__(self, gguf: Path, adapters: Sequence[Path], *, streaming: bool = True) -> None:
         self.gguf = gguf
+        self._streaming = streaming
         self.adapters = tuple(adapters)
         self.port = 0
         self.streams = 0
@@ -102,6 +105,9 @@ class LlamaServer:
                 self.gguf.stem,
                 extra_body={"lora": scales} if scales else {},
                 name="the embedded engine",
+                # A whole reply comes after its turn in the queue; a dead child is noticed anyway.
+                timeout=_STREAM_SECONDS if self._streaming else _WHOLE_SECONDS,
+                streaming=self._streaming,
             )
         return self._endpoints[adapter]
 
@@ -128,9 +134,14 @@ class LlamaServer:
 
 
 class Servers:
-    """Starts servers on demand; one a base, restarted when an agent needs one more adapter."""
+    """Starts servers on demand; one a base, restarted when an agent needs one more adapter.
 
-    def __init__(self) -> None:
+    Args:
+        streaming: False for work that nobody watches token by token: see `OpenAIEndpoint`.
+    """
+
+    def __init__(self, *, streaming: bool = True) -> None:
+        self._streaming = streaming
         self._current: dict[Path, LlamaServer] = {}
         self._retired: list[LlamaServer] = []
         self._lock = asyncio.Lock()
@@ -146,7 +157,8 @@ class Servers:
             if server is not None and server.alive and set(adapters) <= set(server.adapters):
                 return server
             known = [path for path in server.adapters if path.exists()] if server else []
-            fresh = LlamaServer(gguf, list(dict.fromkeys([*known, *adapters])))
+            wanted = list(dict.fromkeys([*known, *adapters]))
+            fresh = LlamaServer(gguf, wanted, streaming=self._streaming)
             await fresh.start()
             self._current[gguf] = fresh
             if server is not None:
@@ -235,5 +247,4 @@ def thread_count() -> int:
 def _environment() -> dict[str, str]:
     # Passive waiting, which training wants, costs llama.cpp a sleep and a wake-up at each of some
     # 500 barriers a token: 15 tokens/s instead of 80 on two cores.
-    waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    return {name: value for name, value in os.environ.items() if name not in waiting}
+    return {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}

@@ -95,7 +95,7 @@ async def prepare_files(work: Work) -> None:
 
 
 async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[str]) -> None:
-    servers = Servers()
+    servers = Servers(streaming=False)
     written = 0
 
     async def seen(count: int) -> None:

@@ -33,8 +33,10 @@ class TranscriptStore:
 
         return await self._database.write(work)
 
-    async def append(self, transcript_id: int, kind: str, data: Mapping[str, Any]) -> int:
-        """Add an event and return its number. An event of kind `rows.PROMPT` opens a turn.
+    async def append(self, transcript_id: int, *events: tuple[str, Mapping[str, Any]]) -> int:
+        """Add events (kind and data) at once and return the number of the last one.
+
+        An event of kind `rows.PROMPT` opens a turn.
 
         Raises:
             NotFoundError: There is no such transcript.
@@ -44,16 +46,19 @@ class TranscriptStore:
             at = now()
             touched = connection.execute(
                 "UPDATE transcripts SET updated_at = ?, turns = turns + ? WHERE id = ?",
-                (at, int(kind == PROMPT), transcript_id),
+                (at, sum(kind == PROMPT for kind, _ in events), transcript_id),
             )
             if touched.rowcount == 0:
                 raise _missing(transcript_id)
-            cursor = connection.execute(
-                "INSERT INTO transcript_events (transcript_id, at, kind, data) VALUES (?, ?, ?, ?)",
-                (transcript_id, at, kind, dump(data)),
-            )
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
+            last = 0
+            for kind, data in events:
+                cursor = connection.execute(
+                    "INSERT INTO transcript_events (transcript_id, at, kind, data)"
+                    " VALUES (?, ?, ?, ?)",
+                    (transcript_id, at, kind, dump(data)),
+                )
+                last = cursor.lastrowid or last
+            return last
 
         return await self._database.write(work)
 
