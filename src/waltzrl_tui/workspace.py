@@ -25,6 +25,16 @@ class Workspace:
         chosen = home or os.environ.get("WALTZRL_HOME") or "."
         return cls(Path(chosen).expanduser().resolve())
 
+    @classmethod
+    def current(cls) -> Workspace:
+        """The workspace that this process works in: the last one used, else `find()`."""
+        return _current or cls.find()
+
+    def use(self) -> None:
+        """Make this the `current` one: copies and mappings of datasets belong to it."""
+        global _current
+        _current = self
+
     @property
     def data(self) -> Path:
         return self.home / "data"
@@ -57,6 +67,7 @@ class Workspace:
         Raises:
             StoreError: The folder cannot be made or is not writable.
         """
+        self.use()
         os.umask(0o077)
         try:
             self.data.mkdir(parents=True, exist_ok=True)
@@ -69,6 +80,9 @@ class Workspace:
                 f"{self.home} cannot be used as a workspace: {error.strerror or error}.",
                 hint="Choose another folder with --home DIR or WALTZRL_HOME.",
             ) from error
+
+
+_current: Workspace | None = None
 
 
 def private_write(path: Path, text: str) -> None:

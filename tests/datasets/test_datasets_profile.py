@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.profile import DistinctCounter, profile
+from waltzrl_tui.datasets import tally
+from waltzrl_tui.datasets.near import THRESHOLD
+from waltzrl_tui.datasets.profile import profile
+from waltzrl_tui.datasets.read import open_dataset
+from waltzrl_tui.datasets.rows import BadRow
+from waltzrl_tui.datasets.sampling import SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.tokens import ESTIMATE_ERROR, estimate_tokens
 
@@ -44,7 +49,13 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             "context": "",
         },
         "unique": {"prompts": 2, "replies": 2, "pairs": 3},
-        "near_unique": {"prompts": None, "replies": None},
+        "near_unique": {"prompts": 2, "replies": 2, "pairs": 3},
+        "clusters": [
+            _cluster("prompts", 3, [1, 2, 3]),
+            _cluster("replies", 2, [1, 2]),
+            _cluster("replies", 2, [3, 4]),
+            _cluster("pairs", 2, [1, 2]),
+        ],
         "labels": {"harm": {"benign": 2, "harmful": 2}, "category": {"c": 4}},
         "tokens": {
             "total": 17,
@@ -52,8 +63,119 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             "tokenizer": "estimate",
             "longest": 5,
             "histogram": [4, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            "prompts": {"total": 9, "longest": 3, "histogram": [4, *[0] * 9]},
+            "replies": {"total": 8, "longest": 2, "histogram": [4, *[0] * 9]},
+        },
+        "refusals": {
+            "rows": 4,
+            "refused": 2,
+            "share": 0.5,
+            "exact": True,
+            "looked_at": 4,
+            "by_harm": {
+                "benign": {"refused": 0, "rows": 2},
+                "harmful": {"refused": 2, "rows": 2},
+            },
+        },
+        "contaminated": {"rows": 0, "exact": 0, "suites": {"starter-eval.jsonl": 0}, "found": []},
+        "personal": {"rows": 0, "kinds": {}, "found": []},
+        "waste": {
+            "exact": {"rows": 1, "tokens": 5},
+            "near": {"rows": 0, "tokens": 0},
+            "contaminated": {"rows": 0, "tokens": 0},
         },
     }
+
+
+def _cluster(what: str, rows: int, lines: list[int]) -> dict[str, object]:
+    return {"what": what, "rows": rows, "texts": 1, "similarity": 1.0, "lines": lines}
+
+
+def written(folder: Path, rows: list[dict[str, str]]) -> Path:
+    path = folder / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+ASKED = "Which bus goes from the harbour to the old town after midnight"
+ANSWERED = "The night bus N4 goes every forty minutes from stop C behind the fish market."
+
+
+def test_waste_is_told_once_a_row_and_is_what_a_sample_drops(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.jsonl"
+    suite.write_text(json.dumps({"prompt": "Who wrote the first novel about a lighthouse?"}))
+    path = written(
+        tmp_path,
+        [
+            {"prompt": ASKED, "reply": ANSWERED},
+            {"prompt": ASKED.upper(), "reply": ANSWERED},
+            {"prompt": f"{ASKED}?", "reply": f"{ANSWERED} Ask there."},
+            {"prompt": f"{ASKED}?", "reply": "I do not know, sorry."},
+            {"prompt": "who wrote the first novel about a lighthouse?", "reply": "Nobody knows."},
+            {"prompt": "Who wrote the first novel about a lighthouse? Thanks", "reply": "She did."},
+        ],
+    )
+    found = profile(path, suites=[suite])
+    assert {reason: waste.rows for reason, waste in found.waste.items()} == {
+        "exact": 1,
+        "near": 1,
+        "contaminated": 2,
+    }
+    assert all(waste.tokens > 5 for waste in found.waste.values())
+    assert (found.prompts, found.near["prompts"]) == (4, 2)
+    assert [(each.line, each.similarity == 1) for each in found.contaminated.found] == [
+        (5, True),
+        (6, False),
+    ]
+    (cluster,) = [each for each in found.clusters if each.what == "pairs"]
+    assert (cluster.rows, cluster.texts, cluster.lines) == (3, 2, [1, 2, 3])
+    assert THRESHOLD <= cluster.similarity < 1
+    dropped = draw(
+        open_dataset(path), SampleRecipe(str(path), dedupe="near", suites=(str(suite),))
+    ).dropped
+    assert {reason: dropped[reason] for reason in found.waste} == {
+        reason: waste.rows for reason, waste in found.waste.items()
+    }
+
+
+def test_personal_data_is_flagged_and_never_shown_whole(tmp_path: Path) -> None:
+    secrets = {
+        "e-mail": "grace.hopper@navy.mil",
+        "phone": "+44 20 7946 0958",
+        "card": "4111 1111 1111 1111",
+        "IBAN": "DE89 3704 0044 0532 0130 00",
+        "AWS Access Key": "AKIAIOSFODNN7EXAMPLE",
+        "Private Key": "-----BEGIN RSA PRIVATE KEY-----",
+        "Basic Auth Credentials": "postgres://admin:correcthorse@db",
+    }
+    rows = [{"prompt": f"Keep {secret} in mind", "reply": "ok"} for secret in secrets.values()]
+    harmless = "Call 1-2-3 on 2024-05-06, write to me@example.com, order 4111111111111112, v1.2.3"
+    found = profile(written(tmp_path, [*rows, {"prompt": harmless, "reply": "ok"}])).personal
+    assert found.kinds == dict.fromkeys(sorted(secrets), 1)
+    assert found.rows == len(secrets)
+    assert [each.line for each in found.found] == list(range(1, len(secrets) + 1))
+    shown = json.dumps([each.shown for each in found.found])
+    assert not any(secret[:9] in shown for secret in secrets.values())
+
+
+def test_of_many_replies_a_part_tells_the_share_of_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally, "REPLIES_LOOKED_AT", 200)
+    replies = ["I can't help with that, number {}.", "Take number {} and turn it twice."]
+    rows = [{"prompt": f"p{n}", "reply": replies[n % 4 == 0].format(n)} for n in range(3000)]
+    found = profile(written(tmp_path, rows)).refusals
+    assert 200 < found.looked_at < 400
+    assert abs(found.share - 0.75) < 0.1
+    assert not found.to_json()["exact"]
+
+
+def test_every_bad_row_can_be_had(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"prompt": "a"}\n' + "broken\n" * 250, encoding="utf-8")
+    bad: list[BadRow] = []
+    profile(path, on_bad=bad.append)
+    assert [row.line for row in bad] == list(range(2, 252))
 
 
 def test_bad_rows_are_all_counted_and_the_first_hundred_listed(tmp_path: Path) -> None:
@@ -77,14 +199,6 @@ def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text("broken\n", encoding="utf-8")
     with pytest.raises(DatasetError, match="no usable row"):
         profile(tmp_path / "d.jsonl")
-
-
-@given(st.lists(st.text(alphabet="ab\0", max_size=4)))
-def test_different_values_are_counted(values: list[str]) -> None:
-    counter = DistinctCounter()
-    for value in values:
-        counter.add(value)
-    assert counter.count() == len(set(values))
 
 
 def test_the_token_estimate_is_near_a_real_tokenizer() -> None:

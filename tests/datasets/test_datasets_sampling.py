@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waltzrl_tui.datasets.contamination import BUNDLED
+from waltzrl_tui.datasets.near import THRESHOLD, shingles, similarity
 from waltzrl_tui.datasets.read import open_dataset
 from waltzrl_tui.datasets.rows import BadRow, Harm, Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, counts, draw, survey
@@ -33,12 +34,18 @@ def made(harmful: int, benign: int, categories: int = 1) -> list[Row]:
     ]
 
 
+TRAIN = "When does the last train to the coast leave on a Sunday evening in winter?"
+BREAD = "Why does my sourdough bread collapse when I take it out of the oven"
+# Each of the first and of the last ones is near its neighbour, but not near the one after it.
+NEAR = [TRAIN, f"{TRAIN} Please tell me.", f"{TRAIN} Please tell me. And which platform?", BREAD]
+NEAR += [f"{BREAD} today", f"{BREAD} today, as every time?"]
+
 rows_strategy = st.lists(
     st.builds(
         Row,
         line=st.just(1),
-        prompt=st.sampled_from(["a", "A", "b", " b", "c", "d", "e", "f", "g", "h"]),
-        reply=st.sampled_from(["", "x", "y"]),
+        prompt=st.sampled_from(["a", "A", "b", " b", "c", "d", "e", *NEAR]),
+        reply=st.sampled_from(["", "x", "y", "At ten past nine.", "At ten past nine!"]),
         harm=st.sampled_from(["harmful", "benign", ""]),
         category=st.sampled_from(["", "p", "q"]),
     ),
@@ -50,7 +57,7 @@ recipes = st.builds(
     source=st.just("d.jsonl"),
     n=st.one_of(st.none(), st.integers(1, 40)),
     seed=st.integers(0, 5),
-    dedupe=st.sampled_from(["exact", "off"]),
+    dedupe=st.sampled_from(["exact", "near", "off"]),
     balance=st.sampled_from(["harm", "category", None]),
     valid=st.sampled_from([0.0, 0.1, 0.3, 0.5]),
 )
@@ -74,18 +81,29 @@ def test_a_sample_is_a_subset_of_its_size_without_leaks(
     sample = draw(rows, recipe)
     taken = Counter(content([*sample.train, *sample.valid]))
     assert not taken - Counter(content(rows))
-    usable = len(rows) - sample.dropped["exact"]
+    usable = len(rows) - sample.dropped["exact"] - sample.dropped["near"]
     assert taken.total() == min(recipe.n or usable, usable)
     assert sample.train
-    prompts = Counter(normalised(prompt) for prompt, *_ in taken.elements())
-    if recipe.valid and len(prompts) > 1:
+    groups = Counter(map(group, (prompt for prompt, *_ in taken.elements())))
+    if recipe.valid and len(groups) > 1:
         share = max(1, taken.total() * recipe.valid)
-        assert abs(len(sample.valid) - share) <= max(0.5, max(prompts.values()))
-    sides = [{normalised(row.prompt) for row in side} for side in (sample.train, sample.valid)]
-    assert sides[0].isdisjoint(sides[1])
-    if recipe.dedupe == "exact":
+        assert abs(len(sample.valid) - share) <= max(0.5, max(groups.values()))
+    for one in sample.train:
+        for other in sample.valid:
+            assert not near(one.prompt, other.prompt)
+    if recipe.dedupe != "off":
         pairs = [(normalised(row.prompt), row.reply) for row in (*sample.train, *sample.valid)]
         assert len(pairs) == len(set(pairs))
+
+
+def near(one: str, other: str) -> bool:
+    first, second = (shingles(normalised(each).encode()) for each in (one, other))
+    return similarity(first, second) >= THRESHOLD
+
+
+def group(prompt: str) -> str:
+    """The first of the prompts that this one is linked to."""
+    return next((known for known in (TRAIN, BREAD) if prompt.startswith(known)), prompt)
 
 
 @given(rows_strategy, recipes, st.integers(1, 40))
@@ -95,6 +113,81 @@ def test_a_larger_sample_contains_the_smaller_one(
     small = draw(rows, replace(recipe, n=n))
     large = draw(rows, replace(recipe, n=n + 3))
     assert not Counter(content(_all(small))) - Counter(content(_all(large)))
+
+
+@given(rows_strategy, recipes, st.integers(1, 20), st.integers(1, 20))
+def test_an_extended_sample_begins_with_the_smaller_one(
+    rows: list[Row], recipe: SampleRecipe, n: int, more: int
+) -> None:
+    first = replace(recipe, n=n)
+    second = first.extended(n + more)
+    base, grown = draw(rows, first), draw(rows, second)
+    again = draw(rows, second, base_sha256=base.sha256)
+    larger = draw(rows, second.extended(n + more + 3))
+    assert again.sha256 == grown.sha256
+    for small, large in ((base, grown), (grown, larger)):
+        assert large.train[: len(small.train)] == small.train
+        assert large.valid[: len(small.valid)] == small.valid
+    for one in larger.train:
+        assert not any(near(one.prompt, other.prompt) for other in larger.valid)
+    plain = draw(rows, replace(recipe, n=n + more))
+    assert Counter(content(_all(plain))) == Counter(content(_all(grown)))
+
+
+def test_what_cannot_be_extended_is_said() -> None:
+    recipe = SampleRecipe("d", n=10)
+    with pytest.raises(DatasetError, match="sample of 10 rows cannot be drawn from d any more"):
+        draw(made(20, 20), recipe.extended(20), base_sha256="of other rows")
+    with pytest.raises(UsageError, match="10 rows does not grow to 5"):
+        recipe.extended(5)
+    with pytest.raises(UsageError, match="all rows"):
+        SampleRecipe("d").extended(5)
+
+
+def test_near_duplicates_are_dropped_when_prompt_and_reply_are_near() -> None:
+    reply = "Sunday's last train leaves at ten past nine from platform four."
+    rows = [
+        Row(1, TRAIN, reply),
+        Row(2, f"{TRAIN} Please!", reply),
+        Row(3, TRAIN, "I do not know, ask at the station."),
+        Row(4, BREAD, reply),
+    ]
+    sample = draw(rows, SampleRecipe("d", dedupe="near", valid=0))
+    assert sample.dropped["near"] == 1
+    assert {row.line for row in sample.train} in ({1, 3, 4}, {2, 3, 4})
+
+
+def test_rows_of_an_evaluation_suite_are_left_out(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.jsonl"
+    suite.write_text(json.dumps({"prompt": TRAIN}) + "\n", encoding="utf-8")
+    rows = [Row(1, TRAIN.upper()), Row(2, TRAIN.upper()), Row(3, TRAIN + " Thanks"), Row(4, BREAD)]
+    sample = draw(rows, SampleRecipe("d", suites=(str(suite), BUNDLED)))
+    assert [row.line for row in _all(sample)] == [4]
+    assert (sample.dropped["contaminated"], sample.dropped["exact"]) == (3, 0)
+    with pytest.raises(DatasetError, match="All rows of d stand in an evaluation suite"):
+        draw(rows[:3], SampleRecipe("d", suites=(str(suite),)))
+    # A suite that is sampled itself is not its own contamination.
+    alone = draw(open_dataset(suite), SampleRecipe(str(suite), suites=(str(suite),)))
+    assert len(_all(alone)) == 1
+
+
+def test_only_rows_that_fulfil_the_expression_are_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    rows = [{"prompt": f"p{n}", "harm": "benign" if n % 3 else "harmful"} for n in range(30)]
+    path.write_text("\n\n".join(map(json.dumps, rows)), encoding="utf-8")
+    recipe = SampleRecipe(str(path), where="harm = 'harmful' and line > 1")
+    sample = draw(open_dataset(path), recipe)
+    assert {row.prompt for row in _all(sample)} == {f"p{n}" for n in range(3, 30, 3)}
+    assert sample.dropped["filtered"] == 21
+    with pytest.raises(DatasetError, match=r"No usable row .* fulfils"):
+        draw(open_dataset(path), replace(recipe, where="harm = 'other'"))
+
+
+def test_a_recipe_reads_back() -> None:
+    recipe = SampleRecipe("d", 20, 3, "near", None, 0.2, "line > 2", ("starter-eval",), (5, 10))
+    assert SampleRecipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    earlier = {"source": "d", "n": 5, "seed": 1, "dedupe": "exact", "balance": "harm"}
+    assert SampleRecipe.from_json({**earlier, "valid": 0.1, "dropped": {}}).grown == ()
 
 
 @given(rows_strategy, recipes)
@@ -151,7 +244,13 @@ def test_another_column_can_be_balanced() -> None:
 def test_bad_rows_and_duplicates_are_counted() -> None:
     rows = [Row(1, "a", "x"), BadRow(2, "broken"), Row(3, " A ", "x"), Row(4, "a", "y")]
     sample = draw(iter(rows), SampleRecipe("d"))
-    assert sample.dropped == {"exact": 1, "near": 0, "bad": 1, "contaminated": 0}
+    assert sample.dropped == {
+        "exact": 1,
+        "near": 0,
+        "bad": 1,
+        "contaminated": 0,
+        "filtered": 0,
+    }
 
 
 def test_nothing_usable_is_said() -> None:
@@ -179,9 +278,3 @@ def test_a_file_that_changes_between_the_passes_is_not_sampled(tmp_path: Path) -
 def test_a_recipe_refuses_what_makes_no_sample(field: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         SampleRecipe("d", **field)  # type: ignore[arg-type]
-
-
-def test_near_duplicates_are_refused_not_ignored() -> None:
-    wrong: Literal["exact"] = "near"  # type: ignore[assignment]
-    with pytest.raises(UsageError, match="near"):
-        SampleRecipe("d", dedupe=wrong)

@@ -64,7 +64,7 @@ def test_it_stops_when_it_is_told_to_and_says_how_far_it_is(folder: Path) -> Non
 
 
 def test_a_file_that_is_gone_is_told(folder: Path) -> None:
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(DatasetError, match="does not exist"):
         search(folder / "none.jsonl", MAPPING, "x", array("Q"))
 
 

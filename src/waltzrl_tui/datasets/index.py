@@ -15,6 +15,7 @@ from array import array
 from bisect import bisect_left
 from pathlib import Path
 
+from waltzrl_tui.datasets.copies import Copy
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
@@ -31,12 +32,17 @@ class LineIndex:
     thread of its own; meanwhile `rows` grows, and pages of what is known can be read. Safe to use
     from several threads.
 
+    Args:
+        path: The file, as the user named it.
+        copy: Its JSONL copy, whose lines are meant instead; it may still be growing.
+
     Raises:
         DatasetError: The file cannot be opened.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, copy: Copy | None = None) -> None:
         self.path = Path(path)
+        self._copy = copy
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,15 +52,20 @@ class LineIndex:
         self._done = False
         self.error = ""  # Why counting ended early, for the user.
         try:
-            # Without blocking: opening a pipe would wait for its writer.
-            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if copy is not None:
+                with copy.open() as lines:
+                    self._file = os.dup(lines.fileno())
+                self._opened = self.path.stat()
+            else:
+                # Without blocking: opening a pipe would wait for its writer.
+                self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                self._opened = os.fstat(self._file)
         except OSError as error:
             raise DatasetError(
                 f"{one_line(str(self.path))} cannot be read: {error.strerror or error}.",
                 hint="Check the path and its permissions.",
             ) from error
 
-        self._opened = os.fstat(self._file)
         if not stat.S_ISREG(self._opened.st_mode):
             os.close(self._file)
             raise DatasetError(
@@ -74,7 +85,11 @@ class LineIndex:
     @property
     def progress(self) -> float:
         """Share of the file that was counted, 0 to 1."""
-        return 1.0 if self._done else min(1.0, self._scanned / max(1, self._opened.st_size))
+        if self._done:
+            return 1.0
+        if self._copy is not None and not self._copy.done:
+            return self._copy.progress
+        return min(1.0, self._scanned / max(1, os.fstat(self._file).st_size))
 
     def start(self) -> None:
         """Count the lines in a thread; `wait` for it, or watch `rows` and `done`."""
@@ -93,6 +108,7 @@ class LineIndex:
         buffer = bytearray(_BLOCK)
         view = memoryview(buffer)
         while not self._closed.is_set():
+            whole = self._copy is None or self._copy.done
             try:
                 read = os.preadv(self._file, [view], self._scanned)
             except OSError as error:
@@ -100,7 +116,10 @@ class LineIndex:
                 self._done = True
                 return
             # Every chunk but the last one must be whole, also after a short read.
-            used = read if read < CHUNK else read - read % CHUNK
+            used = read if read < CHUNK and whole else read - read % CHUNK
+            if not used and not whole and self._copy is not None:
+                self._copy.pause()
+                continue
             counts = [
                 buffer.count(b"\n", begin, min(begin + CHUNK, used))
                 for begin in range(0, used, CHUNK)
@@ -111,7 +130,9 @@ class LineIndex:
                 self._scanned += used
                 if used:
                     self._tail = buffer[used - 1] != 0x0A
-                if used % CHUNK or not used:
+                if whole and (used % CHUNK or not used):
+                    if self._copy is not None and self._copy.error is not None:
+                        self.error = self._copy.error.message
                     self._done = True
                     return
 
@@ -129,7 +150,7 @@ class LineIndex:
             old.st_ino,
             old.st_dev,
             old.st_mtime_ns,
-        ) or (self._done and now.st_size != self._scanned)
+        ) or (self._done and self._copy is None and now.st_size != self._scanned)
 
     def page(self, first: int, count: int, *, limit: int = SHOWN) -> list[bytes]:
         """Lines `first` to `first + count - 1` without their ends, fewer at the end of the file.

@@ -1,66 +1,150 @@
-"""Datasets are read as a stream: a file of any size takes the memory of one line."""
+"""Datasets are read as a stream: a file of any size takes the memory of one line.
+
+Whatever the format, there is a JSONL file to read: the dataset itself, or its copy (`copies`).
+"""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from waltzrl_tui.datasets.parse import BadLine, parse_object, parse_row
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row, guess_mapping
+from waltzrl_tui.datasets.copies import Copy, copy_of, follow, has_copy
+from waltzrl_tui.datasets.formats import HINT, Format, format_of
+from waltzrl_tui.datasets.index import LineIndex
+from waltzrl_tui.datasets.mappings import guess_mapping, usable_mapping
+from waltzrl_tui.datasets.parse import MAX_LINE, BadLine, parse_object, parse_row
+from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.store.mappings import kept_mapping
 from waltzrl_tui.text import one_line
+from waltzrl_tui.workspace import Workspace
 
-MAX_LINE = 8 * 1024 * 1024
-"""Bytes; a longer line is a bad row, so that one runaway line cannot fill the memory."""
+__all__ = [
+    "MAX_LINE",
+    "Dataset",
+    "Source",
+    "countable",
+    "first_objects",
+    "guess",
+    "iter_rows",
+    "open_dataset",
+    "open_index",
+    "open_lines",
+]
 
-_HEAD = 64 * 1024
 _GUESS_ROWS = 100
 _GUESS_BYTES = 4 * 1024 * 1024
-_OTHER_FORMATS = {
-    ".csv": "CSV",
-    ".tsv": "TSV",
-    ".parquet": "Parquet",
-    ".gz": "gzip",
-    ".zip": "zip",
-    ".zst": "Zstandard",
-    ".xlsx": "Excel",
-    ".arrow": "Arrow",
-}
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"PAR1": "Parquet",
-    b"PK\x03\x04": "zip",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"ARROW1": "Arrow",
-}
-_JSONL_HINT = 'JSONL is read: one JSON object a line, for example {"prompt": …, "reply": …}.'
+_HINT = f'{HINT} A row has a prompt, for example {{"prompt": …, "reply": …}}.'
+
+
+@dataclass(frozen=True)
+class Source:
+    """A user's file and the JSONL file to read it from.
+
+    Attributes:
+        path: The file as the user named it.
+        copy: None where the file itself is the JSONL file.
+    """
+
+    path: Path
+    form: Format
+    copy: Copy | None
+
+    @classmethod
+    def of(cls, path: str | Path, workspace: Workspace | None = None) -> Source:
+        """Find out how to read the file at `path`; a copy is begun where it needs one.
+
+        Args:
+            workspace: Where copies are kept; the one that this process works in by default.
+
+        Raises:
+            DatasetError: The file cannot be read, or is of no format that is.
+        """
+        path = Path(path)
+        form = format_of(path)
+        try:
+            return cls(path, form, None if form.plain else copy_of(path, form, _folder(workspace)))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def open(self) -> BinaryIO:
+        """Its JSONL lines from the start; reading waits for the rest of a copy that still grows.
+
+        Raises:
+            DatasetError: It cannot be read.
+        """
+        try:
+            return follow(self.copy) if self.copy else self.path.open("rb")
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def jsonl(self, stop: Callable[[], bool] | None = None) -> Path:
+        """The JSONL file, once it is complete (or `stop` is true): for DuckDB. Blocks.
+
+        Raises:
+            DatasetError: The copy could not be completed.
+        """
+        return self.copy.wait(stop) if self.copy else self.path
+
+    def index(self) -> LineIndex:
+        """An index of the lines, of a growing copy too; the caller starts and closes it.
+
+        Raises:
+            DatasetError: The file cannot be opened.
+        """
+        return LineIndex(self.path, self.copy)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file that was checked to hold at least one row; iterating reads it from the start."""
+    """A file that was checked to hold at least one row; iterating reads it from the start.
+
+    Attributes:
+        path: The file as the user named it.
+        corrected: The mapping is the user's, not the guess.
+    """
 
     path: Path
     mapping: Mapping
+    source: Source
+    corrected: bool = False
+
+    @property
+    def format(self) -> str:
+        """`jsonl`, `json`, `csv`, `tsv` or `parquet`, with `.gz` when it is packed."""
+        return self.source.form.name
 
     def __iter__(self) -> Iterator[Row | BadRow]:
-        return iter_rows(self.path, self.mapping)
+        return _rows(self.source, self.mapping)
 
 
-def open_dataset(path: str | Path) -> Dataset:
-    """Check the file at `path` and guess which fields its rows are made of.
+def open_dataset(
+    path: str | Path, mapping: Mapping | None = None, *, workspace: Workspace | None = None
+) -> Dataset:
+    """Check the file at `path` and find out which fields its rows are made of.
+
+    Every caller goes from a path to rows through here: it tells the format, makes the JSONL copy
+    where one is needed, and takes the user's mapping of this file where there is one.
+
+    Args:
+        mapping: Which fields to read, instead of the kept or guessed ones.
+        workspace: Where copies and mappings are kept; the one that this process works in by
+            default.
 
     Raises:
-        DatasetError: Missing, a folder, unreadable, empty, of another format, binary, or without
-            a single usable row.
+        DatasetError: Missing, a folder, unreadable, empty, of a format that is not read, binary,
+            or without a single usable row.
     """
     path = Path(path)
-    head = _checked_head(path)
-    mapping = guess(path)
-    dataset = Dataset(path, mapping)
+    source = Source.of(path, workspace)
+    objects = _first(source)
+    kept = None if mapping else _kept(path, objects, workspace)
+    chosen = mapping or kept or guess_mapping(objects)
+    dataset = Dataset(path, chosen, source, corrected=kept is not None)
     first_bad: BadRow | None = None
     bad = 0
     for row in dataset:
@@ -68,42 +152,84 @@ def open_dataset(path: str | Path) -> Dataset:
             return dataset
         bad += 1
         first_bad = first_bad or row
-        if mapping.shape == "unknown":
+        if chosen.shape == "unknown":
             break  # no later line can be a row either, and the file may be huge
-    if first_bad is None:
-        raise DatasetError(f"{_name(path)} holds blank lines only.", hint=_JSONL_HINT)
-    if _starts_list(head):
-        raise _json_list(path)
-    how_many = "" if mapping.shape == "unknown" else f"all {bad:,} lines are bad; "
-    raise DatasetError(
-        f"{_name(path)} has no usable row: {how_many}line {first_bad.line}: {first_bad.reason}.",
-        hint=_JSONL_HINT,
-    )
+    raise _no_row(dataset, first_bad, bad)
 
 
 def iter_rows(path: str | Path, mapping: Mapping | None = None) -> Iterator[Row | BadRow]:
-    """Every non-blank line of the JSONL file at `path`, in order, as a row or as a bad row.
+    """Every record of the file at `path`, in order, as a row or as a bad row.
 
     Args:
-        mapping: Which fields to read; guessed from the first lines when it is not given.
+        mapping: Which fields to read; guessed from the first records when it is not given.
 
     Raises:
         DatasetError: The file cannot be read.
     """
-    path = Path(path)
-    chosen = mapping or guess(path)
-    for number, line in _lines(path):
+    source = Source.of(path)
+    return _rows(source, mapping or guess_mapping(_first(source)))
+
+
+def guess(path: str | Path) -> Mapping:
+    """The mapping guessed from the first readable records of the file at `path`.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    return guess_mapping(first_objects(path))
+
+
+def first_objects(path: str | Path) -> list[dict[str, Any]]:
+    """The first readable records of the file at `path`, up to a hundred, by field.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    return _first(Source.of(path))
+
+
+def open_lines(path: str | Path) -> BinaryIO:
+    """The file at `path` as JSONL, whatever its format; reading waits for what is not there yet.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    return Source.of(path).open()
+
+
+def open_index(path: str | Path) -> LineIndex:
+    """An index of the file's records, whatever its format; the caller starts and closes it.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    return Source.of(path).index()
+
+
+def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | None:
+    """An index to count the file's records with; None where that would take a copy first.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    form = format_of(path)
+    if form.plain:
+        return LineIndex(path)
+    return Source.of(path, workspace).index() if has_copy(path, form, _folder(workspace)) else None
+
+
+def _rows(source: Source, mapping: Mapping) -> Iterator[Row | BadRow]:
+    for number, line in _lines(source):
         if line is None:
             yield BadRow(number, f"line longer than {MAX_LINE // 1024 // 1024} MB")
         else:
-            yield parse_row(number, line, chosen)
+            yield parse_row(number, line, mapping)
 
 
-def guess(path: Path) -> Mapping:
-    """The mapping guessed from the first readable lines of the file at `path`."""
+def _first(source: Source) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     read = 0
-    for _, line in _lines(path):
+    for _, line in _lines(source):
         if line is None:
             continue
         read += len(line)
@@ -113,13 +239,13 @@ def guess(path: Path) -> Mapping:
             continue
         if len(objects) >= _GUESS_ROWS or read >= _GUESS_BYTES:
             break
-    return guess_mapping(objects)
+    return objects
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
+def _lines(source: Source) -> Iterator[tuple[int, bytes | None]]:
     """Number and bytes of each non-blank line; None for one that is too long."""
     try:
-        with path.open("rb") as file:
+        with closing(source.open()) as file:
             number = 0
             while line := file.readline(MAX_LINE + 1):
                 number += 1
@@ -131,10 +257,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
                 elif line.strip():
                     yield number, line
     except OSError as error:
-        raise DatasetError(
-            f"{_name(path)} cannot be read: {error.strerror or error}.",
-            hint="Check the path and its permissions.",
-        ) from error
+        raise _unreadable(source.path, error) from error
 
 
 def _skip_line(file: BinaryIO) -> None:
@@ -142,65 +265,38 @@ def _skip_line(file: BinaryIO) -> None:
         pass
 
 
-def _checked_head(path: Path) -> bytes:
-    name = _name(path)
-    try:
-        if path.is_dir():
-            raise DatasetError(f"{name} is a folder.", hint="Name one JSONL file in it.")
-        if not path.exists():
-            raise DatasetError(f"{name} does not exist.", hint="Check the path for a typing error.")
-        if not path.is_file():
-            raise DatasetError(f"{name} is not a regular file.", hint=_JSONL_HINT)
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise DatasetError(
-            f"{name} cannot be read: {error.strerror or error}.",
-            hint="Check its permissions.",
-        ) from error
-    if not head:
-        raise DatasetError(f"{name} is empty.", hint=_JSONL_HINT)
-    other = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
-    other = other or _OTHER_FORMATS.get(path.suffix.lower())
-    if other:
-        raise DatasetError(f"{name} is a {other} file.", hint=f"Convert it first. {_JSONL_HINT}")
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DatasetError(f"{name} is UTF-16 text.", hint=f"Save it as UTF-8. {_JSONL_HINT}")
-    # Some lines of an indented list can look like rows; none of the first one does.
-    if _starts_list(head) and head.removeprefix(codecs.BOM_UTF8).lstrip()[1:].lstrip(
-        b" \r"
-    ).startswith(b"\n"):
-        raise _json_list(path)
-    # A stray byte makes one bad row; a head without any readable line is not a dataset at all.
-    if not _is_text(head) and not any(map(_readable, head.split(b"\n"))):
-        raise DatasetError(f"{name} is binary, or text that is not UTF-8.", hint=_JSONL_HINT)
-    return head
+def _kept(path: Path, objects: list[dict[str, Any]], workspace: Workspace | None) -> Mapping | None:
+    """The user's mapping of this file, unless the file no longer has its fields."""
+    place = workspace or Workspace.current()
+    return usable_mapping(kept_mapping(place.store_path, path), objects)
 
 
-def _starts_list(head: bytes) -> bool:
-    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetError:
+    name = one_line(str(dataset.path))
+    if first_bad is None:
+        return DatasetError(f"{name} holds blank lines only.", hint=_HINT)
+    plain = dataset.source.form.plain
+    what, where = ("lines", "line") if plain else ("records", "record")
+    if dataset.mapping.shape == "unknown":
+        how_many = ""
+        hint = _HINT if plain else "Name the fields, for example: data profile PATH --map prompt=…"
+    else:
+        how_many = f"all {bad:,} {what} are bad; "
+        hint = _HINT
+    if "not UTF-8" in first_bad.reason:
+        hint = "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
+    return DatasetError(
+        f"{name} has no usable row: {how_many}{where} {first_bad.line}: {first_bad.reason}.",
+        hint=hint,
+    )
 
 
-def _json_list(path: Path) -> DatasetError:
-    return DatasetError(f"{_name(path)} is a JSON list, not JSONL.", hint=_JSONL_HINT)
+def _unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
+        hint="Check the path and its permissions.",
+    )
 
 
-def _is_text(head: bytes) -> bool:
-    try:
-        # The head may end inside a character.
-        codecs.getincrementaldecoder("utf-8")().decode(head, final=False)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in head
-
-
-def _readable(line: bytes) -> bool:
-    try:
-        parse_object(line)
-    except BadLine:
-        return False
-    return True
-
-
-def _name(path: Path) -> str:
-    return one_line(str(path))
+def _folder(workspace: Workspace | None) -> Path:
+    return (workspace or Workspace.current()).state / "cache" / "datasets"

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from collections.abc import Mapping as AbcMapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Harm = Literal["harmful", "benign", ""]
 Shape = Literal["rows", "messages", "pairs", "instruction", "waltzrl", "prompts", "unknown"]
 
+CONSTANT = "="
+"""Begins the name of a "field" that is a constant: `harm` of `=harmful` labels every row."""
+ALTERNATIVE = "|"
+"""Separates the fields of which the first that is not empty is the prompt."""
+
 _HARMFUL = """harmful unsafe toxic malicious adversarial jailbreak dangerous harm hazardous
     vanilla_harmful adversarial_harmful"""
 _BENIGN = """benign safe harmless unharmful ok borderline vanilla_benign adversarial_benign
     overrefuse overrefusal over_refusal over-refusal"""
+# The types of XSTest say it too: each contrast is the unsafe counterpart of a safe prompt.
+_XSTEST_CONTRASTS = """contrast_homonyms contrast_figurative_language contrast_safe_targets
+    contrast_safe_contexts contrast_definitions contrast_discr contrast_historical_events
+    contrast_privacy"""
+_XSTEST_SAFE = """homonyms figurative_language safe_targets safe_contexts definitions
+    real_group_nons_discr nons_group_real_discr historical_events privacy_public
+    privacy_fictional"""
 _HARM_VALUES: dict[str, Harm] = {
     **dict.fromkeys(_HARMFUL.split(), "harmful"),
     **dict.fromkeys(_BENIGN.split(), "benign"),
+    **dict.fromkeys(_XSTEST_CONTRASTS.split(), "harmful"),
+    **dict.fromkeys(_XSTEST_SAFE.split(), "benign"),
 }
-# Field names that say harm, and what a true in them means.
-_HARM_FIELDS: dict[str, Harm] = {
+# Files without types (CSV) write truth as words.
+_TRUTH = {"true": True, "yes": True, "1": True, "1.0": True} | {
+    "false": False,
+    "no": False,
+    "0": False,
+    "0.0": False,
+}
+HARM_FIELDS: dict[str, Harm] = {
     "harm": "harmful",
     "harmful": "harmful",
     "is_harmful": "harmful",
@@ -35,20 +52,9 @@ _HARM_FIELDS: dict[str, Harm] = {
     "unsafe": "harmful",
     "is_unsafe": "harmful",
     "toxic": "harmful",
+    "type": "harmful",
 }
-_CATEGORY_FIELDS = (
-    "category",
-    "safety_category",
-    "hazard_category",
-    "subcategory",
-    "semantic_category",
-    "type",
-    "topic",
-)
-_PAIR_PROMPTS = ("prompt", "question", "query", "input", "user", "goal", "forbidden_prompt")
-_PAIR_REPLIES = ("reply", "response", "completion", "answer", "output", "assistant", "target")
-_PROMPT_ONLY = (*_PAIR_PROMPTS, "instruction", "behavior", "text")
-_CHATS = ("messages", "conversations", "conversation")
+"""Field names that say harm, best first, and what a true in them means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,11 @@ class Row:
     """One usable example.
 
     Attributes:
-        line: Where it stands in its file, from 1.
+        line: Which record of its file it is, from 1; of a JSONL file, its line.
         reply: Empty when the dataset has no replies.
         harm: What the dataset says of the *prompt*; empty when it says nothing.
-        extra: Every other field of the line, as it was read.
+        extra: Every other field of the record, as it was read; what a dataset says of the *reply*
+            (`jailbroken`, `final_label`) is here.
     """
 
     line: int
@@ -77,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A line that gives no example, and why."""
+    """A record that gives no example, and why."""
 
     line: int
     reason: str
@@ -85,11 +92,14 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Which field of a line is what; an empty name means that the file has no such field.
+    """Which field of a record is what; an empty name means that the file has no such field.
 
     Attributes:
         shape: The family of layout; `unknown` when no field looks like a prompt.
-        prompt: The field of the prompt, or of the list of turns for `messages`.
+        prompt: The field of the prompt, or of the list of turns for `messages`; `a|b` takes `a`
+            where it is not empty, else `b`.
+        harm: A field, or `=harmful` or `=benign` where the whole file is that.
+        category: A field, or `=` and a name.
         context: A second field that is put under the prompt when it is not empty (`instruction`).
     """
 
@@ -100,71 +110,33 @@ class Mapping:
     category: str = ""
     context: str = ""
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The fields that the prompt is looked for in, in this order."""
+        return tuple(self.prompt.split(ALTERNATIVE)) if self.prompt else ()
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """All fields of the file that are read by their own names."""
+        named = (self.reply, self.harm, self.category, self.context)
+        return frozenset(
+            (*self.prompts, *(name for name in named if name and not name.startswith(CONSTANT)))
+        )
+
     def to_json(self) -> dict[str, str]:
         return asdict(self)
 
 
 def harm_of(field_name: str, value: object) -> Harm:
     """What `value` of the field `field_name` says about the prompt; empty when it is not known."""
+    if isinstance(value, str):
+        word = value.strip().casefold().replace(" ", "_")
+        if word not in _TRUTH:
+            return _HARM_VALUES.get(word, "")
+        value = _TRUTH[word]
     if isinstance(value, bool) or value in (0, 1):
-        meaning = _HARM_FIELDS.get(field_name.casefold(), "harmful")
+        meaning = HARM_FIELDS.get(field_name.casefold(), "harmful")
         if value:
             return meaning
         return "benign" if meaning == "harmful" else "harmful"
-    if isinstance(value, str):
-        word = value.strip().casefold().replace(" ", "_")
-        return _HARM_VALUES.get(word, "")
     return ""
-
-
-def guess_mapping(objects: Sequence[AbcMapping[str, Any]]) -> Mapping:
-    """The mapping that fits the first lines of a file.
-
-    A field counts when at least half of the lines have it, so that one odd line decides nothing.
-    """
-    seen = Counter(key for line in objects for key in line)
-    usual = {key for key, count in seen.items() if count * 2 >= len(objects)}
-    labels = {"harm": _harm_field(objects, usual), "category": _first(_CATEGORY_FIELDS, usual)}
-    if labels["category"] == labels["harm"]:
-        labels["category"] = ""
-
-    if chat := _first(_CHATS, usual):
-        replies = chat if any(_answered(line.get(chat)) for line in objects) else ""
-        return Mapping("messages", chat, replies, **labels)
-    if "prompt" in usual and {"expected_category", "suggested_response"} & usual:
-        reply = "suggested_response" if "suggested_response" in usual else ""
-        return Mapping("waltzrl", "prompt", reply, **labels)
-    if "instruction" in usual:
-        context = "input" if "input" in usual else ""
-        reply = _first(("output", *_PAIR_REPLIES), usual)
-        return Mapping("instruction", "instruction", reply, **labels, context=context)
-    prompt = _first(_PAIR_PROMPTS, usual)
-    reply = _first([name for name in _PAIR_REPLIES if name != prompt], usual)
-    if prompt and reply:
-        ours = prompt == "prompt" and reply == "reply"
-        return Mapping("rows" if ours else "pairs", prompt, reply, **labels)
-    if prompt := _first(_PROMPT_ONLY, usual):
-        return Mapping("prompts", prompt, **labels)
-    return Mapping("unknown", "")
-
-
-def _first(names: Iterable[str], present: set[str]) -> str:
-    return next((name for name in names if name in present), "")
-
-
-def _harm_field(objects: Sequence[AbcMapping[str, Any]], usual: set[str]) -> str:
-    """The first field by name whose values are understood in most lines that have one."""
-    for name in _HARM_FIELDS:
-        if name not in usual:
-            continue
-        values = [line[name] for line in objects if line.get(name) not in (None, "")]
-        if values and sum(harm_of(name, value) != "" for value in values) * 2 > len(values):
-            return name
-    return ""
-
-
-def _answered(turns: object) -> bool:
-    if not isinstance(turns, list):
-        return False
-    speakers = [turn.get("role", turn.get("from")) for turn in turns if isinstance(turn, dict)]
-    return any(speaker in ("assistant", "gpt", "model") for speaker in speakers)

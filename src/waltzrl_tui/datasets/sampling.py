@@ -12,55 +12,29 @@ import hashlib
 import json
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from waltzrl_tui.datasets.near import text_digest
+from waltzrl_tui.datasets.read import Dataset
 from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.datasets.sample_recipe import Dedupe, SampleRecipe
+from waltzrl_tui.datasets.survey import Stratum, Survey, digest, framed, survey
+from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import normalised
 
-Stratum = tuple[str, str]
-"""The value of the balance column, and the category."""
-
-
-@dataclass(frozen=True)
-class SampleRecipe:
-    """All that decides which rows of a dataset make a sample.
-
-    Attributes:
-        source: The dataset, as the user named it; it does not change the choice.
-        n: Rows in training and validation together; None takes all.
-        dedupe: `exact` keeps one of the rows with the same prompt (normalised) and reply.
-        balance: A column whose values get equal shares as far as they reach: `harm`, `category`
-            or any other field; None keeps the proportions of the dataset.
-        valid: Share of the sample that is held out, 0 to 0.5.
-
-    Raises:
-        UsageError: A value is out of its range.
-    """
-
-    source: str
-    n: int | None = None
-    seed: int = 0
-    dedupe: Literal["exact", "off"] = "exact"
-    balance: str | None = "harm"
-    valid: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.n is not None and self.n < 1:
-            raise UsageError(f"A sample needs at least 1 row, not {self.n}.", hint="Raise -n.")
-        if not 0 <= self.valid <= 0.5:
-            raise UsageError(
-                f"The validation share is {self.valid}.", hint="Choose one from 0 to 0.5."
-            )
-        if self.dedupe not in ("exact", "off"):
-            raise UsageError(
-                f"Duplicates cannot be dropped by “{self.dedupe}”.", hint="Choose exact or off."
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+__all__ = [
+    "Dedupe",
+    "Sample",
+    "SampleCounts",
+    "SampleRecipe",
+    "Stratum",
+    "Survey",
+    "counts",
+    "draw",
+    "lines_where",
+    "survey",
+]
 
 
 @dataclass(frozen=True)
@@ -68,7 +42,7 @@ class Sample:
     """The chosen rows, in the order of the sample, and what was left out on the way.
 
     Attributes:
-        dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`.
+        dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
         sha256: Of the content of the rows; equal samples have equal hashes.
     """
 
@@ -94,27 +68,6 @@ class SampleCounts:
     strata: dict[Stratum, int]
 
 
-@dataclass
-class Survey:
-    """What a choice needs to know of a dataset, a few bytes a row; independent of n and seed."""
-
-    dedupe: str
-    balance: str | None
-    content: bytearray = field(default_factory=bytearray)  # 16 bytes a kept row
-    prompts: bytearray = field(default_factory=bytearray)  # 8 bytes a kept row
-    places: array[int] = field(default_factory=lambda: array("Q"))
-    stratum: array[int] = field(default_factory=lambda: array("I"))
-    strata: list[Stratum] = field(default_factory=list)
-    duplicates: int = 0
-    bad: int = 0
-    # The last order that was asked for: typing another n must not sort again.
-    sequence: list[tuple[int, bool]] = field(default_factory=list)
-    sequence_of: tuple[int, float] | None = None
-
-    def dropped(self) -> dict[str, int]:
-        return {"exact": self.duplicates, "near": 0, "bad": self.bad, "contaminated": 0}
-
-
 @dataclass(frozen=True)
 class _Choice:
     train: list[int]
@@ -122,42 +75,22 @@ class _Choice:
     """Indexes into the survey, in the order of the sample."""
 
 
-def survey(rows: Iterable[Row | BadRow], recipe: SampleRecipe) -> Survey:
-    """Read the rows once. The result serves every recipe with the same `dedupe` and `balance`."""
-    result = Survey(recipe.dedupe, recipe.balance)
-    ids: dict[Stratum, int] = {}
-    kept: dict[bytes, int] = {}
-    wording: dict[int, bytes] = {}
-    for place, row in enumerate(rows):
-        if isinstance(row, BadRow):
-            result.bad += 1
-            continue
-        prompt = normalised(row.prompt).encode()
-        exact = _digest(row.prompt.encode(), _canonical(row), row.reply.encode())
-        content = _digest(prompt, row.reply.encode())
-        stratum = ids.setdefault(_stratum(row, recipe.balance), len(ids))
-        index = kept.get(content) if recipe.dedupe == "exact" else None
-        if index is None:
-            index = len(result.places)
-            if recipe.dedupe == "exact":
-                kept[content] = index
-                wording[index] = exact
-            else:
-                # Rows that differ in anything order differently; equal ones are interchangeable.
-                content = _digest(content, exact)
-            result.content += content
-            result.prompts += _digest(prompt)[:8]
-            result.places.append(place)
-            result.stratum.append(stratum)
-            continue
-        result.duplicates += 1
-        # Which of the duplicates stays must not depend on which comes first.
-        if exact < wording[index]:
-            wording[index] = exact
-            result.places[index] = place
-            result.stratum[index] = stratum
-    result.strata = list(ids)
-    return result
+def lines_where(
+    dataset: Dataset, where: str, *, stop: Callable[[], bool] | None = None
+) -> frozenset[int] | None:
+    """The numbers (`Row.line`) of the rows that fulfil `where`; None when it is empty.
+
+    Raises:
+        UsageError, DatasetError: As `query.matching_lines`.
+    """
+    if not where.strip():
+        return None
+    from waltzrl_tui.datasets.query import matching_lines
+
+    # A query counts lines from 0, a row from 1.
+    return frozenset(
+        line + 1 for line in matching_lines(dataset.path, dataset.mapping, where, stop=stop)
+    )
 
 
 def counts(rows: Iterable[Row | BadRow] | Survey, recipe: SampleRecipe) -> SampleCounts:
@@ -171,31 +104,68 @@ def counts(rows: Iterable[Row | BadRow] | Survey, recipe: SampleRecipe) -> Sampl
         train=len(choice.train),
         valid=len(choice.valid),
         available=len(seen.places),
-        dropped=seen.dropped(),
+        dropped=dict(seen.dropped),
         strata=dict(sorted(strata.items())),
     )
 
 
-def draw(rows: Iterable[Row | BadRow], recipe: SampleRecipe) -> Sample:
+def draw(
+    rows: Iterable[Row | BadRow],
+    recipe: SampleRecipe,
+    *,
+    lines: Collection[int] | None = None,
+    base_sha256: str = "",
+) -> Sample:
     """The sample of `rows` by `recipe`.
 
     Args:
         rows: Read twice when it can be (a list, a `Dataset`); an iterator is held in memory.
+        lines: The numbers of the rows that fulfil the recipe's `where`. A `Dataset` is asked for
+            them when they are not given.
+        base_sha256: Of the sample that this one extends; checked when it is given.
 
     Raises:
-        DatasetError: No usable row, or the rows changed between the two passes.
+        DatasetError: No usable row, the rows changed between the two passes, or the sample that
+            is to be extended cannot be drawn any more.
+        UsageError: The recipe's `where` cannot be understood.
     """
     source: Iterable[Row | BadRow] = list(rows) if isinstance(rows, Iterator) else rows
-    seen = survey(source, recipe)
+    if lines is None and recipe.where:
+        if not isinstance(source, Dataset):
+            raise ValueError("rows without a file need the lines that fulfil the recipe's where")
+        lines = lines_where(source, recipe.where)
+    seen = survey(source, recipe, lines=lines)
     if not seen.places:
-        raise DatasetError(
-            f"{recipe.source} has no usable row to sample.", hint="Look at its bad rows."
-        )
+        raise _nothing(recipe, seen)
     choice = _choose(seen, recipe)
     picked = _pick(source, seen, [*choice.train, *choice.valid], recipe)
     train = picked[: len(choice.train)]
     valid = picked[len(choice.train) :]
-    return Sample(train, valid, seen.dropped(), _sample_hash(train, valid))
+    if recipe.grown and base_sha256:
+        base = _choose(seen, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
+        if _sample_hash(train[: len(base.train)], valid[: len(base.valid)]) != base_sha256:
+            raise DatasetError(
+                f"The sample of {recipe.grown[-1]:,} rows cannot be drawn from {recipe.source} "
+                "any more.",
+                hint="Its rows, the evaluation prompts, or this program changed: draw a new one.",
+            )
+    return Sample(train, valid, dict(seen.dropped), _sample_hash(train, valid))
+
+
+def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:
+    if seen.dropped["filtered"]:
+        return DatasetError(
+            f"No usable row of {recipe.source} fulfils “{recipe.where}”.",
+            hint="Change the expression, or leave it out.",
+        )
+    if seen.dropped["contaminated"]:
+        return DatasetError(
+            f"All rows of {recipe.source} stand in an evaluation suite.",
+            hint="Sample another dataset, or evaluate on other prompts.",
+        )
+    return DatasetError(
+        f"{recipe.source} has no usable row to sample.", hint="Look at its bad rows."
+    )
 
 
 def _pick(
@@ -207,8 +177,7 @@ def _pick(
         index = wanted.get(place)
         if index is None:
             continue
-        prompt = _digest(normalised(row.prompt).encode())[:8] if isinstance(row, Row) else b""
-        if not isinstance(row, Row) or prompt != seen.prompts[index * 8 : index * 8 + 8]:
+        if not isinstance(row, Row) or text_digest(normalised(row.prompt)) != seen.prompts[index]:
             break
         found[index] = row
         if len(found) == len(wanted):
@@ -221,52 +190,85 @@ def _pick(
 
 
 def _choose(seen: Survey, recipe: SampleRecipe) -> _Choice:
-    if (seen.dedupe, seen.balance) != (recipe.dedupe, recipe.balance):
-        raise ValueError("the survey was made for another dedupe or balance")
+    if seen.key != recipe.survey_key:
+        raise ValueError("the survey was made for a recipe with another survey_key")
     if seen.sequence_of != (recipe.seed, recipe.valid):
         seen.sequence = _sequence(seen, recipe)
         seen.sequence_of = (recipe.seed, recipe.valid)
-    sequence = seen.sequence[: recipe.n]
     if not recipe.valid:
-        return _Choice([index for index, _ in sequence], [])
-    # A prompt follows its first row, so that no prompt stands on both sides.
-    side: dict[bytes, bool] = {}
-    sizes: Counter[bytes] = Counter()
-    for index, held_out in sequence:
-        side.setdefault(_prompt(seen, index), held_out)
-        sizes[_prompt(seen, index)] += 1
-    _settle(side, sizes, max(1, int(len(sequence) * recipe.valid + 0.5)))
-    train = [index for index, _ in sequence if not side[_prompt(seen, index)]]
-    valid = [index for index, _ in sequence if side[_prompt(seen, index)]]
+        return _Choice([index for index, _ in seen.sequence[: recipe.n]], [])
+    side: dict[int, bool] = {}
+    train: list[int] = []
+    valid: list[int] = []
+    begin = 0
+    for size in (*recipe.grown, recipe.n):
+        part = seen.sequence[begin:size]
+        begin += len(part)
+        _divide(part, seen.group, side, len(valid), begin, recipe.valid)
+        train += [index for index, _ in part if not side[seen.group[index]]]
+        valid += [index for index, _ in part if side[seen.group[index]]]
     return _Choice(train, valid)
 
 
-def _settle(side: dict[bytes, bool], sizes: Counter[bytes], wanted: int) -> None:
-    """Move the last prompts to the other side until `wanted` rows are held out, or nearly so."""
-    excess = sum(sizes[prompt] for prompt, held_out in side.items() if held_out) - wanted
-    for prompt in reversed(list(side)):
-        size = sizes[prompt] if side[prompt] else -sizes[prompt]
+def _divide(
+    part: Sequence[tuple[int, bool]],
+    group: array[int],
+    side: dict[int, bool],
+    held_before: int,
+    rows: int,
+    share: float,
+) -> None:
+    """Put the groups of `part` that are new into `side`: True for those that are held out.
+
+    A group follows its first row, so that no two near prompts stand on different sides.
+
+    Args:
+        held_before: Rows that are held out in the parts before, and `rows` those of all parts.
+    """
+    new: dict[int, bool] = {}
+    sizes: Counter[int] = Counter()
+    for index, held_out in part:
+        if group[index] in side:
+            held_before += side[group[index]]
+        else:
+            new.setdefault(group[index], held_out)
+            sizes[group[index]] += 1
+    _settle(new, sizes, max(1, int(rows * share + 0.5)) - held_before)
+    if not side:
+        _both(new, sizes)
+    side |= new
+
+
+def _settle(side: dict[int, bool], sizes: Counter[int], wanted: int) -> None:
+    """Move the last groups to the other side until `wanted` rows are held out, or nearly so."""
+    excess = sum(sizes[group] for group, held_out in side.items() if held_out) - wanted
+    for group in reversed(list(side)):
+        size = sizes[group] if side[group] else -sizes[group]
         if size * excess > 0 and abs(size) <= abs(excess):
-            side[prompt] = not side[prompt]
+            side[group] = not side[group]
             excess -= size
+
+
+def _both(side: dict[int, bool], sizes: Counter[int]) -> None:
+    """Leave neither side without a group, training least of all."""
     if len(side) > 1 and not any(side.values()):
-        side[min(side, key=lambda prompt: sizes[prompt])] = True
-    if all(side.values()):
-        side[max(side, key=lambda prompt: sizes[prompt])] = False
+        side[min(side, key=lambda group: sizes[group])] = True
+    if side and all(side.values()):
+        side[max(side, key=lambda group: sizes[group])] = False
 
 
 def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
     """All kept rows in the order in which samples take them, each with whether it is held out."""
     seed = str(recipe.seed).encode()
     members: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
-    frame = _framed(seed) + (16).to_bytes(8, "little")
+    frame = framed(seed) + (16).to_bytes(8, "little")
     for index, stratum in enumerate(seen.stratum):
         key = hashlib.sha256(frame + seen.content[index * 16 : index * 16 + 16]).digest()
         members[stratum].append((key, index))
 
     groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
     names = sorted(
-        members, key=lambda stratum: _digest(seed, *map(str.encode, seen.strata[stratum]))
+        members, key=lambda stratum: digest(seed, *map(str.encode, seen.strata[stratum]))
     )
     for number, stratum in enumerate(names):
         rows = sorted(members[stratum])
@@ -281,39 +283,11 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
 
     order: list[tuple[int, bytes, int, bool]] = []
     for value, found in groups.items():
-        turn = _digest(seed, value.encode())
+        turn = digest(seed, value.encode())
         order += [(rank, turn, row[2], row[3]) for rank, row in enumerate(sorted(found))]
     # Taking turns by rank gives the values equal shares until one is used up.
     order.sort()
     return [(index, held_out) for _, _, index, held_out in order]
-
-
-def _prompt(seen: Survey, index: int) -> bytes:
-    return bytes(seen.prompts[index * 8 : index * 8 + 8])
-
-
-def _stratum(row: Row, balance: str | None) -> Stratum:
-    if balance is None or balance == "harm":
-        return row.harm, row.category
-    if balance == "category":
-        return row.category, row.harm
-    return str(row.extra.get(balance, "")), row.category
-
-
-def _canonical(row: Row) -> bytes:
-    return json.dumps([row.harm, row.category, row.extra], sort_keys=True, default=str).encode()
-
-
-def _digest(*parts: bytes) -> bytes:
-    hashed = hashlib.sha256()
-    for part in parts:
-        hashed.update(_framed(part))
-    return hashed.digest()[:16]
-
-
-def _framed(part: bytes) -> bytes:
-    """`part` after its length, so that parts cannot run into each other."""
-    return len(part).to_bytes(8, "little") + part
 
 
 def _sample_hash(train: Sequence[Row], valid: Sequence[Row]) -> str:

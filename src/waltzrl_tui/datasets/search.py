@@ -1,4 +1,4 @@
-"""Finding the lines of a dataset that contain a text, in one pass over the file."""
+"""Finding the lines of a dataset that contain a text, or give no row, in one pass over it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from waltzrl_tui.datasets.parse import parse_row
-from waltzrl_tui.datasets.read import MAX_LINE
-from waltzrl_tui.datasets.rows import Mapping, Row
+from waltzrl_tui.datasets.read import MAX_LINE, open_lines
+from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
@@ -43,10 +43,53 @@ def search(
     """
     wanted = text.casefold()
     literal = wanted.encode() if wanted.isascii() and not _ESCAPED & set(wanted) else b""
+    for number, line in _scan(path, on_progress, stop):
+        # Most lines are dismissed without being parsed.
+        if literal and literal not in line.lower():
+            continue
+        if _contains(number, line, mapping, wanted):
+            found.append(number)
+
+
+def bad_lines(
+    path: Path,
+    mapping: Mapping,
+    found: array[int],
+    *,
+    on_bad: Callable[[BadRow, bytes], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> None:
+    """Put into `found` the numbers (from 0) of the lines that give no row; blank ones do not count.
+
+    Args:
+        on_bad: Called with each of them, and its bytes (the first 8 MB).
+        on_progress, stop: As for `search`.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    for number, line in _scan(path, on_progress, stop):
+        if not line.strip():
+            continue
+        if len(line) > MAX_LINE:
+            row: Row | BadRow = BadRow(number + 1, f"line longer than {MAX_LINE >> 20} MB")
+        else:
+            row = parse_row(number + 1, line, mapping)
+        if isinstance(row, BadRow):
+            found.append(number)
+            if on_bad:
+                on_bad(row, line)
+
+
+def _scan(
+    path: Path, on_progress: Callable[[int], None] | None, stop: Callable[[], bool] | None
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file by number; progress is told and `stop` asked each MB."""
     read = 0
     due = _STEP
     try:
-        with path.open("rb") as file:
+        with open_lines(path) as file:
             for number, line in enumerate(_lines(file)):
                 read += len(line)
                 if read >= due:
@@ -55,11 +98,7 @@ def search(
                         on_progress(read)
                     if stop and stop():
                         break
-                # Most lines are dismissed without being parsed.
-                if literal and literal not in line.lower():
-                    continue
-                if _contains(number, line, mapping, wanted):
-                    found.append(number)
+                yield number, line
     except OSError as error:
         raise DatasetError(
             f"{one_line(str(path))} cannot be read: {error.strerror or error}.",

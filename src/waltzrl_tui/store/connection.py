@@ -11,6 +11,7 @@ from waltzrl_tui.store.agents import AgentStore
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.evaluations import EvaluationStore
 from waltzrl_tui.store.jobs import JobStore
+from waltzrl_tui.store.mappings import MappingStore
 from waltzrl_tui.store.samples import SampleStore
 from waltzrl_tui.store.transcripts import TranscriptStore
 from waltzrl_tui.workspace import Workspace
@@ -25,6 +26,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.samples = SampleStore(database)
+        self.mappings = MappingStore(database)
         self.jobs = JobStore(database)
         self.agents = AgentStore(database)
         self.transcripts = TranscriptStore(database)
