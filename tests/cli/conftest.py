@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,21 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     """Forty rows: harmful prompts that are refused and benign ones that are answered."""
+
+    def unlike(number: int) -> str:
+        # Prompts that differ in a number only are near duplicates, which stay together.
+        return sha256(str(number).encode()).hexdigest()[:32]
+
     rows = [
         {
-            "prompt": f"Harmful request number {number}",
+            "prompt": f"Harmful request number {number} {unlike(number)}",
             "harm": "harmful",
             "category": "weapons",
             "reply": "I can't help with that.",
         }
         if number % 2
         else {
-            "prompt": f"Benign question number {number}",
+            "prompt": f"Benign question number {number} {unlike(number)}",
             "harm": "benign",
             "category": "everyday",
             "reply": f"The answer is {number}.",

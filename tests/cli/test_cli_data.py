@@ -159,3 +159,63 @@ def test_text_of_a_dataset_cannot_steer_the_terminal(
     for arguments in (["--json"], []):
         printed = cli("data", "profile", path, *arguments).out
         assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(printed)
+
+
+def test_a_sample_grows_and_keeps_what_it_had(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+    def sampled(*options: object) -> dict[str, object]:
+        ended = cli("data", "sample", dataset, "--json", *options)
+        assert ended.code == 0, ended.err
+        return ended.document
+
+    first = sampled("-n", 12, "--seed", 5, "--where", "line > 4", "--out", tmp_path / "a")
+    grown = sampled("-n", 30, "--extend", first["id"], "--out", tmp_path / "b")
+    again = sampled("-n", 34, "--extend", grown["id"], "--out", tmp_path / "c")
+    assert again["recipe"]["grown"] == [12, 30]
+    assert (again["recipe"]["seed"], again["dropped"]["filtered"]) == (5, 4)
+    for small, large in ((first, grown), (grown, again)):
+        for split in ("files", "valid_files"):
+            for one, two in zip(small[split], large[split], strict=True):
+                short, long = (Path(each["path"]).read_text() for each in (one, two))
+                assert long.startswith(short)
+
+    wrong = ["data", "sample", dataset, "--out", tmp_path / "d", "--extend", first["id"]]
+    assert "does not grow" in cli(*wrong, "-n", 12).err
+    other = cli(*wrong, "-n", 20, "--seed", 6)
+    assert (other.code, "another --seed" in other.err) == (2, True)
+    assert "no sample 99" in cli(*wrong[:-1], 99, "-n", 20).err
+    with dataset.open("a") as out:
+        out.write(json.dumps({"prompt": "new", "harm": "benign", "reply": "yes"}) + "\n")
+    assert "or it changed" in cli(*wrong, "-n", 20).err
+
+
+def test_bad_rows_are_exported_and_nothing_is_overwritten(
+    cli: Cli, dataset: Path, tmp_path: Path
+) -> None:
+    dataset.write_text(dataset.read_text() + "broken\n" * 120)
+    target = tmp_path / "bad.jsonl"
+    assert cli("data", "profile", dataset, "--bad-rows", target).code == 0
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["line"] for row in rows] == list(range(41, 161))
+    assert all("broken JSON" in row["reason"] for row in rows)
+    assert "exists already" in cli("data", "profile", dataset, "--bad-rows", target).err
+    unused = tmp_path / "unused.jsonl"
+    assert cli("data", "profile", tmp_path / "none", "--bad-rows", unused).code == 1
+    assert not unused.exists()
+
+
+def test_waste_leaks_and_personal_data_are_printed(cli: Cli, dataset: Path, tmp_path: Path) -> None:
+    lines = dataset.read_text().splitlines()
+    leak = {"prompt": "my number is +1 212 456 7890", "harm": "benign", "reply": "I won't call."}
+    dataset.write_text("\n".join([*lines, lines[0], json.dumps(leak)]))
+    suite = tmp_path / "suite.jsonl"
+    suite.write_text(lines[2])
+    shown = cli("data", "profile", dataset, "--suite", suite).out
+    assert "duplicates                 1" in shown
+    assert "in an evaluation suite     1" in shown
+    assert "suite.jsonl:1 " in shown
+    assert "in 1 row: phone in 1" in shown
+    assert "212" not in shown
+    document = cli("data", "profile", dataset, "--suite", suite, "--json").document
+    assert document["contaminated"]["found"][0]["line"] == 3
+    sample = cli("data", "sample", dataset, "--suite", suite, "--out", tmp_path / "o", "--json")
+    assert sample.document["dropped"]["contaminated"] == 1

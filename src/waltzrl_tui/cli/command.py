@@ -41,15 +41,15 @@ class Context:
             yield store
 
     @contextlib.asynccontextmanager
-    async def engines(self, *, waves: bool = False) -> AsyncIterator[Engines]:
+    async def engines(self, *, bulk: bool = False) -> AsyncIterator[Engines]:
         """What agents are asked through; the servers that it starts are stopped at the end.
 
         Args:
-            waves: For evaluations of embedded agents.
+            bulk: For evaluations of embedded agents.
         """
         from waltzrl_tui.local.live import Engines
 
-        engines = Engines(self.workspace, waves=waves)
+        engines = Engines(self.workspace, bulk=bulk)
         try:
             yield engines
         finally:
@@ -62,6 +62,7 @@ Command = Callable[[Context], Awaitable[int]]
 def dispatch(args: argparse.Namespace) -> int:
     """Run the command that `args` name and return the exit status."""
     workspace = Workspace.find(args.home)
+    workspace.use()
     if args.command is None or _wants_chat_screen(args):
         return open_app(args, workspace)
     module, _, function = args.command.partition(":")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,7 +13,10 @@ from typing import Any
 
 from waltzrl_tui.agents.prompts import Role, default_prompt
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.cli.layout import table
+from waltzrl_tui.cli.profile_text import profile_text
+from waltzrl_tui.cli.pull import keep_mapping
+from waltzrl_tui.datasets.contamination import BUNDLED
 from waltzrl_tui.datasets.profile import Profile
 from waltzrl_tui.datasets.profile import profile as make_profile
 from waltzrl_tui.datasets.read import Dataset, open_dataset
@@ -24,19 +28,19 @@ from waltzrl_tui.datasets.rendering import (
     feedback_rows,
     write_training,
 )
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store import Store
 
-_BAD_SHOWN = 10
-_CATEGORIES_SHOWN = 12
 _COLUMN_ROWS = 1000
 
 
 async def profile(context: Context) -> int:
     """`data profile PATH`."""
+    if context.args.map is not None:
+        await keep_mapping(context, context.args.path, context.args.map)
     stopping = threading.Event()
 
     def shown(rows: int) -> None:
@@ -44,21 +48,54 @@ async def profile(context: Context) -> int:
 
     try:
         found = await asyncio.to_thread(
-            make_profile, context.args.path, on_progress=shown, stop=stopping.is_set
+            _profiled,
+            context.args.path,
+            suites=suites_of(context.args),
+            on_progress=shown,
+            stop=stopping.is_set,
+            bad_rows=context.args.bad_rows,
         )
     finally:
         stopping.set()
-    context.out.result(found.to_json(), _profile_text(found))
+    context.out.result(found.to_json(), profile_text(found))
     return 0
+
+
+def _profiled(path: str, *, bad_rows: str | None, **options: Any) -> Profile:
+    if bad_rows is None:
+        return make_profile(path, **options)
+    target = Path(bad_rows).expanduser()
+    try:
+        with target.open("x", encoding="utf-8") as out:
+
+            def write(row: BadRow) -> None:
+                out.write(json.dumps({"line": row.line, "reason": row.reason}) + "\n")
+
+            try:
+                return make_profile(path, on_bad=write, **options)
+            except BaseException:
+                target.unlink()
+                raise
+    except FileExistsError:
+        raise UsageError(
+            f"{bad_rows} exists already.", hint="Name a new file for the bad rows."
+        ) from None
+    except OSError as error:
+        raise DatasetError(
+            f"The bad rows cannot be written to {bad_rows}: {error.strerror or error}.",
+            hint="Choose another folder.",
+        ) from error
 
 
 async def sample(context: Context) -> int:
     """`data sample PATH --out DIR`."""
     args = context.args
-    recipe = recipe_of(args, args.path)
+    recipe, base_sha256 = recipe_of(args, args.path), ""
     roles = roles_of(args)
+    if args.extend is not None:
+        recipe, base_sha256 = await _extended(context, recipe)
     context.out.progress("sampling", 0, 0)
-    drawn = await asyncio.to_thread(_draw, recipe)
+    drawn = await asyncio.to_thread(_draw, recipe, base_sha256)
     folder = Path(args.out).expanduser().absolute()
     written: dict[str, list[tuple[Role, TrainingFile, dict[str, int]]]] = {"train": [], "valid": []}
     left_out = {"no_reply": 0, "unlabelled": 0}
@@ -99,7 +136,38 @@ def recipe_of(args: Namespace, source: str | Path) -> SampleRecipe:
         dedupe=args.dedupe,
         balance=None if args.balance == "none" else args.balance,
         valid=args.valid,
+        where=args.where,
+        suites=suites_of(args),
     )
+
+
+def suites_of(args: Namespace) -> tuple[str, ...]:
+    """The evaluation suites that a command compares rows with."""
+    named = [str(Path(each).expanduser().absolute()) for each in getattr(args, "suite", ())]
+    return (BUNDLED, *named)
+
+
+async def _extended(context: Context, asked: SampleRecipe) -> tuple[SampleRecipe, str]:
+    """The recipe that grows a recorded sample, and the hash of that sample."""
+    number = context.args.extend
+    async with context.store() as store:
+        recorded = await store.samples.get(number)
+    base = SampleRecipe.from_json({**recorded.recipe, "source": asked.source})
+    plain = SampleRecipe(asked.source, suites=(BUNDLED,))
+    for name in ("seed", "dedupe", "balance", "valid", "where", "suites"):
+        value = getattr(asked, name)
+        if value not in (getattr(plain, name), getattr(base, name)):
+            option = name.removesuffix("s") if name == "suites" else name
+            raise UsageError(
+                f"Sample {number} was drawn with another --{option}.",
+                hint=f"Leave --{option} out: a sample is extended with its own.",
+            )
+    if await asyncio.to_thread(file_sha256, Path(asked.source)) != recorded.source_sha256:
+        raise DatasetError(
+            f"{asked.source} is not the file that sample {number} was drawn from, or it changed.",
+            hint="Give the same file, or draw a new sample.",
+        )
+    return base.extended(asked.n), recorded.sha256
 
 
 def roles_of(args: Namespace) -> tuple[Role, ...]:
@@ -107,10 +175,10 @@ def roles_of(args: Namespace) -> tuple[Role, ...]:
     return ("conversation", "feedback") if args.role == "both" else (args.role,)
 
 
-def _draw(recipe: SampleRecipe) -> Sample:
+def _draw(recipe: SampleRecipe, base_sha256: str) -> Sample:
     dataset = open_dataset(recipe.source)
     _check_column(dataset, recipe.balance)
-    return draw(dataset, recipe)
+    return draw(dataset, recipe, base_sha256=base_sha256)
 
 
 def _check_column(dataset: Dataset, column: str | None) -> None:
@@ -204,42 +272,6 @@ def _file_json(role: Role, file: TrainingFile, cases: dict[str, int]) -> dict[st
     return {**document, "cases": cases} if role == "feedback" else document
 
 
-def _profile_text(found: Profile) -> str:
-    document = found.to_json()
-    mapping = {name: value for name, value in document["mapping"].items() if value}
-    lines = [
-        fields(
-            [
-                ("file", str(found.path)),
-                ("format", f"JSONL, {', '.join(f'{k}: {v}' for k, v in mapping.items())}"),
-                ("rows", f"{found.rows:,}"),
-                ("bad rows", f"{found.bad_row_count:,}"),
-                ("prompts", _distinct(found.prompts, found.rows)),
-                ("replies", _distinct(found.replies, found.rows)),
-                ("pairs", _distinct(found.pairs, found.rows)),
-                ("tokens", f"about {found.tokens:,}, longest row about {found.longest:,}"),
-            ]
-        )
-    ]
-    for label, counts in found.labels.items():
-        shown = list(counts.items())[:_CATEGORIES_SHOWN]
-        rest = len(counts) - len(shown)
-        if [name for name, _ in shown if name]:
-            rows = [(name or "(none)", f"{n:,}", f"{n / found.rows:.0%}") for name, n in shown]
-            lines += ["", table((label, "rows", "share"), rows, right={1, 2})]
-            lines += [f"… and {rest:,} more"] if rest else []
-    if found.bad_rows:
-        bad = [(f"{line:,}", reason) for line, reason in found.bad_rows[:_BAD_SHOWN]]
-        lines += ["", table(("line", "why it is bad"), bad, right={0})]
-        if found.bad_row_count > len(bad):
-            lines.append(f"… and {found.bad_row_count - len(bad):,} more")
-    return "\n".join(lines)
-
-
-def _distinct(distinct: int, rows: int) -> str:
-    return f"{distinct:,} different of {rows:,}"
-
-
 def _sample_text(document: dict[str, Any]) -> str:
     rows = [
         (each["role"], split, f"{each['rows']:,}", f"about {each['tokens']:,}", each["path"])
@@ -250,5 +282,7 @@ def _sample_text(document: dict[str, Any]) -> str:
     lines = [table(("role", "split", "rows", "tokens", "file"), rows, right={2, 3})]
     if dropped:
         lines += ["", "left out: " + ", ".join(f"{n:,} {name}" for name, n in dropped.items())]
+    if document["recipe"]["valid"] and not document["valid_files"]:
+        lines += ["", "nothing is held out: all prompts are near each other, so none can be"]
     lines += ["", f"sample {document['id']}, sha256 {document['recipe']['sha256']}"]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     # argparse has no public name for it.
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-SCREENS = ("data", "jobs", "chat")
+SCREENS = ("data", "plan", "jobs", "chat")
 ROLES = ("conversation", "feedback")
 
 
@@ -57,6 +57,7 @@ def _build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     _run(commands)
     _data(commands)
+    _plan(commands)
     _train(commands)
     _jobs(commands)
     _agents(commands)
@@ -116,21 +117,66 @@ def _run(commands: Commands) -> None:
 def _data(commands: Commands) -> None:
     data = _group(commands, "data", "look at a dataset, and sample it")
     profile = _command(
-        data, "profile", "data:profile", "rows, bad rows, tokens, duplicates, label balance"
+        data,
+        "profile",
+        "data:profile",
+        "rows, bad rows, tokens, duplicates, labels, refusals, leaks, personal data",
     )
-    profile.add_argument("path", metavar="PATH", help="a JSONL dataset")
+    profile.add_argument("path", metavar="PATH", help="a dataset (JSONL, JSON, CSV, Parquet, gz)")
+    _suite_option(profile)
+    profile.add_argument(
+        "--bad-rows", metavar="FILE", help="write every bad row, with line and reason, as JSONL"
+    )
+    profile.add_argument(
+        "--map",
+        metavar="PART=FIELD,…",
+        help="which field is the prompt, reply, harm, category or context; kept for this file "
+        "(harm==harmful: all of it is; guess: forget it)",
+    )
+    pull = _command(data, "pull", "pull:pull", "a dataset from the Hugging Face hub into data/")
+    pull.add_argument("repo", metavar="REPO", help="OWNER/NAME")
+    pull.add_argument("--split", metavar="S", help="default: train, or the only one")
+    pull.add_argument("--config", metavar="C", help="which of the set's configurations")
+    pull.add_argument("--revision", metavar="R", help="a branch, tag or commit (default: newest)")
+    pull.add_argument("--out", metavar="NAME", help="what the file in data/ is called")
     sample = _command(data, "sample", "data:sample", "write the training files of a sample")
-    sample.add_argument("path", metavar="PATH", help="a JSONL dataset")
+    sample.add_argument("path", metavar="PATH", help="a dataset (JSONL, JSON, CSV, Parquet, gz)")
     sample.add_argument("--role", choices=(*ROLES, "both"), default="both")
     _sample_options(sample)
+    _suite_option(sample)
+    sample.add_argument(
+        "--extend",
+        type=_count,
+        metavar="SAMPLE",
+        help="grow this earlier sample to -n rows: its rows first, on the side they were",
+    )
     sample.add_argument("--out", metavar="DIR", required=True, help="where the files go")
+
+
+def _suite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--suite",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="evaluation prompts that no row may give away, beside the bundled ones; repeatable",
+    )
 
 
 def _sample_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", type=_count, metavar="N", help="rows (default: all)")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument(
-        "--dedupe", choices=("exact", "off"), default="exact", help="drop duplicates (exact)"
+        "--dedupe",
+        choices=("exact", "near", "off"),
+        default="exact",
+        help="drop rows that are the same, or nearly the same (exact)",
+    )
+    parser.add_argument(
+        "--where",
+        default="",
+        metavar="EXPRESSION",
+        help="only rows that fulfil it: \"harm = 'benign' and length(reply) > 40\"",
     )
     parser.add_argument(
         "--balance",
@@ -143,9 +189,36 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _plan(commands: Commands) -> None:
+    plan = _command(
+        commands, "plan", "plan:plan", "what training both agents costs, and where, beforehand"
+    )
+    plan.add_argument("path", nargs="?", metavar="PATH", help="a dataset (default: bundled)")
+    _sample_options(plan)
+    plan.add_argument("--epochs", type=_above_zero, default=3.0, metavar="E", help="(3)")
+    plan.add_argument("--provider", default="", metavar="P", help="only this one, line by line")
+    plan.add_argument("--model", default="", metavar="M", help="base model (default: by size)")
+    plan.add_argument(
+        "--size",
+        choices=("small", "default", "large"),
+        default="default",
+        help="of the base model: small is 3B and below, default 7B to 9B, large 70B",
+    )
+    plan.add_argument(
+        "--chat-hours", type=_hours, default=1.0, metavar="H", help="of chat afterwards (1)"
+    )
+    plan.add_argument("--method", choices=("sft", "dpo"), default="sft", help="(sft)")
+    plan.add_argument("--budget", type=_usd, metavar="USD", help="block what costs more")
+    plan.add_argument("--csv", metavar="FILE", help="write all plans as CSV")
+    plan.add_argument("--markdown", metavar="FILE", help="write all plans as Markdown")
+    plan.add_argument(
+        "--refresh", action="store_true", help="ask the providers' price APIs first (free)"
+    )
+
+
 def _train(commands: Commands) -> None:
     train = _command(commands, "train", "train:train", "train agents on a dataset")
-    train.add_argument("path", metavar="PATH", help="a JSONL dataset")
+    train.add_argument("path", metavar="PATH", help="a dataset (JSONL, JSON, CSV, Parquet, gz)")
     train.add_argument(
         "--provider",
         choices=("embedded", "local"),
@@ -280,6 +353,10 @@ def _share(text: str) -> float:
 
 def _above_zero(text: str) -> float:
     return _number(float, text, 1e-6, 1e6, "a number above 0")
+
+
+def _hours(text: str) -> float:
+    return _number(float, text, 0, 10_000, "hours from 0 to 10000")
 
 
 def _usd(text: str) -> float:

@@ -1,0 +1,1 @@
+"""What training both agents costs, where, and what would stop it: estimates before any upload."""

@@ -1,0 +1,121 @@
+"""Providers that are paid by trained tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from waltzrl_tui.plans.model import FREE, Load, Money, Part, Wish
+from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
+from waltzrl_tui.plans.tally import Tally
+from waltzrl_tui.plans.throughput import speed
+
+
+@dataclass
+class Sum:
+    """The parts of a price; `total` is None when one of them has no sourced price.
+
+    Attributes:
+        prices: All that went into it, for their dates and sources.
+        missing: Why there is no total, in words.
+        without: What is not in the total, in words.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    prices: list[Price] = field(default_factory=list)
+    missing: str = ""
+    without: str = ""
+    seconds: tuple[float, float] | None = None
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    blockers: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> Money | None:
+        return None if self.missing else Money.sum(part.usd for part in self.parts)
+
+    def add(self, what: str, usd: Money, *prices: Price) -> None:
+        self.parts.append(Part(what, usd))
+        self.prices += prices
+
+
+def money(price: Price) -> Money:
+    return Money.of(price.low, price.expected, price.high)
+
+
+def by_tokens(
+    catalogue: Catalogue, provider: Provider, offer: Offer, load: Load, wish: Wish, tally: Tally
+) -> Sum:
+    """Training both agents there and `wish.chat_hours` of chat."""
+    found = Sum(seconds=_seconds(catalogue, provider, offer, tally))
+    per_million = offer.dpo if wish.method == "dpo" else offer.sft
+    if found.seconds is not None:
+        found.notes.append(
+            f"time computed as on one {provider.runs_on}, both jobs at once or one after the "
+            "other; the provider publishes none"
+        )
+    if per_million is None:
+        found.missing = (
+            f"no sourced price for training {offer.model}: put one into plans.toml, or see the "
+            "provider's price list"
+        )
+        return found
+    for role in tally.roles:
+        billed = role.trained + (role.validated if provider.validation else 0)
+        usd = money(per_million).times(billed / 1e6)
+        usd = Money.of(usd.low * (1 - tally.error), usd.expected, usd.high * (1 + tally.error))
+        what = f"{role.role}: {_tokens(role.trained)}"
+        if provider.validation and role.validated:
+            what += f" and {_tokens(role.validated)} of validation"
+        what += f" at ${per_million.expected:.2f} per 1M"
+        if provider.per_job is not None and provider.per_job.expected > usd.expected:
+            least = provider.per_job
+            usd = Money.of(max(usd.low, least.low), least.expected, max(usd.high, least.high))
+            found.add(f"{what}, but ${least.expected:.2f} a job at least", usd, least)
+        else:
+            found.add(what, usd, per_million)
+    if provider.per_month is not None:
+        agents = len(tally.roles)
+        found.add(
+            f"storage of {agents} models for a month",
+            money(provider.per_month).times(agents),
+            provider.per_month,
+        )
+    _chat(provider, offer, wish, found)
+    return found
+
+
+def _chat(provider: Provider, offer: Offer, wish: Wish, found: Sum) -> None:
+    if wish.chat_hours <= 0:
+        return
+    if offer.hosting is not None:
+        usd = money(offer.hosting).times(wish.chat_hours)
+        found.add(f"chat {wish.chat_hours:g} h: {offer.hosting_what}", usd, offer.hosting)
+    elif provider.chat == "tokens":
+        found.add(f"chat {wish.chat_hours:g} h: by the token, price not known", FREE)
+        found.without = "chat is not in the sum, its price is not known"
+        found.warnings.append(
+            "chat is billed by the token there; no sourced price, so it is not in the sum"
+        )
+    elif provider.chat == "hosted":
+        found.missing = (
+            "no sourced price for the deployment that chat needs: put one into plans.toml"
+        )
+
+
+def _seconds(
+    catalogue: Catalogue, provider: Provider, offer: Offer, tally: Tally
+) -> tuple[float, float] | None:
+    """Both jobs at once, each as long as one such GPU would take, and the wait before them."""
+    params = catalogue.base[offer.model].params
+    if provider.startup is None or not provider.runs_on or params is None or not tally.roles:
+        return None
+    fast = speed(catalogue, catalogue.gpu[provider.runs_on], params, "LoRA")
+    most = max(role.trained for role in tally.roles)
+    return (
+        provider.startup.low * 60 + most / fast.high,
+        provider.startup.high * 60 + tally.trained / fast.low,
+    )
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,} tokens"

@@ -1,0 +1,153 @@
+"""From a dataset to what would be trained: both roles' files, rendered and counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from waltzrl_tui.agents.prompts import Role, default_prompt
+from waltzrl_tui.counting import Estimate, TokenCounter
+from waltzrl_tui.datasets.read import open_dataset
+from waltzrl_tui.datasets.rendering import TrainingRow, conversation_rows, feedback_rows
+from waltzrl_tui.datasets.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling import SampleRecipe, draw
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
+from waltzrl_tui.text import one_line
+
+_TELL_EVERY = 2000
+
+
+class Stopped(Exception):
+    """Nobody waits for the measuring any more."""
+
+
+def measure_load(
+    path: str | Path,
+    recipe: SampleRecipe,
+    *,
+    counters: Sequence[TokenCounter] = (),
+    on_progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Load:
+    """Draw the sample, render both roles' files as `data sample` does, and count their tokens.
+
+    Blocks, so not on the event loop. Nothing is written.
+
+    Args:
+        recipe: Which rows; its source may differ from `path`, which is read.
+        counters: Tokenizers to count with; the estimate is always there as well. The first one
+            gives the figures of `RoleLoad` itself.
+        on_progress: Hears how many rows were read so far.
+        stop: Asked now and then; once true, the work ends with `Stopped`.
+
+    Raises:
+        DatasetError: The dataset cannot be read, or no role can learn anything from it.
+        Stopped: `stop` said so.
+    """
+    dataset = open_dataset(path)
+    watched = _Watched(dataset, on_progress, stop)
+    sample = draw(watched, recipe)
+    both = [*sample.train, *sample.valid]
+    roles: dict[Role, RoleLoad] = {}
+    misordered = 0
+    for role in ("conversation", "feedback"):
+        train, valid = (_rendered(role, rows) for rows in (sample.train, sample.valid))
+        misordered += sum(not _alternates(row) for row in (*train, *valid))
+        if train or valid:
+            roles[role] = _role_load(train, valid, counters, watched.check)
+    if not roles:
+        raise DatasetError(
+            f"No agent can learn from {one_line(Path(path).name)}: its rows have neither replies "
+            "nor labels.",
+            hint='Give rows with "prompt", "reply" and "harm" ("harmful" or "benign").',
+        )
+    return Load(
+        roles,
+        Path(path).name,
+        rows=len(both),
+        empty_replies=watched.empty_replies,
+        unlabelled=sum(bool(row.reply) and not row.harm for row in both),
+        misordered=misordered,
+    )
+
+
+class _Watched:
+    """The dataset's rows, counted for who waits; ends when nobody does."""
+
+    def __init__(
+        self,
+        rows: Iterable[Row | BadRow],
+        tell: Callable[[int], None] | None,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        self._rows = rows
+        self._tell = tell
+        self._stop = stop
+        self._passes = 0
+        self.empty_replies = 0
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        self._passes += 1
+        for number, row in enumerate(self._rows, 1):
+            if self._passes == 1 and isinstance(row, BadRow):
+                self.empty_replies += row.reason.startswith("empty reply")
+            if number % _TELL_EVERY == 0:
+                self.check()
+                if self._tell:
+                    self._tell(number)
+            yield row
+
+    def check(self) -> None:
+        if self._stop and self._stop():
+            raise Stopped
+
+
+def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+    version = default_prompt(role)
+    if role == "conversation":
+        usable = [row for row in rows if row.reply]
+        return conversation_rows(usable, {}, version, revisions=0.0)
+    return feedback_rows([row for row in rows if row.harm], {}, version)
+
+
+def _role_load(
+    train: Sequence[TrainingRow],
+    valid: Sequence[TrainingRow],
+    counters: Sequence[TokenCounter],
+    check: Callable[[], None],
+) -> RoleLoad:
+    counts = {}
+    used: list[TokenCounter] = [*counters, Estimate()]
+    for counter in used:
+        check()
+        lengths = counter.count([row.messages for row in train])
+        held_out = counter.count([row.messages for row in valid])
+        counts[counter.name] = TokenCount(
+            sum(lengths), sum(held_out), max((*lengths, *held_out), default=0)
+        )
+    first = used[0]
+    chosen = counts[first.name]
+    return RoleLoad(
+        rows=len(train),
+        valid_rows=len(valid),
+        tokens=chosen.tokens,
+        valid_tokens=chosen.valid_tokens,
+        longest=chosen.longest,
+        bytes=sum(len(json.dumps(asdict(row), ensure_ascii=False).encode()) + 1 for row in train),
+        exact=first.exact,
+        tokenizer=first.name,
+        error=first.error,
+        counts={name: count for name, count in counts.items() if name != "estimate"},
+    )
+
+
+def _alternates(row: TrainingRow) -> bool:
+    """Whether the roles are as every provider wants them: system, then user and assistant."""
+    roles = [turn["role"] for turn in row.messages]
+    if roles and roles[0] == "system":
+        roles = roles[1:]
+    pairs = ["user", "assistant"] * (len(roles) // 2)
+    return bool(roles) and roles == pairs

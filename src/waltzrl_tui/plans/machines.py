@@ -1,0 +1,237 @@
+"""Rented machines and the user's own GPU: hours from tokens, model, hardware and speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from waltzrl_tui.plans.hosted import Sum, money
+from waltzrl_tui.plans.model import Gpu, Money, Surroundings, Wish
+from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Provider
+from waltzrl_tui.plans.tally import RoleTally, Tally
+from waltzrl_tui.plans.throughput import (
+    LOCAL_CHAT_PARAMS,
+    Precision,
+    Speed,
+    chat_memory_gb,
+    find_gpu,
+    memory_gb,
+    speed,
+)
+
+_PRECISIONS: tuple[Precision, ...] = ("LoRA", "QLoRA")
+_DOWNLOAD_GB_S = (0.1, 1.0)
+"""How fast weights come from the hub: assumed, as it depends on the machine's line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One way to train: a machine, a precision, and how long it all takes (hours)."""
+
+    name: str
+    machine: Machine
+    precision: Precision
+    speed: Speed
+    startup: tuple[float, float, float]
+    chat_hours: float
+    disk_usd: float
+
+    def hours(self, tokens: float) -> tuple[float, float, float]:
+        return (
+            tokens / self.speed.high / 3600,
+            tokens / self.speed.expected / 3600,
+            tokens / self.speed.low / 3600,
+        )
+
+    def expected_usd(self, tokens: float) -> float:
+        hours = self.startup[1] + self.hours(tokens)[1] + self.chat_hours
+        return hours * (self.machine.usd_per_hour.expected + self.disk_usd)
+
+
+def by_machine(
+    catalogue: Catalogue,
+    provider: Provider,
+    params: float,
+    wish: Wish,
+    tally: Tally,
+    around: Surroundings,
+) -> Sum:
+    """The machine that does it for the least: one start, both agents one after the other, chat."""
+    found = Sum()
+    at_home = chats_here(params, around)
+    chat = 0.0 if at_home or provider.chat == "local" else max(0.0, wish.chat_hours)
+    runs = [
+        _Run(
+            name,
+            machine,
+            precision,
+            speed(catalogue, catalogue.gpu[machine.gpu], params, precision, machine.gpus),
+            _startup(provider, params),
+            chat,
+            provider.disk.expected if provider.disk else 0.0,
+        )
+        for name, machine in provider.machine.items()
+        for precision in _PRECISIONS
+        if _fits(catalogue.gpu[machine.gpu], machine.gpus, params, tally.longest, precision)
+    ]
+    if not runs:
+        found.missing = (
+            f"no machine with a known price there holds a model of {params:g}B: choose a smaller "
+            "one or another row"
+        )
+        found.blockers.append(found.missing)
+        return found
+    best = min(runs, key=lambda run: (run.expected_usd(_work(tally)), run.name, run.precision))
+    _add_hours(found, provider, best, tally, wish)
+    _notes(found, catalogue, best, params, tally, at_home, wish)
+    return found
+
+
+def by_own_gpu(
+    catalogue: Catalogue,
+    provider: Provider,
+    params: float,
+    tally: Tally,
+    around: Surroundings,
+) -> Sum:
+    """Free; what matters is whether the model fits, and how long it takes."""
+    found = Sum()
+    found.add("training on this machine", Money(0.0, 0.0, 0.0))
+    found.add("chat: local", Money(0.0, 0.0, 0.0))
+    if not around.gpus:
+        return found
+    gpu = max(around.gpus, key=lambda each: (each.free_gb, each.memory_gb))
+    precision = _own_precision(gpu, params, tally.longest, found)
+    if precision is None:
+        return found
+    title = find_gpu(catalogue, gpu.name)
+    if title is None:
+        found.notes.append(f"no published speed of the {gpu.name}: time not known")
+        return found
+    fast = speed(catalogue, catalogue.gpu[title], params, precision)
+    startup = _startup(provider, params)
+    tokens = _work(tally)
+    found.seconds = (
+        startup[0] * 3600 + tokens / fast.high,
+        startup[2] * 3600 + tokens / fast.low,
+    )
+    found.notes.append(_said(fast, f"{precision} on the {gpu.name}", catalogue))
+    return found
+
+
+def chats_here(params: float, around: Surroundings) -> bool:
+    """Whether this machine can talk with both agents itself at a bearable speed."""
+    need = chat_memory_gb(params)
+    return params <= LOCAL_CHAT_PARAMS or any(gpu.memory_gb >= need for gpu in around.gpus)
+
+
+def _own_precision(gpu: Gpu, params: float, longest: int, found: Sum) -> Precision | None:
+    for precision in _PRECISIONS:
+        need = memory_gb(params, longest, precision)
+        if need <= gpu.memory_gb:
+            found.notes.append(
+                f"{precision} needs about {need:.0f} GB, the {gpu.name} has {gpu.memory_gb:.0f} GB"
+            )
+            if need > gpu.free_gb:
+                found.warnings.append(
+                    f"only {gpu.free_gb:.0f} GB of the {gpu.name} are free now: end what uses it"
+                )
+            return precision
+    need = memory_gb(params, longest, "QLoRA")
+    found.blockers.append(
+        f"training needs about {need:.0f} GB even in 4 bits, the {gpu.name} has "
+        f"{gpu.memory_gb:.0f} GB: choose a smaller model or another row"
+    )
+    return None
+
+
+def _fits(gpu: GpuEntry, gpus: int, params: float, longest: int, precision: Precision) -> bool:
+    return memory_gb(params, longest, precision) <= gpu.memory_gb * gpus
+
+
+def _startup(provider: Provider, params: float) -> tuple[float, float, float]:
+    """Hours until training begins: the machine, then the weights (2 bytes a parameter)."""
+    low, high = (provider.startup.low, provider.startup.high) if provider.startup else (0.0, 0.0)
+    slow, fast = _DOWNLOAD_GB_S
+    first = low / 60 + 2 * params / fast / 3600
+    last = high / 60 + 2 * params / slow / 3600
+    return first, (first + last) / 2, last
+
+
+def _work(tally: Tally, role: RoleTally | None = None) -> float:
+    """Tokens as long as training them takes: reading one for validation is a third of the work."""
+    one = role or tally
+    return one.trained + one.validated / 3
+
+
+def _add_hours(found: Sum, provider: Provider, run: _Run, tally: Tally, wish: Wish) -> None:
+    price = run.machine.usd_per_hour
+    rate = f"${price.expected:.2f}/h"
+
+    def cost(hours: tuple[float, float, float]) -> Money:
+        return Money.of(hours[0] * price.low, hours[1] * price.expected, hours[2] * price.high)
+
+    found.add(f"start-up and weights: {_minutes(run.startup)} at {rate}", cost(run.startup), price)
+    total = list(run.startup)
+    for role in tally.roles:
+        hours = run.hours(_work(tally, role))
+        low, expected, high = hours
+        hours = (low * (1 - tally.error), expected, high * (1 + tally.error))
+        total = [sum(pair) for pair in zip(total, hours, strict=True)]
+        found.add(f"{role.role}: {_minutes(hours)} at {rate}", cost(hours), price)
+    found.seconds = (total[0] * 3600, total[2] * 3600)
+    if run.chat_hours:
+        usd = money(price).times(run.chat_hours)
+        found.add(f"chat {run.chat_hours:g} h: the machine stays on at {rate}", usd, price)
+        total = [hours + run.chat_hours for hours in total]
+    elif wish.chat_hours > 0:
+        found.add("chat: local", Money(0.0, 0.0, 0.0))
+    if provider.disk is not None:
+        usd = Money.of(*(hours * provider.disk.expected for hours in total))
+        found.add("disk while it is on", usd, provider.disk)
+
+
+def _notes(
+    found: Sum,
+    catalogue: Catalogue,
+    run: _Run,
+    params: float,
+    tally: Tally,
+    at_home: bool,
+    wish: Wish,
+) -> None:
+    many = f"{run.machine.gpus} × " if run.machine.gpus > 1 else ""
+    what = f"{run.precision} on {many}{run.machine.gpu}"
+    if run.machine.flavor:
+        what += f" ({run.machine.flavor})"
+    found.notes.append(
+        f"{what}: the cheapest there that holds it, about "
+        f"{memory_gb(params, tally.longest, run.precision):.0f} GB"
+    )
+    found.notes.append(_said(run.speed, what, catalogue))
+    both = sum(run.hours(_work(tally, role))[1] for role in tally.roles)
+    longest = max((run.hours(_work(tally, role))[1] for role in tally.roles), default=0.0)
+    extra = run.startup[1] * run.machine.usd_per_hour.expected
+    if len(tally.roles) > 1 and both - longest > 0.1:
+        found.notes.append(
+            f"one agent after the other, as a second machine would start up for ${extra:.2f} more "
+            f"and save {(both - longest) * 60:.0f} min"
+        )
+    else:
+        found.notes.append("one agent after the other on one machine: it starts up once")
+    found.notes.append("minutes of start-up are assumed: nobody publishes them")
+    if wish.chat_hours > 0 and not at_home:
+        found.notes.append(
+            f"chat is on the machine, as a model of {params:g}B is slow without a GPU here"
+        )
+
+
+def _said(fast: Speed, what: str, catalogue: Catalogue) -> str:
+    return (
+        f"{what}: {fast.low:,.0f} to {fast.high:,.0f} tokens/s, computed, not measured here; "
+        f"{catalogue.throughput.source}"
+    )
+
+
+def _minutes(hours: tuple[float, float, float]) -> str:
+    minutes = hours[1] * 60
+    return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(minutes, 0.1):.1f} min"

@@ -1,0 +1,250 @@
+"""What a plan is made of: the load, the wish, what this machine has, and one priced row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, Final, Literal
+
+from waltzrl_tui.agents.prompts import Role
+
+State = Literal["ready", "needs_key", "needs_gpu", "closed", "blocked"]
+Method = Literal["sft", "dpo"]
+Size = Literal["small", "default", "large"]
+"""Of the base model: 3B and smaller, 7–9B, 70B."""
+
+SIZES: Final[tuple[Size, ...]] = ("small", "default", "large")
+METHODS: Final[tuple[Method, ...]] = ("sft", "dpo")
+STALE_DAYS: Final = 90
+"""A price that is older is marked."""
+
+_MICRO: Final = 6
+"""Decimals of a dollar that amounts are kept to, so that parts add up to totals."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """What one tokenizer makes of one role's file."""
+
+    tokens: int
+    valid_tokens: int
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoleLoad:
+    """One role's training file.
+
+    Attributes:
+        rows, valid_rows: Rendered chats, of training and of validation.
+        tokens: Of one epoch over the training rows; `valid_tokens`: of one evaluation.
+        longest: Tokens of the longest row.
+        bytes: Of the rendered training file.
+        exact: Counted with the model's own tokenizer; else estimated.
+        tokenizer: Its name, or "estimate".
+        error: Relative error of an estimate (0.15 is ±15 %), 0 when exact.
+        counts: The same by each tokenizer that was at hand, by its name.
+    """
+
+    rows: int
+    valid_rows: int
+    tokens: int
+    valid_tokens: int
+    longest: int
+    bytes: int
+    exact: bool
+    tokenizer: str
+    error: float
+    counts: Mapping[str, TokenCount] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is to be trained: one file a role, of the dataset named `source`.
+
+    Attributes:
+        rows: Rows of the sample, of which the files were rendered: a role's file may hold more or
+            fewer. 0 when only the files are known.
+        empty_replies: Rows of the dataset with an empty reply, which are left out.
+        unlabelled: Rows with a reply and no label, which only the conversation agent learns from.
+        misordered: Rendered chats whose roles do not alternate.
+    """
+
+    roles: Mapping[Role, RoleLoad]
+    source: str
+    rows: int = 0
+    empty_replies: int = 0
+    unlabelled: int = 0
+    misordered: int = 0
+
+    def scaled(self, rows: int) -> Load:
+        """The same rows on average, but a sample of `rows` of them, validation included."""
+        files = (file.rows + file.valid_rows for file in self.roles.values())
+        whole = self.rows or max(files, default=0)
+        if not whole:
+            return self
+        factor = max(0, rows) / whole
+        roles = {name: _scaled(role, factor) for name, role in self.roles.items()}
+        return replace(self, roles=roles, rows=rows if self.rows else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for. An empty provider means all, an empty model the size's default."""
+
+    epochs: float = 3.0
+    size: Size = "default"
+    chat_hours: float = 1.0
+    method: Method = "sft"
+    budget_usd: float | None = None
+    provider: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU of this machine; memory in 10⁹ bytes."""
+
+    name: str
+    memory_gb: float
+    free_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a provider said of this account: whether it may tune (None: it did not say)."""
+
+    allowed: bool | None
+    words: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What this machine and its accounts have; gathered once.
+
+    Attributes:
+        keys: Names of environment variables that hold a key, never values.
+        embedded_tokens_per_second: As past jobs of the embedded engine measured it here, or None.
+    """
+
+    keys: frozenset[str]
+    gpus: tuple[Gpu, ...]
+    unsloth: bool
+    embedded_tokens_per_second: float | None
+    probes: Mapping[str, Probe]
+    today: date
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in USD: low ≤ expected ≤ high, each rounded to a millionth of a dollar."""
+
+    low: float
+    expected: float
+    high: float
+
+    @classmethod
+    def of(cls, low: float, expected: float, high: float) -> Money:
+        return cls(round(low, _MICRO), round(expected, _MICRO), round(high, _MICRO))
+
+    @classmethod
+    def sum(cls, amounts: Iterable[Money]) -> Money:
+        """The sum, whatever the order."""
+        found = list(amounts)
+        return cls.of(
+            math.fsum(each.low for each in found),
+            math.fsum(each.expected for each in found),
+            math.fsum(each.high for each in found),
+        )
+
+    def times(self, factor: float) -> Money:
+        return Money.of(self.low * factor, self.expected * factor, self.high * factor)
+
+    def to_json(self) -> dict[str, float]:
+        return {"low": self.low, "expected": self.expected, "high": self.high}
+
+
+FREE: Final = Money(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One line of a sum."""
+
+    what: str
+    usd: Money
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """What training both agents at one provider costs, and whether it can be done.
+
+    Attributes:
+        reason: Why it is in that state, in words, and what to use instead.
+        training_tokens: All tokens trained, epochs and both agents included.
+        total: The sum of `parts`; None when there is no sourced price, as `reason` says.
+        seconds: Training both agents, low to high, waiting for a machine included.
+        price_as_of: Of the oldest price in the sum; `price_stale`: older than `STALE_DAYS`.
+        blockers: What would be refused, each with what to do.
+        notes: How it was computed.
+    """
+
+    provider: str
+    title: str
+    model: str
+    state: State
+    reason: str
+    training_tokens: int
+    exact: bool
+    total: Money | None
+    parts: tuple[Part, ...]
+    seconds: tuple[float, float] | None
+    price_as_of: date | None
+    price_source: str
+    price_stale: bool
+    blockers: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The row of the document that `plan --json` prints."""
+        seconds = self.seconds and {"low": self.seconds[0], "high": self.seconds[1]}
+        return {
+            "provider": self.provider,
+            "title": self.title,
+            "model": self.model,
+            "state": self.state,
+            "reason": self.reason,
+            "training_tokens": self.training_tokens,
+            "exact": self.exact,
+            "total_usd": self.total.to_json() if self.total else None,
+            "parts": [{"what": part.what, "usd": part.usd.to_json()} for part in self.parts],
+            "duration_s": seconds,
+            "price_as_of": self.price_as_of.isoformat() if self.price_as_of else None,
+            "price_source": self.price_source,
+            "price_stale": self.price_stale,
+            "blockers": list(self.blockers),
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def _scaled(role: RoleLoad, factor: float) -> RoleLoad:
+    def part(value: int) -> int:
+        return int(value * factor + 0.5)
+
+    return replace(
+        role,
+        rows=part(role.rows),
+        valid_rows=part(role.valid_rows),
+        tokens=part(role.tokens),
+        valid_tokens=part(role.valid_tokens),
+        bytes=part(role.bytes),
+        counts={
+            name: replace(count, tokens=part(count.tokens), valid_tokens=part(count.valid_tokens))
+            for name, count in role.counts.items()
+        },
+    )

@@ -1,0 +1,258 @@
+"""All plans for one load: priced, checked, sorted. Pure: no file, no network, a few ms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+from waltzrl_tui.plans.hosted import Sum, by_tokens
+from waltzrl_tui.plans.machines import by_machine, by_own_gpu
+from waltzrl_tui.plans.model import (
+    FREE,
+    STALE_DAYS,
+    Load,
+    Part,
+    PlanRow,
+    State,
+    Surroundings,
+    Wish,
+)
+from waltzrl_tui.plans.preflight import Findings, preflight
+from waltzrl_tui.plans.schema import BaseModelEntry, Catalogue, Offer, Price, Provider
+from waltzrl_tui.plans.tally import Tally, tally
+
+ALIASES: Final = {"local": "embedded"}
+"""Other names of providers that commands take."""
+
+_PARAMS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
+_STANDARD: Final = {"small": "3B or smaller", "default": "7B to 9B", "large": "70B"}
+
+
+def price(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> list[PlanRow]:
+    """One row a provider: those with a total by what is expected of it, then those without.
+
+    With `wish.provider` only that one; a name that is not in the catalogue gives no row.
+    """
+    wanted = ALIASES.get(wish.provider, wish.provider)
+    rows = [
+        _row(catalogue, name, provider, load, wish, around)
+        for name, provider in catalogue.provider.items()
+        if not wanted or wanted == name
+    ]
+    return sorted(rows, key=_order)
+
+
+def cheapest_ready(rows: Sequence[PlanRow]) -> PlanRow | None:
+    """The first row that is ready and has a price, of rows in the order of `price`."""
+    return next((row for row in rows if row.state == "ready" and row.total is not None), None)
+
+
+def _order(row: PlanRow) -> tuple[bool, float, bool, str]:
+    expected = row.total.expected if row.total else 0.0
+    return row.total is None, expected, row.state == "closed", row.provider
+
+
+def _row(
+    catalogue: Catalogue,
+    name: str,
+    provider: Provider,
+    load: Load,
+    wish: Wish,
+    around: Surroundings,
+) -> PlanRow:
+    model_name, model, offer, why = _model(catalogue, provider, wish)
+    counted = tally(load, wish, model)
+    closed = _closed(catalogue, name, provider, around)
+    found = preflight(provider, model, load, wish, counted, around.today)
+    if why:
+        found.blockers.append(why)
+    if closed:
+        priced = Sum(missing=closed)
+    elif why:
+        priced = Sum(missing=why)
+    elif wish.method not in provider.methods:
+        priced = Sum(missing=found.blockers[0])
+    else:
+        priced = _sum(catalogue, provider, model, offer, load, wish, counted, around)
+    total = priced.total
+    _budget(wish, priced, found)
+    blockers = (*found.blockers, *(b for b in priced.blockers if b not in found.blockers))
+    state, reason = _state(provider, closed, blockers, around)
+    if state in ("ready", "needs_key") and total is None:
+        reason = f"{reason}; {priced.missing}" if reason else priced.missing
+    elif state in ("ready", "needs_key") and priced.without:
+        reason = f"{reason}; {priced.without}"
+    as_of = min((each.as_of for each in priced.prices), default=None)
+    stale = as_of is not None and (around.today - as_of).days > STALE_DAYS
+    title = provider.title
+    if provider.kind == "own" and around.unsloth:
+        title += " (Unsloth)"
+    return PlanRow(
+        provider=name,
+        title=title,
+        model=model_name,
+        state=state,
+        reason=reason,
+        training_tokens=counted.trained,
+        exact=counted.exact,
+        total=total,
+        parts=tuple(priced.parts) if total is not None else (),
+        seconds=priced.seconds if not closed else None,
+        price_as_of=as_of if total is not None else None,
+        price_source=_sources(priced.prices) if total is not None else provider.source,
+        price_stale=stale and total is not None,
+        blockers=blockers,
+        warnings=(*found.warnings, *priced.warnings),
+        notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
+    )
+
+
+def _sum(
+    catalogue: Catalogue,
+    provider: Provider,
+    model: BaseModelEntry | None,
+    offer: Offer | None,
+    load: Load,
+    wish: Wish,
+    counted: Tally,
+    around: Surroundings,
+) -> Sum:
+    if provider.kind == "embedded":
+        return _embedded(wish, counted, around)
+    if offer is not None:
+        return by_tokens(catalogue, provider, offer, load, wish, counted)
+    if model is None or model.params is None:
+        return Sum(missing="the model's size is not known")
+    if provider.kind == "own":
+        return by_own_gpu(catalogue, provider, model.params, counted, around)
+    return by_machine(catalogue, provider, model.params, wish, counted, around)
+
+
+def _embedded(wish: Wish, counted: Tally, around: Surroundings) -> Sum:
+    found = Sum()
+    found.parts.append(Part("training on this machine", FREE))
+    if wish.chat_hours > 0:
+        found.parts.append(Part("chat: local", FREE))
+    speed = around.embedded_tokens_per_second
+    if speed is None:
+        found.notes.append("time: not measured yet; the first training here measures it")
+        return found
+    seconds = counted.trained / speed
+    # Frozen layers are computed once (a later epoch takes 0.4 of the first); the base's own
+    # replies, which are judged and revised as well, are not in the dataset and come on top.
+    found.seconds = (seconds * 0.5, seconds * 1.6)
+    found.notes.append(f"{speed:,.0f} tokens/s, measured on this machine by past jobs")
+    return found
+
+
+def _model(
+    catalogue: Catalogue, provider: Provider, wish: Wish
+) -> tuple[str, BaseModelEntry | None, Offer | None, str]:
+    """Name, entry and offer of the model, and why there is none."""
+    if provider.kind == "tokens":
+        offers = provider.offer
+        if wish.model:
+            offer = next((each for each in offers.values() if each.model == wish.model), None)
+            if offer is None and offers:
+                known = ", ".join(each.model for each in offers.values())
+                why = f"{wish.model} has no known price here: known are {known}"
+                return wish.model, catalogue.base.get(wish.model), None, why
+        else:
+            offer = offers.get(wish.size)
+        if offer is None:
+            why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
+            return "", None, None, why
+        return offer.model, catalogue.base[offer.model], offer, ""
+    if provider.kind == "embedded" or not wish.model:
+        name = provider.model.get(wish.size, "")
+        if not name:
+            why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
+            return "", None, None, why if provider.status == "open" else ""
+        return name, catalogue.base[name], None, ""
+    entry = catalogue.base.get(wish.model)
+    if entry is None:
+        entry = next((each for each in catalogue.base.values() if each.hub == wish.model), None)
+    if entry is None and (params := _params(wish.model)) is not None:
+        entry = BaseModelEntry(params=params, size=wish.size, hub=wish.model)
+    if entry is None or entry.params is None:
+        why = f"how large {wish.model} is cannot be told from its name: name one such as Qwen3-8B"
+        return wish.model, None, None, why
+    return wish.model, entry, None, ""
+
+
+def _params(name: str) -> float | None:
+    """Billions of parameters, as in the names of most models: Qwen3-8B, SmolLM2-135M."""
+    found = _PARAMS.findall(name.replace("-", " ").replace("_", " ").replace("/", " "))
+    if not found:
+        return None
+    number, unit = found[-1]
+    params = float(number) / (1000 if unit in "mM" else 1)
+    return params if 0 < params <= 10_000 else None
+
+
+def _closed(catalogue: Catalogue, name: str, provider: Provider, around: Surroundings) -> str:
+    """Why this provider is closed to this account, or nothing."""
+    probe = around.probes.get(name)
+    ended = provider.ends is not None and around.today >= provider.ends
+    instead = ""
+    if provider.instead:
+        instead = f"; use {catalogue.provider[provider.instead].title} instead"
+    if ended:
+        return f"ended on {_day(provider.ends)}{instead}"
+    if probe is not None and probe.allowed is False:
+        return f"closed to this account: {probe.words}{instead}"
+    if provider.status == "open" or (probe is not None and probe.allowed):
+        return ""
+    since = f" since {_day(provider.since)}" if provider.since else ""
+    return f"closed{since}{instead}: {provider.why}"
+
+
+def _state(
+    provider: Provider, closed: str, blockers: Sequence[str], around: Surroundings
+) -> tuple[State, str]:
+    if closed:
+        return "closed", closed
+    if provider.kind == "own" and not around.gpus:
+        return "needs_gpu", "no GPU found on this machine"
+    if blockers:
+        return "blocked", blockers[0]
+    if provider.keys:
+        if present := next((key for key in provider.keys if key in around.keys), None):
+            return "ready", f"key in {present}"
+        return "needs_key", f"needs {' or '.join(provider.keys)}"
+    if provider.kind == "embedded":
+        return "ready", "free, on this machine"
+    return "ready", f"free, on the {around.gpus[0].name}" if around.gpus else ""
+
+
+def _budget(wish: Wish, priced: Sum, found: Findings) -> None:
+    total = priced.total
+    if wish.budget_usd is None or total is None:
+        return
+    if total.expected > wish.budget_usd:
+        found.blockers.append(
+            f"${total.expected:,.2f} is over the budget of ${wish.budget_usd:,.2f}: fewer rows, "
+            "epochs or hours of chat, or another row"
+        )
+    elif total.high > wish.budget_usd:
+        found.warnings.append(
+            f"it may come to ${total.high:,.2f}, over the budget of ${wish.budget_usd:,.2f}"
+        )
+
+
+def _counted(counted: Tally) -> str:
+    if counted.exact:
+        return f"tokens counted with the model's own tokenizer ({counted.tokenizer})"
+    off = f", ±{counted.error:.0%}" if counted.error else ""
+    how = "estimated" if counted.tokenizer in ("", "estimate") else f"by {counted.tokenizer}"
+    return f"tokens {how}{off}: the model's own tokenizer is not at hand"
+
+
+def _sources(prices: Sequence[Price]) -> str:
+    return "; ".join(dict.fromkeys(each.source for each in prices))
+
+
+def _day(day: date | None) -> str:
+    return f"{day.day} {day:%B %Y}" if day else ""

@@ -1,0 +1,206 @@
+"""The catalogue's schema: every price has a date and a source, every unknown field is refused."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from waltzrl_tui.plans.model import METHODS, Method, Size
+
+Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Price(_Entry):
+    """An amount of USD with its date and source; `low` and `high` where sources differ."""
+
+    low: Amount = -1.0
+    expected: Amount
+    high: Amount = -1.0
+    as_of: date
+    source: str = Field(min_length=3)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_figure(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "expected" in values:
+            return {"low": values["expected"], "high": values["expected"], **values}
+        return values
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.expected <= self.high:
+            raise ValueError("low, expected and high must be in this order")
+        return self
+
+
+class BaseModelEntry(_Entry):
+    """A base model.
+
+    Attributes:
+        params: Billions of parameters; None when it is not public.
+        tokenizer: Which tokenizer counts for it; empty when there is none to be had.
+        hub: Where its weights and tokenizer are on the Hugging Face hub.
+    """
+
+    params: Positive | None = None
+    size: Size
+    tokenizer: str = ""
+    hub: str = ""
+    context: Count = 0
+
+
+class GpuEntry(_Entry):
+    """A GPU: memory in 10⁹ bytes, dense bf16 (else fp16) TFLOPS of its data sheet.
+
+    Attributes:
+        names: What drivers and price lists call it, in lower case, a part each.
+    """
+
+    memory_gb: Positive
+    tflops: Positive
+    names: tuple[str, ...] = ()
+
+
+class Throughput(_Entry):
+    """A published training speed, from which those of other GPUs and models are computed.
+
+    Attributes:
+        tokens_per_second: LoRA on one `gpu` with a model of `params` billion parameters.
+        qlora: Of it, the share that 4-bit weights leave.
+        many: Of each further GPU's, the share that is gained.
+        low, expected, high: Of the published figure, the share that short, unpacked rows reach.
+    """
+
+    tokens_per_second: Positive
+    gpu: str
+    params: Positive
+    qlora: Positive
+    many: Positive
+    low: Positive
+    expected: Positive
+    high: Positive
+    source: str
+
+
+class Limits(_Entry):
+    """What a provider refuses. What is not known is not there."""
+
+    max_epochs: Positive | None = None
+    whole_epochs: bool = False
+    min_rows: Count | None = None
+    max_rows: Count | None = None
+    max_file_bytes: Count | None = None
+    max_sequence: Count | None = None
+    max_suffix: Count | None = None
+    concurrent_jobs: Count | None = None
+    batch_rows: Count | None = None
+
+
+class Offer(_Entry):
+    """A base model that a provider trains.
+
+    Attributes:
+        sft, dpo: Per 1M training tokens.
+        hosting: Per hour of chat with both agents.
+        hosting_what: What is billed there.
+    """
+
+    model: str
+    sft: Price | None = None
+    dpo: Price | None = None
+    hosting: Price | None = None
+    hosting_what: str = "deployment"
+
+
+class Machine(_Entry):
+    """A rented machine with one or more equal GPUs; the price is that of all of them."""
+
+    gpu: str
+    gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    usd_per_hour: Price
+    flavor: str = ""
+
+
+class Minutes(_Entry):
+    low: Amount
+    high: Amount
+
+
+class Provider(_Entry):
+    """A place where agents can be trained.
+
+    Attributes:
+        kind: Priced by `tokens`, by rented `machines`, or free: `own` GPU, `embedded` engine.
+        keys: Variables of which one must hold a key.
+        since, ends: When it closed, or will; `instead`: another provider's name.
+        why: Why it is closed, in words.
+        chat: Where agents are talked to: here (`local`), on a billed deployment (`hosted`), by
+            tokens (`tokens`), or on the machine that trained them (`machine`).
+        per_job: Minimum fee of one job. per_month: storage of one result. disk: per hour.
+        startup: Minutes until training begins; an assumption, as no provider publishes it.
+        runs_on: The GPU that the duration is computed for where the provider tells none.
+        validation: Whether tokens of validation are billed as trained ones.
+    """
+
+    title: str
+    kind: Literal["tokens", "machines", "own", "embedded"]
+    keys: tuple[str, ...] = ()
+    status: Literal["open", "closed"] = "open"
+    since: date | None = None
+    ends: date | None = None
+    why: str = ""
+    instead: str = ""
+    source: str = ""
+    methods: tuple[Method, ...] = ("sft",)
+    chat: Literal["local", "hosted", "tokens", "machine"] = "local"
+    limits: Limits = Limits()
+    startup: Minutes | None = None
+    runs_on: str = ""
+    validation: bool = False
+    per_job: Price | None = None
+    per_month: Price | None = None
+    disk: Price | None = None
+    offer: dict[Size, Offer] = {}
+    model: dict[Size, str] = {}
+    machine: dict[str, Machine] = {}
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if set(self.methods) - set(METHODS):
+            raise ValueError("an unknown method")
+        if self.kind != "tokens" and not self.model and self.status == "open":
+            raise ValueError("a model for at least one size is missing")
+        return self
+
+
+class Catalogue(_Entry):
+    """All of it, as `load_catalogue` gives it."""
+
+    throughput: Throughput
+    base: dict[str, BaseModelEntry]
+    gpu: dict[str, GpuEntry]
+    provider: dict[str, Provider]
+
+    @model_validator(mode="after")
+    def _names_known(self) -> Self:
+        if self.throughput.gpu not in self.gpu:
+            raise ValueError(f"throughput: no GPU named {self.throughput.gpu!r}")
+        for name, provider in self.provider.items():
+            for model in (*(o.model for o in provider.offer.values()), *provider.model.values()):
+                if model not in self.base:
+                    raise ValueError(f"provider.{name}: no base model named {model!r}")
+            for key, machine in provider.machine.items():
+                if machine.gpu not in self.gpu:
+                    raise ValueError(f"provider.{name}.machine.{key}: no GPU {machine.gpu!r}")
+            if provider.instead and provider.instead not in self.provider:
+                raise ValueError(f"provider.{name}: no provider named {provider.instead!r}")
+        return self

@@ -1,0 +1,49 @@
+"""What the tests of plans share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from waltzrl_tui.plans.model import Gpu, Load, PlanRow, Probe, RoleLoad, Surroundings, Wish
+from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.schema import Catalogue
+
+TODAY = date(2026, 11, 22)
+
+
+def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleLoad:
+    values: dict[str, Any] = {
+        "rows": rows,
+        "valid_rows": rows // 10,
+        "tokens": tokens,
+        "valid_tokens": tokens // 10,
+        "longest": 300,
+        "bytes": 5 * tokens,
+        "exact": False,
+        "tokenizer": "estimate",
+        "error": 0.15,
+    }
+    return RoleLoad(**{**values, **changes})
+
+
+def load(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> Load:
+    one = role(rows, tokens, **changes)
+    return Load({"conversation": one, "feedback": one}, "rows.jsonl")
+
+
+def around(
+    keys: frozenset[str] = frozenset(),
+    gpus: tuple[Gpu, ...] = (),
+    probes: Mapping[str, Probe] | None = None,
+    today: date = TODAY,
+    speed: float | None = None,
+) -> Surroundings:
+    return Surroundings(keys, gpus, False, speed, probes or {}, today)
+
+
+def row_of(
+    catalogue: Catalogue, provider: str, what: Load, wish: Wish, where: Surroundings
+) -> PlanRow:
+    return next(row for row in price(catalogue, what, wish, where) if row.provider == provider)

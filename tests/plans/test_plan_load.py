@@ -1,0 +1,152 @@
+"""From a dataset to the load, and tokens by real tokenizers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from waltzrl_tui.counting import Estimate, MistralFile, TokenizerFile, find_counter
+from waltzrl_tui.datasets.sampling import SampleRecipe
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.plans.counters import counters_for
+from waltzrl_tui.plans.load import Stopped, measure_load
+from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.workspace import Workspace
+
+CHAT = [
+    {"role": "system", "content": "Answer."},
+    {"role": "user", "content": "What is a kite?"},
+    {"role": "assistant", "content": "A toy that flies."},
+]
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def rows(count: int, **more: str) -> list[dict[str, str]]:
+    text = "kite moss salt wool jade oak bell clock river lamp stone glass"
+    words = text.split()
+    return [
+        {
+            "prompt": f"Tell me of {words[number % 12]} and {words[number // 12 % 12]}, {number}.",
+            "reply": f"It is a thing of {words[number * 5 % 12]}.",
+            "harm": "benign" if number % 2 else "harmful",
+            **more,
+        }
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    """A word tokenizer with ChatML's marks, as its own library writes it."""
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    path = tmp_path / "tokenizer.json"
+    made.save(str(path))
+    return path
+
+
+def test_both_files_are_measured(tmp_path: Path, tokenizer: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", rows(60))
+    recipe = SampleRecipe(str(path))
+    estimated = measure_load(path, recipe)
+    counted = measure_load(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
+    assert estimated.source == "rows.jsonl"
+    for role in ("conversation", "feedback"):
+        about, exact = estimated.roles[role], counted.roles[role]  # type: ignore[index]
+        assert (about.exact, about.tokenizer, about.error) == (False, "estimate", 0.15)
+        assert (exact.exact, exact.tokenizer, exact.error) == (True, "Words", 0.0)
+        assert exact.rows == about.rows and exact.rows + exact.valid_rows >= 60
+        assert exact.counts["Words"].tokens == exact.tokens > 0
+        assert exact.longest * exact.rows >= exact.tokens
+
+
+def test_fewer_rows_are_a_smaller_load(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", rows(60))
+    whole = measure_load(path, SampleRecipe(str(path)))
+    half = measure_load(path, SampleRecipe(str(path), n=30))
+    assert half.roles["conversation"].tokens < whole.roles["conversation"].tokens
+    assert whole.scaled(30).roles["conversation"].tokens == pytest.approx(
+        half.roles["conversation"].tokens, rel=0.2
+    )
+
+
+def test_prompts_alone_teach_the_feedback_agent_only(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "prompts.jsonl",
+        [{name: value for name, value in row.items() if name != "reply"} for row in rows(20)],
+    )
+    found = measure_load(path, SampleRecipe(str(path)))
+    assert list(found.roles) == ["feedback"]
+
+
+def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [*rows(30), *({**row, "reply": ""} for row in rows(5))])
+    found = measure_load(path, SampleRecipe(str(path)))
+    assert found.empty_replies == 5
+    assert found.roles["conversation"].rows <= 30
+
+
+def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
+    path = write(tmp_path / "bare.jsonl", [{"prompt": f"Why {n}?"} for n in range(9)])
+    with pytest.raises(DatasetError, match="neither replies nor labels"):
+        measure_load(path, SampleRecipe(str(path)))
+
+
+def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", rows(5000))
+    told: list[int] = []
+    with pytest.raises(Stopped):
+        measure_load(
+            path, SampleRecipe(str(path)), on_progress=told.append, stop=lambda: bool(told)
+        )
+    assert len(told) == 1
+
+
+def test_a_template_is_counted_token_by_token(tokenizer: Path) -> None:
+    # Each turn: start, role, content, end. The words of the contents are 2, 5 and 5.
+    assert TokenizerFile("Words", tokenizer).count([CHAT]) == [3 * 3 + 2 + 5 + 5]
+    assert Estimate().count([CHAT])[0] == pytest.approx(21, abs=8)
+
+
+def test_tokenizers_are_found_in_the_hubs_cache_only(
+    tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert find_counter("Qwen3", "Qwen/Qwen3-8B") is None
+    model = tmp_path / "hub" / "models--Qwen--Qwen3-8B"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("abc123")
+    (model / "snapshots" / "abc123").mkdir(parents=True)
+    tokenizer.rename(model / "snapshots" / "abc123" / "tokenizer.json")
+    found = find_counter("Qwen3", "Qwen/Qwen3-8B")
+    assert found is not None and found.exact and found.count([CHAT]) == [21]
+
+
+def test_mistrals_packaged_vocabulary_counts_with_its_own_template() -> None:
+    pytest.importorskip("mistral_common")
+    pytest.importorskip("tiktoken")
+    found = find_counter("Mistral Tekken")
+    assert isinstance(found, MistralFile)
+    counted = found.count([CHAT, CHAT[1:]])
+    assert counted[0] > counted[1] == pytest.approx(17, abs=4)
+
+
+def test_the_embedded_models_own_tokenizer_counts(
+    catalogue: Catalogue, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WALTZRL_CACHE", str(tmp_path / "cache"))
+    workspace = Workspace(tmp_path / "home")
+    assert counters_for(catalogue, workspace, Wish()) == []
+    place = tmp_path / "cache" / "models" / "SmolLM2-135M-Instruct"
+    place.mkdir(parents=True)
+    tokenizer.rename(place / "tokenizer.json")
+    assert [one.name for one in counters_for(catalogue, workspace, Wish())] == ["SmolLM2"]

@@ -1,0 +1,126 @@
+"""Every refusal that once cost money, found before anything is uploaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from plan_helpers import around, load, role, row_of
+
+from waltzrl_tui.plans.model import Gpu, Load, Probe, Wish
+from waltzrl_tui.plans.preflight import epochs_for, steps_for
+from waltzrl_tui.plans.schema import Catalogue
+
+ALL_KEYS = frozenset(
+    {"TOGETHER_API_KEY", "FIREWORKS_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY", "HF_TOKEN"}
+)
+OPENED = {
+    name: Probe(True, "fine-tuning is on", "2026-11-22T10:00:00Z") for name in ("openai", "mistral")
+}
+
+
+def test_steps_and_epochs_are_one_thing() -> None:
+    # The story of the 253 epochs: 1,000 steps of 64 sequences on a short file.
+    assert epochs_for(253, 1000, 64) == pytest.approx(253, rel=0.01)
+    assert steps_for(253, 253, 64) == 1001
+    assert steps_for(216, 3, 8) == 81
+    assert epochs_for(0, 10, 8) == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "what", "wish", "said"),
+    [
+        ("mistral", load(), Wish(epochs=253), "253 epochs are more than the 100"),
+        ("hf_jobs", load(), Wish(epochs=101), "more than the 100"),
+        ("together", load(), Wish(epochs=2.5), "choose 2 or 3"),
+        ("bedrock", load(), Wish(epochs=11), "more than the 10"),
+        ("openai", load(rows=9), Wish(), "10 are the least"),
+        ("fireworks", load(rows=2), Wish(), "3 are the least"),
+        ("fireworks", load(rows=3_000_001), Wish(), "3,000,000 are the most"),
+        ("openai", load(bytes=600_000_000), Wish(), "600 MB, 512 MB are the most"),
+        ("together", load(longest=40_000), Wish(), "the model reads 32,768"),
+        ("hf_jobs", load(), Wish(method="dpo"), "DPO is not offered"),
+        ("together", load(), Wish(budget_usd=1.0), "over the budget of $1.00"),
+        ("together", load(), Wish(model="no-such-7B"), "no known price"),
+        ("hf_jobs", load(), Wish(model="mystery"), "cannot be told from its name"),
+        ("hf_jobs", load(), Wish(model="vast/Model-405B"), "no machine with a known price"),
+    ],
+)
+def test_what_would_be_refused_blocks(
+    catalogue: Catalogue, provider: str, what: Load, wish: Wish, said: str
+) -> None:
+    row = row_of(catalogue, provider, what, wish, around(ALL_KEYS, probes=OPENED))
+    assert row.state == "blocked"
+    assert any(said in blocker for blocker in row.blockers), row.blockers
+
+
+def test_a_wide_machine_holds_what_one_gpu_does_not(catalogue: Catalogue) -> None:
+    wish = Wish(model="vast/Model-180B")
+    assert row_of(catalogue, "vast", load(), wish, around()).total is not None
+    assert row_of(catalogue, "lambda", load(), wish, around()).state == "blocked"
+
+
+def test_datasets_that_cannot_train_a_pair(catalogue: Catalogue) -> None:
+    whole = load()
+    no_labels = replace(whole, roles={"conversation": role()})
+    no_replies = replace(whole, roles={"feedback": role()})
+    for what, said in ((no_labels, "no row has a label"), (no_replies, "no row has a reply")):
+        row = row_of(catalogue, "embedded", what, Wish(), around())
+        assert row.state == "blocked" and said in row.reason
+    disordered = replace(whole, misordered=3)
+    assert row_of(catalogue, "embedded", disordered, Wish(), around()).state == "blocked"
+
+
+def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
+    row = row_of(catalogue, "embedded", replace(load(), empty_replies=50), Wish(), around())
+    assert row.state == "ready"
+    assert any("50 rows with an empty reply" in each for each in row.warnings)
+
+
+@pytest.mark.parametrize(
+    ("provider", "since", "instead"),
+    [
+        ("openai", "7 May 2026", "Together"),
+        ("mistral", "27 March 2026", "Together"),
+        ("claude_haiku", "10 September 2026", "Bedrock Nova"),
+        ("hf_autotrain", "21 January 2025", "HF Jobs"),
+    ],
+)
+def test_closed_is_said_with_since_when_and_what_instead(
+    catalogue: Catalogue, provider: str, since: str, instead: str
+) -> None:
+    row = row_of(catalogue, provider, load(), Wish(), around(ALL_KEYS))
+    assert (row.state, row.total) == ("closed", None)
+    assert f"closed since {since}" in row.reason and f"use {instead} instead" in row.reason
+
+
+def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> None:
+    row = row_of(catalogue, "openai", load(), Wish(epochs=1), around(ALL_KEYS, probes=OPENED))
+    assert row.state == "ready" and row.total is not None
+    assert row.total.expected == pytest.approx(2 * 200_000 * 3e-6)
+    assert any("2027-01-06" in each for each in row.warnings)
+    ended = around(ALL_KEYS, probes=OPENED, today=date(2027, 1, 6))
+    assert row_of(catalogue, "openai", load(), Wish(), ended).state == "closed"
+    shut = around(ALL_KEYS, probes={"together": Probe(False, "quota is 0", "")})
+    row = row_of(catalogue, "together", load(), Wish(), shut)
+    assert row.state == "closed" and "quota is 0" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("gpu", "size", "state", "said"),
+    [
+        (Gpu("NVIDIA GeForce RTX 4090", 25.8, 25.0), "default", "ready", "LoRA needs about"),
+        (Gpu("NVIDIA L4", 16.0, 15.5), "default", "ready", "QLoRA needs about"),
+        (Gpu("NVIDIA GeForce RTX 4090", 25.8, 25.0), "large", "blocked", "even in 4 bits"),
+        (Gpu("NVIDIA GeForce RTX 4090", 25.8, 5.0), "default", "ready", "are free now"),
+        (Gpu("Strange GPU", 48.0, 48.0), "default", "ready", "time not known"),
+    ],
+)
+def test_the_own_gpu_is_checked(
+    catalogue: Catalogue, gpu: Gpu, size: str, state: str, said: str
+) -> None:
+    row = row_of(catalogue, "own_gpu", load(), Wish(size=size), around(gpus=(gpu,)))  # type: ignore[arg-type]
+    assert row.state == state
+    assert any(said in each for each in (*row.blockers, *row.warnings, *row.notes))
+    assert row_of(catalogue, "own_gpu", load(), Wish(), around()).state == "needs_gpu"

@@ -1,0 +1,161 @@
+"""What a plan costs: rules that hold for all loads, and the figures of a few rows by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan_helpers import TODAY, around, load, role, row_of
+
+from waltzrl_tui.plans.catalogue import bundled_document, load_catalogue
+from waltzrl_tui.plans.model import Gpu, Load, Money, Surroundings, TokenCount, Wish
+from waltzrl_tui.plans.price import cheapest_ready, price
+from waltzrl_tui.plans.schema import Catalogue
+
+CATALOGUE = load_catalogue(None)
+PROVIDERS = tuple(CATALOGUE.provider)
+KEYS = frozenset(key for one in CATALOGUE.provider.values() for key in one.keys)
+CENT = 1e-4
+"""Amounts are rounded to a millionth of a dollar, part by part."""
+
+loads = st.builds(
+    load,
+    rows=st.integers(1, 200_000),
+    tokens=st.integers(1, 500_000_000),
+    longest=st.integers(1, 20_000),
+)
+wishes = st.builds(
+    Wish,
+    epochs=st.floats(0.1, 100),
+    size=st.sampled_from(["small", "default", "large"]),
+    chat_hours=st.floats(0, 1000),
+    method=st.sampled_from(["sft", "dpo"]),
+)
+surroundings = st.builds(
+    around,
+    keys=st.sampled_from([frozenset(), KEYS]),
+    gpus=st.sampled_from([(), (Gpu("NVIDIA GeForce RTX 4090", 25.8, 24.0),)]),
+    speed=st.one_of(st.none(), st.floats(1, 1e5)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(loads, wishes, surroundings)
+def test_parts_add_up_and_rows_are_sorted(what: Load, wish: Wish, where: Surroundings) -> None:
+    rows = price(CATALOGUE, what, wish, where)
+    assert sorted(row.provider for row in rows) == sorted(PROVIDERS)
+    for row in rows:
+        if row.total is not None:
+            assert row.total == Money.sum(part.usd for part in row.parts)
+            assert 0 <= row.total.low <= row.total.expected <= row.total.high
+            assert round(math.fsum(part.usd.low for part in row.parts), 6) == row.total.low
+        if row.seconds is not None:
+            assert 0 <= row.seconds[0] <= row.seconds[1]
+        assert row.state != "blocked" or row.blockers
+        assert row.state == "ready" or row.reason
+        assert row.total is not None or row.reason
+    totals = [row.total.expected if row.total else math.inf for row in rows]
+    assert totals == sorted(totals)
+
+
+@settings(max_examples=25, deadline=None)
+@given(loads, wishes, surroundings, st.floats(1, 5), st.sampled_from(["rows", "epochs", "hours"]))
+def test_more_rows_epochs_or_hours_never_cost_less(
+    what: Load, wish: Wish, where: Surroundings, factor: float, axis: str
+) -> None:
+    more, bigger = what, wish
+    if axis == "rows":
+        file = what.roles["conversation"]
+        more = what.scaled(math.ceil((file.rows + file.valid_rows) * factor))
+    elif axis == "epochs":
+        bigger = Wish(wish.epochs * factor, wish.size, wish.chat_hours, wish.method)
+    else:
+        bigger = Wish(wish.epochs, wish.size, wish.chat_hours * factor, wish.method)
+    before = {row.provider: row.total for row in price(CATALOGUE, what, wish, where)}
+    for row in price(CATALOGUE, more, bigger, where):
+        old = before[row.provider]
+        if old is not None and row.total is not None:
+            assert row.total.expected >= old.expected - CENT
+
+
+@settings(max_examples=10, deadline=None)
+@given(loads, st.floats(1, 10))
+def test_a_dearer_price_never_makes_a_plan_cheaper(what: Load, factor: float) -> None:
+    document = bundled_document()
+    for provider in document["provider"].values():
+        for offer in provider.get("offer", {}).values():
+            for name in ("sft", "hosting"):
+                _dearer(offer.get(name), factor)
+        for machine in provider.get("machine", {}).values():
+            _dearer(machine["usd_per_hour"], factor)
+    dear = Catalogue.model_validate(document)
+    before = {row.provider: row.total for row in price(CATALOGUE, what, Wish(), around())}
+    for row in price(dear, what, Wish(), around()):
+        old = before[row.provider]
+        if old is not None and row.total is not None:
+            assert row.total.expected >= old.expected - CENT
+
+
+def _dearer(amount: dict[str, float] | None, factor: float) -> None:
+    for name in ("low", "expected", "high"):
+        if amount and name in amount:
+            amount[name] *= factor
+
+
+def test_together_by_hand(catalogue: Catalogue) -> None:
+    row = row_of(catalogue, "together", load(), Wish(epochs=2, chat_hours=0.5), around())
+    # Two agents, each 2 × 200,000 trained and 2 × 20,000 validated, at $0.48 per million.
+    assert [round(part.usd.expected, 4) for part in row.parts] == [0.2112, 0.2112, 3.99]
+    assert row.training_tokens == 800_000
+    assert row.total is not None and row.total.expected == pytest.approx(4.4124)
+    assert row.price_as_of is not None and row.price_stale
+    assert row.state == "needs_key" and "TOGETHER_API_KEY" in row.reason
+
+
+def test_the_models_own_tokenizer_is_taken_where_it_counted(catalogue: Catalogue) -> None:
+    counted = role(counts={"Qwen3": TokenCount(100_000, 10_000, 250)})
+    what = Load({"conversation": counted, "feedback": counted}, "rows.jsonl")
+    own = row_of(catalogue, "together", what, Wish(epochs=1), around())
+    other = row_of(catalogue, "bedrock_llama", what, Wish(epochs=1), around())
+    assert (own.training_tokens, own.exact) == (200_000, True)
+    assert (other.training_tokens, other.exact) == (400_000, False)
+    assert any("±15%" in note for note in other.notes)
+
+
+def test_chat_is_free_where_the_model_fits_here_and_billed_where_not(catalogue: Catalogue) -> None:
+    without = row_of(catalogue, "runpod", load(), Wish(), around())
+    with_gpu = row_of(
+        catalogue, "runpod", load(), Wish(), around(gpus=(Gpu("RTX 4090", 25.8, 24),))
+    )
+    assert without.total is not None and with_gpu.total is not None
+    assert with_gpu.total.expected < without.total.expected
+    assert any(part.what == "chat: local" for part in with_gpu.parts)
+    assert any("stays on" in part.what for part in without.parts)
+
+
+def test_the_embedded_engine_is_free_and_its_time_is_measured_or_unknown(
+    catalogue: Catalogue,
+) -> None:
+    unknown = row_of(catalogue, "embedded", load(), Wish(), around())
+    known = row_of(catalogue, "embedded", load(), Wish(), around(speed=200.0))
+    assert unknown.total == known.total == Money(0, 0, 0)
+    assert unknown.seconds is None and any("not measured yet" in each for each in unknown.notes)
+    assert known.seconds is not None
+    assert known.seconds[0] < known.training_tokens / 200 < known.seconds[1]
+    assert cheapest_ready(price(catalogue, load(), Wish(), around())) == unknown
+
+
+def test_prices_grow_old(catalogue: Catalogue) -> None:
+    young = row_of(catalogue, "runpod", load(), Wish(size="large"), around())
+    later = TODAY.replace(year=2027)
+    old = row_of(catalogue, "runpod", load(), Wish(size="large"), around(today=later))
+    assert not young.price_stale and old.price_stale
+
+
+def test_scaling_keeps_the_average(catalogue: Catalogue) -> None:
+    half = load(rows=1000, tokens=200_000).scaled(550)
+    assert half.roles["feedback"].rows == 500
+    assert half.roles["feedback"].tokens == 100_000
+    assert load(rows=1000).scaled(1100) == load(rows=1000)
