@@ -24,7 +24,10 @@ async def _shoot(home: str | None) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(3.0)
         _save(app, "data")
-        await pilot.press("3")
+        await pilot.press("2")
+        await pilot.pause(4.0)
+        _save(app, "plan")
+        await pilot.press("escape", "3")
         await pilot.pause(3.0)
         await pilot.press("down")
         await pilot.pause(0.5)

@@ -22,7 +22,7 @@ from waltzrl_tui.tui.theme import CONTRAST, DARK, THEMES
 from waltzrl_tui.tui.widgets.bars import KeyBar, TopBar
 from waltzrl_tui.workspace import Workspace
 
-SCREENS = {"data": "DataScreen", "jobs": "JobsScreen", "chat": "ChatScreen"}
+SCREENS = {"data": "DataScreen", "plan": "PlanScreen", "jobs": "JobsScreen", "chat": "ChatScreen"}
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -175,20 +175,22 @@ class InTerminal:
         return self.process.returncode
 
 
-@pytest.mark.parametrize("how", ["q", "SIGTERM", "SIGHUP", "hangup"])
+@pytest.mark.parametrize("how", ["q", "SIGTERM", "SIGHUP", "hangup", "no signal"])
 def test_the_process_ends_and_leaves_the_store_whole(workspace: Workspace, how: str) -> None:
     running = InTerminal(workspace.home)
     running.until(b"train both")
     if how == "q":
         os.write(running.master, b"q")
-    elif how == "hangup":
-        # The connection is gone: the terminal is closed and the kernel says so.
+    elif how in ("hangup", "no signal"):
+        # The connection is gone: the terminal is closed and the kernel says so, but not to a
+        # process that was started by make.
         os.close(running.master)
-        os.kill(running.process.pid, signal.SIGHUP)
+        if how == "hangup":
+            os.kill(running.process.pid, signal.SIGHUP)
         assert running.process.wait(20) is not None
     else:
         os.kill(running.process.pid, getattr(signal, how))
-    if how != "hangup":
+    if how not in ("hangup", "no signal"):
         assert running.exit_status() == 0
         assert b"\x1b[?1049l" in running.output  # The terminal is given back.
         os.close(running.master)

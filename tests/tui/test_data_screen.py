@@ -10,6 +10,7 @@ import pytest
 from screen_text import screen_text, shows, until
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from waltzrl_tui import stage1
 from waltzrl_tui.datasets.starter import bundled
@@ -65,17 +66,25 @@ async def test_the_users_own_data_is_opened_and_nothing_is_put_beside_it(
     assert [path.name for path in workspace.data.iterdir()] == ["mine.jsonl"]
 
 
-async def test_bad_rows_say_why_and_can_be_jumped_to(workspace: Workspace) -> None:
+async def test_bad_rows_are_shown_alone_with_their_reasons_and_exported(
+    workspace: Workspace,
+) -> None:
     bad = [b'{"prompt": ', {"prompt": "", "reply": "x", "harm": "benign", "category": "c"}]
     put(workspace, "mixed.jsonl", [*rows(60), bad[0], *rows(60), bad[1], *rows(3)])
-    async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
-        await shows(pilot, "b next bad row", "✗ bad rows", "123")
+    async with WaltzApp(workspace).run_test(size=(160, 40), notifications=True) as pilot:
+        await shows(pilot, "b bad rows", "✗ bad rows", "123")
         await pilot.press("b")
-        await shows(pilot, "61  ✗ broken JSON at column 12", "Row 61 · ✗ bad")
+        await shows(pilot, "· 2 bad", "61  ✗ broken JSON at column 12", "122  ✗ empty prompt")
+        await shows(pilot, "Row 61 · ✗ bad", "1 of 2")
+        await pilot.press("x")
+        await shows(pilot, "2 bad rows with their reasons are in")
+        await pilot.press("down")
+        await shows(pilot, "Row 122 · ✗ bad")
         await pilot.press("b")
-        await shows(pilot, "122  ✗ empty prompt", "Row 122 · ✗ bad")
-        await pilot.press("b")
-        await shows(pilot, "Row 61 · ✗ bad")
+        await shows(pilot, "mixed.jsonl · 125 rows ─", "122 of 125")
+    told = (workspace.home / "mixed.jsonl.bad.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in told] == [61, 122]
+    assert json.loads(told[0])["raw"] == '{"prompt": \n'
 
 
 @pytest.mark.parametrize(
@@ -85,8 +94,8 @@ async def test_bad_rows_say_why_and_can_be_jumped_to(workspace: Workspace) -> No
         ("a.jsonl", bytes(range(256)) * 400, "is binary"),
         ("a.jsonl", b"\n\n\n", "holds blank lines only"),
         ("a.jsonl", b'{"id": 1}\n', "has no usable row"),
-        ("a.csv", b"prompt,reply\na,b\n", "is a CSV file"),
     ],
+    ids=["empty", "binary", "blank", "no prompts"],
 )
 async def test_a_file_that_cannot_be_shown_says_why_and_what_is_read(
     workspace: Workspace, name: str, content: bytes, said: str
@@ -95,12 +104,12 @@ async def test_a_file_that_cannot_be_shown_says_why_and_what_is_read(
     (workspace.data / name).write_bytes(content)
     async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: pilot.app.focused is not None)
-        await pilot.press("f", "end" if name.endswith("csv") else "home", "enter")
-        await shows(pilot, said, "JSONL is read")
+        await pilot.press("f", "home", "enter")
+        await shows(pilot, said, "→")
         assert "t train both" not in screen_text(pilot)
         await pilot.press("t")
         assert not isinstance(pilot.app.screen, TrainDialog)
-        await pilot.press("f", *(["home"] if name.endswith("csv") else ["end"]), "enter")
+        await pilot.press("f", "end", "enter")
         await shows(pilot, "good.jsonl · 4 rows", "t train both")
 
 
@@ -142,6 +151,103 @@ async def test_filter_counts_while_typing_and_leaves_the_cursor_on_its_row(
         await shows(pilot, "mine.jsonl · 300 rows ──", "272 of 300")
         await pilot.press("slash", *"nowhere")
         await shows(pilot, "0 with “nowhere”", "No row contains that text. Press esc")
+
+
+async def test_an_expression_filters_and_a_wrong_one_is_told_by_its_word(
+    workspace: Workspace,
+) -> None:
+    put(workspace, "mine.jsonl", rows(300, score=3))
+    async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "mine.jsonl · 300 rows")
+        await pilot.press("w", *"harm = 'benign' and line > 290")
+        await shows(pilot, "5 where harm = 'benign' and line > 290", "question 291", "1 of 5")
+        await pilot.press("enter", "end")
+        await shows(pilot, "5 of 5", "Row 300 ·")
+        await pilot.press("escape")
+        await shows(pilot, "300 of 300", "mine.jsonl · 300 rows ─")
+        await pilot.press("slash", *"where hram = 1")
+        await shows(pilot, "✗ There is no column “hram”; harm is near.")
+        await pilot.press("enter")
+        await shows(pilot, "→ Columns: prompt, reply, harm, category, line, tokens, row,")
+        assert isinstance(pilot.app.focused, Input)
+        await pilot.press(*["backspace"] * 8, *"score > 3", "enter")
+        await shows(pilot, "0 where score > 3", "For no row is this true. Press w")
+        assert isinstance(pilot.app.focused, RowTable)
+
+
+async def test_rows_are_sorted_up_down_and_not_with_the_filter_kept(workspace: Workspace) -> None:
+    put(workspace, "mine.jsonl", [row | {"size": n * 7 % 50} for n, row in enumerate(rows(50))])
+    async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "mine.jsonl · 50 rows")
+        await pilot.press("o")
+        await shows(pilot, "Sort the rows by", "length of prompt", "size")
+        await pilot.press("end", "enter")
+        await shows(pilot, "by size ▲", "1 of 50")
+        assert shown_rows(pilot)[:3] == [1, 44, 37]
+        await pilot.press("o")
+        await shows(pilot, "size", " ▲")
+        await pilot.press("enter")
+        await shows(pilot, "by size ▼")
+        assert shown_rows(pilot)[:3] == [8, 15, 22]
+        await pilot.press("slash", *"where harm = 'harmful'", "enter")
+        await shows(pilot, "25 where harm = 'harmful' · by size ▼")
+        await until(pilot, lambda: shown_rows(pilot)[:3] == [15, 29, 43])
+        await pilot.press("o", "u")
+        await until(pilot, lambda: shown_rows(pilot)[:3] == [1, 3, 5])
+        await pilot.press("g", *"21", "enter")
+        await shows(pilot, "11 of 25", "Row 21 ·")
+
+
+def shown_rows(pilot: Pilot[None]) -> list[int]:
+    """The numbers of the rows in the table."""
+    return [int(number) for number in re.findall(r"│[▸ ] +(\d+)  ", screen_text(pilot))]
+
+
+async def test_a_bar_of_a_histogram_opens_its_rows(workspace: Workspace) -> None:
+    put(workspace, "mine.jsonl", [*rows(90), {"prompt": "x y", "reply": "z", "category": "it's"}])
+    async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "mine.jsonl · 91 rows")
+        await pilot.press("h")
+        await shows(pilot, "Columns of mine.jsonl", "harmful", "(empty)", "91 rows · 3 different")
+        await pilot.press("down")
+        await shows(pilot, "c0", "it's", "4 different")
+        await pilot.press("right", "end", "enter")
+        await shows(pilot, "1 where category = 'it''s'", "Row 91 ·")
+        await pilot.press("h", "down", "down")
+        await shows(pilot, "median", "sum", "tokens")
+
+
+async def test_duplicates_are_listed_with_what_they_waste_and_opened(workspace: Workspace) -> None:
+    again = {"prompt": "Again and again", "harm": "benign", "category": "c", "reply": "Yes."}
+    put(workspace, "mine.jsonl", [*rows(40), again, *rows(3), again, again])
+    async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "mine.jsonl · 46 rows", "exact duplicates")
+        await pilot.press("d")
+        await shows(pilot, "Rows not to pay for", "5 rows, ≈", "3 × the same pair", "Again and")
+        await pilot.press("enter")
+        await shows(pilot, "3 the same pair", "1 of 3", "Row 41 ·")
+        assert shown_rows(pilot) == [41, 45, 46]
+
+
+async def test_a_mapping_is_corrected_with_its_rows_in_sight_and_kept(workspace: Workspace) -> None:
+    lines = [
+        {"prompt": f"p{n}", "reply": f"r{n}", "better": f"good answer {n}", "kind": "toxic"}
+        for n in range(5)
+    ]
+    put(workspace, "mine.jsonl", lines)
+    for _ in range(2):
+        async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
+            await shows(pilot, "mine.jsonl · 5 rows")
+            if "good answer" in screen_text(pilot):
+                break
+            await pilot.press("m")
+            await shows(pilot, "Fields of mine.jsonl", "✓ 5 of the first 5 lines are rows", "r0")
+            await pilot.press("down", "right")
+            await shows(pilot, "good answer 2")
+            await pilot.press("enter")
+            await shows(pilot, "mine.jsonl · 5 rows", "good answer 4")
+    else:
+        raise AssertionError("the mapping was not kept")
 
 
 async def test_keys_that_come_in_one_burst_are_typed_into_the_filter(workspace: Workspace) -> None:
@@ -208,7 +314,7 @@ async def test_the_sample_is_counted_as_the_form_changes(workspace: Workspace) -
         await shows(pilot, "90 train  10 valid")
         await pilot.press("s", *"40")
         await shows(pilot, "36 train  4 valid")
-        await pilot.press("tab", "right")  # Duplicates are kept.
+        await pilot.press("tab", "right", "right")  # Duplicates are kept.
         await pilot.press("shift+tab", "backspace", "backspace")
         await shows(pilot, "rows    all", "train  1")
         await until(pilot, lambda: _sampled(pilot) == 150)

@@ -46,6 +46,7 @@ def _screen(module: str, name: str) -> Callable[[], Screen[Any]]:
 
 _SCREENS: Final = {
     "data": _screen("data", "DataScreen"),
+    "plan": _screen("plan", "PlanScreen"),
     "jobs": _screen("jobs", "JobsScreen"),
     "chat": _screen("chat", "ChatScreen"),
 }

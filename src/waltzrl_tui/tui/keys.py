@@ -61,6 +61,7 @@ _CAPS: Final = {
 
 KEYS_APP: Final = (
     Key("1,alt+1", "show('data')", "Data", "Show the datasets and draw samples.", show=False),
+    Key("2,alt+2", "show('plan')", "Plan", "Compare what every provider costs.", show=False),
     Key("3,alt+3", "show('jobs')", "Jobs", "Show training and other jobs.", show=False),
     Key("4,alt+4", "show('chat')", "Chat", "Chat with a pair of agents.", show=False),
     Key("question_mark,f1", "help", "help", "Show all keys that work here."),
@@ -75,12 +76,29 @@ KEYS_DATA: Final = (
     Key("left", "step(-1)", "previous", "While reading: the row before.", "data"),
     Key("right", "step(1)", "next", "While reading: the next row.", "data"),
     Key("s", "sample", "sample", "Go to the form that draws the sample.", "data"),
-    Key("slash", "filter", "filter", "Show only rows that contain some text.", "data"),
-    Key("g", "goto", "go to row", "Jump to a row by its number.", "data"),
-    Key("b", "next_bad", "next bad row", "Jump to the next row that cannot be used.", "data"),
+    Key("slash", "filter", "filter", "Show only rows with some words; or type where ….", "data"),
+    Key("w", "where", "where", "Show only rows where an expression is true.", "data"),
+    Key("d", "findings", "duplicates", "Open duplicates and other rows not to pay for.", "data"),
+    Key("b", "bad_rows", "bad rows", "Show only the rows that cannot be used, or all.", "data"),
+    Key("x", "export", "export bad", "Write the bad rows into a file.", "data"),
+    Key("o", "sort", "sort", "Sort the rows by a column, up, down or not.", "data"),
+    Key("h", "histogram", "histogram", "Show how the rows are spread over a column.", "data"),
+    Key("m", "mapping", "mapping", "See and correct which field is what.", "data"),
+    Key("g,colon", "goto", "go to row", "Jump to a row by its number.", "data"),
     Key("f", "files", "files", "Go to the list of files.", "data"),
     Key("p", "profile", "profile", "Count the rows, labels and duplicates, or stop it.", "data"),
     Key("r", "reload", "reload", "Look for new and changed files.", "data", show=False),
+)
+
+KEYS_PLAN: Final = (
+    Key("enter", "train", "train both", "Train both agents on this sample, here.", "plan"),
+    Key("escape", "back", "back", "Leave the field, the sum or the comparison.", "plan"),
+    Key("e", "edit", "edit run", "Go to the form: rows, epochs, size, hours, budget.", "plan"),
+    Key("c", "compare", "compare", "Keep this plan, to see others and changes beside it.", "plan"),
+    Key("c", "end_compare", "end compare", "Stop comparing with the plan that was kept.", "plan"),
+    Key("d", "detail", "whole sum", "Show the sum on all the room, or no longer.", "plan"),
+    Key("r", "refresh_prices", "refresh prices", "Ask for today's prices, for free.", "plan"),
+    Key("x", "export", "export", "Write all plans into a Markdown or CSV file.", "plan"),
 )
 
 KEYS_JOBS: Final = (
@@ -109,7 +127,7 @@ KEYS_CHAT: Final = (
     Key("y", "copy", "copy reply", "Copy the last reply to the clipboard.", "chat"),
 )
 
-KEYS: Final[tuple[Key, ...]] = (*KEYS_DATA, *KEYS_JOBS, *KEYS_CHAT, *KEYS_APP)
+KEYS: Final[tuple[Key, ...]] = (*KEYS_DATA, *KEYS_PLAN, *KEYS_JOBS, *KEYS_CHAT, *KEYS_APP)
 
 
 def section(screen: str) -> tuple[Key, ...]:
@@ -153,6 +171,10 @@ EMPTY: Final[dict[str, str]] = {
         f"No chat yet. Close this list, type a prompt and press {press('send', 'chat')}."
     ),
     "data.filtered": f"No row contains that text. Press {press('back', 'data')} to see all rows.",
+    "data.where": (
+        f"For no row is this true. Press {press('where', 'data')} to change it,"
+        f" {press('back', 'data')} to see all rows."
+    ),
     "jobs.table": (
         "No jobs yet.\n"
         f"Press {KEYS_APP[0].name}, then {press('train', 'data')} to train both agents."

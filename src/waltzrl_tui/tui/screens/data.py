@@ -5,26 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from waltzrl_tui.datasets.mappings import guess_mapping
+from waltzrl_tui.datasets.parse import BadLine, parse_object
+from waltzrl_tui.datasets.query_columns import query_columns
 from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.text import printable
 from waltzrl_tui.tui.background import in_thread
 from waltzrl_tui.tui.keys import EMPTY, bindings
 from waltzrl_tui.tui.screens.base import WaltzScreen
+from waltzrl_tui.tui.widgets.data_columns import (
+    ColumnChoice,
+    HistogramDialog,
+    SortDialog,
+    Sorting,
+    choices,
+)
 from waltzrl_tui.tui.widgets.data_detail import RowDetail
 from waltzrl_tui.tui.widgets.data_files import FileList, first_files, list_files
+from waltzrl_tui.tui.widgets.data_findings import Finding, FindingsDialog, findings
+from waltzrl_tui.tui.widgets.data_mapping import MappingDialog
 from waltzrl_tui.tui.widgets.data_profile import ProfilePane
 from waltzrl_tui.tui.widgets.data_sample import SamplePane
+from waltzrl_tui.tui.widgets.table_find import write_bad_rows
 from waltzrl_tui.tui.widgets.table_lines import LineList
 from waltzrl_tui.tui.widgets.table_pages import OpenDataset
 from waltzrl_tui.tui.widgets.table_pane import TablePane
 
 _SLOW_SECONDS = 0.3
+_HEAD = 100
 
 
 class DataScreen(WaltzScreen):
@@ -178,9 +194,88 @@ class DataScreen(WaltzScreen):
         self._come_back()
         self._table.ask_row()
 
-    def action_next_bad(self) -> None:
-        if self._profile.profile:
-            self._table.next_of([line - 1 for line, _ in self._profile.profile.bad_rows])
+    def action_where(self) -> None:
+        self._come_back()
+        self._table.ask_where()
+
+    def action_bad_rows(self) -> None:
+        self._come_back()
+        if self._shows_bad():
+            self._table.unfilter()
+        else:
+            self._table.show_bad()
+        self._table.rows.focus()
+
+    def _shows_bad(self) -> bool:
+        return self._table.found is not None and self._table.found.kind == "bad"
+
+    def action_findings(self) -> None:
+        self.start(self._open_finding(), group="dialog")
+
+    async def _open_finding(self) -> None:
+        source, profile = self._source, self._profile.profile
+        if source is None or profile is None:
+            return
+        found = findings(profile)
+        first = await asyncio.to_thread(_first_prompts, source, found)
+        chosen = await self.app.push_screen_wait(FindingsDialog(profile, found, first))
+        if chosen is not None and source is self._source:
+            self._come_back()
+            self._table.show_lines(chosen.filter())
+
+    def action_sort(self) -> None:
+        self.start(self._sort(), group="dialog")
+
+    async def _sort(self) -> None:
+        source, order = self._source, self._table.order
+        if source is None:
+            return
+        now = Sorting(order.column, order.descending) if order else Sorting("", False)
+        chosen = await self.app.push_screen_wait(SortDialog(await _columns(source), now))
+        if chosen is not None and source is self._source:
+            self._table.sort(chosen.value, descending=chosen.descending)
+
+    def action_histogram(self) -> None:
+        self.start(self._show_histogram(), group="dialog")
+
+    async def _show_histogram(self) -> None:
+        source = self._source
+        if source is None:
+            return
+        where = await self.app.push_screen_wait(HistogramDialog(source, await _columns(source)))
+        if where and source is self._source:
+            self._come_back()
+            self._table.look_for(f"where {where}")
+
+    def action_mapping(self) -> None:
+        self.start(self._map_fields(), group="dialog")
+
+    async def _map_fields(self) -> None:
+        source = self._source
+        if source is None:
+            return
+        lines, objects = await asyncio.to_thread(_head_of, source)
+        guessed = guess_mapping(objects)
+        dialog = MappingDialog(source.path.name, source.mapping, guessed, lines, objects)
+        chosen = await self.app.push_screen_wait(dialog)
+        if chosen is None or chosen == source.mapping:
+            return
+        if chosen == guessed:
+            await self.waltz.store.mappings.clear(source.path)
+        else:
+            await self.waltz.store.mappings.set(source.path, chosen.to_json())
+        self._open(source.path)
+
+    def action_export(self) -> None:
+        self.start(self._export_bad(), group="export", exclusive=True)
+
+    async def _export_bad(self) -> None:
+        source = self._source
+        if source is not None:
+            target = self.waltz.workspace.home / f"{source.path.name}.bad.jsonl"
+            count = await in_thread(lambda stop: write_bad_rows(source, target, stop))
+            said = f"{count:,} bad rows with their reasons are in {target}."
+            self.notify(printable(said), title="Exported", markup=False)
 
     # Keys ------------------------------------------------------------------------------------
 
@@ -196,12 +291,17 @@ class DataScreen(WaltzScreen):
                 return here and rows.count > 0
             case "train":
                 return self._source is not None and self._sample.trainable
-            case "filter" | "goto":
+            case "filter" | "goto" | "where":
                 return self._source is not None and not self._table.asking
-            case "sample" | "profile":
+            case "sample" | "profile" | "sort" | "histogram" | "mapping":
                 return self._source is not None
-            case "next_bad":
-                return bool(self._profile.profile and self._profile.profile.bad_rows)
+            case "bad_rows":
+                known = self._profile.profile
+                return bool(known and known.bad_row_count) or self._shows_bad()
+            case "findings":
+                return self._profile.profile is not None
+            case "export":
+                return self._shows_bad() and rows.count > 0
             case "back":
                 return self.focused is not rows or self._table.filtered
         return True
@@ -251,6 +351,32 @@ class DataScreen(WaltzScreen):
 
         if await ask_and_launch(self.waltz, self._sample.plan()):
             self.waltz.action_show("jobs")
+
+
+async def _columns(source: OpenDataset) -> list[ColumnChoice]:
+    columns = await asyncio.to_thread(query_columns, source.path, source.mapping)
+    return choices(columns, source.mapping)
+
+
+def _first_prompts(source: OpenDataset, found: list[Finding]) -> list[str]:
+    """The prompt, or the reply, of the first row of each finding."""
+    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in found]
+    return [
+        (line[0].reply if one.name.endswith("reply") else line[0].prompt) if line else ""
+        for one, line in zip(found, lines, strict=True)
+    ]
+
+
+def _head_of(source: OpenDataset) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """The first lines of the file, and the objects among them."""
+    lines = [line for line in source.index.page(0, _HEAD) if line.strip()]
+    objects = []
+    for line in lines:
+        try:
+            objects.append(parse_object(line))
+        except BadLine:
+            continue
+    return lines, objects
 
 
 def _opened(path: Path, stop: Callable[[], bool]) -> OpenDataset | None:

@@ -16,7 +16,7 @@ from waltzrl_tui.tui.keys import Key, section, shown
 if TYPE_CHECKING:
     from waltzrl_tui.tui.app import WaltzApp
 
-SCREENS: Final = (("data", "Data"), ("jobs", "Jobs"), ("chat", "Chat"))
+SCREENS: Final = (("data", "Data"), ("plan", "Plan"), ("jobs", "Jobs"), ("chat", "Chat"))
 
 
 def click(action: str) -> Style:
@@ -25,7 +25,7 @@ def click(action: str) -> Style:
 
 
 class TopBar(Widget):
-    """` waltzrl  1 Data  3 Jobs ●2  4 Chat      ~/align`, the current screen marked."""
+    """` waltzrl  1 Data  2 Plan  3 Jobs ●2  4 Chat      ~/align`, the current screen marked."""
 
     ALLOW_SELECT = False
 

@@ -12,7 +12,8 @@ from rich.style import Style
 from textual.binding import Binding
 from textual.message import Message
 
-from waltzrl_tui.datasets.index import LineIndex
+from waltzrl_tui.datasets.formats import named_like_data
+from waltzrl_tui.datasets.read import countable
 from waltzrl_tui.datasets.starter import STARTER, copy_bundled
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
@@ -22,7 +23,6 @@ from waltzrl_tui.tui.widgets.table_columns import fit
 from waltzrl_tui.tui.widgets.table_lines import LineList
 
 _COUNTED: Final = 256 * 1024 * 1024
-_JSONL: Final = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DataFile:
     @property
     def readable(self) -> bool:
         """Whether its name says that it is a dataset which can be read."""
-        return self.path.suffix.lower() in _JSONL
+        return named_like_data(self.path)
 
 
 def list_files(folder: Path) -> list[DataFile]:
@@ -54,7 +54,8 @@ def list_files(folder: Path) -> list[DataFile]:
             DataFile(path, path.stat().st_size)
             for path in folder.iterdir()
             if not path.name.startswith(".")
-            and path.suffix.lower() != ".md"  # notes beside the data, such as its README
+            # Notes beside the data: its README, and where it was pulled from.
+            and not path.name.lower().endswith((".md", ".source.json"))
             and path.is_file()
         ]
     except OSError as error:
@@ -165,7 +166,10 @@ class FileList(LineList):
 
 def _rows_of(path: Path) -> int | None:
     try:
-        with LineIndex(path) as index:
+        index = countable(path)
+        if index is None:
+            return None
+        with index:
             index.build()
             return index.rows
     except DatasetError:

@@ -23,6 +23,11 @@ from waltzrl_tui.tui.widgets.table_pages import OpenDataset
 AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
 
+_REASONS: Final = {
+    "exact": "exact duplicates",
+    "near": "near duplicates",
+    "contaminated": "in evaluation",
+}
 _KEPT: Final = 20
 _PAUSE: Final = 0.3
 
@@ -119,6 +124,7 @@ class ProfilePane(Widget):
         bad = "$text-error" if found.bad_row_count else ""
         mark = "✗ " if found.bad_row_count else ""
         lines.append(_line(f"{mark}bad rows", f"{found.bad_row_count:,}", width, bad))
+        lines += _waste(found, width)
         lines.append(_line("different prompts", f"{found.prompts:,}", width))
         if found.replies:
             lines.append(_line("different replies", f"{found.replies:,}", width))
@@ -138,6 +144,24 @@ def _key(source: OpenDataset) -> tuple[Path, int, int]:
 def _line(name: str, value: str, width: int, style: str = "") -> Content:
     label = fit(name, max(1, width - len(value) - 1))
     return Content.assemble((f"{label} ", style or "$text-muted"), (value, style))
+
+
+def _waste(found: Profile, width: int) -> list[Content]:
+    """What is paid for without being learnt from, in rows and tokens."""
+    lines = []
+    for reason, name in _REASONS.items():
+        waste = found.waste.get(reason)
+        if waste is None or not waste.rows:
+            continue
+        lines.append(_line(name, f"{waste.rows:,}", width, "$text-warning"))
+    if lines:
+        tokens = sum(found.waste[reason].tokens for reason in _REASONS if reason in found.waste)
+        lines.insert(0, _line("wasted", f"≈ {short_count(tokens)} tokens", width, "$text-warning"))
+    if found.refusals.rows and found.refusals.refused:
+        lines.append(_line("replies that refuse", f"{found.refusals.share:.0%}", width))
+    if found.personal.rows:
+        lines.append(_line("✗ personal data", f"{found.personal.rows:,}", width, "$text-warning"))
+    return lines
 
 
 def _labels(found: Profile, width: int) -> list[Content]:

@@ -13,7 +13,7 @@ from textual.widgets import Input, Label
 
 Question = Literal["filter", "goto"]
 _LABELS: dict[Question, str] = {"filter": "/", "goto": "row"}
-_HINTS: dict[Question, str] = {"filter": "text in prompt, reply or labels", "goto": "number"}
+_HINTS: dict[Question, str] = {"filter": "words, or: where length(reply) < 40", "goto": "number"}
 
 
 class PromptBar(Horizontal):
@@ -23,6 +23,7 @@ class PromptBar(Horizontal):
     PromptBar { height: 1; display: none; background: $panel; }
     PromptBar Label { color: $accent; text-style: bold; padding: 0 1; }
     PromptBar Input { width: 1fr; background: $panel; }
+    PromptBar #prompt-said { max-width: 50%; color: $text-warning; text-style: none; }
     """
 
     @dataclass
@@ -38,10 +39,11 @@ class PromptBar(Horizontal):
         self._question: Question = "filter"
 
     def compose(self) -> ComposeResult:
-        yield Label("/")
-        field = Input(compact=True, max_length=200)
+        yield Label("/", id="prompt-label")
+        field = Input(compact=True, max_length=1000)
         field.cursor_blink = False
         yield field
+        yield Label("", id="prompt-said", markup=False)
 
     @property
     def asking(self) -> bool:
@@ -50,14 +52,24 @@ class PromptBar(Horizontal):
     def ask(self, question: Question, text: str = "") -> None:
         """Show the bar with `text` in it and take the keys."""
         self._question = question
-        self.query_one(Label).update(_LABELS[question])
+        self.query_one("#prompt-label", Label).update(_LABELS[question])
+        self.say("")
         field = self.query_one(Input)
         with field.prevent(Input.Changed):
             field.value = text
+        field.cursor_position = len(text)
+        # What was asked before is replaced by typing, a beginning is gone on with.
+        field.select_on_focus = not text.endswith(" ")
         field.placeholder = _HINTS[question]
         # At once: what is typed next must not be taken for keys of the screen.
         self.display = True
         self.screen.set_focus(field)
+
+    def say(self, message: str) -> None:
+        """Show a few words about what was typed, at the right."""
+        said = self.query_one("#prompt-said", Label)
+        said.update(message)
+        said.display = bool(message)
 
     def close(self) -> None:
         self.display = False

@@ -15,9 +15,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
+from waltzrl_tui.datasets.query import matching_lines
 from waltzrl_tui.datasets.read import iter_rows
 from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling import SampleCounts, SampleRecipe, Survey, counts, survey
+from waltzrl_tui.datasets.sample_recipe import Dedupe, SampleRecipe
+from waltzrl_tui.datasets.sampling import SampleCounts, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import printable
 from waltzrl_tui.tui.background import from_thread, in_thread, run_exclusive
@@ -55,13 +57,17 @@ class SamplePane(Vertical):
     def __init__(self) -> None:
         super().__init__(id="sample", classes="pane")
         self._source: OpenDataset | None = None
-        self._surveys: dict[tuple[str, str | None], Survey] = {}
+        self._surveys: dict[tuple[object, ...], Survey] = {}
         self._counts: SampleCounts | None = None
         self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
-        self._dedupe = Choice("dedupe", ("exact", "off"), id="sample-dedupe")
+        self._dedupe = Choice("dedupe", ("exact", "near", "off"), id="sample-dedupe")
         self._balance = Choice("balance", ("harm", "category", "none"), id="sample-balance")
         self._valid = NumberField("10", id="sample-valid", digits=2)
         self._seed = NumberField("7", id="sample-seed", digits=5)
+        self._where = Input(
+            placeholder="all rows", id="sample-where", compact=True, max_length=1000
+        )
+        self._where.cursor_blink = False
         self._said = Static(id="sample-said")
         self._button = Static(id="sample-train")
         self._button.auto_links = False
@@ -77,6 +83,9 @@ class SamplePane(Vertical):
             yield self._valid
             yield Label("seed", classes="second")
             yield self._seed
+        with Horizontal(classes="fields"):
+            yield Label("where")
+            yield self._where
         yield self._said
         yield self._button
 
@@ -162,9 +171,10 @@ class SamplePane(Vertical):
             source=str(self._source.path) if self._source else "",
             n=self._rows.number,
             seed=self._seed.number or 0,
-            dedupe="off" if self._dedupe.value == "off" else "exact",
+            dedupe=_dedupe(self._dedupe.value),
             balance=None if balance == "none" else balance,
             valid=(self._valid.number or 0) / 100,
+            where=self._where.value.strip(),
         )
 
     async def _count(self, source: OpenDataset, wait: float) -> None:
@@ -175,13 +185,13 @@ class SamplePane(Vertical):
             self._say("✗ rows ≥ 1, valid ≤ 50", "$text-error")
             return
         try:
-            seen = self._surveys.get((recipe.dedupe, recipe.balance))
+            seen = self._surveys.get(recipe.survey_key)
             if seen is None:
                 seen = await self._survey(source, recipe)
                 # Two are enough to go back and forth between two choices.
                 while len(self._surveys) >= 2:
                     del self._surveys[next(iter(self._surveys))]
-                self._surveys[recipe.dedupe, recipe.balance] = seen
+                self._surveys[recipe.survey_key] = seen
             known = seen
             found = await in_thread(lambda _: counts(known, recipe))
         except WaltzError as error:
@@ -192,7 +202,7 @@ class SamplePane(Vertical):
 
     async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
         tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
-        return await in_thread(lambda stop: survey(_until(source, tell, stop), recipe))
+        return await in_thread(lambda stop: _surveyed(source, recipe, tell, stop))
 
     def _tell(self, found: SampleCounts) -> None:
         if not found.train:
@@ -216,6 +226,23 @@ class SamplePane(Vertical):
         button = _BUTTON if self.trainable else Content("")
         self._button.update(button, layout=False)
         self.post_message(self.Counted())
+
+
+def _dedupe(word: str) -> Dedupe:
+    return "off" if word == "off" else "near" if word == "near" else "exact"
+
+
+def _surveyed(
+    source: OpenDataset,
+    recipe: SampleRecipe,
+    tell: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> Survey:
+    lines = None
+    if recipe.where:
+        found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
+        lines = frozenset(line + 1 for line in found)
+    return survey(_until(source, tell, stop), recipe, lines=lines)
 
 
 def _until(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from waltzrl_tui.datasets.index import LineIndex
 from waltzrl_tui.datasets.parse import parse_row
 from waltzrl_tui.datasets.read import MAX_LINE, open_dataset
 from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
@@ -39,8 +39,9 @@ class OpenDataset:
             DatasetError: It cannot be read, or has no usable row.
         """
         self.path = path
-        self.mapping: Mapping = open_dataset(path).mapping
-        self.index = LineIndex(path)
+        dataset = open_dataset(path)
+        self.mapping: Mapping = dataset.mapping
+        self.index = dataset.source.index()
         self.size = path.stat().st_size
         self.index.start()
 
@@ -88,7 +89,40 @@ class OpenDataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filter:
-    """The lines that a search found; it goes on growing while the search runs."""
+    """The lines that a search found, ascending; it goes on growing while the search runs.
 
-    text: str
+    Attributes:
+        said: How they were found, for the title: "with “kill”", "where tokens > 100".
+        asked: What was typed to find them, "" when they were found in another way.
+        mark: The text to be marked in them.
+        empty: What is said when there is none.
+        kind: Whether they are looked for by what was asked, for being bad, or are given.
+    """
+
+    said: str
     lines: array[int]
+    asked: str = ""
+    mark: str = ""
+    empty: str = ""
+    kind: Literal["asked", "bad", "lines"] = "asked"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """All lines of a file in the order of a column."""
+
+    column: str
+    descending: bool
+    lines: array[int]
+
+    @property
+    def said(self) -> str:
+        return f"by {one_line(self.column, 24)} {'▼' if self.descending else '▲'}"
+
+    def of(self, found: Filter) -> array[int]:
+        """The lines of `found`, in this order. Blocks for as long as the file has lines."""
+        wanted = bytearray(max(self.lines, default=0) + 1)
+        for line in found.lines:
+            if line < len(wanted):
+                wanted[line] = 1
+        return array("Q", (line for line in self.lines if wanted[line]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from typing import Final
@@ -14,14 +15,14 @@ from textual.widget import Widget
 
 from waltzrl_tui.tui.widgets.table_columns import GAP, Column, columns, fit
 from waltzrl_tui.tui.widgets.table_lines import LineList
-from waltzrl_tui.tui.widgets.table_pages import Filter, Line, OpenDataset
+from waltzrl_tui.tui.widgets.table_pages import Line, OpenDataset
 
 _PAGE: Final = 64
 _PAGES_KEPT: Final = 32
 
 
 class RowTable(LineList):
-    """Rows of the open dataset, all of them or those that a filter found.
+    """Rows of the open dataset, all of them or those that were found, in any order.
 
     Pages are read in a thread when they come into sight, together with their neighbours; until
     then only the numbers stand there.
@@ -43,7 +44,10 @@ class RowTable(LineList):
     def __init__(self) -> None:
         super().__init__(id="rows")
         self._source: OpenDataset | None = None
-        self._filter: Filter | None = None
+        # The lines that are shown, in this order; all lines of the file when None.
+        self._lines: array[int] | None = None
+        self._ascending = True
+        self._mark = ""
         # A page and how many entries there were when it was read: the last one may be longer now.
         self._pages: OrderedDict[int, tuple[list[Line], int]] = OrderedDict()
         self._loading = False
@@ -52,22 +56,30 @@ class RowTable(LineList):
     def source(self) -> OpenDataset | None:
         return self._source
 
-    def show(self, source: OpenDataset | None, found: Filter | None = None) -> None:
-        """Show a dataset, or the lines of it that `found` holds."""
+    def show(
+        self,
+        source: OpenDataset | None,
+        lines: array[int] | None = None,
+        *,
+        ascending: bool = True,
+        mark: str = "",
+    ) -> None:
+        """Show a dataset, or `lines` of it, with the text `mark` marked in them."""
         moved = source is not self._source
         number = self.line_number()
-        self._source, self._filter = source, found
+        self._source, self._lines = source, lines
+        self._ascending, self._mark = ascending, mark.casefold()
         self._pages.clear()
         self.grow()
-        self.cursor = 0 if moved or found else (number or 0)
+        self.cursor = 0 if moved or lines is not None else (number or 0)
         self.refresh()
         if not moved and source is not None:
             self.post_message(self.Moved(self, self.cursor))
 
     def grow(self) -> None:
         """Take notice of lines that were counted or found meanwhile."""
-        if self._filter is not None:
-            self.count = len(self._filter.lines)
+        if self._lines is not None:
+            self.count = len(self._lines)
         else:
             self.count = self._source.index.rows if self._source else 0
 
@@ -75,11 +87,16 @@ class RowTable(LineList):
         """The number in the file of the line under the cursor, from 0."""
         if not self.count:
             return None
-        return int(self._filter.lines[self.cursor]) if self._filter else self.cursor
+        return self.cursor if self._lines is None else int(self._lines[self.cursor])
 
     def go_to(self, number: int) -> None:
         """Put the cursor on line `number` (from 0) of the file, or the next one that is shown."""
-        self.cursor = bisect_left(self._filter.lines, number) if self._filter else number
+        if self._lines is None:
+            self.cursor = number
+        elif self._ascending:
+            self.cursor = bisect_left(self._lines, number)
+        elif number in self._lines:
+            self.cursor = self._lines.index(number)
 
     def layout_columns(self, width: int) -> tuple[Column, ...]:
         if self._source is None:
@@ -116,7 +133,7 @@ class RowTable(LineList):
         return self._marked(text, base)
 
     def _marked(self, text: str, base: Style) -> list[Segment]:
-        wanted = self._filter.text.casefold() if self._filter else ""
+        wanted = self._mark
         folded = text.casefold()
         at = folded.find(wanted) if wanted and len(folded) == len(text) else -1
         if at < 0:
@@ -142,11 +159,11 @@ class RowTable(LineList):
     async def _load(self) -> None:
         try:
             while (number := self._missing()) is not None:
-                source, found, count = self._source, self._filter, self.count
+                source, shown, count = self._source, self._lines, self.count
                 if source is None:
                     return
-                lines = await asyncio.to_thread(_read, source, found, number * _PAGE)
-                if source is self._source and found is self._filter:
+                lines = await asyncio.to_thread(_read, source, shown, number * _PAGE)
+                if source is self._source and shown is self._lines:
                     self._pages[number] = (lines, count)
                     while len(self._pages) > _PAGES_KEPT:
                         self._pages.popitem(last=False)
@@ -189,7 +206,7 @@ class RowHead(Widget):
         return Content("  " + (" " * GAP).join(words))
 
 
-def _read(source: OpenDataset, found: Filter | None, first: int) -> list[Line]:
-    if found is None:
+def _read(source: OpenDataset, lines: array[int] | None, first: int) -> list[Line]:
+    if lines is None:
         return source.lines(first, _PAGE)
-    return source.some(found.lines[first : first + _PAGE])
+    return source.some(lines[first : first + _PAGE])

@@ -1,0 +1,163 @@
+"""What a profile found that nobody should pay for, as a list whose rows can be opened."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from waltzrl_tui.datasets.clusters import Cluster
+from waltzrl_tui.datasets.figures import Profile, Waste
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.widgets.data_figures import short_count
+from waltzrl_tui.tui.widgets.table_columns import fit
+from waltzrl_tui.tui.widgets.table_lines import LineList
+from waltzrl_tui.tui.widgets.table_pages import Filter
+
+_ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
+_WORDS: Final = {
+    "exact": "exact duplicates",
+    "near": "near duplicates",
+    "contaminated": "in an evaluation suite",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Rows that belong together for a reason.
+
+    Attributes:
+        name: The reason. `detail`: more of it.
+        rows: How many; `lines` (from 0) are the first of them.
+    """
+
+    name: str
+    detail: str
+    rows: int
+    lines: list[int]
+
+    def filter(self) -> Filter:
+        more = "" if len(self.lines) >= self.rows else f" (of {self.rows:,})"
+        return Filter(f"{self.name}{more}", array("Q", sorted(set(self.lines))), kind="lines")
+
+
+def _words(waste: Waste) -> str:
+    """Rows and tokens, "312 rows, ≈ 41.2k tokens"."""
+    rows = f"{waste.rows:,} {'row' if waste.rows == 1 else 'rows'}"
+    return f"{rows}, ≈ {short_count(waste.tokens)} tokens"
+
+
+def findings(profile: Profile) -> list[Finding]:
+    """All groups of rows in the profile that can be opened, what costs most first."""
+    found = []
+    if rows := profile.contaminated.rows:
+        suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
+        lines = [one.line - 1 for one in profile.contaminated.found]
+        found.append(Finding("in an evaluation suite", suites, rows, lines))
+    if rows := profile.personal.rows:
+        kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
+        lines = [one.line - 1 for one in profile.personal.found]
+        found.append(Finding("personal data or secrets", kinds, rows, lines))
+    return [*found, *map(_of_cluster, _in_order(profile.clusters))]
+
+
+def _in_order(clusters: Iterable[Cluster]) -> list[Cluster]:
+    order = {"pairs": 0, "prompts": 1, "replies": 2}
+    return sorted(clusters, key=lambda one: (order[one.what], -one.rows))
+
+
+def _of_cluster(cluster: Cluster) -> Finding:
+    one = _ONE[cluster.what]
+    if cluster.texts == 1:
+        name, detail = f"the same {one}", ""
+    else:
+        name = f"nearly the same {one}"
+        detail = f"{cluster.texts:,} wordings, similarity ≥ {cluster.similarity:.2f}"
+    return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
+
+
+class FindingList(LineList):
+    """Findings, one a line: how many rows, why, and the beginning of the first of them."""
+
+    DEFAULT_CSS = "FindingList { height: auto; max-height: 20; background: $surface; }"
+
+    def __init__(self, found: Sequence[Finding], first: Sequence[str]) -> None:
+        super().__init__(id="findings")
+        self._found, self._first = found, first
+
+    def on_mount(self) -> None:
+        self.count = len(self._found)
+
+    def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
+        one = self._found[index]
+        digits = max(len(f"{each.rows:,}") for each in self._found)
+        name = max(len(each.name) for each in self._found)
+        faint = self.part("line--faint", base)
+        head = f"{'▸ ' if here else '  '}{one.rows:>{digits},} × {fit(one.name, name)}  "
+        rest = max(1, width - len(head))
+        text = self._first[index] if index < len(self._first) else ""
+        detail = f"{one.detail}  " if one.detail else ""
+        if len(detail) + 12 > rest:
+            detail = ""
+        return [
+            Segment(head, base),
+            Segment(detail, faint),
+            Segment(fit(text, max(0, rest - len(detail))), base),
+        ]
+
+
+class FindingsDialog(ModalScreen[Finding | None]):
+    """Asks which of the findings to open.
+
+    Args:
+        first: The beginning of the first row of each.
+    """
+
+    BINDINGS = [
+        Binding("enter", "choose", "show rows"),
+        Binding("escape,q,d", "dismiss", "close"),
+    ]
+    DEFAULT_CSS = """
+    FindingsDialog Static { margin-bottom: 1; }
+    """
+
+    def __init__(self, profile: Profile, found: Sequence[Finding], first: Sequence[str]) -> None:
+        super().__init__()
+        self._profile, self._found = profile, found
+        self._list = FindingList(found, first)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = "Rows not to pay for"
+            box.border_subtitle = "enter show these rows · esc close"
+            yield Static(self._summary())
+            yield self._list
+
+    def on_mount(self) -> None:
+        self._list.focus()
+
+    def _summary(self) -> Content:
+        lines = [
+            Content.assemble((f"{_WORDS.get(reason, reason):<24}", "$text-muted"), _words(waste))
+            for reason, waste in self._profile.waste.items()
+            if waste.rows
+        ]
+        if not lines:
+            return Content.styled("✓ nothing is wasted on duplicates", "$text-success")
+        return Content("\n").join(lines)
+
+    @on(LineList.Chosen)
+    def action_choose(self) -> None:
+        if self._found:
+            self.dismiss(self._found[self._list.cursor])
