@@ -35,6 +35,43 @@ def test_the_profile_document(cli: Cli, dataset: Path) -> None:
     assert "41  " in shown.out
 
 
+def test_waste_is_priced_at_a_provider(cli: Cli, dataset: Path) -> None:
+    once = dataset.read_text()
+    dataset.write_text(once * 3)
+    ended = cli("data", "profile", dataset, "--provider", "together", "--json")
+    assert ended.document["waste"]["exact"]["rows"] == 80
+    priced = ended.document["waste_usd"]
+    assert (priced["provider"], priced["epochs"]) == ("together", 3.0)
+    assert priced["usd"]["exact"] > 0 == priced["usd"]["contaminated"]
+    more = cli("data", "profile", dataset, "--provider", "together", "--epochs", "6", "--json")
+    assert more.document["waste_usd"]["usd"]["exact"] == pytest.approx(
+        2 * priced["usd"]["exact"], rel=1e-3
+    )
+    closed = cli("data", "profile", dataset, "--provider", "mistral")
+    assert "mistral has no price for these rows" in closed.out
+    unknown = cli("data", "profile", dataset, "--provider", "togehter")
+    assert unknown.code == 2
+    assert "Did you mean together?" in unknown.err
+
+
+@pytest.mark.parametrize("provider", ["fireworks", "bedrock"])
+def test_a_sample_for_a_provider_holds_chats_alone(
+    cli: Cli, dataset: Path, tmp_path: Path, provider: str
+) -> None:
+    out = tmp_path / "out"
+    assert cli("data", "sample", dataset, "--for", provider, "--out", out).code == 0
+    for path in sorted(out.iterdir()):
+        for line in path.read_text().splitlines():
+            fields = json.loads(line)
+            roles = [turn["role"] for turn in fields["messages"]]
+            if provider == "bedrock":
+                assert fields.keys() == {"system", "messages"}
+                assert roles == ["user", "assistant"]
+            else:
+                assert fields.keys() == {"messages"}
+                assert roles == ["system", "user", "assistant"]
+
+
 def test_sample_files_read_back_and_are_recorded(cli: Cli, dataset: Path, tmp_path: Path) -> None:
     ended = cli(
         "data",

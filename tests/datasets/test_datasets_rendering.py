@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
 from waltzrl_tui.agents.verdict import parse_verdict
+from waltzrl_tui.cli.parser import PROVIDERS
+from waltzrl_tui.datasets.provider_files import STYLES
 from waltzrl_tui.datasets.read import iter_rows
 from waltzrl_tui.datasets.rendering import (
     CASES,
+    TrainingRow,
     case_counts,
     conversation_rows,
     feedback_rows,
     wants_rollout,
+    write_training,
 )
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.rows import Harm, Row
 from waltzrl_tui.datasets.starter import STARTER, bundled
 
 
@@ -72,3 +81,60 @@ def test_revisions_teach_both_labels(rows: list[Row]) -> None:
 
 def _label(rows: list[Row], prompt: str) -> str:
     return next(row.harm for row in rows if row.prompt == prompt)
+
+
+@pytest.mark.parametrize(
+    ("harm", "extra", "case"),
+    [
+        ("harmful", {"jailbroken": True}, "harmful/complies"),
+        ("harmful", {"jailbroken": False}, "harmful/refuses"),
+        ("harmful", {"jailbroken": "false"}, "harmful/refuses"),
+        ("benign", {"final_label": "2_full_refusal"}, "benign/refuses"),
+        ("benign", {"final_label": "1_full_compliance"}, "benign/complies"),
+        ("benign", {"response_refusal_label": "compliance"}, "benign/complies"),
+        ("benign", {"refusal": 1}, "benign/refuses"),
+        ("harmful", {"note": "refusal"}, "harmful/complies"),  # read by the detector
+    ],
+)
+def test_a_label_of_the_reply_beats_the_detector(
+    harm: Harm, extra: dict[str, object], case: str
+) -> None:
+    row = Row(1, "the prompt", "Sure, here is how.", harm, "fraud", extra)
+    learned = conversation_rows([row], {}, DEFAULT_CONVERSATION, revisions=0)
+    assert bool(learned) == (case in ("harmful/refuses", "benign/complies"))
+    judged = feedback_rows([row], {}, DEFAULT_FEEDBACK)
+    assert case in {made.case for made in judged if made.source == "dataset"}
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+
+
+@given(st.lists(st.tuples(_TEXT, _TEXT), min_size=1, max_size=8), st.sampled_from(sorted(STYLES)))
+def test_what_is_written_for_a_provider_reads_back(
+    chats: list[tuple[str, str]], provider: str
+) -> None:
+    rows = [Row(number, prompt, reply, "benign") for number, (prompt, reply) in enumerate(chats, 1)]
+    made = [
+        TrainingRow(
+            (
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": row.prompt},
+                {"role": "assistant", "content": row.reply},
+            )
+        )
+        for row in rows
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.jsonl"
+        written = write_training(path, made, STYLES[provider])
+        assert written.rows == len(rows)
+        lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+        read = list(iter_rows(path))
+    assert [(row.prompt, row.reply) for row in read] == chats
+    known = {"messages"} | ({"system"} if provider == "bedrock" else set())
+    assert provider == "local" or all(set(line) == known for line in lines)
+    assert all("Be kind." in json.dumps(line) for line in lines)
+
+
+def test_commands_offer_every_format() -> None:
+    assert set(PROVIDERS) == set(STYLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from waltzrl_tui.agents.prompts import conversation_messages
 from waltzrl_tui.datasets.rendering import TrainingRow
+from waltzrl_tui.datasets.rows import Harm, Row
 from waltzrl_tui.local.encoding import Encoded, batches, encode
+from waltzrl_tui.local.prepare import read_rows, write_rows
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.schedule import learning_rate, pieces
 from waltzrl_tui.local.training import Step, Trainer
@@ -77,6 +80,16 @@ def test_only_the_opening_of_a_reply_is_learned() -> None:
     assert opening == Encoded(whole.ids[: whole.start + 3], whole.start, [1, 4, 1])
     longer = encode(_Letters(), messages, **settings, opening_tokens=30)
     assert longer == whole
+
+
+@given(
+    st.lists(st.tuples(st.text(), st.text(), st.sampled_from(["harmful", "benign"])), max_size=5)
+)
+def test_sampled_rows_are_handed_to_the_worker_whole(texts: list[tuple[str, str, Harm]]) -> None:
+    rows = [Row(line, *text) for line, text in enumerate(texts, 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder) / "rows.jsonl", rows)
+        assert read_rows(Path(folder) / "rows.jsonl") == rows
 
 
 def _rows() -> list[TrainingRow]:

@@ -19,6 +19,7 @@ from waltzrl_tui.cli.pull import keep_mapping
 from waltzrl_tui.datasets.contamination import BUNDLED
 from waltzrl_tui.datasets.profile import Profile
 from waltzrl_tui.datasets.profile import profile as make_profile
+from waltzrl_tui.datasets.provider_files import STYLES, Style
 from waltzrl_tui.datasets.read import Dataset, open_dataset
 from waltzrl_tui.datasets.rendering import (
     TrainingFile,
@@ -26,6 +27,7 @@ from waltzrl_tui.datasets.rendering import (
     case_counts,
     conversation_rows,
     feedback_rows,
+    worth_learning,
     write_training,
 )
 from waltzrl_tui.datasets.rows import BadRow, Row
@@ -35,6 +37,7 @@ from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store import Store
 
 _COLUMN_ROWS = 1000
+_PRICED_ROWS = 2000
 
 
 async def profile(context: Context) -> int:
@@ -57,8 +60,33 @@ async def profile(context: Context) -> int:
         )
     finally:
         stopping.set()
-    context.out.result(found.to_json(), profile_text(found))
+    document = found.to_json()
+    if context.args.provider:
+        document["waste_usd"] = await _waste_usd(context, found)
+    context.out.result(document, profile_text(found, document.get("waste_usd")))
     return 0
+
+
+async def _waste_usd(context: Context, found: Profile) -> dict[str, Any]:
+    """What the profile's waste would cost at --provider."""
+    # Plans read their catalogue, which profiles without a provider need not wait for.
+    from waltzrl_tui.cli.plan import provider_named
+    from waltzrl_tui.plans.catalogue import load_catalogue
+    from waltzrl_tui.plans.load import measure_load
+    from waltzrl_tui.plans.model import Wish
+    from waltzrl_tui.plans.surroundings import gather
+    from waltzrl_tui.plans.waste import waste_usd
+
+    args = context.args
+    catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
+    wish = Wish(epochs=args.epochs, chat_hours=0, provider=provider_named(args.provider, catalogue))
+    some = SampleRecipe(str(found.path), n=_PRICED_ROWS, dedupe="off", valid=0.0)
+    load = await asyncio.to_thread(measure_load, found.path, some)
+    async with context.store() as store:
+        around = await gather(store, context.workspace)
+    rows = {reason: waste.rows for reason, waste in found.waste.items()}
+    usd = waste_usd(catalogue, load, found.rows, rows, wish, around)
+    return {"provider": wish.provider, "epochs": wish.epochs, "usd": usd}
 
 
 def _profiled(path: str, *, bad_rows: str | None, **options: Any) -> Profile:
@@ -98,9 +126,9 @@ async def sample(context: Context) -> int:
     drawn = await asyncio.to_thread(_draw, recipe, base_sha256)
     folder = Path(args.out).expanduser().absolute()
     written: dict[str, list[tuple[Role, TrainingFile, dict[str, int]]]] = {"train": [], "valid": []}
-    left_out = {"no_reply": 0, "unlabelled": 0}
+    left_out = {"no_good_reply": 0, "unlabelled": 0}
     for role in roles:
-        reason = "no_reply" if role == "conversation" else "unlabelled"
+        reason = "no_good_reply" if role == "conversation" else "unlabelled"
         for split, rows in (("train", drawn.train), ("valid", drawn.valid)):
             usable, dropped = _usable(role, rows)
             left_out[reason] += dropped
@@ -108,7 +136,9 @@ async def sample(context: Context) -> int:
                 raise _nothing_for(role, recipe.source)
             if usable:
                 path = folder / f"{role}-{split}.jsonl"
-                file, cases = await asyncio.to_thread(_write, role, usable, path)
+                file, cases = await asyncio.to_thread(
+                    _write, role, usable, path, STYLES[args.for_provider]
+                )
                 written[split].append((role, file, cases))
     async with context.store() as store:
         number = await _record(store, recipe, drawn, written)
@@ -195,7 +225,8 @@ def _check_column(dataset: Dataset, column: str | None) -> None:
 
 def _usable(role: Role, rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows that can teach the role, and how many cannot."""
-    usable = [row for row in rows if row.reply and (role == "conversation" or row.harm)]
+    teaches = worth_learning if role == "conversation" else lambda row: bool(row.harm)
+    usable = [row for row in rows if row.reply and teaches(row)]
     return usable, len(rows) - len(usable)
 
 
@@ -203,7 +234,7 @@ def _nothing_for(role: Role, source: str) -> DatasetError:
     if role == "conversation":
         return DatasetError(
             f"{source} has no replies that a conversation agent could learn.",
-            hint="Give a dataset with a prompt and a reply in every row.",
+            hint="Give rows with a reply that neither complies with harm nor refuses without need.",
         )
     return DatasetError(
         f"{source} has no rows with a reply and a label that a feedback agent could learn from.",
@@ -212,7 +243,9 @@ def _nothing_for(role: Role, source: str) -> DatasetError:
     )
 
 
-def _write(role: Role, rows: Sequence[Row], path: Path) -> tuple[TrainingFile, dict[str, int]]:
+def _write(
+    role: Role, rows: Sequence[Row], path: Path, style: Style
+) -> tuple[TrainingFile, dict[str, int]]:
     version = default_prompt(role)
     rendered: list[TrainingRow]
     if role == "conversation":
@@ -220,7 +253,7 @@ def _write(role: Role, rows: Sequence[Row], path: Path) -> tuple[TrainingFile, d
         rendered = conversation_rows(rows, {}, version, revisions=0.0)
     else:
         rendered = feedback_rows(rows, {}, version)
-    return write_training(path, rendered), case_counts(rendered)
+    return write_training(path, rendered, style), case_counts(rendered)
 
 
 async def _record(

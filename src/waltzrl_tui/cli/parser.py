@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
 SCREENS = ("data", "plan", "jobs", "chat")
 ROLES = ("conversation", "feedback")
+PROVIDERS = (
+    "local",
+    "together",
+    "fireworks",
+    "openai",
+    "mistral",
+    "tinker",
+    "hf_jobs",
+    "runpod",
+    "vast",
+    "lambda",
+    "bedrock",
+)
+"""Whose format `data sample` writes: the keys of `datasets.provider_files.STYLES`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,6 +147,10 @@ def _data(commands: Commands) -> None:
         help="which field is the prompt, reply, harm, category or context; kept for this file "
         "(harm==harmful: all of it is; guess: forget it)",
     )
+    profile.add_argument(
+        "--provider", metavar="P", default="", help="what the waste would cost there, in USD"
+    )
+    profile.add_argument("--epochs", type=_above_zero, default=3.0, metavar="E", help="(3)")
     pull = _command(data, "pull", "pull:pull", "a dataset from the Hugging Face hub into data/")
     pull.add_argument("repo", metavar="REPO", help="OWNER/NAME")
     pull.add_argument("--split", metavar="S", help="default: train, or the only one")
@@ -149,6 +167,13 @@ def _data(commands: Commands) -> None:
         type=_count,
         metavar="SAMPLE",
         help="grow this earlier sample to -n rows: its rows first, on the side they were",
+    )
+    sample.add_argument(
+        "--for",
+        dest="for_provider",
+        choices=PROVIDERS,
+        default="local",
+        help="whose format the files have (default: local)",
     )
     sample.add_argument("--out", metavar="DIR", required=True, help="where the files go")
 

@@ -47,7 +47,7 @@ async def plan(context: Context) -> int:
         chat_hours=args.chat_hours,
         method=args.method,
         budget_usd=args.budget,
-        provider=_provider(args.provider, catalogue),
+        provider=provider_named(args.provider, catalogue),
         model=args.model,
     )
     source = Path(args.path).expanduser() if args.path else bundled(STARTER)
@@ -73,7 +73,12 @@ async def plan(context: Context) -> int:
     return 0
 
 
-def _provider(name: str, catalogue: Catalogue) -> str:
+def provider_named(name: str, catalogue: Catalogue) -> str:
+    """The provider's own name in the catalogue.
+
+    Raises:
+        UsageError: There is no such provider; the hint names the nearest.
+    """
     wanted = ALIASES.get(name, name)
     if wanted and wanted not in catalogue.provider:
         from difflib import get_close_matches

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from waltzrl_tui.cli.layout import fields, table
 from waltzrl_tui.datasets.figures import TOKEN_BUCKETS, Profile
@@ -19,9 +20,13 @@ _WORDS = {
 }
 
 
-def profile_text(found: Profile) -> str:
-    """The figures of a profile as lines, the most important first."""
-    parts = [_head(found), *_waste(found), *_tokens(found), *_labels(found)]
+def profile_text(found: Profile, priced: Mapping[str, Any] | None = None) -> str:
+    """The figures of a profile as lines, the most important first.
+
+    Args:
+        priced: What the waste would cost: provider, epochs, and USD by reason.
+    """
+    parts = [_head(found), *_waste(found, priced), *_tokens(found), *_labels(found)]
     parts += [*_clusters(found), *_contaminated(found), *_personal(found), *_bad(found)]
     return "\n\n".join(parts)
 
@@ -63,14 +68,27 @@ def _distinct(distinct: int, near: int | None, rows: int) -> str:
     return f"{distinct:,} different of {rows:,}{rest}"
 
 
-def _waste(found: Profile) -> Iterator[str]:
+def _waste(found: Profile, priced: Mapping[str, Any] | None) -> Iterator[str]:
+    usd = (priced or {}).get("usd") or {}
     rows = [
-        (_WORDS[reason], f"{waste.rows:,}", f"about {waste.tokens:,}")
+        (
+            _WORDS[reason],
+            f"{waste.rows:,}",
+            f"about {waste.tokens:,}",
+            f"${usd[reason]:,.2f}" if reason in usd else "",
+        )
         for reason, waste in found.waste.items()
         if waste.rows
     ]
-    if rows:
-        yield table(("not worth paying for", "rows", "tokens"), rows, right={1, 2})
+    if not rows:
+        return
+    at = f"USD at {priced['provider']}" if priced and usd else ""
+    shown = table(("not worth paying for", "rows", "tokens", at), rows, right={1, 2, 3})
+    if priced and usd:
+        shown += f"\nUSD expected for both agents, {priced['epochs']:g} epochs; see the plan."
+    elif priced:
+        shown += f"\n{priced['provider']} has no price for these rows: see the plan."
+    yield shown
 
 
 def _tokens(found: Profile) -> Iterator[str]:

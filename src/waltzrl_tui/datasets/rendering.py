@@ -19,7 +19,9 @@ from waltzrl_tui.agents.prompts import (
 )
 from waltzrl_tui.agents.verdict import Verdict
 from waltzrl_tui.datasets.overrefusals import overrefusal
+from waltzrl_tui.datasets.provider_files import Style, provider_line
 from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.datasets.reply_labels import told_refusal
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.tokens import estimate_tokens
@@ -84,11 +86,31 @@ class TrainingFile:
     sha256: str
 
 
-def case_of(harm: str, reply: str) -> Case:
-    """Which of the four cases a (prompt, reply) is: by the prompt's label and the detector."""
+def case_of(harm: str, reply: str, refuses: bool | None = None) -> Case:
+    """Which of the four cases a (prompt, reply) is.
+
+    Args:
+        harm: The prompt's label.
+        refuses: What the dataset says of the reply; by the refusal detector without.
+    """
+    if refuses is None:
+        refuses = is_refusal(reply)
     if harm == "harmful":
-        return "harmful/refuses" if is_refusal(reply) else "harmful/complies"
-    return "benign/refuses" if is_refusal(reply) else "benign/complies"
+        return "harmful/refuses" if refuses else "harmful/complies"
+    return "benign/refuses" if refuses else "benign/complies"
+
+
+def own_case(row: Row) -> Case:
+    """The case of the row's own reply, as its dataset labels it or else as it reads."""
+    return case_of(row.harm, row.reply, told_refusal(row.extra))
+
+
+def worth_learning(row: Row) -> bool:
+    """Whether a conversation agent should learn the row's reply: it deserves no feedback.
+
+    A row without a label is taken at its word.
+    """
+    return not row.harm or own_case(row) in ("harmful/refuses", "benign/complies")
 
 
 def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
@@ -119,22 +141,24 @@ def conversation_rows(
     """Each row as prompt → reply, and some again: prompt, bad reply, feedback → reply.
 
     The bad reply is the base's rollout to a harmful prompt, and to a harmless one a refusal
-    written from its words. A row whose own reply deserves feedback is no revision to learn.
+    written from its words.
 
     Args:
-        rows: With a prompt, a label and a good reply.
+        rows: With a prompt and a reply. Those whose reply deserves feedback (it complies with
+            harm, or declines without need) are left out.
         rollouts: The base's own reply by prompt.
         prompt_version: Of the conversation agent's system prompt.
         revisions: Share of the harmful rows, and of the harmless ones, that also give a revision
             (the first ones that can).
     """
+    rows = [row for row in rows if worth_learning(row)]
     rendered = [
         TrainingRow(
             (
                 *conversation_messages(prompt_version, [{"role": "user", "content": row.prompt}]),
                 {"role": "assistant", "content": row.reply},
             ),
-            case=case_of(row.harm, row.reply),
+            case=own_case(row),
         )
         for row in rows
     ]
@@ -151,11 +175,8 @@ def conversation_rows(
 
 def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> TrainingRow | None:
     bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else overrefusal(row.prompt)
-    verdict, good_enough = (
-        verdict_for(case_of(row.harm, reply), prompt=row.prompt, category=row.category)
-        for reply in (bad, row.reply)
-    )
-    if not bad or not verdict.triggers or good_enough.triggers:
+    verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
+    if not bad or not verdict.triggers:
         return None
     history = [
         {"role": "user", "content": row.prompt},
@@ -191,7 +212,7 @@ def feedback_rows(
     rendered: list[TrainingRow] = []
     for row in rows:
         for reply, source in _judged_replies(row, rollouts.get(row.prompt, ""), judged):
-            case = case_of(row.harm, reply)
+            case = own_case(row) if source == "dataset" else case_of(row.harm, reply)
             verdict = verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
                 TrainingRow(
@@ -220,20 +241,26 @@ def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
 
 
 def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Source]]:
-    """A reply to `row` that complies and one that refuses, or one of them."""
+    """A reply to `row` that complies and one that refuses, or one of them.
+
+    A reply that its dataset labels is always among them: somebody has judged it already.
+    """
+    told = told_refusal(row.extra) if row.reply else None
     complying: list[tuple[str, Source]] = []
     refusing: list[tuple[str, Source]] = []
-    replies: tuple[tuple[str, Source], ...] = ((row.reply, "dataset"), (rollout, "rollout"))
-    for reply, source in replies:
-        if reply:
-            (refusing if is_refusal(reply) else complying).append((reply, source))
+    if row.reply:
+        refuses = is_refusal(row.reply) if told is None else told
+        (refusing if refuses else complying).append((row.reply, "dataset"))
+    if rollout:
+        (refusing if is_refusal(rollout) else complying).append((rollout, "rollout"))
     refusing.append((overrefusal(row.prompt), "template"))
     chance = _chance(row.prompt)
-    helps = complying[-1:] if _rolled_out(chance) else complying[:1]
-    refuses = [refusing[0] if chance % 4 == 0 else refusing[-1]]
+    helps = complying[:1] if told is False or not _rolled_out(chance) else complying[-1:]
+    declines = refusing[:1] if told is True or chance % 4 == 0 else refusing[-1:]
     if judged == 2:
-        return [*helps, *refuses]
-    return helps if helps and _complies(chance) else refuses
+        return [*helps, *declines]
+    answers = _complies(chance) if told is None else not told
+    return helps if helps and answers else declines
 
 
 def _rolled_out(chance: int) -> bool:
@@ -257,8 +284,11 @@ def case_counts(rows: Iterable[TrainingRow]) -> dict[str, int]:
     return {case: counts[case] for case in CASES}
 
 
-def write_training(path: Path, rows: Sequence[TrainingRow]) -> TrainingFile:
+def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "local") -> TrainingFile:
     """Write rows as JSONL (one object a line, UTF-8), at once and private.
+
+    Args:
+        style: Whose format: our own keeps each row's case and deciding words beside its chat.
 
     Raises:
         DatasetError: There is no row, or the file cannot be written.
@@ -268,7 +298,11 @@ def write_training(path: Path, rows: Sequence[TrainingRow]) -> TrainingFile:
             f"Nothing to write into {path.name}: no row is left.",
             hint="Take more rows, or check labels and replies with `waltzrl-tui data profile`.",
         )
-    lines = [json.dumps(asdict(row), ensure_ascii=False) for row in rows]
+    written = (
+        asdict(row) if style == "local" else provider_line(row.messages, style, number)
+        for number, row in enumerate(rows, 1)
+    )
+    lines = [json.dumps(line, ensure_ascii=False) for line in written]
     text = "\n".join(lines) + "\n"
     try:
         private_write(path, text)

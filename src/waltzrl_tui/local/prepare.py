@@ -40,7 +40,9 @@ def read_rows(path: Path) -> list[Row]:
         DatasetError: The file is gone or was changed.
     """
     try:
-        return [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines() if line]
+        # Not splitlines(): it also splits at U+0085 and U+2028, which may stand in a prompt.
+        lines = path.read_text("utf-8").split("\n")
+        return [Row(**json.loads(line)) for line in lines if line]
     except (OSError, ValueError, TypeError) as error:
         raise DatasetError(
             f"The sample's rows in {path} cannot be read: {error}.", hint="Start a new job."
@@ -54,7 +56,7 @@ class Rollouts:
         self._path = path
         self.replies: dict[str, str] = {}
         if path.exists():
-            for line in path.read_text("utf-8").splitlines():
+            for line in path.read_text("utf-8").split("\n"):
                 try:
                     kept = json.loads(line)
                     self.replies[kept["prompt"]] = kept["reply"]
