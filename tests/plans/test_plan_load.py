@@ -34,7 +34,8 @@ def rows(count: int, **more: str) -> list[dict[str, str]]:
     return [
         {
             "prompt": f"Tell me of {words[number % 12]} and {words[number // 12 % 12]}, {number}.",
-            "reply": f"It is a thing of {words[number * 5 % 12]}.",
+            "reply": ("I can't help with that. ", "")[number % 2]
+            + f"It is a thing of {words[number * 5 % 12]}.",
             "harm": "benign" if number % 2 else "harmful",
             **more,
         }

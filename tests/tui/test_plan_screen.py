@@ -32,7 +32,9 @@ def put(workspace: Workspace, name: str, count: int) -> Path:
             "prompt": f"question {number} about " + "this and that " * (number % 7),
             "harm": ("harmful", "benign")[number % 2],
             "category": f"c{number % 3}",
-            "reply": f"answer {number} is " + "so and so " * (number % 5),
+            "reply": ("I can't help with that. ", "")[number % 2]
+            + f"answer {number} is "
+            + "so and so " * (number % 5),
         }
         for number in range(count)
     )
