@@ -73,7 +73,9 @@ async def test_both_agents_are_trained_and_the_pair_talks(workspace: Workspace) 
             for file in await store.samples.files(1)
             if file.split == "train"
         }
-        assert all(counts["feedback"].values()), counts
+        # One verdict a prompt; a harmful prompt that is complied with is a reply of the base.
+        assert sum(counts["feedback"].values()) == 8, counts
+        assert counts["feedback"]["harmful/complies"], counts
 
         pair = await result_pair(store, ids)
         assert pair is not None
