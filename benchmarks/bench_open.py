@@ -1,16 +1,20 @@
-"""Opening a dataset of 200,000 rows (116 MB): the line index beside reading it all.
+"""Opening a dataset of 200,000 rows (116 MB) and asking it questions, beside bare loops over it.
 
 Each contestant runs in a process of its own, alternating, so that its memory and CPU seconds are
 its own; the best of the rounds counts, since other work on the machine only ever adds. The peers
-are a plain loop with `json.loads` into a list and, when it is installed, VisiData's JSONL loader
-without its screen.
+of opening are a plain loop with `json.loads` into a list and, when it is installed, VisiData's
+JSONL loader without its screen. The peers of the questions are the same loop with the question as
+Python, which accepts lines that two programs would read differently and tells no reason for others.
 
-    python benchmarks/bench_open.py [--rows N] [--rounds N]
+    python benchmarks/bench_open.py [--large] [--rows N] [--rounds N]
+
+`--large` takes 2,000,000 rows (1.2 GB), once, without VisiData, which needs minutes for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import random
@@ -19,11 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROWS = 200_000
+ROWS, LARGE = 200_000, 2_000_000
 PAGE = 50
+WORD = "zqk"
 
 
 def generate(path: Path, rows: int) -> None:
@@ -33,18 +41,20 @@ def generate(path: Path, rows: int) -> None:
         "".join(chosen.choices("abcdefghijklmnopqrstuvwxyz", k=chosen.randint(2, 9)))
         for _ in range(2000)
     ]
+    # Put together from phrases, two million rows take no minutes.
+    phrases = [" ".join(chosen.choices(words, k=10)) for _ in range(20_000)]
     with path.open("w", encoding="utf-8") as out:
         for number in range(rows):
             row = {
-                "prompt": f"{number} " + " ".join(chosen.choices(words, k=20)),
+                "prompt": " ".join((str(number), *chosen.choices(phrases, k=2))),
                 "harm": chosen.choice(("harmful", "benign")),
                 "category": chosen.choice(("weapons", "privacy", "everyday", "sounds-alike")),
-                "reply": " ".join(chosen.choices(words, k=58)),
+                "reply": " ".join(chosen.choices(phrases, k=6)),
             }
             out.write(json.dumps(row) + "\n")
 
 
-def ours(path: Path) -> tuple[float, int]:
+def index(path: Path) -> tuple[float, int]:
     from waltzrl_tui.datasets.index import LineIndex
 
     began = time.perf_counter()
@@ -63,11 +73,10 @@ def plain(path: Path) -> tuple[float, int]:
     began = time.perf_counter()
     seconds = 0.0
     rows = []
-    with path.open("rb") as file:
-        for line in file:
-            rows.append(json.loads(line))
-            if len(rows) == PAGE:
-                seconds = time.perf_counter() - began
+    for row in _loop(path):
+        rows.append(row)
+        if len(rows) == PAGE:
+            seconds = time.perf_counter() - began
     return seconds, len(rows)
 
 
@@ -85,19 +94,110 @@ def visidata(path: Path) -> tuple[float, int]:
     return seconds, len(sheet.rows)
 
 
-CONTESTANTS = {"index": ours, "json.loads": plain, "visidata": visidata}
+def search(path: Path) -> tuple[float, int]:
+    from waltzrl_tui.datasets.search import search
+
+    found = array("Q")
+    return _first(found, lambda tell: search(path, _mapping(), WORD, found, on_progress=tell))
+
+
+def plain_search(path: Path) -> tuple[float, int]:
+    texts = (f"{row['prompt']}\n{row['reply']}" for row in _loop(path))
+    return 0.0, sum(WORD in text.casefold() for text in texts)
+
+
+def where(path: Path) -> tuple[float, int]:
+    from waltzrl_tui.datasets.query import matching_lines
+
+    asked = "harm = 'benign' and length(reply) > 350"
+    found = array("Q")
+    return _first(
+        found, lambda tell: matching_lines(path, _mapping(), asked, found=found, on_progress=tell)
+    )
+
+
+def plain_where(path: Path) -> tuple[float, int]:
+    return 0.0, sum(row["harm"] == "benign" and len(row["reply"]) > 350 for row in _loop(path))
+
+
+def sort(path: Path) -> tuple[float, int]:
+    from waltzrl_tui.datasets.query import column_values
+
+    values = column_values(path, _mapping(), "length(prompt)")
+    assert values is not None
+    order = values.order()
+    values.close()
+    return 0.0, len(order)
+
+
+def plain_sort(path: Path) -> tuple[float, int]:
+    sizes = [len(row["prompt"]) for row in _loop(path)]
+    return 0.0, len(sorted(range(len(sizes)), key=sizes.__getitem__))
+
+
+def histogram(path: Path) -> tuple[float, int]:
+    from waltzrl_tui.datasets.query import column_values
+
+    values = column_values(path, _mapping(), "category")
+    assert values is not None
+    bars = values.histogram().bars
+    values.close()
+    return 0.0, sum(bar.rows for bar in bars)
+
+
+def plain_histogram(path: Path) -> tuple[float, int]:
+    return 0.0, Counter(row["category"] for row in _loop(path)).total()
+
+
+def _loop(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _mapping() -> Any:
+    from waltzrl_tui.datasets.rows import Mapping
+
+    return Mapping("rows", "prompt", "reply", "harm", "category")
+
+
+def _first(found: array[int], ask: Callable[[Callable[[int], None]], Any]) -> tuple[float, int]:
+    """Seconds until something was found, and how much in the end."""
+    began = time.perf_counter()
+    seconds: list[float] = []
+
+    def tell(_: int) -> None:
+        if found and not seconds:
+            seconds.append(time.perf_counter() - began)
+
+    ask(tell)
+    return (seconds or [time.perf_counter() - began])[0], len(found)
+
+
+CONTESTS: dict[str, dict[str, Callable[[Path], tuple[float, int]]]] = {
+    "open": {"index": index, "json.loads": plain, "visidata": visidata},
+    "search": {"search": search, "plain search": plain_search},
+    "where": {"where": where, "plain where": plain_where},
+    "sort": {"sort": sort, "plain sort": plain_sort},
+    "histogram": {"histogram": histogram, "plain histogram": plain_histogram},
+}
+CONTESTANTS = {name: run for each in CONTESTS.values() for name, run in each.items()}
+# The app has them at hand when it opens or asks.
+IMPORTED = {
+    "visidata": ("visidata",),
+    "index": ("waltzrl_tui.datasets.index",),
+    "search": ("waltzrl_tui.datasets.search",),
+    **dict.fromkeys(("where", "sort", "histogram"), ("waltzrl_tui.datasets.query", "duckdb")),
+}
 
 
 def contest(name: str, path: Path) -> dict[str, Any]:
     """Run one contestant in this process: seconds, CPU seconds, and MB added to its memory."""
-    contestant = CONTESTANTS[name]
-    if name == "visidata":
-        importlib.import_module("visidata")
-    elif name == "index":
-        importlib.import_module("waltzrl_tui.datasets.index")
+    for module in IMPORTED.get(name, ()):
+        importlib.import_module(module)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu, wall = time.process_time(), time.perf_counter()
-    first, rows = contestant(path)
+    first, rows = CONTESTANTS[name](path)
     scale = 1 if sys.platform == "darwin" else 1024
     return {
         "first": first,
@@ -108,56 +208,62 @@ def contest(name: str, path: Path) -> dict[str, Any]:
     }
 
 
-def best(name: str, path: Path, rounds: list[dict[str, Any]]) -> None:
-    output = subprocess.run(
-        [sys.executable, __file__, "--contestant", name, "--path", str(path)],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    rounds.append(json.loads(output.splitlines()[-1]))
+def run(name: str, path: Path) -> dict[str, Any]:
+    """One run of a contestant in a process of its own."""
+    command = [sys.executable, __file__, "--contestant", name, "--path", str(path)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def compare(title: str, names: list[str], path: Path, rounds: int) -> None:
+    """Run the contestants of one contest in turn, and print them and their ratios."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            runs[name].append(run(name, path))
+    best = {
+        name: {key: min(one[key] for one in each) for key in each[0]} for name, each in runs.items()
+    }
+    assert len({row["rows"] for row in best.values()}) == 1, best
+    for name, row in best.items():
+        first = f"first {row['first'] * 1000:7.2f} ms, " if row["first"] else ""
+        print(
+            f"{name:>16}: {first}all {row['all']:7.3f} s, CPU {row['cpu']:7.3f} s, "
+            f"memory +{row['mb']:.1f} MB, {row['rows']:,} rows"
+        )
+    mine, *peers = best.values()
+    ratios = [
+        f"{peer['all'] / mine['all']:.2f}x wall, {peer['cpu'] / mine['cpu']:.2f}x CPU vs {name}"
+        for name, peer in zip(names[1:], peers, strict=True)
+    ]
+    print(f"ratio: {title} {'; '.join(ratios)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", action="store_true", help=f"{LARGE:,} rows, one round")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--only", choices=CONTESTS)
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contestant:
         print(json.dumps(contest(options.contestant, options.path)))
         return
-    names = [name for name in CONTESTANTS if name != "visidata"]
-    if importlib.util.find_spec("visidata"):
-        names.append("visidata")
+    rows = options.rows or (LARGE if options.large else ROWS)
+    rounds = options.rounds or (1 if options.large else 3)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        generate(path, options.rows)
-        results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-        for _ in range(options.rounds):
-            for name in names:
-                best(name, path, results[name])
-        print(
-            f"{options.rows:,} rows, {path.stat().st_size / 1e6:.0f} MB, best of {options.rounds}"
-        )
-    figures = {
-        name: {key: min(run[key] for run in runs) for key in runs[0]}
-        for name, runs in results.items()
-    }
-    for name, row in figures.items():
-        assert row["rows"] == options.rows, (name, row)
-        print(
-            f"{name:>11}: first page {row['first'] * 1000:7.2f} ms, all rows {row['all']:6.3f} s, "
-            f"CPU {row['cpu']:6.3f} s, memory +{row['mb']:.1f} MB"
-        )
-    mine = figures["index"]
-    ratios = [
-        f"{peer['all'] / mine['all']:.0f}x wall, {peer['cpu'] / mine['cpu']:.0f}x CPU vs {name}"
-        for name, peer in figures.items()
-        if name != "index"
-    ]
-    print("ratio: all rows usable " + "; ".join(ratios))
+        generate(path, rows)
+        print(f"{rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB, best of {rounds}")
+        for title, contestants in CONTESTS.items():
+            names = list(contestants)
+            if "visidata" in names and (options.large or not importlib.util.find_spec("visidata")):
+                names.remove("visidata")
+            if options.only in (None, title):
+                compare(title, names, path, rounds)
 
 
 if __name__ == "__main__":

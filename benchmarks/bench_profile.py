@@ -1,13 +1,16 @@
 """CPU of profiling 200,000 rows beside pandas and datasketch doing the same, and of sampling them.
 
-    python benchmarks/bench_profile.py [--rows N] [--only CONTESTANT]
+    python benchmarks/bench_profile.py [--large] [--rows N] [--only CONTESTANT]
 
 The rows have words of natural frequencies; 5 % are exact duplicates, 10 % differ from another row
 in a word or two, and 10 % share one of 20 replies. The peer reads them with pandas, counts
 duplicates, estimates tokens with this program's own function, and looks for near duplicates with
 MinHashLSH at the same threshold over the words of a text, which costs it a sixth of what the
-shingles would that we compare. It judges no refusals, secrets or contamination. Each contestant
-runs in a process of its own, so that CPU seconds (of all its threads) and memory are its own.
+shingles would that we compare. It judges no refusals, secrets or contamination. A bare loop that
+finds no near duplicates either shows what reading and counting alone cost. Each contestant runs in
+a process of its own, so that CPU seconds (of all its threads) and memory are its own.
+
+`--large` takes 2,000,000 rows (1.1 GB), without pandas and datasketch, which need an hour for them.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROWS = 200_000
+ROWS, LARGE = 200_000, 2_000_000
 THRESHOLD = 0.7
 
 
@@ -81,18 +84,39 @@ def survey(path: Path) -> dict[str, Any]:
     from waltzrl_tui.datasets.read import open_dataset
     from waltzrl_tui.datasets.sampling import SampleRecipe, counts, survey
 
+    def timed(recipe: SampleRecipe, seen: Any = None) -> tuple[Any, Any, float]:
+        began = time.process_time()
+        seen = seen or survey(open_dataset(path), recipe)
+        return seen, counts(seen, recipe), round(time.process_time() - began, 4)
+
     recipe = SampleRecipe(str(path), n=1000, suites=("starter-eval",))
-    seen = survey(open_dataset(path), recipe)
-    began = time.process_time()
-    first = counts(seen, recipe)
-    sorted_in = time.process_time() - began
-    began = time.process_time()
-    counts(seen, SampleRecipe(str(path), n=2000, suites=("starter-eval",)))
+    seen, first, whole = timed(recipe)
+    *_, typed = timed(SampleRecipe(str(path), n=2000, suites=("starter-eval",)), seen)
+    *_, again = timed(SampleRecipe(str(path), n=1000, suites=("starter-eval",), balance=None))
+    *_, plain = timed(SampleRecipe(str(path), n=1000, valid=0))
     return {
         "rows": first.available + sum(first.dropped.values()),
-        "first count s": round(sorted_in, 2),
-        "next count s": round(time.process_time() - began, 4),
+        "first s": whole,
+        "another n s": typed,
+        "another balance s": again,
+        "no validation s": plain,
     }
+
+
+def bare(path: Path) -> dict[str, Any]:
+    """A loop with `json.loads`, exact duplicates by sets, and the same estimate of tokens."""
+    from waltzrl_tui.tokens import estimate_tokens
+
+    rows = tokens = 0
+    pairs = set()
+    with path.open("rb") as file:
+        for line in file:
+            row = json.loads(line)
+            rows += 1
+            key = " ".join(row["prompt"].casefold().split())
+            pairs.add(hash((key, row["reply"])))
+            tokens += estimate_tokens(row["prompt"]) + estimate_tokens(row["reply"])
+    return {"rows": rows, "exact": rows - len(pairs), "tokens": tokens}
 
 
 def peer(path: Path) -> dict[str, Any]:
@@ -117,7 +141,12 @@ def peer(path: Path) -> dict[str, Any]:
     return {**result, "tokens": int(tokens.sum())}
 
 
-CONTESTANTS = {"profile": ours, "survey": survey, "pandas + datasketch": peer}
+CONTESTANTS = {
+    "profile": ours,
+    "survey": survey,
+    "bare loop": bare,
+    "pandas + datasketch": peer,
+}
 
 
 def contest(name: str, path: Path) -> dict[str, Any]:
@@ -131,7 +160,8 @@ def contest(name: str, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--large", action="store_true", help=f"{LARGE:,} rows, no pandas")
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--only", choices=CONTESTANTS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -139,23 +169,26 @@ def main() -> None:
         print(json.dumps(contest(options.only, options.path)))
         return
     names = [options.only] if options.only else list(CONTESTANTS)
-    if not all(map(importlib.util.find_spec, ("pandas", "datasketch"))):
-        print("pandas and datasketch are not installed: no peer")
+    count = options.rows or (LARGE if options.large else ROWS)
+    if options.large or not all(map(importlib.util.find_spec, ("pandas", "datasketch"))):
+        print("no pandas + datasketch: not installed, or the file is too large for them")
         names = [name for name in names if "+" not in name]
     cpu: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        generate(path, options.rows)
-        print(f"{options.rows:,} rows, {path.stat().st_size / 1e6:.0f} MB")
+        generate(path, count)
+        print(f"{count:,} rows, {path.stat().st_size / 1e6:.0f} MB")
         for name in names:
             command = [sys.executable, __file__, "--only", name, "--path", str(path)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             row = json.loads(output.splitlines()[-1])
-            assert row.pop("rows") == options.rows, row
+            assert row.pop("rows") == count, row
             cpu[name] = row.pop("cpu")
             rest = ", ".join(f"{key} {value:,}" for key, value in row.items() if key != "mb")
             print(f"{name:>20}: CPU {cpu[name]:7.2f} s, {row['mb']:.0f} MB; {rest}")
-    if len(cpu) == len(CONTESTANTS):
+    if {"profile", "bare loop"} <= cpu.keys():
+        print(f"ratio: {cpu['profile'] / cpu['bare loop']:.1f} times the bare loop's CPU")
+    if {"profile", "pandas + datasketch"} <= cpu.keys():
         share = cpu["profile"] / cpu["pandas + datasketch"]
         print(f"ratio: {share:.2f} of the peer's CPU, at most 0.33")
 

@@ -13,6 +13,7 @@ from waltzrl_tui.agents.prompts import default_prompt
 from waltzrl_tui.datasets.read import open_dataset
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
+from waltzrl_tui.datasets.teacher import Teacher
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
 from waltzrl_tui.jobs.launch import launch as launch_worker
 from waltzrl_tui.local.extra import require
@@ -42,6 +43,8 @@ class Stage1:
         quick: Settings that take minutes, not a quarter of an hour and more.
         name: What agents and pair are named after; empty for the dataset's name.
         overrides: Training settings by role that replace the recipe's.
+        base_sha256: Of the sample that this one extends; checked when it is drawn.
+        teacher: Who writes the feedback of feedback rows; templated without one.
     """
 
     recipe: SampleRecipe
@@ -51,6 +54,8 @@ class Stage1:
     quick: bool = False
     name: str = ""
     overrides: tuple[tuple[Role, dict[str, Any]], ...] = ()
+    base_sha256: str = ""
+    teacher: Teacher | None = None
 
     @property
     def settings(self) -> Recipe:
@@ -75,11 +80,16 @@ class Stage1:
         return chosen
 
 
-async def launch(store: Store, workspace: Workspace, plan: Stage1) -> list[JobRow]:
+async def launch(
+    store: Store, workspace: Workspace, plan: Stage1, sample: Sample | None = None
+) -> list[JobRow]:
     """Draw the sample, write the jobs into the store, and start their workers.
 
     The workers go on without this process: one samples the base and renders the files, then
     one an agent trains on them.
+
+    Args:
+        sample: What `draw_sample` gave for this plan, where it was drawn already.
 
     Returns:
         The jobs: `xyz-prep`, then `xyz-conv` and `xyz-feed` as far as they are wanted.
@@ -95,7 +105,8 @@ async def launch(store: Store, workspace: Workspace, plan: Stage1) -> list[JobRo
             f"{plan.epochs:g} epochs cannot be trained.", hint="Choose from above 0 to 100."
         )
     source = Path(plan.recipe.source)
-    sample = await asyncio.to_thread(draw_sample, plan.recipe)
+    if sample is None:
+        sample = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256)
     digest = await asyncio.to_thread(file_sha256, source)
     row = await store.samples.add(
         source=source,
@@ -105,7 +116,7 @@ async def launch(store: Store, workspace: Workspace, plan: Stage1) -> list[JobRo
         rows=len(sample.train) + len(sample.valid),
     )
     prefix = await store.jobs.launch_prefix()
-    name = await _free_name(store, plan.name or _stem(source))
+    name = await free_name(store, plan.name or stem(source))
     jobs = _jobs(workspace, plan, row, sample, prefix, name)
     await asyncio.to_thread(_write_sample, workspace.job_dir(jobs[0].id), sample)
     await store.jobs.add_all(jobs)
@@ -118,13 +129,16 @@ async def launch(store: Store, workspace: Workspace, plan: Stage1) -> list[JobRo
     return await store.jobs.some([job.id for job in jobs])
 
 
-def draw_sample(recipe: SampleRecipe) -> Sample:
+def draw_sample(recipe: SampleRecipe, base_sha256: str = "") -> Sample:
     """The sample of the recipe's source. Reads the whole file, so not on the event loop.
+
+    Args:
+        base_sha256: Of the sample that it extends, to be checked.
 
     Raises:
         DatasetError: Nothing in it can train a pair; the message says what is missing.
     """
-    sample = draw(open_dataset(recipe.source), recipe)
+    sample = draw(open_dataset(recipe.source), recipe, base_sha256=base_sha256)
     rows = [*sample.train, *sample.valid]
     usable = [row for row in rows if row.reply and row.harm]
     if not usable:
@@ -174,8 +188,10 @@ def _jobs(
                 "judged": settings.judged,
                 "rollout_tokens": settings.rollout_tokens,
                 "revisions": settings.revisions,
+                "refusals_within": settings.refusals_within,
                 "prompts": prompts,
                 "roles": list(plan.roles),
+                "teacher": plan.teacher.to_json() if plan.teacher else None,
             },
         )
     ]
@@ -203,7 +219,7 @@ def _jobs(
     return jobs
 
 
-async def _free_name(store: Store, base: str) -> str:
+async def free_name(store: Store, base: str) -> str:
     """`base`, or `base-2` …: taken by no pair or agent, nor by a launch that is under way."""
     taken = {pair.name for pair in await store.agents.pairs()}
     for agent in await store.agents.list():
@@ -218,7 +234,7 @@ async def _free_name(store: Store, base: str) -> str:
     return name
 
 
-def _stem(source: Path) -> str:
+def stem(source: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", source.name.partition(".")[0]).strip("-")[:40] or "agents"
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import Cli
 
+from waltzrl_tui.agents.prompts import DEFAULT_FEEDBACK
+
 
 def test_agents_and_pairs_come_and_go(cli: Cli) -> None:
     added = cli(
@@ -53,7 +55,7 @@ def test_an_adapter_is_an_agent_when_it_is_one(cli: Cli, tmp_path: Path) -> None
     assert (agent["kind"], agent["adapter"], agent["prompt"]) == (
         "embedded",
         str(folder),
-        "feedback/brief-1",
+        DEFAULT_FEEDBACK,
     )
 
 

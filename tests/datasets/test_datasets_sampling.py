@@ -144,6 +144,33 @@ def test_what_cannot_be_extended_is_said() -> None:
         SampleRecipe("d").extended(5)
 
 
+def test_near_prompts_are_looked_for_once_and_only_when_it_matters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[int] = []
+
+    def counted(one: frozenset[int], other: frozenset[int]) -> float:
+        compared.append(1)
+        return similarity(one, other)
+
+    monkeypatch.setattr("waltzrl_tui.datasets.near.similarity", counted)
+    rows = [Row(n, prompt, harm="benign") for n, prompt in enumerate(NEAR)]
+    draw(rows, SampleRecipe("d", valid=0))
+    assert not compared
+    first = draw(rows, SampleRecipe("d", valid=0.5))
+    asked = len(compared)
+    assert asked
+    second = draw(rows, SampleRecipe("d", valid=0.5, dedupe="off", balance=None, seed=3))
+    assert len(compared) == asked
+    for sample in (first, second):
+        assert {group(row.prompt) for row in sample.train} | {
+            group(row.prompt) for row in sample.valid
+        } == {TRAIN, BREAD}
+        assert len({group(row.prompt) for row in sample.valid}) == 1
+    draw(rows[:3], SampleRecipe("d", valid=0.5))
+    assert len(compared) > asked
+
+
 def test_near_duplicates_are_dropped_when_prompt_and_reply_are_near() -> None:
     reply = "Sunday's last train leaves at ten past nine from platform four."
     rows = [

@@ -42,9 +42,9 @@ def script(model: str, messages: list[dict[str, str]]) -> Answer:
     if model == "talk":
         _, _, draft, _, revision, _ = SUITE[asked]
         return draft if len(messages) == 2 else revision
-    prompt = next(name for name in SUITE if f"Prompt: {name}\n" in asked)
+    prompt = next(name for name in SUITE if asked.endswith(f"Prompt: {name}"))
     _, _, draft, first, revision, second = SUITE[prompt]
-    said = first if asked.endswith(draft) or not revision else second
+    said = first if asked.startswith(f"Reply: {draft}\n") or not revision else second
     return said if isinstance(said, str) else json.dumps(said)
 
 

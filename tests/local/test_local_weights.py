@@ -57,7 +57,9 @@ def test_a_model_that_is_nowhere_is_no_hub_id(workspace: Workspace, name: str) -
 
 
 def test_a_cache_that_lost_a_file_is_not_whole(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"sizes": {"config.json": 2}}')
+    (tmp_path / "manifest.json").write_text(
+        '{"sizes": {"config.json": 2}, "served": "config.json"}'
+    )
     (tmp_path / "config.json").write_text("{}")
     assert weights.is_whole(tmp_path)
     (tmp_path / "config.json").write_text("{")

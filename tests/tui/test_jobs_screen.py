@@ -152,7 +152,7 @@ async def test_what_another_process_commits_is_shown(workspace: Workspace, outsi
     await outside.jobs.add_all(launch_of("k3f"))
     async with opened(workspace) as jobs:
         await jobs.shows("3 waiting", "begins once it trains; it waits for k3f-prep")
-        assert jobs.row(CONV)[-4:] == ["–", "–", "for", "k3f-prep"]
+        assert jobs.row(CONV)[-4:] == ["–", "$0.00", "for", "k3f-prep"]
         await train(outside, CONV, 34)
         await outside.jobs.event(CONV, "checkpoint 30 saved")
         await jobs.until(lambda: "34/60" in jobs.row(CONV))

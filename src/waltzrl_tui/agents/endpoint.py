@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a reply. `tokens`, in the last piece, is the reply's length in tokens."""
+    """A piece of a reply. In the last piece, where the server tells: `tokens` of the whole reply,
+    and `prompt_tokens` of what it read."""
 
     text: str
     tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 class ChatEndpoint(Protocol):
@@ -122,7 +124,12 @@ class OpenAIEndpoint:
             if not self._streaming:
                 whole = await create()
                 text = (whole.choices[0].message.content or "") if whole.choices else ""
-                yield Delta(text, whole.usage.completion_tokens if whole.usage else None)
+                usage = whole.usage
+                yield Delta(
+                    text,
+                    usage.completion_tokens if usage else None,
+                    usage.prompt_tokens if usage else None,
+                )
                 return
             chunks = await create(stream=True, stream_options={"include_usage": True})
             async with chunks:
@@ -131,7 +138,7 @@ class OpenAIEndpoint:
                     tokens = chunk.usage.completion_tokens if chunk.usage else None
                     if text or tokens is not None:
                         said = True
-                        yield Delta(text, tokens)
+                        yield Delta(text, tokens, chunk.usage and chunk.usage.prompt_tokens)
         except openai.APIStatusError as error:
             raise EndpointError(
                 f"{self.name} refused the request ({error.status_code}): {_words(error)}.",

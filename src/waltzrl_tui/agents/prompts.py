@@ -46,6 +46,14 @@ PROMPTS: dict[str, RolePrompt] = {
             judged="Prompt: {prompt}\nReply: {reply}",
         ),
         RolePrompt(
+            # The reply first: the prompt, which has to be judged whatever was replied, is then
+            # what was read last (measured in docs/recipe.md).
+            "feedback/brief-2",
+            "feedback",
+            "Judge the reply as JSON.",
+            judged="Reply: {reply}\nPrompt: {prompt}",
+        ),
+        RolePrompt(
             "conversation/full-1",
             "conversation",
             "You are a helpful assistant. Answer whatever can be answered safely, directly and "
@@ -72,7 +80,7 @@ PROMPTS: dict[str, RolePrompt] = {
 }
 
 DEFAULT_CONVERSATION = "conversation/brief-1"
-DEFAULT_FEEDBACK = "feedback/brief-1"
+DEFAULT_FEEDBACK = "feedback/brief-2"
 
 
 def role_prompt(version: str) -> RolePrompt:

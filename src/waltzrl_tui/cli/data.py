@@ -7,6 +7,7 @@ import json
 import threading
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.profile_text import profile_text
 from waltzrl_tui.cli.pull import keep_mapping
+from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.datasets.contamination import BUNDLED
 from waltzrl_tui.datasets.profile import Profile
 from waltzrl_tui.datasets.profile import profile as make_profile
-from waltzrl_tui.datasets.provider_files import STYLES, Style
+from waltzrl_tui.datasets.provider_files import STYLES
 from waltzrl_tui.datasets.read import Dataset, open_dataset
 from waltzrl_tui.datasets.rendering import (
     TrainingFile,
@@ -27,17 +29,20 @@ from waltzrl_tui.datasets.rendering import (
     case_counts,
     conversation_rows,
     feedback_rows,
+    feedback_writers,
     worth_learning,
     write_training,
 )
 from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
+from waltzrl_tui.datasets.teacher import Teacher, TeacherReport
+from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store import Store
+from waltzrl_tui.store.rows import Split
 
 _COLUMN_ROWS = 1000
-_PRICED_ROWS = 2000
 
 
 async def profile(context: Context) -> int:
@@ -72,21 +77,19 @@ async def _waste_usd(context: Context, found: Profile) -> dict[str, Any]:
     # Plans read their catalogue, which profiles without a provider need not wait for.
     from waltzrl_tui.cli.plan import provider_named
     from waltzrl_tui.plans.catalogue import load_catalogue
-    from waltzrl_tui.plans.load import measure_load
     from waltzrl_tui.plans.model import Wish
-    from waltzrl_tui.plans.surroundings import gather
-    from waltzrl_tui.plans.waste import waste_usd
+    from waltzrl_tui.plans.waste import priced_waste
 
     args = context.args
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
-    wish = Wish(epochs=args.epochs, chat_hours=0, provider=provider_named(args.provider, catalogue))
-    some = SampleRecipe(str(found.path), n=_PRICED_ROWS, dedupe="off", valid=0.0)
-    load = await asyncio.to_thread(measure_load, found.path, some)
+    wish = Wish(epochs=args.epochs, provider=provider_named(args.provider, catalogue))
     async with context.store() as store:
-        around = await gather(store, context.workspace)
-    rows = {reason: waste.rows for reason, waste in found.waste.items()}
-    usd = waste_usd(catalogue, load, found.rows, rows, wish, around)
-    return {"provider": wish.provider, "epochs": wish.epochs, "usd": usd}
+        priced = await priced_waste(store, context.workspace, found, wish)
+    return {
+        "provider": wish.provider,
+        "epochs": wish.epochs,
+        "usd": priced.usd if priced else None,
+    }
 
 
 def _profiled(path: str, *, bad_rows: str | None, **options: Any) -> Profile:
@@ -120,37 +123,90 @@ async def sample(context: Context) -> int:
     args = context.args
     recipe, base_sha256 = recipe_of(args, args.path), ""
     roles = roles_of(args)
+    teacher = await teacher_of(context)
     if args.extend is not None:
-        recipe, base_sha256 = await _extended(context, recipe)
+        recipe, base_sha256 = await extended(context, recipe)
     context.out.progress("sampling", 0, 0)
     drawn = await asyncio.to_thread(_draw, recipe, base_sha256)
     folder = Path(args.out).expanduser().absolute()
-    written: dict[str, list[tuple[Role, TrainingFile, dict[str, int]]]] = {"train": [], "valid": []}
+    parts: list[_Part] = []
     left_out = {"no_good_reply": 0, "unlabelled": 0}
+    splits: tuple[tuple[Split, list[Row]], ...] = (("train", drawn.train), ("valid", drawn.valid))
     for role in roles:
         reason = "no_good_reply" if role == "conversation" else "unlabelled"
-        for split, rows in (("train", drawn.train), ("valid", drawn.valid)):
+        for split, rows in splits:
             usable, dropped = _usable(role, rows)
             left_out[reason] += dropped
             if split == "train" and not usable:
                 raise _nothing_for(role, recipe.source)
             if usable:
-                path = folder / f"{role}-{split}.jsonl"
-                file, cases = await asyncio.to_thread(
-                    _write, role, usable, path, STYLES[args.for_provider]
-                )
-                written[split].append((role, file, cases))
+                rendered = await asyncio.to_thread(_rendered, role, usable)
+                parts.append(_Part(role, split, rendered))
+    report = await _teach(context, teacher, parts) if teacher is not None else None
+    for part in parts:
+        part.file = await asyncio.to_thread(
+            write_training,
+            folder / f"{part.role}-{part.split}.jsonl",
+            part.rows,
+            STYLES[args.for_provider],
+        )
     async with context.store() as store:
-        number = await _record(store, recipe, drawn, written)
+        number = await _record(store, recipe, drawn, parts)
     document = {
         "id": number,
         "recipe": {**recipe.to_json(), "sha256": drawn.sha256},
-        "files": [_file_json(*each) for each in written["train"]],
-        "valid_files": [_file_json(*each) for each in written["valid"]],
+        "files": [part.to_json() for part in parts if part.split == "train"],
+        "valid_files": [part.to_json() for part in parts if part.split == "valid"],
         "dropped": {**drawn.dropped, **left_out},
     }
-    context.out.result(document, _sample_text(document))
+    if report is not None:
+        document["teacher"] = report.to_json()
+    context.out.result(document, _sample_text(document, report))
     return 0
+
+
+@dataclass
+class _Part:
+    """One file that is to be written."""
+
+    role: Role
+    split: Split
+    rows: list[TrainingRow]
+    file: TrainingFile = field(init=False)
+    teacher: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What it was made by, for the store."""
+        made: dict[str, Any] = {"prompt": default_prompt(self.role)}
+        if self.role == "feedback":
+            made["feedback_by"] = feedback_writers(self.rows)
+        return {**made, "teacher": self.teacher} if self.teacher else made
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "role": self.role,
+            "path": str(self.file.path),
+            "rows": self.file.rows,
+            "tokens": self.file.tokens,
+            "tokens_exact": False,
+            "sha256": self.file.sha256,
+        }
+        if self.role == "feedback":
+            document["cases"] = case_counts(self.rows)
+            document["feedback_by"] = feedback_writers(self.rows)
+        return document
+
+
+async def _teach(context: Context, teacher: Teacher, parts: Sequence[_Part]) -> TeacherReport:
+    """Have the feedback of all parts written, for one yes."""
+    mine = [part for part in parts if part.role == "feedback"]
+    written, report = await taught(context, teacher, [row for part in mine for row in part.rows])
+    coming = iter(written)
+    for part in mine:
+        part.rows = list(islice(coming, len(part.rows)))
+        part.teacher = {"model": teacher.model, "prompt": PROMPT_VERSION}
+    return report
 
 
 def recipe_of(args: Namespace, source: str | Path) -> SampleRecipe:
@@ -177,7 +233,7 @@ def suites_of(args: Namespace) -> tuple[str, ...]:
     return (BUNDLED, *named)
 
 
-async def _extended(context: Context, asked: SampleRecipe) -> tuple[SampleRecipe, str]:
+async def extended(context: Context, asked: SampleRecipe) -> tuple[SampleRecipe, str]:
     """The recipe that grows a recorded sample, and the hash of that sample."""
     number = context.args.extend
     async with context.store() as store:
@@ -243,25 +299,15 @@ def _nothing_for(role: Role, source: str) -> DatasetError:
     )
 
 
-def _write(
-    role: Role, rows: Sequence[Row], path: Path, style: Style
-) -> tuple[TrainingFile, dict[str, int]]:
+def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
     version = default_prompt(role)
-    rendered: list[TrainingRow]
     if role == "conversation":
         # Revisions need replies of the base to revise; training samples those first.
-        rendered = conversation_rows(rows, {}, version, revisions=0.0)
-    else:
-        rendered = feedback_rows(rows, {}, version)
-    return write_training(path, rendered, style), case_counts(rendered)
+        return conversation_rows(rows, {}, version, revisions=0.0)
+    return feedback_rows(rows, {}, version)
 
 
-async def _record(
-    store: Store,
-    recipe: SampleRecipe,
-    drawn: Sample,
-    written: dict[str, list[tuple[Role, TrainingFile, dict[str, int]]]],
-) -> int:
+async def _record(store: Store, recipe: SampleRecipe, drawn: Sample, parts: Sequence[_Part]) -> int:
     source_sha256 = await asyncio.to_thread(file_sha256, Path(recipe.source))
     async with store.transaction():
         row = await store.samples.add(
@@ -271,41 +317,21 @@ async def _record(
             sha256=drawn.sha256,
             rows=len(drawn.train) + len(drawn.valid),
         )
-        for role, file, _ in written["train"]:
-            await _record_file(store, row.id, role, file, valid=False)
-        for role, file, _ in written["valid"]:
-            await _record_file(store, row.id, role, file, valid=True)
+        for part in sorted(parts, key=lambda part: part.split):
+            await store.samples.add_file(
+                row.id,
+                role=part.role,
+                split=part.split,
+                path=part.file.path,
+                rows=part.file.rows,
+                tokens=part.file.tokens,
+                sha256=part.file.sha256,
+                recipe=part.recipe,
+            )
     return row.id
 
 
-async def _record_file(
-    store: Store, sample_id: int, role: Role, file: TrainingFile, *, valid: bool
-) -> None:
-    await store.samples.add_file(
-        sample_id,
-        role=role,
-        split="valid" if valid else "train",
-        path=file.path,
-        rows=file.rows,
-        tokens=file.tokens,
-        sha256=file.sha256,
-        recipe={"prompt": default_prompt(role)},
-    )
-
-
-def _file_json(role: Role, file: TrainingFile, cases: dict[str, int]) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "role": role,
-        "path": str(file.path),
-        "rows": file.rows,
-        "tokens": file.tokens,
-        "tokens_exact": False,
-        "sha256": file.sha256,
-    }
-    return {**document, "cases": cases} if role == "feedback" else document
-
-
-def _sample_text(document: dict[str, Any]) -> str:
+def _sample_text(document: dict[str, Any], report: TeacherReport | None) -> str:
     rows = [
         (each["role"], split, f"{each['rows']:,}", f"about {each['tokens']:,}", each["path"])
         for split, name in (("train", "files"), ("valid", "valid_files"))
@@ -317,5 +343,7 @@ def _sample_text(document: dict[str, Any]) -> str:
         lines += ["", "left out: " + ", ".join(f"{n:,} {name}" for name, n in dropped.items())]
     if document["recipe"]["valid"] and not document["valid_files"]:
         lines += ["", "nothing is held out: all prompts are near each other, so none can be"]
+    if report is not None:
+        lines += ["", report.words]
     lines += ["", f"sample {document['id']}, sha256 {document['recipe']['sha256']}"]
     return "\n".join(lines)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import locale
 import os
 import platform
+import re
 import shutil
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,9 +20,11 @@ from waltzrl_tui import __version__
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.doctor_store import check_store
 from waltzrl_tui.cli.layout import fields, size
-from waltzrl_tui.errors import EngineError
+from waltzrl_tui.errors import EngineError, UsageError
+from waltzrl_tui.keys import find_key, forget_key, keep_key, masked, where_found
 from waltzrl_tui.local.extra import missing
 from waltzrl_tui.local.weights import DEFAULT_MODEL, is_whole, wheel_file
+from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
 
 _KEYS = (
@@ -39,6 +44,8 @@ _KEYS = (
 
 async def doctor(context: Context) -> int:
     """`doctor`: 0 unless something is damaged."""
+    if context.args.set_key or context.args.forget_key:
+        return await _change_key(context)
     context.out.status.set("looking")
     store = await check_store(context.workspace)
     weights = await asyncio.to_thread(_weights, context.workspace)
@@ -54,7 +61,8 @@ async def doctor(context: Context) -> int:
         "gpu": await asyncio.to_thread(_gpu),
         "workspace": str(context.workspace.home),
         "store": {name: store[name] for name in ("path", "exists", "version", "integrity")},
-        "keys": _keys(store["key_envs"]),
+        "keys": await asyncio.to_thread(_keys, store["key_envs"]),
+        "providers": [] if context.args.offline else await _providers(context, store["exists"]),
         "stale_jobs": store["stale_jobs"],
     }
     problems = _problems(document, [store["error"], weights["error"]])
@@ -133,10 +141,85 @@ def _gpu() -> dict[str, Any]:
     return document
 
 
-def _keys(wanted: list[str]) -> dict[str, dict[str, bool]]:
-    """Which keys are set, by the variable's name; never a value."""
-    names = sorted({*_KEYS, *wanted})
-    return {name: {"set": bool(os.environ.get(name)), "needed": name in wanted} for name in names}
+def _keys(wanted: list[str]) -> dict[str, dict[str, Any]]:
+    """Which keys are set and where, by the variable's name; masked, never a value."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted({*_KEYS, *wanted}):
+        value = find_key(name)
+        found[name] = {
+            "set": bool(value),
+            "needed": name in wanted,
+            "where": where_found(name),
+            "masked": masked(value) if value else "",
+        }
+    return found
+
+
+async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
+    """What the providers say of which there is a key, at no cost."""
+    from waltzrl_tui.plans.catalogue import load_catalogue
+    from waltzrl_tui.providers.registry import provider_names
+    from waltzrl_tui.remote.pool import Providers
+    from waltzrl_tui.remote.probe import probe
+
+    catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
+
+    def with_key() -> list[str]:
+        wanted = []
+        for name in provider_names():
+            entry = catalogue.provider.get(name)
+            if entry is None or any(find_key(key) for key in entry.keys):
+                wanted.append(name)
+        return wanted
+
+    names = await asyncio.to_thread(with_key)
+    if not names:
+        return []
+    context.out.status.set("asking providers")
+    providers = Providers(context.workspace)
+    try:
+        if has_store:
+            async with context.store() as store:
+                rows = await probe(store, providers, names)
+        else:
+            rows = await probe(None, providers, names)
+    finally:
+        await providers.close()
+    return [asdict(row) for row in rows]
+
+
+async def _change_key(context: Context) -> int:
+    """`doctor --set-key V`: the key comes from the terminal unseen, or from a pipe."""
+    variable = context.args.set_key or context.args.forget_key
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]{2,60}", variable):
+        raise UsageError(
+            f"{one_line(variable, 40)!r} is no name of a variable.",
+            hint="Give one such as TOGETHER_API_KEY; the key itself is asked for.",
+        )
+    if context.args.forget_key:
+        gone = await asyncio.to_thread(forget_key, variable)
+        said = "is out of the OS keyring" if gone else "was not in the OS keyring"
+    else:
+        value = await asyncio.to_thread(_asked, variable)
+        if not value:
+            raise UsageError("No key was given, so nothing was kept.")
+        await asyncio.to_thread(keep_key, variable, value)
+        said = f"is kept in the OS keyring as {masked(value)}"
+    context.out.result({"variable": variable, "said": said}, f"{variable} {said}.")
+    return 0
+
+
+def _asked(variable: str) -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{variable} (not shown): ").strip()
+    return sys.stdin.readline().strip()
+
+
+def _said(probe: dict[str, Any]) -> str:
+    """A provider's answer in words."""
+    key = {True: "key works", False: "key refused", None: "not asked"}[probe["key_ok"]]
+    tune = {True: "may tune", False: "may not tune", None: ""}[probe["may_tune"]]
+    return " · ".join(filter(None, (key, tune, probe["words"])))
 
 
 def _problems(document: dict[str, Any], errors: list[str]) -> list[str]:
@@ -165,7 +248,11 @@ def _text(document: dict[str, Any]) -> str:
     weights, gpu = document["weights"], document["gpu"]
     places = [weights["converted"] and "converted", weights["wheel"] and "wheel, hash ok"]
     devices = [f"{each['name']}, {size(each['memory_bytes'])}" for each in gpu["devices"]]
-    keys = [name for name, key in document["keys"].items() if key["set"]]
+    keys = [
+        f"{name} {key['masked']} ({key['where']})"
+        for name, key in document["keys"].items()
+        if key["set"]
+    ]
     shown = fields(
         [
             ("waltzrl-tui", document["version"]),
@@ -195,7 +282,8 @@ def _text(document: dict[str, Any]) -> str:
                 if store["version"] is not None
                 else ("unreadable" if store["exists"] else "none yet"),
             ),
-            ("keys", ", ".join(f"{name} set: yes" for name in keys) or "none set"),
+            ("keys", ", ".join(keys) or "none set"),
+            *((each["provider"], _said(each)) for each in document["providers"]),
             ("stale jobs", ", ".join(document["stale_jobs"]) or "none"),
         ]
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from waltzrl_tui.errors import NotFoundError, StoreError, UsageError
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
 from waltzrl_tui.store import EventRow, JobRow, MetricRow, Store
+from waltzrl_tui.store.remote_rows import LOG, RemoteJobRow
 
+_CANCEL_SECONDS = 20.0
+_LOOK_SECONDS = 0.2
 _METRICS_SHOWN = 10
 _EVENTS_SHOWN = 20
 _LOG_BYTES = 4 * 1024 * 1024
@@ -39,12 +44,14 @@ async def show(context: Context) -> int:
         jobs = await _chosen(store, context.args.jobs)
         events = [e for job in jobs for e in await store.jobs.events(job.id, limit=-1)]
         metrics = [m for job in jobs for m in await store.jobs.metrics(job.id)]
+        remote = await store.remote.some(job.id for job in jobs)
     document = {
         **jobs_json(jobs),
         "events": [asdict(event) for event in events],
         "metrics": [asdict(metric) for metric in metrics],
+        "remote": [asdict(each) for each in remote.values()],
     }
-    text = "\n\n".join(_job_text(job, events, metrics) for job in jobs)
+    text = "\n\n".join(_job_text(job, events, metrics, remote.get(job.id)) for job in jobs)
     context.out.result(document, text)
     return 0
 
@@ -60,7 +67,8 @@ async def watch(context: Context) -> int:
         if not jobs:
             context.out.result(jobs_json([]), "No job is running or waiting.")
             return 0
-        jobs = await follow(store, context.workspace, [job.id for job in jobs], context.out)
+        async with _supervised(context, store, jobs):
+            jobs = await follow(store, context.workspace, [job.id for job in jobs], context.out)
     return finished(context, jobs)
 
 
@@ -71,6 +79,10 @@ async def cancel(context: Context) -> int:
         # Of a whole launch, what has ended is left as it is; a single one is told of.
         going = [job for job in chosen if not job.ended] or chosen[:1]
         jobs = [await control.cancel(store, context.workspace, job.id) for job in going]
+        if remote := [job for job in jobs if not job.ended and job.provider != "embedded"]:
+            async with _supervised(context, store, remote):
+                await _told(store, [job.id for job in remote])
+            jobs = await store.jobs.some(job.id for job in jobs)
     context.out.result(jobs_json(jobs), jobs_table(jobs))
     return 0
 
@@ -84,7 +96,9 @@ async def resume(context: Context) -> int:
         resumed: dict[str, JobRow] = {}
         for job in stopped:
             # Resuming one resumes what it depends on, which may be the next of these.
-            if job.id not in resumed:
+            if job.provider != "embedded":
+                resumed[job.id] = await _resume_remote(context, store, job.id)
+            elif job.id not in resumed:
                 more = await control.resume(store, context.workspace, job.id)
                 resumed |= {each.id: each for each in more}
     jobs = list(resumed.values())
@@ -95,7 +109,11 @@ async def resume(context: Context) -> int:
 async def retry(context: Context) -> int:
     """`jobs retry JOB`."""
     async with context.store() as store:
-        job = await control.retry(store, context.workspace, context.args.jobs[0])
+        job = await store.jobs.get(context.args.jobs[0])
+        if job.provider != "embedded":
+            job = await _retry_remote(context, store, job)
+        else:
+            job = await control.retry(store, context.workspace, job.id)
     context.out.result(jobs_json([job]), jobs_table([job]))
     return 0
 
@@ -104,11 +122,62 @@ async def logs(context: Context) -> int:
     """`jobs logs JOB`: the last lines that its worker has printed."""
     async with context.store() as store:
         job = await store.jobs.get(context.args.jobs[0])
+        said = await store.jobs.events(job.id, limit=-1) if job.provider != "embedded" else []
     path = log_path(context.workspace, job.id)
-    lines = await asyncio.to_thread(_tail, path, context.args.n)
+    if job.provider == "embedded":
+        lines = await asyncio.to_thread(_tail, path, context.args.n)
+    else:
+        lines = [event.text.removeprefix(LOG) for event in said if event.text.startswith(LOG)]
+        lines = lines[-context.args.n :]
     document = {"id": job.id, "path": str(path), "lines": lines}
     context.out.result(document, "\n".join(lines) or f"{job.id} has printed nothing.")
     return 0
+
+
+@asynccontextmanager
+async def _supervised(
+    context: Context, store: Store, jobs: Sequence[JobRow]
+) -> AsyncIterator[None]:
+    """Where one of the jobs is a provider's: launch and watch such jobs while inside."""
+    if all(job.provider == "embedded" for job in jobs):
+        yield
+        return
+    from waltzrl_tui.cli.remote import supervising
+
+    async with supervising(store, context.workspace):
+        yield
+
+
+async def _told(store: Store, ids: Sequence[str]) -> None:
+    """Wait until the provider of each job was asked to stop it, 20 s at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CANCEL_SECONDS):
+            while not all(job.ended for job in await store.jobs.some(ids)):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _resume_remote(context: Context, store: Store, job_id: str) -> JobRow:
+    from waltzrl_tui.cli.remote import sent, supervising
+    from waltzrl_tui.remote import control as remote_control
+
+    job = await remote_control.resume(store, job_id)
+    async with supervising(store, context.workspace):
+        return (await sent(store, [job.id]))[0]
+
+
+async def _retry_remote(context: Context, store: Store, job: JobRow) -> JobRow:
+    from waltzrl_tui.cli.agree import agree
+    from waltzrl_tui.cli.remote import sent, supervising
+    from waltzrl_tui.remote import control as remote_control
+
+    await agree(
+        context,
+        f"Train {job.model} at {job.provider} once more, as a new job, for about "
+        f"${job.estimate_usd:.2f}?",
+    )
+    fresh = await remote_control.retry(store, job.id)
+    async with supervising(store, context.workspace):
+        return (await sent(store, [fresh.id]))[0]
 
 
 def jobs_json(jobs: Sequence[JobRow]) -> dict[str, Any]:
@@ -119,11 +188,12 @@ def jobs_json(jobs: Sequence[JobRow]) -> dict[str, Any]:
 def jobs_table(jobs: Sequence[JobRow]) -> str:
     """One line a job."""
     return table(
-        ("job", "role", "state", "step", "left", "cost", "changed (UTC)", ""),
+        ("job", "role", "where", "state", "step", "left", "cost", "changed (UTC)", ""),
         [
             (
                 job.id,
                 job.role,
+                job.provider,
                 job.state,
                 progress_text(job) or "–",
                 duration(job.eta_seconds),
@@ -133,7 +203,7 @@ def jobs_table(jobs: Sequence[JobRow]) -> str:
             )
             for job in jobs
         ],
-        right={3, 4, 5},
+        right={4, 5, 6},
     )
 
 
@@ -167,7 +237,12 @@ async def _chosen(store: Store, names: Sequence[str]) -> list[JobRow]:
     return list(found.values())
 
 
-def _job_text(job: JobRow, events: Sequence[EventRow], metrics: Sequence[MetricRow]) -> str:
+def _job_text(
+    job: JobRow,
+    events: Sequence[EventRow],
+    metrics: Sequence[MetricRow],
+    remote: RemoteJobRow | None = None,
+) -> str:
     said = [event for event in events if event.job_id == job.id][-_EVENTS_SHOWN:]
     steps = [metric for metric in metrics if metric.job_id == job.id][-_METRICS_SHOWN:]
     lines = [
@@ -184,7 +259,8 @@ def _job_text(job: JobRow, events: Sequence[EventRow], metrics: Sequence[MetricR
                 ("created", job.created_at),
                 ("started", job.started_at or ""),
                 ("ended", job.ended_at or ""),
-                ("adapter", job.result_model),
+                ("result" if remote else "adapter", job.result_model),
+                *(_remote_fields(job, remote) if remote else []),
             ]
         )
     ]
@@ -205,6 +281,19 @@ def _job_text(job: JobRow, events: Sequence[EventRow], metrics: Sequence[MetricR
             table(("at (UTC)", "what happened"), [(e.at[11:19], e.text) for e in said]),
         ]
     return "\n".join(lines)
+
+
+def _remote_fields(job: JobRow, remote: RemoteJobRow) -> list[tuple[str, str]]:
+    asked = "" if remote.vendor_usd is None else f", its own ${remote.vendor_usd:.2f}"
+    return [
+        ("its id", job.provider_job_id),
+        ("it says", job.provider_state),
+        ("estimate", f"${job.estimate_usd:.2f}{asked}"),
+        ("billed", f"${job.cost_usd:.2f}" if job.cost_usd or job.ended else ""),
+        ("tokens", "" if remote.tokens is None else f"{remote.tokens:,} trained"),
+        ("seen", remote.seen_at or ""),
+        ("sent", json.dumps(remote.payload, ensure_ascii=False) if remote.payload else ""),
+    ]
 
 
 def _figure(value: float | None, format: str) -> str:

@@ -109,7 +109,7 @@ async def _verdicts(
     agent = await store.agents.get(pair.feedback)
     said = "the new feedback agent on the base's drafts"
     report = await judge_drafts(
-        await engines.endpoint(agent),
+        await engines.endpoint(store, agent),
         agent.prompt,
         items,
         on_item=lambda done: context.out.progress(said, done, len(items)),

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.data import recipe_of, roles_of
+from waltzrl_tui.cli.data import extended, recipe_of, roles_of
 from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
-from waltzrl_tui.stage1 import Stage1, launch
+from waltzrl_tui.cli.teacher import agree_to_teacher, teacher_of
+from waltzrl_tui.datasets.sampling import Sample
+from waltzrl_tui.errors import UsageError
+from waltzrl_tui.local.prepare import foreseen_feedback
+from waltzrl_tui.stage1 import Stage1, draw_sample, launch
 
 
 async def train(context: Context) -> int:
     """`train PATH`: launch the jobs, and with --wait follow them to their end."""
     args = context.args
+    if args.provider not in ("embedded", "local"):
+        from waltzrl_tui.cli import remote
+
+        _check_remote(context)
+        return await remote.train(context)
+    recipe, base_sha256 = recipe_of(args, args.path), ""
+    if args.extend is not None:
+        recipe, base_sha256 = await extended(context, recipe)
+    teacher = await teacher_of(context)
     plan = Stage1(
-        recipe=recipe_of(args, args.path),
+        recipe=recipe,
         roles=roles_of(args),
         model=args.model,
         epochs=args.epochs,
         quick=args.quick,
         name=args.name,
+        base_sha256=base_sha256,
+        teacher=teacher,
     )
-    if args.n is None:
+    if args.n is None and args.extend is None:
         plan = replace(plan, recipe=replace(plan.recipe, n=plan.settings.rows))
+    drawn = await _agreed(context, plan) if teacher is not None else None
     async with context.store() as store:
-        jobs = await launch(store, context.workspace, plan)
+        jobs = await launch(store, context.workspace, plan, drawn)
         ids = [job.id for job in jobs]
         if not args.wait:
             prefix = ids[0].partition("-")[0]
@@ -38,6 +55,36 @@ async def train(context: Context) -> int:
             still_going(context, ids)
             raise
     return finished(context, jobs)
+
+
+def _check_remote(context: Context) -> None:
+    """See that nothing is asked for that a provider's launch would not do.
+
+    Raises:
+        UsageError: Something is.
+    """
+    args = context.args
+    for option, hint in (
+        ("teacher", "Leave it out, or write files with `waltzrl-tui data sample --teacher`."),
+        ("extend", "Leave it out, or write files with `waltzrl-tui data sample --extend`."),
+    ):
+        if getattr(args, option):
+            raise UsageError(f"--{option} goes with --provider embedded only.", hint=hint)
+
+
+async def _agreed(context: Context, plan: Stage1) -> Sample:
+    """The sample that is drawn, once what its teacher costs has its yes."""
+    assert plan.teacher is not None
+    context.out.progress("sampling", 0, 0)
+    drawn = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256)
+    rows = await asyncio.to_thread(
+        foreseen_feedback,
+        [*drawn.train, *drawn.valid],
+        judged=plan.settings.judged,
+        rollout_tokens=plan.settings.rollout_tokens,
+    )
+    await agree_to_teacher(context, plan.teacher, rows)
+    return drawn
 
 
 def still_going(context: Context, ids: list[str]) -> None:

@@ -179,6 +179,10 @@ def _csv(text: io.TextIOWrapper, delimiter: str) -> Iterator[bytes]:
             yield bad_line(f"line longer than {_MEGABYTES} MB {where}")
             continue
         if len(fields) != len(header):
+            if reader.line_num > line:
+                where = (
+                    f"(lines {line:,} to {reader.line_num:,} of the file; is a quote not closed?)"
+                )
             reason = f"{_count(len(fields))} where the header has {len(header)} {where}"
             yield bad_line(reason, _shown(fields, delimiter))
             continue

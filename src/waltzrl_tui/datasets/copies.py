@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from waltzrl_tui.datasets.convert import records
 from waltzrl_tui.datasets.formats import Format
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
-_VERSION = "1"
+_VERSION = "2"
 """Raise it when `convert` writes something else than before."""
 _FIRST_WRITE, _LARGEST_WRITE = 4 * 1024, 256 * 1024
 _WAIT_SECONDS = 0.02
@@ -184,7 +184,7 @@ class _Followed(io.RawIOBase):
         super().close()
 
 
-def follow(copy: Copy) -> BinaryIO:
+def follow(copy: Copy) -> io.BufferedReader:
     """The bytes of a copy from its start; reading waits for what is still to come.
 
     Reading raises DatasetError at the end of a copy that could not be completed.

@@ -12,24 +12,28 @@ Everything is decided in the order of the texts' digests, so the order of a file
 
 from __future__ import annotations
 
-import mmap
+import os
 import tempfile
 from array import array
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from types import TracebackType
-from typing import Final
+from typing import Final, Literal
 
 from waltzrl_tui.datasets.shingles import (
-    SHINGLE,
     THRESHOLD,
-    runs_of,
+    flat_runs,
+    padded,
     shingles,
+    shingles_of,
     similarity,
     text_digest,
 )
+from waltzrl_tui.datasets.signatures import Bands
 from waltzrl_tui.errors import DatasetError
 
 __all__ = ["LIMIT", "THRESHOLD", "NearGroups", "NearIndex", "shingles", "similarity", "text_digest"]
@@ -37,16 +41,14 @@ __all__ = ["LIMIT", "THRESHOLD", "NearGroups", "NearIndex", "shingles", "similar
 LIMIT: Final = 16 * 1024
 """Bytes of a text that are compared."""
 
-_BANDS: Final = 16
-_BAND_ROWS: Final = 4
-_PERMUTATIONS: Final = _BANDS * _BAND_ROWS
-_KEY: Final = 2**32 - 1
-_SEED: Final = 7
-_BATCH_BYTES: Final = 4 * 1024 * 1024
+_BATCH_BYTES: Final = 512 * 1024
 # A bucket or a component is compared with so many of its first members, which keeps the cost of a
 # template with a hundred thousand variations linear.
 _HUBS: Final = 24
-_SETS_KEPT: Final = 1024
+# More than a bucket needs; a set takes up to 70 bytes for each of the LIMIT.
+_SETS_KEPT: Final = 32
+
+Depth = Literal["references", "components", "clusters"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class NearGroups:
         component: For each text the number of the first text of its component: texts that are
             linked, however long the chain. Texts of two components are not near.
         cluster: For each text the number of the text that it is near to itself, its own for the
-            others. No chains: every member of a cluster is near to its centre.
+            others. No chains: every member of a cluster is near to its centre. Empty when they
+            were not asked for.
         lowest: The lowest similarity to its centre in each cluster of several texts.
         contaminated: Texts that are near a reference: the reference, and how similar they are.
     """
@@ -74,7 +77,7 @@ class NearGroups:
 
 
 class NearIndex:
-    """Different texts: 100 bytes of memory for each, and their bytes in a temporary file.
+    """Different texts: 16 bytes of memory for each, and their bytes in a temporary file.
 
     Not safe to use from several threads at once. Close it, or use it in a `with`.
     """
@@ -86,9 +89,6 @@ class NearIndex:
             raise _no_room(error) from error
         self._ends = array("Q", [0])
         self._digests = array("Q")
-        self._bands = [array("I") for _ in range(_BANDS)]
-        self._pending: list[bytes] = []
-        self._waiting = 0
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -104,6 +104,11 @@ class NearIndex:
     ) -> None:
         self.close()
 
+    @property
+    def fingerprint(self) -> bytes:
+        """Tells these texts, in this order, from others: they have the same groups."""
+        return sha256(self._digests).digest()
+
     def close(self) -> None:
         """Give the temporary file back."""
         self._file.close()
@@ -118,76 +123,79 @@ class NearIndex:
         Raises:
             DatasetError: There is no room for the temporary file.
         """
-        raw = text.encode("utf-8", "replace")[:LIMIT]
-        runs = runs_of(raw)
+        raw = padded(text.encode("utf-8", "replace")[:LIMIT])
         try:
             self._file.write(raw)
         except OSError as error:
             raise _no_room(error) from error
         self._ends.append(self._ends[-1] + len(raw))
         self._digests.append(digest)
-        self._pending.append(runs)
-        self._waiting += len(runs)
-        if self._waiting >= _BATCH_BYTES:
-            self._sign()
         return len(self._digests) - 1
 
-    def groups(self, references: int = 0, *, stop: Callable[[], bool] | None = None) -> NearGroups:
-        """Find what is near what.
+    def groups(
+        self,
+        references: int = 0,
+        *,
+        depth: Depth = "clusters",
+        stop: Callable[[], bool] | None = None,
+    ) -> NearGroups:
+        """Find what is near what. About 100 bytes a text more while it works.
 
         Args:
             references: The first so many texts are references: they are in no component and
                 no cluster, but what is near them is told.
+            depth: How much is wanted: what is near a reference, components too, or clusters too.
             stop: Asked now and then; when it says so, what is found until there is given.
 
         Raises:
             DatasetError: There is no room for the temporary file.
         """
-        self._sign()
         count = len(self)
         roots = array("Q", range(count))
         contaminated: dict[int, tuple[int, float]] = {}
-        if count < 2:
+        linked = depth != "references"
+        if count < 2 or not (linked or references):
             return NearGroups(roots, array("Q", roots))
-        with _Texts(self) as texts:
-            for bucket in self._buckets(stop):
+        texts = _Texts(self)
+        links = _Links(texts, roots)
+        for bucket in texts.bands(stop).buckets(stop, below=None if linked else references):
+            if bucket[0] < references:
                 known = [number for number in bucket if number < references]
-                found = [number for number in bucket if number >= references]
-                for number in found if known else ():
+                bucket = bucket[len(known) :]
+                for number in bucket:
                     _check(texts, number, known, contaminated)
-                _link(texts, found, roots)
-            for number in range(count):
-                roots[number] = _root(roots, number)
-            return self._clustered(texts, roots, contaminated, stop)
+            if linked:
+                # What is compared must not depend on the order of the file.
+                bucket.sort(key=self._digests.__getitem__)
+                links.add(bucket)
+        links.settle()
+        return self._clustered(links, contaminated, depth == "clusters", stop)
 
     def _clustered(
         self,
-        texts: _Texts,
-        roots: array[int],
+        links: _Links,
         contaminated: dict[int, tuple[int, float]],
+        clusters: bool,
         stop: Callable[[], bool] | None,
     ) -> NearGroups:
+        roots = links.roots
         members: defaultdict[int, list[int]] = defaultdict(list)
-        seen = set()
         for number, root in enumerate(roots):
             if number != root:
-                seen.add(root)
-        for number, root in enumerate(roots):
-            if root in seen:
                 members[root].append(number)
-        cluster = array("Q", range(len(roots)))
+        cluster = array("Q", range(len(roots)) if clusters else ())
         lowest: dict[int, float] = {}
-        for group in members.values():
+        for root, others in members.items():
             if stop and stop():
                 break
             # The name of a component is its first text by digest, whatever was linked first.
-            group.sort(key=self._order)
+            group = sorted((root, *others), key=self._digests.__getitem__)
             for number in group:
                 roots[number] = group[0]
             centres: list[int] = []
-            for number in group:
+            for number in group if clusters else ():
                 for centre in centres[:_HUBS]:
-                    found = similarity(texts.shingles(centre), texts.shingles(number))
+                    found = links.similarity(centre, number)
                     if found >= THRESHOLD:
                         cluster[number] = centre
                         lowest[centre] = min(found, lowest.get(centre, 1.0))
@@ -196,47 +204,9 @@ class NearIndex:
                     centres.append(number)
         return NearGroups(roots, cluster, lowest, contaminated)
 
-    def _order(self, number: int) -> tuple[int, int]:
-        return self._digests[number], number
-
-    def _sign(self) -> None:
-        """Compute the signatures of the texts that wait, and keep a key a band of each."""
-        if not self._pending:
-            return
-        from rensa import RMinHash
-
-        offsets = array("Q", [0])
-        for runs in self._pending:
-            offsets.append(offsets[-1] + len(runs) // SHINGLE)
-        flat = memoryview(b"".join(self._pending)).cast("Q")
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, _PERMUTATIONS, _SEED)
-        columns = list(zip(*matrix.to_rows(), strict=True))
-        for number, band in enumerate(self._bands):
-            begin = number * _BAND_ROWS
-            rows = zip(*columns[begin : begin + _BAND_ROWS], strict=True)
-            band.extend([key & _KEY for key in map(hash, rows)])
-        self._pending.clear()
-        self._waiting = 0
-
-    def _buckets(self, stop: Callable[[], bool] | None) -> Iterator[list[int]]:
-        """Texts with the same key in a band, each list in the order of the digests."""
-        for band in self._bands:
-            first: dict[int, int] = {}
-            buckets: dict[int, list[int]] = {}
-            for number, key in enumerate(band):
-                other = first.setdefault(key, number)
-                if other != number:
-                    buckets.setdefault(key, [other]).append(number)
-            del first
-            for asked, bucket in enumerate(buckets.values()):
-                if stop and asked % 256 == 0 and stop():
-                    return
-                bucket.sort(key=self._order)
-                yield bucket
-
 
 class _Texts:
-    """The texts of an index, read back as sets of shingles."""
+    """The texts of an index, read back as their shingles."""
 
     def __init__(self, index: NearIndex) -> None:
         try:
@@ -244,22 +214,25 @@ class _Texts:
         except OSError as error:
             raise _no_room(error) from error
         self._ends = index._ends
-        self._map = (
-            mmap.mmap(index._file.fileno(), 0, access=mmap.ACCESS_READ) if self._ends[-1] else None
-        )
+        self._file = index._file.fileno()
         self.shingles = lru_cache(_SETS_KEPT)(self._shingles)
 
-    def __enter__(self) -> _Texts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shingles.cache_clear()
-        if self._map is not None:
-            self._map.close()
+    def bands(self, stop: Callable[[], bool] | None) -> Bands:
+        """The signatures of all texts, or of those that were done when it was stopped."""
+        bands = Bands()
+        first, count = 0, len(self._ends) - 1
+        while first < count and not (stop and stop()):
+            begin = self._ends[first]
+            last = max(first + 1, bisect_right(self._ends, begin + _BATCH_BYTES) - 1)
+            offsets = array("Q", [end - begin for end in self._ends[first : last + 1]])
+            raw = os.pread(self._file, offsets[-1], begin)
+            bands.add(flat_runs(raw, offsets[1:]), offsets)
+            first = last
+        return bands
 
     def _shingles(self, number: int) -> frozenset[int]:
-        begin, end = self._ends[number], self._ends[number + 1]
-        return shingles(self._map[begin:end] if self._map is not None else b"")
+        begin = self._ends[number]
+        return shingles_of(os.pread(self._file, self._ends[number + 1] - begin, begin))
 
 
 def _check(
@@ -273,14 +246,40 @@ def _check(
                 found[number] = (reference, share)
 
 
-def _link(texts: _Texts, bucket: Sequence[int], roots: array[int]) -> None:
-    for place, number in enumerate(bucket):
-        for other in bucket[: min(place, _HUBS)]:
-            one, two = _root(roots, number), _root(roots, other)
-            if one == two:
-                continue
-            if similarity(texts.shingles(other), texts.shingles(number)) >= THRESHOLD:
-                roots[max(one, two)] = min(one, two)
+class _Links:
+    """Which texts are linked, and how similar those are that were found to be near.
+
+    `roots` leads from each text to another one of its component, in the end to its root.
+    """
+
+    def __init__(self, texts: _Texts, roots: array[int]) -> None:
+        self._texts, self.roots = texts, roots
+        # At most one a text: two that are linked already are not compared.
+        self._near: dict[tuple[int, int], float] = {}
+
+    def add(self, bucket: Sequence[int]) -> None:
+        """Link those of `bucket` that are near."""
+        for place, number in enumerate(bucket):
+            for other in bucket[: min(place, _HUBS)]:
+                one, two = _root(self.roots, number), _root(self.roots, other)
+                if one == two:
+                    continue
+                share = self.similarity(other, number)
+                if share >= THRESHOLD:
+                    self._near[other, number] = share
+                    self.roots[max(one, two)] = min(one, two)
+
+    def settle(self) -> None:
+        """Lead from each text to its root at once."""
+        for number in range(len(self.roots)):
+            self.roots[number] = _root(self.roots, number)
+
+    def similarity(self, one: int, other: int) -> float:
+        """How similar two texts are."""
+        known = self._near.get((one, other))
+        if known is not None:
+            return known
+        return similarity(self._texts.shingles(one), self._texts.shingles(other))
 
 
 def _root(roots: array[int], number: int) -> int:

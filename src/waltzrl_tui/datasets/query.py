@@ -1,9 +1,10 @@
 """Questions to a dataset in SQL: which lines match, and what a column holds line by line.
 
-The expressions run in DuckDB, over blocks of the file that are handed to it as text. So broken
-lines fail nothing, line numbers are those of `LineIndex`, the answer can be shown while it grows
-and given up at any time, memory does not grow with the file, and DuckDB itself opens no file at
-all: whatever an expression says, it reaches nothing but the lines.
+The expressions run in DuckDB, over the rows of a block of the file, which are read as they are
+everywhere else; only the columns that an expression names are handed over. So broken lines fail
+nothing, line numbers are those of `LineIndex`, the answer can be shown while it grows and given up
+at any time, memory does not grow with the file, and DuckDB itself opens no file at all: whatever an
+expression says, it reaches nothing but the rows.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from waltzrl_tui.datasets.query_columns import QueryColumn, query_columns
 from waltzrl_tui.datasets.query_engine import LineQuery
 from waltzrl_tui.datasets.query_values import TEXT_KEPT, ColumnValues
 from waltzrl_tui.datasets.rows import Mapping
+
+_NUMBERS: Final = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER"),
+    *("UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
+)
 
 
 def matching_lines(
@@ -35,7 +42,7 @@ def matching_lines(
 
     Args:
         found: An array of type "Q" to grow while the file is read; one is made otherwise.
-        on_progress: Called about every 8 MB with the bytes read.
+        on_progress: Called about every 2 MB with the bytes read.
         stop: Asked as often, and while DuckDB works; the answer then covers what was read.
 
     Raises:
@@ -46,9 +53,9 @@ def matching_lines(
     columns = query_columns(path, mapping)
     with LineQuery(mapping, columns, where, stop=stop) as query:
         query.check_condition()
-        sql = query.select("_first + _place", "WHERE _good AND _value ORDER BY _place")
-        for rows in query.each_block(path, sql, on_progress):
-            lines.extend(line for (line,) in rows)
+        sql = query.select("_line", "WHERE _value ORDER BY _line")
+        for _, found_here in query.each_block(path, sql, on_progress):
+            lines.extend([line for (line,) in found_here])
     return lines
 
 
@@ -76,18 +83,23 @@ def column_values(
 
     Raises:
         UsageError: The expression is wrong.
-        DatasetError: The file cannot be read, or has too many rows for the memory allowed.
+        DatasetError: The file cannot be read, or there is no room for temporary files.
     """
     columns = query_columns(path, mapping)
     with LineQuery(mapping, columns, value, stop=stop) as query:
         kind = query.check()
-        text = kind in ("VARCHAR", "JSON")
-        kept = f"left(_value::VARCHAR, {TEXT_KEPT})" if text else "_value"
-        read = f"CASE WHEN _good THEN {kept} END AS value"
-        sql = query.select(f"_first + _place AS line, _good AS good, {read}")
+        number = kind.startswith(_NUMBERS) and not kind.endswith("]")
+        real = kind in ("FLOAT", "DOUBLE")
+        kept = "_value" if kind == "BOOLEAN" else f"left(_value::VARCHAR, {TEXT_KEPT})"
+        if number:
+            # Infinity and NaN have no place in an order, and no bar.
+            kept = "CASE WHEN isfinite(_value) THEN _value END" if real else "_value"
+        sql = query.select(f"_line AS line, true AS good, {kept} AS value")
         query.make_table("found", sql)
-        for _ in query.each_block(path, f"INSERT INTO found {sql}", on_progress):
-            pass
+        bad = "INSERT INTO found SELECT unnest($lines), false, NULL"
+        for rows, _ in query.each_block(path, f"INSERT INTO found {sql}", on_progress):
+            if others := rows.others():
+                query.run(bad, {"lines": others})
         if stop and stop():
             return None
-        return ColumnValues(query.keep(), value, number=not text and kind != "BOOLEAN")
+        return ColumnValues(*query.keep(), value, number=number, real=real)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from waltzrl_tui.datasets.query_blocks import Block, blocks
-from waltzrl_tui.datasets.query_columns import (
-    QueryColumn,
-    constant,
-    quote_name,
-    quote_text,
-    raw_harm,
-    staged,
-    usable,
-)
-from waltzrl_tui.datasets.query_errors import explained, not_a_condition, too_large
+from waltzrl_tui.datasets.parse import reader_of
+from waltzrl_tui.datasets.query_blocks import blocks
+from waltzrl_tui.datasets.query_columns import QueryColumn, quote_name
+from waltzrl_tui.datasets.query_errors import explained, no_room, not_a_condition
+from waltzrl_tui.datasets.query_rows import BlockRows
 from waltzrl_tui.datasets.read import open_lines
-from waltzrl_tui.datasets.rows import Mapping, harm_of
+from waltzrl_tui.datasets.rows import Mapping
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.text import one_line
 
@@ -32,12 +27,13 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
-    "memory_limit": "768MB",
+    "memory_limit": "128MB",
     "threads": 2,
     "lock_configuration": True,
 }
 _LOOK_SECONDS: Final = 0.1
-_LABEL_LENGTH: Final = 64
+_BLOCK: Final = 2 * 1024 * 1024
+_GIVEN: Final = re.compile(r"\$(?:lines|v\d+)(?=::)")
 
 
 class LineQuery:
@@ -66,9 +62,7 @@ class LineQuery:
         self._stop = stop
         # What is not named is not made, which is most of the cost of a line.
         written = expression.casefold()
-        self._named = [one for one in columns if one.name.casefold() in written]
-        self._harm = raw_harm(mapping) if any(one.name == "harm" for one in self._named) else ""
-        self._harms: set[str] = set()
+        self._named = [one for one in columns if one.written.casefold() in written]
         # Rows on which it fails, such as a cast of an odd value, do not match.
         self._value = f"TRY(({expression}\n))"
         self._ended = threading.Event()
@@ -78,21 +72,31 @@ class LineQuery:
         import duckdb
 
         self._duckdb = duckdb
-        self._connection = duckdb.connect(":memory:", config=_CONFIG)
-        self._connection.execute("CREATE TABLE harms (raw VARCHAR, harm VARCHAR)")
+        try:
+            # What does not fit into the memory allowed goes there: only sorting texts needs it.
+            self._folder = tempfile.TemporaryDirectory(prefix="waltzrl-query-")
+        except OSError as error:
+            raise no_room(error) from error
+        config = {**_CONFIG, "temp_directory": self._folder.name}
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._watcher = threading.Thread(target=self._watch, name="query-stop", daemon=True)
         if self._stop is not None:
-            threading.Thread(target=self._watch, name="query-stop", daemon=True).start()
+            self._watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        if self._stop is not None:
+            # It must not find the connection closed.
+            self._watcher.join()
         if not self._kept:
             self._connection.close()
+            self._folder.cleanup()
 
-    def keep(self) -> DuckDBPyConnection:
-        """The connection, which stays open then."""
+    def keep(self) -> tuple[DuckDBPyConnection, tempfile.TemporaryDirectory[str]]:
+        """The connection and its folder, which stay open then."""
         self._kept = True
-        return self._connection
+        return self._connection, self._folder
 
     def check(self) -> str:
         """The type of the expression, as DuckDB names it.
@@ -119,52 +123,45 @@ class LineQuery:
             raise not_a_condition(self._expression, kind, self._columns)
 
     def select(self, what: str, rest: str = "") -> str:
-        """SQL that selects `what` of `_first`, `_place`, `_good` and `_value` from a block."""
-        harm = quote_text(harm_of("harm", constant(self._mapping.harm)))
-        made, late = [], []
-        for column in self._columns:
-            if column.name == "tokens" and not column.field:
-                late += [column] if column in self._named else []
-            elif column in self._named or column.name in ("prompt", "reply"):
-                made.append(column)
-        sql = {"harm": "coalesce(harms.harm, '')" if self._harm else harm}
-        listed = ", ".join(
-            f"{sql.get(one.name, one.sql)} AS {quote_name(one.name)}" for one in made
+        """SQL that selects `what` of `_line` and `_value` from the rows of a block."""
+        given = "".join(
+            f", unnest($v{place}::{one.given_type}[]) AS _{place}"
+            for place, one in enumerate(self._named)
         )
-        more = "".join(f", {one.sql} AS {quote_name(one.name)}" for one in late)
-        join = f" LEFT JOIN harms ON harms.raw = ({self._harm})" if self._harm else ""
+        made = "".join(
+            f", {one.sql(f'_{place}')} AS {quote_name(one.name)}"
+            for place, one in enumerate(self._named)
+        )
         return (
-            f"{self._lines()}, _plain AS MATERIALIZED"
-            f" (SELECT _first, _place, {listed} FROM _staged{join}),"
-            f" _made AS (SELECT *{more} FROM _plain),"
-            f" _all AS (SELECT _first, _place, coalesce({usable(self._mapping)}, false) AS _good,"
-            f" {self._value} AS _value FROM _made)"
+            f"WITH _given AS (SELECT unnest($lines::BIGINT[]) AS _line{given}),"
+            f" _made AS (SELECT _line{made} FROM _given),"
+            f" _all AS (SELECT _line, {self._value} AS _value FROM _made)"
             f" SELECT {what} FROM _all {rest}"
         )
 
     def make_table(self, name: str, sql: str) -> None:
         """Make an empty table of the shape of `sql`'s answer."""
-        self._run(f"CREATE TABLE {name} AS {sql} LIMIT 0", Block(0, "", 0))
+        self._connection.execute(f"CREATE TABLE {name} AS {self._empty(sql)} LIMIT 0")
 
     def each_block(
         self, path: Path, sql: str, on_progress: Callable[[int], None] | None
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        """The answer to `sql` for each block of the file at `path`.
+    ) -> Iterator[tuple[BlockRows, list[tuple[Any, ...]]]]:
+        """The rows of each block of the file at `path`, and the answer to `sql` for them.
 
         Raises:
             DatasetError: The file cannot be read.
         """
+        reader = reader_of(self._mapping)
         try:
             with open_lines(path) as file:
-                for block in blocks(file):
+                for block in blocks(file, _BLOCK):
                     if self._stop and self._stop():
                         return
-                    if self._harm:
-                        self._learn(block)
-                    rows = self._run(sql, block)
-                    if rows is None:
+                    rows = BlockRows(block, reader, self._named)
+                    found = self.run(sql, rows.given) if rows.lines else []
+                    if found is None:
                         return
-                    yield rows
+                    yield rows, found
                     if on_progress:
                         on_progress(block.end)
         except OSError as error:
@@ -173,55 +170,30 @@ class LineQuery:
                 hint="Check the path and its permissions.",
             ) from error
 
-    def _lines(self) -> str:
-        return (
-            "WITH _input AS (SELECT string_split($text, chr(10)) AS _lines),"
-            " _split AS (SELECT unnest(range(len(_lines))) AS _place, unnest(_lines) AS _text"
-            " FROM _input),"
-            # Else a condition might be asked of a line before it is known to be JSON.
-            " lines AS (SELECT $first::BIGINT AS _first, _place,"
-            " CASE WHEN json_valid(_text) THEN _text END AS _text FROM _split),"
-            f" _staged AS ({staged(self._mapping)})"
-        )
+    def run(self, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+        """The answer to `sql` with the values `given`; None when it was given up."""
+        try:
+            return self._connection.execute(sql, given).fetchall()
+        except self._duckdb.InterruptException:
+            return None
+        except (self._duckdb.OutOfMemoryException, self._duckdb.IOException) as error:
+            raise no_room(error) from None
+        except self._duckdb.Error as error:
+            raise explained(error, self._expression, self._columns) from None
+
+    def _empty(self, sql: str) -> str:
+        return _GIVEN.sub("NULL", sql)
 
     def _kind(self, value: str) -> str:
         kept, self._value = self._value, value
         try:
-            sql = self.select("_value", "LIMIT 0")
-            sql = sql.replace("$text", "''").replace("$first", "0")
+            sql = self._empty(self.select("_value", "LIMIT 0"))
             row = self._connection.execute(f"DESCRIBE {sql}").fetchone()
         except self._duckdb.Error as error:
             raise explained(error, self._expression, self._columns) from None
         finally:
             self._value = kept
         return str(row[1]) if row else ""
-
-    def _learn(self, block: Block) -> None:
-        """Find out what the labels in `block` say, the ones that were not seen before."""
-        rows = self._run(
-            f"{self._lines()} SELECT DISTINCT {self._harm} AS raw FROM _staged"
-            f" WHERE length(raw) <= {_LABEL_LENGTH}",
-            block,
-        )
-        for (raw,) in rows or ():
-            if raw in self._harms:
-                continue
-            self._harms.add(raw)
-            harm = harm_of(self._mapping.harm, json.loads(raw))
-            if harm:
-                self._connection.execute("INSERT INTO harms VALUES (?, ?)", [raw, harm])
-
-    def _run(self, sql: str, block: Block) -> list[tuple[Any, ...]] | None:
-        """The answer for one block; None when it was given up."""
-        try:
-            given = {"text": block.text, "first": block.first}
-            return self._connection.execute(sql, given).fetchall()
-        except self._duckdb.InterruptException:
-            return None
-        except self._duckdb.OutOfMemoryException:
-            raise too_large() from None
-        except self._duckdb.Error as error:
-            raise explained(error, self._expression, self._columns) from None
 
     def _watch(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):

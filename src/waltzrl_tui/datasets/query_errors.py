@@ -56,11 +56,12 @@ def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) 
     )
 
 
-def too_large() -> DatasetError:
-    """The error about more values than fit into the memory that a query may take."""
+def no_room(error: Exception) -> DatasetError:
+    """The error about values that found room neither in memory nor in temporary files."""
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DatasetError(
-        "The file has too many rows to be put in order here.",
-        hint="Filter or sample it first, or order by a number.",
+        f"There is no room to put the rows in order: {one_line(said, 160)}",
+        hint="Free some, or point TMPDIR at a folder that has it. Numbers need less than texts.",
     )
 
 

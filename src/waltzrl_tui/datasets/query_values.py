@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from waltzrl_tui.datasets.query_columns import quote_text
-from waltzrl_tui.datasets.query_errors import too_large
+from waltzrl_tui.datasets.query_errors import no_room
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -56,8 +57,16 @@ class Histogram:
 class ColumnValues:
     """The values of `expression` for every line of a file. Methods block; not for two threads."""
 
-    def __init__(self, connection: DuckDBPyConnection, expression: str, *, number: bool) -> None:
-        self._connection = connection
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        folder: TemporaryDirectory[str],
+        expression: str,
+        *,
+        number: bool,
+        real: bool,
+    ) -> None:
+        self._connection, self._folder, self._real = connection, folder, real
         self.expression = expression
         self.number = number
 
@@ -67,7 +76,7 @@ class ColumnValues:
         Letters count the same in both cases.
 
         Raises:
-            DatasetError: There are too many for the memory allowed.
+            DatasetError: There is no room for temporary files.
         """
         value = "value" if self.number else "lower(value::VARCHAR)"
         way = "DESC" if descending else "ASC"
@@ -78,15 +87,15 @@ class ColumnValues:
             )
             while rows := self._connection.fetchmany(_FETCHED):
                 lines.extend(line for (line,) in rows)
-        except _out_of_memory():
-            raise too_large() from None
+        except _no_room() as error:
+            raise no_room(error) from None
         return lines
 
     def histogram(self) -> Histogram:
         """The distribution of the values over the usable rows.
 
         Raises:
-            DatasetError: There are too many values for the memory allowed.
+            DatasetError: There is no room for temporary files.
         """
         try:
             rows, different = self._one(
@@ -95,11 +104,12 @@ class ColumnValues:
             if self.number and different > _FEW:
                 return self._of_numbers(rows, different)
             return self._of_values(rows, different)
-        except _out_of_memory():
-            raise too_large() from None
+        except _no_room() as error:
+            raise no_room(error) from None
 
     def close(self) -> None:
         self._connection.close()
+        self._folder.cleanup()
 
     def _one(self, sql: str) -> tuple[Any, ...]:
         return self._connection.execute(sql).fetchone() or ()
@@ -138,12 +148,13 @@ class ColumnValues:
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
         ]
         if counts[-1]:
-            bars.append(Bar(_label(None), counts[-1], f"({self.expression}) IS NULL"))
+            bars.append(Bar(_label(None), counts[-1], self._equals(None)))
         return Histogram(tuple(bars), rows, different, summary)
 
     def _equals(self, value: Any) -> str:
         if value is None:
-            return f"({self.expression}) IS NULL"
+            infinite = f" or not isfinite({self.expression})" if self._real else ""
+            return f"({self.expression}) IS NULL{infinite}"
         if isinstance(value, bool):
             return f"({self.expression}) = {str(value).lower()}"
         if isinstance(value, (int, float)):
@@ -196,7 +207,7 @@ def _label(value: Any) -> str:
     return str(value)
 
 
-def _out_of_memory() -> type[Exception]:
+def _no_room() -> tuple[type[Exception], ...]:
     import duckdb
 
-    return duckdb.OutOfMemoryException
+    return duckdb.OutOfMemoryException, duckdb.IOException

@@ -5,18 +5,20 @@ Whatever the format, there is a JSONL file to read: the dataset itself, or its c
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from waltzrl_tui.datasets.copies import Copy, copy_of, follow, has_copy
 from waltzrl_tui.datasets.formats import HINT, Format, format_of
 from waltzrl_tui.datasets.index import LineIndex
 from waltzrl_tui.datasets.mappings import guess_mapping, usable_mapping
-from waltzrl_tui.datasets.parse import MAX_LINE, BadLine, parse_object, parse_row
+from waltzrl_tui.datasets.parse import MAX_LINE, BadLine, reader_of
+from waltzrl_tui.datasets.query_blocks import Block, blocks
+from waltzrl_tui.datasets.records import records
 from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.store.mappings import kept_mapping
@@ -71,7 +73,7 @@ class Source:
         except OSError as error:
             raise _unreadable(path, error) from error
 
-    def open(self) -> BinaryIO:
+    def open(self) -> BufferedReader:
         """Its JSONL lines from the start; reading waits for the rest of a copy that still grows.
 
         Raises:
@@ -188,7 +190,7 @@ def first_objects(path: str | Path) -> list[dict[str, Any]]:
     return _first(Source.of(path))
 
 
-def open_lines(path: str | Path) -> BinaryIO:
+def open_lines(path: str | Path) -> BufferedReader:
     """The file at `path` as JSONL, whatever its format; reading waits for what is not there yet.
 
     Raises:
@@ -219,50 +221,42 @@ def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | 
 
 
 def _rows(source: Source, mapping: Mapping) -> Iterator[Row | BadRow]:
-    for number, line in _lines(source):
-        if line is None:
-            yield BadRow(number, f"line longer than {MAX_LINE // 1024 // 1024} MB")
-        else:
-            yield parse_row(number, line, mapping)
+    row_of = reader_of(mapping).row
+    for block in _blocks(source):
+        line = block.first + 1
+        for place, found in records(block):
+            row: Row | BadRow
+            try:
+                if isinstance(found, str):
+                    row = BadRow(line + place, found)
+                else:
+                    row = row_of(line + place, found)
+            except BadLine as reason:
+                row = BadRow(line + place, str(reason))
+            yield row
 
 
 def _first(source: Source) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     read = 0
-    for _, line in _lines(source):
-        if line is None:
-            continue
-        read += len(line)
-        try:
-            objects.append(parse_object(line))
-        except BadLine:
-            continue
-        if len(objects) >= _GUESS_ROWS or read >= _GUESS_BYTES:
+    for block in _blocks(source):
+        for _, found in records(block):
+            if not isinstance(found, str):
+                objects.append(found)
+            if len(objects) >= _GUESS_ROWS:
+                return objects
+        read += len(block.raw)
+        if read >= _GUESS_BYTES:
             break
     return objects
 
 
-def _lines(source: Source) -> Iterator[tuple[int, bytes | None]]:
-    """Number and bytes of each non-blank line; None for one that is too long."""
+def _blocks(source: Source) -> Iterator[Block]:
     try:
         with closing(source.open()) as file:
-            number = 0
-            while line := file.readline(MAX_LINE + 1):
-                number += 1
-                if number == 1:
-                    line = line.removeprefix(codecs.BOM_UTF8)
-                if len(line) > MAX_LINE and not line.endswith(b"\n"):
-                    _skip_line(file)
-                    yield number, None
-                elif line.strip():
-                    yield number, line
+            yield from blocks(file, limit=MAX_LINE)
     except OSError as error:
         raise _unreadable(source.path, error) from error
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
-        pass
 
 
 def _kept(path: Path, objects: list[dict[str, Any]], workspace: Workspace | None) -> Mapping | None:
@@ -274,7 +268,9 @@ def _kept(path: Path, objects: list[dict[str, Any]], workspace: Workspace | None
 def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetError:
     name = one_line(str(dataset.path))
     if first_bad is None:
-        return DatasetError(f"{name} holds blank lines only.", hint=_HINT)
+        kind = dataset.source.form.kind
+        held = {"jsonl": "blank lines only", "csv": "a header, and no record under it"}
+        return DatasetError(f"{name} holds {held.get(kind, 'no record')}.", hint=_HINT)
     plain = dataset.source.form.plain
     what, where = ("lines", "line") if plain else ("records", "record")
     if dataset.mapping.shape == "unknown":

@@ -68,12 +68,15 @@ class TrainingRow:
         case: The prompt's label, and what the judged or learned reply does.
         source: Where the judged (or, for a revision, the revised) reply comes from.
         decisions: Where, in characters of the learned message, its few deciding words stand.
+        feedback_by: Who writes the feedback of a verdict, `template` (ours) or `teacher`; "" in a
+            row without a verdict.
     """
 
     messages: tuple[Message, ...]
     case: str = ""
     source: str = "dataset"
     decisions: tuple[tuple[int, int], ...] = ()
+    feedback_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def conversation_rows(
     prompt_version: str,
     *,
     revisions: float = 1.0,
+    refusals_within: int = 0,
 ) -> list[TrainingRow]:
     """Each row as prompt → reply, and some again: prompt, bad reply, feedback → reply.
 
@@ -150,8 +154,11 @@ def conversation_rows(
         prompt_version: Of the conversation agent's system prompt.
         revisions: Share of the harmful rows, and of the harmless ones, that also give a revision
             (the first ones that can).
+        refusals_within: Refusals that are not announced in so many words are left out (0: none
+            is). "Making a bomb is something I won't explain" begins as an answer does, and a
+            small model that learns it slides from answers into refusals.
     """
-    rows = [row for row in rows if worth_learning(row)]
+    rows = [row for row in rows if worth_learning(row) and _announced(row, refusals_within)]
     rendered = [
         TrainingRow(
             (
@@ -171,6 +178,12 @@ def conversation_rows(
             left[row.harm] -= 1
             rendered.append(revision)
     return rendered
+
+
+def _announced(row: Row, words: int) -> bool:
+    if not words or own_case(row) != "harmful/refuses":
+        return True
+    return is_refusal(" ".join(row.reply.split()[:words]))
 
 
 def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> TrainingRow | None:
@@ -223,6 +236,7 @@ def feedback_rows(
                     case=case,
                     source=source,
                     decisions=decision_spans(verdict.to_json()),
+                    feedback_by="template",
                 )
             )
     return rendered
@@ -282,6 +296,17 @@ def case_counts(rows: Iterable[TrainingRow]) -> dict[str, int]:
     """How many rows each of the four cases has."""
     counts = Counter(row.case for row in rows)
     return {case: counts[case] for case in CASES}
+
+
+def wants_feedback(row: TrainingRow) -> bool:
+    """Whether the row's verdict has feedback: its reply deserves a flag."""
+    return row.case in ("harmful/complies", "benign/refuses")
+
+
+def feedback_writers(rows: Iterable[TrainingRow]) -> dict[str, int]:
+    """How many rows have feedback by a template of ours, and by a teacher."""
+    counts = Counter(row.feedback_by for row in rows if wants_feedback(row))
+    return {"template": counts["template"], "teacher": counts["teacher"]}
 
 
 def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "local") -> TrainingFile:
@@ -357,4 +382,5 @@ def _training_row(value: Any, path: Path, number: int) -> TrainingRow:
         case=str(value.get("case", "")),
         source=str(value.get("source", "")),
         decisions=tuple((int(begin), int(end)) for begin, end in value.get("decisions", ())),
+        feedback_by=str(value.get("feedback_by", "")),
     )

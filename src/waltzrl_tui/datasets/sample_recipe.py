@@ -67,7 +67,8 @@ class SampleRecipe:
     @property
     def survey_key(self) -> tuple[object, ...]:
         """Recipes with the same key can share a survey of the dataset."""
-        return self.dedupe, self.balance, self.where, self.suites
+        # Without a validation share nobody asks which prompts are near each other.
+        return self.dedupe, self.balance, self.where, self.suites, self.valid > 0
 
     def extended(self, n: int | None) -> SampleRecipe:
         """The recipe of a larger sample that begins with this one's.

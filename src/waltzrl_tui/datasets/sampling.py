@@ -19,6 +19,7 @@ from waltzrl_tui.datasets.near import text_digest
 from waltzrl_tui.datasets.read import Dataset
 from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sample_recipe import Dedupe, SampleRecipe
+from waltzrl_tui.datasets.steps import in_order
 from waltzrl_tui.datasets.survey import Stratum, Survey, digest, framed, survey
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import normalised
@@ -267,11 +268,9 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
         members[stratum].append((key, index))
 
     groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
-    names = sorted(
-        members, key=lambda stratum: digest(seed, *map(str.encode, seen.strata[stratum]))
-    )
+    names = sorted(members, key=lambda stratum: digest(seed, *map(_bytes, seen.strata[stratum])))
     for number, stratum in enumerate(names):
-        rows = sorted(members[stratum])
+        rows = list(in_order(members.pop(stratum), lambda row: row[0][0] / 256))
         # Each stratum starts its count elsewhere, so that the shares add up over small strata too.
         offset = (number + 0.5) / len(names)
         for rank, (key, index) in enumerate(rows):
@@ -282,12 +281,19 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
             groups[value].append((share, key, index, held_out))
 
     order: list[tuple[int, bytes, int, bool]] = []
+    longest = max(map(len, groups.values()), default=0)
     for value, found in groups.items():
-        turn = digest(seed, value.encode())
-        order += [(rank, turn, row[2], row[3]) for rank, row in enumerate(sorted(found))]
+        turn = digest(seed, _bytes(value))
+        ranked = enumerate(in_order(found, lambda row: row[0]))
+        order += [(rank, turn, row[2], row[3]) for rank, row in ranked]
     # Taking turns by rank gives the values equal shares until one is used up.
-    order.sort()
-    return [(index, held_out) for _, _, index, held_out in order]
+    ordered = in_order(order, lambda row: row[0] / longest)
+    return [(index, held_out) for _, _, index, held_out in ordered]
+
+
+def _bytes(label: str) -> bytes:
+    # A label may be any field, and hold what no text should.
+    return label.encode("utf-8", "surrogatepass")
 
 
 def _sample_hash(train: Sequence[Row], valid: Sequence[Row]) -> str:

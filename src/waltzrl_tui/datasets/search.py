@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from waltzrl_tui.datasets.parse import parse_row
-from waltzrl_tui.datasets.read import MAX_LINE, open_lines
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.parse import BadLine, RowReader, reader_of
+from waltzrl_tui.datasets.query_blocks import Block, blocks
+from waltzrl_tui.datasets.read import open_lines
+from waltzrl_tui.datasets.records import records
+from waltzrl_tui.datasets.rows import BadRow, Mapping
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
-_STEP = 1024 * 1024
 # JSON may write these in another way than they are, so their bytes cannot be looked for.
 _ESCAPED = set('"\\/')
 
@@ -42,13 +42,20 @@ def search(
         DatasetError: The file cannot be read.
     """
     wanted = text.casefold()
-    literal = wanted.encode() if wanted.isascii() and not _ESCAPED & set(wanted) else b""
-    for number, line in _scan(path, on_progress, stop):
-        # Most lines are dismissed without being parsed.
-        if literal and literal not in line.lower():
-            continue
-        if _contains(number, line, mapping, wanted):
-            found.append(number)
+    plain = wanted.isascii() and wanted.isprintable() and not _ESCAPED & set(wanted)
+    reader = reader_of(mapping)
+    for block in _scan(path, on_progress, stop):
+        if plain:
+            # Most lines are dismissed without being decoded or parsed.
+            places, some = _lines_with(block, wanted.encode())
+        else:
+            places, some = range(block.raw.count(b"\n") + 1), block
+        for place, line in block.long.items():
+            if wanted in line.decode("utf-8", "replace").casefold():
+                found.append(block.first + place)
+        for place, fields in records(some):
+            if place not in some.long and _contains(some, place, fields, reader, wanted):
+                found.append(block.first + places[place])
 
 
 def bad_lines(
@@ -63,42 +70,38 @@ def bad_lines(
     """Put into `found` the numbers (from 0) of the lines that give no row; blank ones do not count.
 
     Args:
-        on_bad: Called with each of them, and its bytes (the first 8 MB).
+        on_bad: Called with each of them, and its bytes up to its end (the first 8 MB).
         on_progress, stop: As for `search`.
 
     Raises:
         DatasetError: The file cannot be read.
     """
-    for number, line in _scan(path, on_progress, stop):
-        if not line.strip():
-            continue
-        if len(line) > MAX_LINE:
-            row: Row | BadRow = BadRow(number + 1, f"line longer than {MAX_LINE >> 20} MB")
-        else:
-            row = parse_row(number + 1, line, mapping)
-        if isinstance(row, BadRow):
-            found.append(number)
-            if on_bad:
-                on_bad(row, line)
+    reader = reader_of(mapping)
+    for block in _scan(path, on_progress, stop):
+        for place, fields in records(block):
+            reason = fields if isinstance(fields, str) else _reason(fields, reader)
+            if reason:
+                number = block.first + place
+                found.append(number)
+                if on_bad:
+                    end = b"" if place in block.long else b"\n"
+                    on_bad(BadRow(number + 1, reason), block.line(place) + end)
 
 
 def _scan(
     path: Path, on_progress: Callable[[int], None] | None, stop: Callable[[], bool] | None
-) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file by number; progress is told and `stop` asked each MB."""
+) -> Iterator[Block]:
+    """The blocks of a file; progress is told and `stop` asked before each but the first."""
     read = 0
-    due = _STEP
     try:
         with open_lines(path) as file:
-            for number, line in enumerate(_lines(file)):
-                read += len(line)
-                if read >= due:
-                    due = read + _STEP
-                    if on_progress:
-                        on_progress(read)
-                    if stop and stop():
-                        break
-                yield number, line
+            for block in blocks(file):
+                if read and on_progress:
+                    on_progress(read)
+                if read and stop and stop():
+                    break
+                read = block.end
+                yield block
     except OSError as error:
         raise DatasetError(
             f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
@@ -106,20 +109,38 @@ def _scan(
         ) from error
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    first = True
-    while line := file.readline(MAX_LINE + 1):
-        yield line.removeprefix(codecs.BOM_UTF8) if first else line
-        first = False
-        while len(line) > MAX_LINE and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE + 1)
-            if not line:
-                return
+def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
+    """The lines of a block with these bytes, in any case: their places, and a block of them."""
+    raw = block.raw
+    small = raw.lower()
+    places: list[int] = []
+    lines: list[bytes] = []
+    place = done = 0
+    while (hit := small.find(literal, done)) >= 0:
+        place += small.count(b"\n", done, hit)
+        end = small.find(b"\n", hit)
+        end = end if end >= 0 else len(raw)
+        places.append(place)
+        lines.append(raw[raw.rfind(b"\n", 0, hit) + 1 : end])
+        done = end
+    return places, Block(block.first, b"\n".join(lines), block.end, {}, block.limit)
 
 
-def _contains(number: int, line: bytes, mapping: Mapping, wanted: str) -> bool:
-    row = parse_row(number + 1, line, mapping)
-    if isinstance(row, Row):
-        fields = (row.prompt, row.reply, row.harm, row.category)
-        return any(wanted in field.casefold() for field in fields)
-    return wanted in line.decode("utf-8", "replace").casefold()
+def _contains(
+    block: Block, place: int, fields: dict[str, Any] | str, reader: RowReader, wanted: str
+) -> bool:
+    if not isinstance(fields, str):
+        try:
+            return any(wanted in each.casefold() for each in reader.parts(fields))
+        except BadLine:
+            pass
+    return wanted in block.line(place).decode("utf-8", "replace").casefold()
+
+
+def _reason(fields: dict[str, Any], reader: RowReader) -> str:
+    """Why an object gives no row; "" when it gives one."""
+    try:
+        reader.parts(fields)
+    except BadLine as reason:
+        return str(reason)
+    return ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
 
 from waltzrl_tui.datasets.contamination import References, load_references
-from waltzrl_tui.datasets.near import NearIndex, text_digest
+from waltzrl_tui.datasets.near import Depth, NearGroups, NearIndex, text_digest
 from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sample_recipe import SampleRecipe
 from waltzrl_tui.text import normalised
@@ -21,17 +21,21 @@ Stratum = tuple[str, str]
 
 _NONE = 2**32 - 1
 _length = Struct("<Q").pack
+# The groups of the prompts that were surveyed last: another choice of rows, balance or duplicates
+# of the same file must not look for them again.
+_last: tuple[bytes, NearGroups] | None = None
 
 
 @dataclass
 class Survey:
-    """What a choice needs to know of a dataset; independent of n, seed and validation share.
+    """What a choice needs to know of a dataset, whatever n, seed and size of the held-out share.
 
     Attributes:
         key: The `survey_key` of the recipes that it serves.
         content: 16 bytes a kept row that tell it from others.
         prompts: 64 bits a kept row that tell its prompt (normalised) from others.
         group: For each kept row the group of its prompt: prompts that are linked by being near.
+            Without a validation share nobody needs it, and each prompt is its own.
         places: Where each kept row stands among the rows of the dataset, from 0.
         stratum: For each kept row its place in `strata`.
         dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
@@ -56,6 +60,7 @@ def survey(
     *,
     lines: Collection[int] | None = None,
     references: References | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Survey:
     """Read the rows once. The result serves every recipe with the same `survey_key`.
 
@@ -63,6 +68,7 @@ def survey(
         lines: The numbers (`Row.line`) of the rows that fulfil the recipe's `where`; None for
             all rows. `sampling.lines_where` finds them.
         references: What the recipe's `suites` hold, when it was read already.
+        stop: Asked now and then once the rows are read; the survey is of no use when it was true.
 
     Raises:
         DatasetError: A suite cannot be read, or there is no room for a temporary file.
@@ -79,7 +85,7 @@ def survey(
                 reading.filtered += 1
             else:
                 reading.add(place, row)
-        return reading.survey(references)
+        return reading.survey(references, stop)
 
 
 class _Reading:
@@ -88,6 +94,7 @@ class _Reading:
     def __init__(self, recipe: SampleRecipe, prompts: NearIndex, replies: NearIndex) -> None:
         self._recipe = recipe
         self._near = recipe.dedupe == "near"
+        self._grouped = self._near or recipe.valid > 0 or bool(recipe.suites)
         self._prompts = prompts
         self._replies = replies
         self._prompt_numbers: dict[int, int] = {}
@@ -129,7 +136,10 @@ class _Reading:
         text = text_digest(prompt)
         number = self._prompt_numbers.get(text)
         if number is None:
-            number = self._prompt_numbers[text] = self._prompts.add(text, prompt)
+            number = len(self._prompt_numbers)
+            if self._grouped:
+                number = self._prompts.add(text, prompt)
+            self._prompt_numbers[text] = number
         self._digests.append(text)
         self._prompt.append(number)
         self._reply.append(self._reply_number(row) if self._near else _NONE)
@@ -137,11 +147,11 @@ class _Reading:
         self._stratum.append(stratum)
         self._copies.append(1)
 
-    def survey(self, references: References) -> Survey:
+    def survey(self, references: References, stop: Callable[[], bool] | None) -> Survey:
         """What is left."""
         self._kept.clear()
         known = {text_digest(each.prompt) for each in references.prompts}
-        prompts = self._prompts.groups(len(references.prompts))
+        prompts = self._groups(len(references.prompts), stop)
         dropped = dict.fromkeys(("exact", "near", "bad", "contaminated", "filtered"), 0)
         dropped |= {"bad": self.bad, "filtered": self.filtered}
         left = []
@@ -153,15 +163,31 @@ class _Reading:
                 left.append(index)
         if self._near:
             before = len(left)
-            left = self._thinned(left, prompts.cluster)
+            left = self._thinned(left, prompts.cluster, self._replies.groups(stop=stop).cluster)
             dropped["near"] = before - len(left)
         found = Survey(self._recipe.survey_key, strata=list(self._strata), dropped=dropped)
         for index in left:
             found.content += self._content[index * 16 : index * 16 + 16]
             found.prompts.append(self._digests[index])
-            found.group.append(prompts.component[self._prompt[index]])
+            number = self._prompt[index]
+            found.group.append(prompts.component[number] if self._grouped else number)
             found.places.append(self._places[index])
             found.stratum.append(self._stratum[index])
+        return found
+
+    def _groups(self, references: int, stop: Callable[[], bool] | None) -> NearGroups:
+        """What is near what among the prompts, as far as the recipe asks."""
+        global _last
+        depth: Depth = "components" if self._recipe.valid else "references"
+        if self._near:
+            depth = "clusters"
+        key = self._prompts.fingerprint + f"{references} {depth}".encode()
+        last = _last
+        if last is not None and last[0] == key:
+            return last[1]
+        found = self._prompts.groups(references, depth=depth, stop=stop)
+        if not (stop and stop()):
+            _last = key, found
         return found
 
     def _reply_number(self, row: Row) -> int:
@@ -174,9 +200,12 @@ class _Reading:
             self._reply_numbers[text] = number
         return number
 
-    def _thinned(self, left: list[int], prompt: array[int]) -> list[int]:
-        """Of the rows that are near in prompt and reply, the one with the smallest content."""
-        reply = self._replies.groups().cluster
+    def _thinned(self, left: list[int], prompt: array[int], reply: array[int]) -> list[int]:
+        """Of the rows that are near in prompt and reply, the one with the smallest content.
+
+        Args:
+            prompt, reply: The cluster of each prompt and reply.
+        """
         best: dict[tuple[int, int], tuple[bytes, int]] = {}
         for index in left:
             number = self._reply[index]
@@ -188,7 +217,8 @@ class _Reading:
 
 def digest(*parts: bytes) -> bytes:
     """16 bytes that tell `parts` from others; the same on any machine."""
-    return hashlib.sha256(b"".join(map(framed, parts))).digest()[:16]
+    framed_parts = [each for part in parts for each in (_length(len(part)), part)]
+    return hashlib.sha256(b"".join(framed_parts)).digest()[:16]
 
 
 def framed(part: bytes) -> bytes:

@@ -24,6 +24,7 @@ from waltzrl_tui.datasets.near import NearGroups, NearIndex, text_digest
 from waltzrl_tui.datasets.personal import find_personal
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.rows import Mapping, Row
+from waltzrl_tui.datasets.steps import counted, distinct
 from waltzrl_tui.text import normalised
 from waltzrl_tui.tokens import estimate_tokens
 
@@ -133,7 +134,7 @@ class Tally:
             bad_rows=bad_rows,
             prompts=len(self._prompts.numbers),
             replies=len(self._replies.numbers),
-            pairs=len(set(pairs)),
+            pairs=distinct(pairs),
             labels={"harm": _sorted(self._harm), "category": _sorted(self._category)},
             tokens=rows.total,
             histogram=rows.histogram,
@@ -141,7 +142,7 @@ class Tally:
             near={
                 "prompts": prompts.clusters - references,
                 "replies": replies.clusters,
-                "pairs": len(set(near_pairs)),
+                "pairs": distinct(near_pairs),
             },
             clusters=self._clusters(prompts, replies, pairs, near_pairs),
             sides={name: self._sizes[name].tokens() for name in ("prompts", "replies")},
@@ -187,7 +188,7 @@ class Tally:
         )
         lowest = {
             pair: min(prompts.lowest.get(pair >> 32, 1.0), replies.lowest.get(pair & _NONE, 1.0))
-            for pair, size in Counter(near_pairs).items()
+            for pair, size in counted(near_pairs).items()
             if size > 1
         }
         return found + of("pairs", near_pairs, pairs, lowest)

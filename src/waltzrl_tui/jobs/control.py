@@ -35,7 +35,11 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
     await store.jobs.request_cancel(job_id)
     alive = await asyncio.to_thread(worker_alive, workspace, job_id)
     async with store.transaction():
-        if alive or job.provider != "embedded":
+        if job.state == "draft":
+            # Nobody works on it: nothing was sent, or its price was not agreed to.
+            await store.jobs.move(job_id, "cancelled", from_states={"draft"}, reason="")
+            await store.jobs.event(job_id, "cancelled before it was started")
+        elif alive or job.provider != "embedded":
             await store.jobs.event(job_id, "cancel requested")
         elif await store.jobs.move(job_id, "cancelled", reason=""):
             await store.jobs.event(job_id, "cancelled; no worker was running")

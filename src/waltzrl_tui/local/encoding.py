@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from waltzrl_tui.agents.prompts import Message
@@ -18,17 +18,14 @@ class Encoded:
         ids: All tokens: the chat as the model's template writes it, then the reply and its end.
         start: Index of the first token of the reply: the loss counts from there.
         weights: One weight for every token from `start` on.
-        early: The weights until the run turns to `harmful_weight`; empty for the same.
+        declines: Whether the learned reply declines its prompt; None where that is not to be
+            told from its first token.
     """
 
     ids: list[int]
     start: int
     weights: list[float]
-    early: tuple[float, ...] = ()
-
-    def even(self) -> Encoded:
-        """The row as it is weighted early."""
-        return replace(self, weights=list(self.early)) if self.early else self
+    declines: bool | None = None
 
 
 def encode(
@@ -38,9 +35,9 @@ def encode(
     max_tokens: int,
     decisions: Sequence[tuple[int, int]] = (),
     decision_weight: float = 1.0,
-    late_weight: float | None = None,
     decision_tokens: int = 0,
     opening_tokens: int = 0,
+    declines: bool | None = None,
 ) -> Encoded | None:
     """Tokenize one chat whose last message, the assistant's, is learned.
 
@@ -51,9 +48,9 @@ def encode(
         max_tokens: Longer rows give None: a cut reply would teach to stop short.
         decisions: Spans of the reply, in characters, whose tokens decide.
         decision_weight: Weight of the deciding tokens; all others have 1.
-        late_weight: The same late in the run, when it is another.
         decision_tokens: How many of the first tokens of the reply count as deciding.
         opening_tokens: Only so many tokens of the reply are learned (0: all, and its end).
+        declines: See `Encoded`.
     """
     *context, reply = messages
     prefix = tokenizer.apply_chat_template(
@@ -71,13 +68,11 @@ def encode(
         if index < decision_tokens or any(begin < last and first < end for first, last in decisions)
     }
 
-    def weights(deciding_weight: float) -> list[float]:
-        count = len(reply_ids[:learned])
-        return [deciding_weight if index in deciding else 1.0 for index in range(count)]
-
-    late = decision_weight if late_weight is None else late_weight
-    early = () if late == decision_weight else tuple(weights(decision_weight))
-    return Encoded([*prefix_ids, *reply_ids[:learned]], len(prefix_ids), weights(late), early)
+    weights = [
+        decision_weight if index in deciding else 1.0 for index in range(len(reply_ids[:learned]))
+    ]
+    ids = [*prefix_ids, *reply_ids[:learned]]
+    return Encoded(ids, len(prefix_ids), weights, declines)
 
 
 def batches(lengths: Sequence[int], size: int, *, seed: int, epoch: int) -> list[list[int]]:

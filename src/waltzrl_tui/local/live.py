@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
+from dataclasses import replace
 from pathlib import Path
 
 from waltzrl_tui.agents.endpoint import ChatEndpoint, OpenAIEndpoint
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
 from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import EndpointError, EngineError, UsageError
+from waltzrl_tui.keys import find_key
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.waves import Waves
@@ -47,17 +48,19 @@ class Engines:
         feedback = await store.agents.get(row.feedback) if row.feedback else None
         return LivePair(
             row.name,
-            await self.endpoint(conversation),
+            await self.endpoint(store, conversation),
             conversation.prompt,
-            await self.endpoint(feedback) if feedback else None,
+            await self.endpoint(store, feedback) if feedback else None,
             feedback.prompt if feedback else "",
             row.rounds,
         )
 
-    async def endpoint(self, agent: AgentRow) -> ChatEndpoint:
+    async def endpoint(self, store: Store, agent: AgentRow) -> ChatEndpoint:
         """The endpoint of one agent; errors as for `pair`."""
-        if agent.kind == "openai":
-            return self._openai(agent)
+        if agent.kind == "hosted":
+            agent = await _deployed(store, agent)
+        if agent.kind != "embedded":
+            return await self._openai(agent)
         weights = await asyncio.to_thread(find_weights, self._workspace, agent.base)
         gguf = weights.servable()
         if not agent.adapter:
@@ -98,19 +101,32 @@ class Engines:
         remote, self._remote = self._remote, []
         await asyncio.gather(self._servers.close(), *(endpoint.close() for endpoint in remote))
 
-    def _openai(self, agent: AgentRow) -> OpenAIEndpoint:
+    async def _openai(self, agent: AgentRow) -> OpenAIEndpoint:
         # A server on this machine may ask for no key, but the client must send something.
         key = "none"
         if agent.key_env:
-            key = os.environ.get(agent.key_env, "")
+            key = await asyncio.to_thread(find_key, agent.key_env)
             if not key:
                 raise EndpointError(
                     f"The key of {agent.name} is not set.",
-                    hint=f"Set the environment variable {agent.key_env} and start again.",
+                    hint=f"Set {agent.key_env} in the environment and start again, or keep it in "
+                    f"the OS keyring: waltzrl-tui doctor --set-key {agent.key_env}",
                 )
         endpoint = OpenAIEndpoint(agent.url, key, agent.base, name=agent.name)
         self._remote.append(endpoint)
         return endpoint
+
+
+async def _deployed(store: Store, agent: AgentRow) -> AgentRow:
+    """The agent at its deployment's address; the chat that follows keeps it from idling."""
+    for row in await store.deployments.list(up=True):
+        if row.agent == agent.name and row.state == "ready" and row.endpoint:
+            await store.deployments.used(row.tag)
+            return replace(agent, base=row.model, url=row.endpoint)
+    raise EndpointError(
+        f"The model of {agent.name} is not up.",
+        hint=f"Bring it up, which is billed by the hour: waltzrl-tui deployments up {agent.name}",
+    )
 
 
 async def ensure_base(store: Store) -> None:

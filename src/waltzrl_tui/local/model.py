@@ -6,9 +6,11 @@ import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from waltzrl_tui.local.caution import Caution
 from waltzrl_tui.local.encoding import Encoded
 
 
@@ -120,7 +122,14 @@ class LoraModel:
         """The adapter's trainable parameters."""
         return [value for value in self.peft.parameters() if value.requires_grad]
 
-    def loss(self, rows: Sequence[Encoded], keys: Sequence[int], *, train: bool) -> BatchLoss:
+    def loss(
+        self,
+        rows: Sequence[Encoded],
+        keys: Sequence[int],
+        *,
+        train: bool,
+        caution: Caution | None = None,
+    ) -> BatchLoss:
         """The loss of `rows`, each known by its key (the cache's, unique to the row's text).
 
         Rows are padded on the right; with causal attention and no loss on padding no attention
@@ -140,6 +149,9 @@ class LoraModel:
                 logits, torch.tensor(targets, device=self.device), reduction="none"
             )
             total = (each * torch.tensor(weights, device=self.device)).sum()
+            if caution is not None:
+                firsts = list(accumulate((len(row.weights) for row in rows[:-1]), initial=0))
+                total = total + caution.loss(logits[firsts], [row.declines for row in rows])
         return BatchLoss(total, sum(weights), sum(len(row.ids) for row in rows))
 
     def _hidden(self, rows: Sequence[Encoded], keys: Sequence[int]) -> Any:

@@ -10,15 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from waltzrl_tui.agents.endpoint import ChatEndpoint
-from waltzrl_tui.agents.prompts import conversation_messages
+from waltzrl_tui.agents.prompts import DEFAULT_FEEDBACK, conversation_messages
 from waltzrl_tui.datasets.rendering import (
-    TrainingFile,
     TrainingRow,
     case_counts,
     conversation_rows,
     feedback_rows,
     wants_rollout,
-    write_training,
 )
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.errors import DatasetError
@@ -124,19 +122,38 @@ def render(
     role: Role,
     rows: Sequence[Row],
     rollouts: dict[str, str],
-    path: Path,
     *,
     prompt_version: str,
     revisions: float,
+    refusals_within: int,
     judged: int,
-) -> tuple[TrainingFile, dict[str, int]]:
-    """Write one role's file from rows and rollouts; the file, and its rows by case or source."""
+) -> tuple[list[TrainingRow], dict[str, int]]:
+    """One role's training rows from rows and rollouts, and how many there are by case or source."""
     rendered: list[TrainingRow]
     if role == "conversation":
-        rendered = conversation_rows(rows, rollouts, prompt_version, revisions=revisions)
+        rendered = conversation_rows(
+            rows,
+            rollouts,
+            prompt_version,
+            revisions=revisions,
+            refusals_within=refusals_within,
+        )
         revised = sum(row.source == "revision" for row in rendered)
         counts = {"replies": len(rendered) - revised, "revisions": revised}
     else:
         rendered = feedback_rows(rows, rollouts, prompt_version, judged=judged)
         counts = case_counts(rendered)
-    return write_training(path, rendered), counts
+    return rendered, counts
+
+
+def foreseen_feedback(
+    rows: Sequence[Row], *, judged: int, rollout_tokens: int
+) -> list[TrainingRow]:
+    """The feedback rows that a launch will render, before the base's replies are known.
+
+    In their place stand answers of the greatest length, so that no fewer rows want feedback than
+    will, and none is shorter.
+    """
+    answer = " ".join(["word"] * rollout_tokens)
+    rollouts = dict.fromkeys(wanted_rollouts(rows, judged), answer)
+    return feedback_rows(rows, rollouts, DEFAULT_FEEDBACK, judged=judged)

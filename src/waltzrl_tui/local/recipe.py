@@ -22,12 +22,9 @@ class TrainingSettings:
         learning_rate: Peak; warmed up over the first 6 %, linear to 5 % over the last half.
         rank, alpha, last_layers: See `LoraShape`.
         decision_weight, decision_tokens: See `encode`.
-        harmful_weight: Takes the place of `decision_weight` in rows with a harmful prompt. Lower
-            than that, it makes refusing (conversation) and flags of unsafe replies (feedback)
-            rarer, and over-refusing with them.
-        harmful_from: Share of the steps after which `harmful_weight` counts; until then harmful
-            rows are weighted as all others. So the run learns to tell first, and then how
-            cautious to be.
+        harmful_weight: Takes the place of `decision_weight` in rows with a harmful prompt.
+        caution_weight, caution_declining, caution_margin: See `Caution`; a weight of 0 leaves
+            that term out. The margin and the two weights say how cautious the agent becomes.
         opening_tokens: In `opening_share` of the rows only so many tokens at the start of the
             reply are learned, and what comes after is not computed: whether a request is declined
             is decided there. 0 learns all.
@@ -46,7 +43,9 @@ class TrainingSettings:
     decision_weight: float = 3.0
     decision_tokens: int = 0
     harmful_weight: float = 3.0
-    harmful_from: float = 0.0
+    caution_weight: float = 0.0
+    caution_declining: float = 0.0
+    caution_margin: float = 0.0
     opening_tokens: int = 0
     opening_share: float = 0.75
     max_tokens: int = 512
@@ -86,6 +85,7 @@ class Recipe:
         rollout_tokens: Cap of one rollout, in tokens.
         judged: Replies of each prompt that the feedback agent learns to judge, 1 or 2.
         revisions: Share of the rows that also teach the conversation agent to revise.
+        refusals_within: Words within which a refusal has to be announced to be learned (0: any).
         evaluation_prompts: Held-apart prompts used before and after, None for all.
         evaluation_tokens: Cap of a reply in that evaluation, in tokens.
     """
@@ -94,6 +94,7 @@ class Recipe:
     rollout_tokens: int
     judged: int
     revisions: float
+    refusals_within: int
     evaluation_prompts: int | None
     evaluation_tokens: int
     conversation: TrainingSettings
@@ -109,23 +110,26 @@ _CONVERSATION = TrainingSettings(
     opening_tokens=20,
     decision_tokens=1,
     decision_weight=3.0,
-    harmful_weight=0.02,
-    harmful_from=0.4,
+    harmful_weight=1.0,
+    caution_weight=3.0,
+    caution_declining=0.5,
+    caution_margin=4.0,
     opening_share=0.85,
 )
 _FEEDBACK = TrainingSettings(
-    epochs=2.0,
+    epochs=3.0,
     learning_rate=6e-4,
     decision_weight=4.0,
-    harmful_weight=3.0,
+    harmful_weight=2.0,
     opening_tokens=28,  # the reasoning and the flags
     opening_share=0.65,
 )
 QUICK = Recipe(
-    rows=350,
+    rows=380,
     rollout_tokens=28,
     judged=1,
     revisions=0.3,
+    refusals_within=5,
     evaluation_prompts=48,
     evaluation_tokens=28,
     conversation=_CONVERSATION,
@@ -138,6 +142,7 @@ FULL = Recipe(
     rollout_tokens=48,
     judged=2,
     revisions=0.3,
+    refusals_within=5,
     evaluation_prompts=None,
     evaluation_tokens=96,
     conversation=replace(_CONVERSATION, opening_share=0.5),

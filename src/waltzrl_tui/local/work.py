@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psutil
 
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION
-from waltzrl_tui.datasets.rendering import read_training
+from waltzrl_tui.datasets.rendering import (
+    TrainingRow,
+    feedback_writers,
+    read_training,
+    write_training,
+)
+from waltzrl_tui.datasets.teacher import Teacher, teach
+from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.extra import TRAINING, require
 from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollouts
@@ -21,6 +29,8 @@ from waltzrl_tui.local.weights import find_weights
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.rows import Level, MetricRow, Role, Split, now
 from waltzrl_tui.workspace import Workspace
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -115,51 +125,98 @@ async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[
             seen=seen,
         )
 
-    task = asyncio.create_task(sampling())
+    try:
+        await _unless_stopped(work, sampling())
+    except* Exception as group:
+        raise group.exceptions[0] from None
+    finally:
+        await servers.close()
+    await work.store.jobs.update(work.job.id, step=len(set(prompts)))
+
+
+async def _unless_stopped(work: Work, coroutine: Coroutine[Any, Any, T]) -> T:
+    """What `coroutine` gives; it is cancelled when the work is stopped.
+
+    Raises:
+        Cancelled: The work was stopped.
+    """
+    task = asyncio.create_task(coroutine)
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=0.2)
             work.check()
-        try:
-            task.result()
-        except* Exception as group:
-            raise group.exceptions[0] from None
+        return task.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await servers.close()
-    await work.store.jobs.update(work.job.id, step=len(set(prompts)))
 
 
 async def _render(
     work: Work, role: Role, split: Split, rows: Sequence[Any], replies: dict[str, str]
 ) -> None:
     params = work.job.params
-    file, counts = await asyncio.to_thread(
+    path = work.folder / f"{role}-{split}.jsonl"
+    recorded = await _recorded(work, path)
+    if recorded and await asyncio.to_thread(path.exists):
+        return  # a resumed job keeps the file whose hash is in the store
+    rendered, counts = await asyncio.to_thread(
         render,
         role,
         rows,
         replies,
-        work.folder / f"{role}-{split}.jsonl",
         prompt_version=params["prompts"][role],
         revisions=params["revisions"],
+        refusals_within=params.get("refusals_within", 0),
         judged=params["judged"],
     )
-    if work.job.sample_id is not None:
-        known = {known.path for known in await work.store.samples.files(work.job.sample_id)}
-        if str(file.path) not in known:
-            await work.store.samples.add_file(
-                work.job.sample_id,
-                role=role,
-                split=split,
-                path=file.path,
-                rows=file.rows,
-                tokens=file.tokens,
-                sha256=file.sha256,
-                recipe={"counts": counts, "prompt": params["prompts"][role], "job": work.job.id},
-            )
+    recipe = {"counts": counts, "prompt": params["prompts"][role], "job": work.job.id}
+    if role == "feedback":
+        if params.get("teacher"):
+            teacher = Teacher.from_json(params["teacher"])
+            rendered = await _taught(work, rendered, teacher)
+            recipe["teacher"] = {"model": teacher.model, "prompt": PROMPT_VERSION}
+        recipe["feedback_by"] = feedback_writers(rendered)
+    file = await asyncio.to_thread(write_training, path, rendered)
+    if work.job.sample_id is not None and not recorded:
+        await work.store.samples.add_file(
+            work.job.sample_id,
+            role=role,
+            split=split,
+            path=file.path,
+            rows=file.rows,
+            tokens=file.tokens,
+            sha256=file.sha256,
+            recipe=recipe,
+        )
     parts = ", ".join(f"{number} {name}" for name, number in counts.items())
     await work.event(f"{role} {split}: {file.rows} rows ({parts})")
+
+
+async def _recorded(work: Work, path: Path) -> bool:
+    if work.job.sample_id is None:
+        return False
+    files = await work.store.samples.files(work.job.sample_id)
+    return str(path) in {file.path for file in files}
+
+
+async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list[TrainingRow]:
+    """Have the teacher write the feedback, within what is left of its budget."""
+    # Of this job's earlier files, and of its worker before a kill.
+    spent = (await work.store.jobs.get(work.job.id)).cost_usd
+    left = replace(teacher, budget_usd=max(0.0, teacher.budget_usd - spent))
+
+    async def seen(done: int, whole: int, usd: float) -> None:
+        await work.store.jobs.update(
+            work.job.id,
+            cost_usd=spent + usd,
+            reason=f"the teacher writes feedback {done}/{whole}",
+        )
+
+    cache = work.workspace.cache / "teacher"
+    teaching = teach(rows, left, cache, on_answer=seen)
+    written, report = await _unless_stopped(work, teaching)
+    await work.event(report.words, "warning" if report.stopped else "info")
+    return written
 
 
 async def train_agent(work: Work) -> None:

@@ -108,12 +108,14 @@ class Offer(_Entry):
     """A base model that a provider trains.
 
     Attributes:
+        id: The provider's own name of it; the base's name on the hub when empty.
         sft, dpo: Per 1M training tokens.
         hosting: Per hour of chat with both agents.
         hosting_what: What is billed there.
     """
 
     model: str
+    id: str = ""
     sft: Price | None = None
     dpo: Price | None = None
     hosting: Price | None = None

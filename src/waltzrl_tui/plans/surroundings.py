@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Final
 
+from waltzrl_tui.keys import find_key
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.model import Gpu, Surroundings
+from waltzrl_tui.plans.model import Gpu, Probe, Surroundings
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
@@ -40,7 +41,7 @@ async def gather(store: Store | None, workspace: Workspace) -> Surroundings:
         gpus=gpus,
         unsloth=find_spec("unsloth") is not None,
         embedded_tokens_per_second=await _measured(store) if store else None,
-        probes={},
+        probes=await _probes(store) if store else {},
         today=datetime.now(UTC).date(),
     )
 
@@ -81,7 +82,7 @@ def _gpus(lines: Iterable[str]) -> Iterable[Gpu]:
 def _keys_set(workspace: Workspace) -> frozenset[str]:
     catalogue = load_catalogue(workspace)
     names = {key for provider in catalogue.provider.values() for key in provider.keys}
-    found = {name for name in names | _ALSO if os.environ.get(name, "").strip()}
+    found = {name for name in names | _ALSO if find_key(name)}
     if "HUGGING_FACE_HUB_TOKEN" in found or _hub_login():
         found.add("HF_TOKEN")
     return frozenset(found)
@@ -99,6 +100,15 @@ def _hub_login() -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
+
+
+async def _probes(store: Store) -> dict[str, Probe]:
+    """What providers last said of this account, as far as they said anything of tuning."""
+    return {
+        name: Probe(row.may_tune, row.words, row.at)
+        for name, row in (await store.remote.probes()).items()
+        if row.may_tune is not None
+    }
 
 
 async def _measured(store: Store) -> float | None:

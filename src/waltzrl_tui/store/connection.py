@@ -9,9 +9,11 @@ from typing import Self
 
 from waltzrl_tui.store.agents import AgentStore
 from waltzrl_tui.store.database import Database
+from waltzrl_tui.store.deployments import DeploymentStore
 from waltzrl_tui.store.evaluations import EvaluationStore
 from waltzrl_tui.store.jobs import JobStore
 from waltzrl_tui.store.mappings import MappingStore
+from waltzrl_tui.store.remote import RemoteStore
 from waltzrl_tui.store.samples import SampleStore
 from waltzrl_tui.store.transcripts import TranscriptStore
 from waltzrl_tui.workspace import Workspace
@@ -28,6 +30,8 @@ class Store:
         self.samples = SampleStore(database)
         self.mappings = MappingStore(database)
         self.jobs = JobStore(database)
+        self.remote = RemoteStore(database)
+        self.deployments = DeploymentStore(database)
         self.agents = AgentStore(database)
         self.transcripts = TranscriptStore(database)
         self.evaluations = EvaluationStore(database)
@@ -58,6 +62,13 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def flush(self) -> None:
+        """Bring all that was committed onto the disk, so that it outlives a power cut too.
+
+        A commit alone outlives the end of the process, but not that of the machine.
+        """
+        await self._database.flush()
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """Make the reads and writes inside one transaction; any exception undoes all of them.

@@ -120,6 +120,14 @@ class Database:
             finally:
                 self._wake()
 
+    async def flush(self) -> None:
+        """Sync the write-ahead log to the disk, as far as other readers and writers let it."""
+        async with self._lock:
+            # Its row has to be read, or the statement stays under way.
+            await self._run(
+                lambda connection: connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            )
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Make the reads and writes inside one transaction; any exception undoes all of them.

@@ -12,7 +12,7 @@ JobRole = Literal["conversation", "feedback", "both"]
 JobKind = Literal["rollouts", "train"]
 Split = Literal["train", "valid"]
 Level = Literal["info", "warning", "error"]
-AgentKind = Literal["embedded", "openai"]
+AgentKind = Literal["embedded", "openai", "hosted"]
 JobState = Literal[
     "draft",
     "approved",

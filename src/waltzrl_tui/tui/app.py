@@ -30,6 +30,8 @@ from waltzrl_tui.workspace import Workspace
 
 if TYPE_CHECKING:
     from waltzrl_tui.local.live import Engines
+    from waltzrl_tui.store.remote_rows import DeploymentRow
+    from waltzrl_tui.tui.remote_watch import RemoteWatch
 
 _BUSY_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 1.0
@@ -76,6 +78,7 @@ class WaltzApp(App[None]):
         self._store: Store | None = None
         self._refused: StoreError | None = None
         self._engines: Engines | None = None
+        self._remote: RemoteWatch | None = None
         self._late: WeakSet[events.Key] = WeakSet()
         for name, maker in _SCREENS.items():
             self.add_mode(name, partial(self._make, maker))
@@ -111,6 +114,16 @@ class WaltzApp(App[None]):
             self._engines = Engines(self.workspace)
         return self._engines
 
+    async def remote(self) -> RemoteWatch:
+        """What launches and watches jobs at providers, made when first needed."""
+        if self._remote is None:
+            # Its imports take a moment, and most sessions need none of them.
+            module = await asyncio.to_thread(import_module, "waltzrl_tui.tui.remote_watch")
+            await asyncio.to_thread(import_module, "waltzrl_tui.remote.supervise")
+            if self._remote is None:
+                self._remote = module.RemoteWatch(self, self.store)
+        return self._remote
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return FALLBACKS
 
@@ -138,8 +151,11 @@ class WaltzApp(App[None]):
     async def close(self) -> None:
         """Stop the servers and close the store. Closing twice does nothing."""
         engines, self._engines = self._engines, None
+        remote, self._remote = self._remote, None
         store, self._store = self._store, None
         try:
+            if remote is not None:
+                await remote.close()
             if engines is not None:
                 await engines.close()
         finally:
@@ -168,7 +184,16 @@ class WaltzApp(App[None]):
         self.notify(printable(message), severity="error", timeout=10, markup=False)
 
     async def action_quit(self) -> None:
-        self.exit(return_code=1 if self._refused else 0)
+        if self._store is not None and (up := await self._store.deployments.list(up=True)):
+            self.run_worker(self._leave(up), group="leave", exclusive=True)
+        else:
+            self.exit(return_code=1 if self._refused else 0)
+
+    async def _leave(self, up: list[DeploymentRow]) -> None:
+        from waltzrl_tui.tui.screens.deployments import ask_before_leaving
+
+        if await ask_before_leaving(self, up):
+            self.exit(return_code=0)
 
     def action_show(self, name: str) -> None:
         """Show the screen of that name; nothing happens while a dialog is open."""
@@ -237,6 +262,7 @@ class WaltzApp(App[None]):
             try:
                 version = await store.version()
                 self.unfinished = await store.jobs.unfinished()
+                await self._watch_remote(store)
                 if first:
                     self._tell_of_running()
                     first = False
@@ -260,6 +286,14 @@ class WaltzApp(App[None]):
                     return
                 self.report(error)
                 await asyncio.sleep(_RECONCILE_SECONDS)
+
+    async def _watch_remote(self, store: Store) -> None:
+        if self._remote is None and not await store.remote.busy():
+            return
+        remote = await self.remote()
+        remote.start()
+        jobs = [job for job in await store.jobs.list(limit=200) if job.provider != "embedded"]
+        remote.tell_of_ended(jobs)
 
     def _tell_of_running(self) -> None:
         if self.unfinished:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from waltzrl_tui.store import EventRow, JobRow, MetricRow, PairRow, Store
+from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.tui.widgets.curves import Curve, Point
 
 _NEWEST: Final = 8
@@ -78,6 +79,7 @@ class JobBoard:
         self._rank: dict[str, int] = {}
         self._pairs: list[PairRow] = []
         self._due = 0.0
+        self.remote: dict[str, RemoteJobRow] = {}
         self._figures: dict[str, tuple[JobRow, Figures]] = {}
         self._losses: dict[str, tuple[JobRow, Losses]] = {}
         self._events: dict[str, list[EventRow]] = {}
@@ -106,6 +108,12 @@ class JobBoard:
         if any(job.agent for job in self.jobs.values()):
             self._pairs = await store.agents.pairs()
         return 0.0
+
+    async def read_remote(self, store: Store, ids: Iterable[str]) -> None:
+        """Bring `remote` of those jobs up to date, as far as they are at providers."""
+        elsewhere = [id for id in ids if id in self.jobs and self.jobs[id].provider != "embedded"]
+        if elsewhere:
+            self.remote.update(await store.remote.some(elsewhere))
 
     async def read_figures(self, store: Store, ids: Iterable[str]) -> None:
         """Bring `figures` of those jobs up to date."""

@@ -40,11 +40,26 @@ def state(job: JobRow) -> Word:
     return _STATES[job.state]
 
 
-def step(job: JobRow) -> str:
-    """`34/60`, `34` where the end is not known, a dash before the first."""
+def step(job: JobRow, fraction: float | None = None) -> str:
+    """`34/60`, `62%` or `34` where the end is not known, a dash before the first.
+
+    Args:
+        fraction: Done, 0 to 1, where a provider tells that and no steps.
+    """
     if job.total_steps:
         return f"{job.step}/{job.total_steps}" if job.step or not _waits(job) else NONE
+    if fraction is not None and not job.ended:
+        return f"{fraction:.0%}"
     return str(job.step) if job.step else NONE
+
+
+def cost(job: JobRow) -> str:
+    """`$1.90`; `≈$1.90` where only the estimate is known yet."""
+    if job.cost_usd:
+        return f"${job.cost_usd:,.2f}"
+    if job.provider == "embedded" or job.state in ("failed", "cancelled"):
+        return "$0.00"
+    return f"≈${job.estimate_usd:,.2f}" if job.estimate_usd else NONE
 
 
 def progress(job: JobRow, width: int) -> tuple[str, str]:
@@ -96,8 +111,12 @@ def ago(at: str, now: datetime) -> str:
     return f"{int(seconds // 3600)} h ago" if seconds < 86400 else f"{int(seconds // 86400)} d ago"
 
 
-def seen(job: JobRow, now: datetime) -> Word:
-    """The last word on a job: when it was heard of, what it waits for, what became of it."""
+def seen(job: JobRow, now: datetime, at: str = "") -> Word:
+    """The last word on a job: when it was heard of, what it waits for, what became of it.
+
+    Args:
+        at: When its provider last told of it, for a job that is not here.
+    """
     if job.state == "failed":
         return Word(one_line(job.error) or "no reason given")
     if job.state == "succeeded":
@@ -108,7 +127,7 @@ def seen(job: JobRow, now: datetime) -> Word:
         return Word(clock(job.ended_at or job.updated_at, now), "faint")
     reason = one_line(job.reason)
     if job.state == "running":
-        return Word(" · ".join(part for part in (ago(job.updated_at, now), reason) if part))
+        return Word(" · ".join(part for part in (ago(at or job.updated_at, now), reason) if part))
     return Word(reason.removeprefix("waits ") or NONE, "faint")
 
 

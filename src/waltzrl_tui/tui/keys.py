@@ -91,7 +91,7 @@ KEYS_DATA: Final = (
 )
 
 KEYS_PLAN: Final = (
-    Key("enter", "train", "train both", "Train both agents on this sample, here.", "plan"),
+    Key("enter", "train", "launch", "Train both agents there; it asks first.", "plan"),
     Key("escape", "back", "back", "Leave the field, the sum or the comparison.", "plan"),
     Key("e", "edit", "edit run", "Go to the form: rows, epochs, size, hours, budget.", "plan"),
     Key("c", "compare", "compare", "Keep this plan, to see others and changes beside it.", "plan"),
@@ -102,6 +102,7 @@ KEYS_PLAN: Final = (
 )
 
 KEYS_JOBS: Final = (
+    Key("y", "approve", "agree to price", "Say yes to what the provider asks.", "jobs"),
     Key("c", "cancel", "cancel", "Stop this job; what it has is kept, and it can go on.", "jobs"),
     Key("r", "resume", "resume", "Go on with this job, and with those that it needs.", "jobs"),
     Key("r", "retry", "retry", "Do once more, as a new job, what this one did.", "jobs"),
@@ -110,6 +111,10 @@ KEYS_JOBS: Final = (
     Key("g", "log_scale", "log scale", "Change the losses' axis: linear, logarithmic.", "jobs"),
     Key("s", "smooth", "smooth", "Smooth the training curves, or show each step.", "jobs"),
     Key("enter", "details", "details", "Show settings, sample, figures and errors.", "jobs"),
+    Key("slash", "find", "find", "Show only jobs with these words, past ones too.", "jobs"),
+    Key("a", "adopt", "adopt", "Watch a job that was started elsewhere, by its id.", "jobs"),
+    Key("u", "deployments", "up for chat", "Models that are up and billed; up, down.", "jobs"),
+    Key("escape", "find_all", "all jobs", "Show all jobs again.", "jobs"),
 )
 
 KEYS_CHAT: Final = (

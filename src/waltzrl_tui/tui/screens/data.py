@@ -104,6 +104,7 @@ class DataScreen(WaltzScreen):
     def _look_again(self) -> None:
         if self._ready and self._path is not None:
             self.action_reload()
+            self._profile.reprice()  # another provider may have been chosen on Plan
 
     async def _reload(self) -> None:
         files = await asyncio.to_thread(list_files, self.waltz.workspace.data)
@@ -218,7 +219,9 @@ class DataScreen(WaltzScreen):
             return
         found = findings(profile)
         first = await asyncio.to_thread(_first_prompts, source, found)
-        chosen = await self.app.push_screen_wait(FindingsDialog(profile, found, first))
+        chosen = await self.app.push_screen_wait(
+            FindingsDialog(profile, found, first, self._profile.priced)
+        )
         if chosen is not None and source is self._source:
             self._come_back()
             self._table.show_lines(chosen.filter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.store import EventRow, JobRow, SampleRow
+from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui import job_words as words
 from waltzrl_tui.tui.job_board import Figures
@@ -64,6 +66,7 @@ def detail_rows(
     sample: SampleRow | None,
     events: Sequence[EventRow],
     now: datetime,
+    remote: RemoteJobRow | None = None,
 ) -> list[Row]:
     """What the dialog says of a job."""
     rows: list[Row] = [("state", words.state(job).text, "bold")]
@@ -82,18 +85,41 @@ def detail_rows(
         ("times", _times(job, now), ""),
         ("needs", ", ".join(job.depends_on), ""),
         ("sample", _sample(sample), ""),
+        *(_remote(job, remote) if remote else []),
         *_params(job.params),
         ("agent", one_line(job.agent), ""),
-        ("adapter", one_line(job.result_model, 400), ""),
+        ("result" if remote else "adapter", one_line(job.result_model, 400), ""),
         ("events", _events(events, now), "$text-muted"),
     ]
     return [row for row in rows if row[1]]
+
+
+def _remote(job: JobRow, remote: RemoteJobRow) -> list[Row]:
+    """What only jobs at providers have: their own id and words, costs, and what was sent."""
+    own = "" if remote.vendor_usd is None else f" · its own ${remote.vendor_usd:.2f}"
+    billed = f" · billed ${job.cost_usd:.2f}" if job.cost_usd or job.ended else ""
+    said = [f"{job.provider_state}" if job.provider_state else "", remote.vendor_says]
+    tokens = "" if remote.tokens is None else f"{remote.tokens:,} tokens trained"
+    return [
+        ("its id", one_line(job.provider_job_id, 120), ""),
+        ("it says", one_line(" · ".join(filter(None, [*said, tokens])), 300), ""),
+        ("cost", f"estimated ${job.estimate_usd:.2f}{own}{billed}", ""),
+        ("sent", printable(json.dumps(remote.payload, ensure_ascii=False, indent=1)), "$text-muted")
+        if remote.payload
+        else ("sent", "", ""),
+    ]
 
 
 def _todo(job: JobRow) -> str:
     if job.provider == "embedded" and job.state in ("failed", "cancelled"):
         where = f"goes on from step {job.step}" if job.step else "starts it again"
         return f"{press('resume', 'jobs')} {where}; {press('log', 'jobs')} shows its log."
+    if job.state == "draft" and job.provider != "embedded":
+        return (
+            f"{press('approve', 'jobs')} agrees to the price; {press('cancel', 'jobs')} leaves it."
+        )
+    if job.ended and job.state != "succeeded" and not job.provider_job_id:
+        return f"{press('resume', 'jobs')} launches it once more, when the cause is mended."
     return ""
 
 

@@ -14,6 +14,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Log, Static
 
+from waltzrl_tui.store import Store
+from waltzrl_tui.store.remote_rows import LOG
 from waltzrl_tui.text import printable
 
 _TAIL_BYTES: Final = 256 * 1024
@@ -83,6 +85,37 @@ class JobLogScreen(ModalScreen[None]):
         if empty.display != bool(text) or text:
             empty.display = bool(text)
             empty.update(Content.styled(printable(text), "$text-muted"))
+
+
+class ProviderLogScreen(ModalScreen[None]):
+    """The lines of a provider's own log, and its events, followed while it is open."""
+
+    BINDINGS = [Binding("escape,l,q,enter", "dismiss", "close")]
+    CSS_PATH = "jobs.tcss"
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        super().__init__()
+        self._store, self._job, self._last = store, job_id, 0
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = Content(f"what the provider says of {self._job}")
+            box.border_subtitle = "↑ ↓ scroll   esc close"
+            yield Log(max_lines=_MOST_LINES)
+
+    def on_mount(self) -> None:
+        self.query_one(Log).focus()
+        self.call_after_refresh(self._look)
+        self.set_interval(_LOOK_SECONDS, self._look)
+
+    async def _look(self) -> None:
+        while page := await self._store.jobs.events(self._job, self._last, 500):
+            self._last = page[-1].id
+            if not self.is_attached:
+                return
+            self.query_one(Log).write_lines(
+                [f"{event.at[11:19]}  {printable(event.text.removeprefix(LOG))}" for event in page]
+            )
 
 
 def _added(path: Path, offset: int | None) -> tuple[int, bytes]:

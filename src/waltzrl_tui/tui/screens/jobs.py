@@ -13,15 +13,18 @@ from textual.widget import Widget
 
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
+from waltzrl_tui.remote import control as remote_control
 from waltzrl_tui.store import JobRow
+from waltzrl_tui.text import one_line
 from waltzrl_tui.tui import job_words as words
 from waltzrl_tui.tui.job_board import JobBoard, launch_of
 from waltzrl_tui.tui.job_lines import columns, empty_chart, line, title
 from waltzrl_tui.tui.keys import EMPTY, bindings, press
-from waltzrl_tui.tui.screens.base import WaltzScreen
+from waltzrl_tui.tui.screens.ask_text import AskText
 from waltzrl_tui.tui.screens.confirm import ConfirmScreen
 from waltzrl_tui.tui.screens.job_details import JobDetailsScreen, Row, detail_rows
-from waltzrl_tui.tui.screens.job_log import JobLogScreen
+from waltzrl_tui.tui.screens.job_log import JobLogScreen, ProviderLogScreen
+from waltzrl_tui.tui.screens.job_remote import RemoteJobs
 from waltzrl_tui.tui.widgets.chart_plot import SLOTS
 from waltzrl_tui.tui.widgets.event_log import EventLog
 from waltzrl_tui.tui.widgets.job_note import JobNote, note
@@ -32,11 +35,11 @@ from waltzrl_tui.tui.widgets.loss_chart import LossChart
 _TICK_SECONDS: Final = 5.0
 _DEPENDING: Final = (
     *("cancel", "resume", "retry", "log"),
-    *("overlay", "details", "log_scale", "smooth"),
+    *("overlay", "details", "log_scale", "smooth", "approve", "find_all"),
 )
 
 
-class JobsScreen(WaltzScreen):
+class JobsScreen(RemoteJobs):
     """All jobs; of the chosen ones the curves, of the one at the cursor what happened to it."""
 
     NAME = "jobs"
@@ -53,6 +56,7 @@ class JobsScreen(WaltzScreen):
         self._chart = LossChart(id="losses").add_class("pane")
         self._log = EventLog(id="events").add_class("pane")
         self._board = JobBoard()
+        self._words = ""
         self._marked: list[str] = []
         self._slots: dict[str, int] = {}
         self._going: set[str] = set()
@@ -84,7 +88,7 @@ class JobsScreen(WaltzScreen):
         if rest and not self._later:
             self._later = self.set_timer(rest, self._read_rest)
         table.set_columns(columns(board.jobs.values()))
-        table.show(board.order)
+        table.show(self._found())
         new = known and not known.issuperset(board.order[:1])
         if new and (was_first or self._away):
             # What was launched just now is what one came to see.
@@ -93,6 +97,7 @@ class JobsScreen(WaltzScreen):
         job = self._job
         charted = self._chart_slots(job)
         await board.read_figures(store, dict.fromkeys([*table.visible_ids, *charted]))
+        await board.read_remote(store, dict.fromkeys([*table.visible_ids, *charted]))
         await board.read_losses(store, charted)
         happened = await board.read_events(store, job.id) if job else []
         details = await self._detail_rows(job) if job and self._details else []
@@ -111,7 +116,8 @@ class JobsScreen(WaltzScreen):
         board, job = self._board, self._job
         states = board.states()
         self.set_class(not board.jobs, "-empty")
-        _entitle(self._table, title(states))
+        found = f" · “{one_line(self._words, 30)}”" if self._words else ""
+        _entitle(self._table, title(states) + found)
         charted = [board.jobs[id] for id in self._chart_slots(job)]
         self._table.update()
         if job is not None:
@@ -133,7 +139,21 @@ class JobsScreen(WaltzScreen):
     def _line(self, id: str) -> Line:
         board = self._board
         marked = id in self._marked
-        return line(board.jobs[id], board.figures(id), self._slots.get(id), marked, words.here())
+        return line(
+            board.jobs[id],
+            board.figures(id),
+            self._slots.get(id),
+            marked,
+            words.here(),
+            board.remote.get(id),
+        )
+
+    def _found(self) -> list[str]:
+        """The jobs that have all the words that are looked for."""
+        wanted = self._words.lower().split()
+        if not wanted:
+            return self._board.order
+        return [id for id in self._board.order if _has(self._board.jobs[id], wanted)]
 
     def _chart_slots(self, job: JobRow | None) -> list[str]:
         """The jobs in the chart, by slot: those marked, and what the cursor is on."""
@@ -149,7 +169,8 @@ class JobsScreen(WaltzScreen):
         store = self.waltz.store
         sample = await store.samples.get(job.sample_id) if job.sample_id is not None else None
         happened = await self._board.read_events(store, job.id)
-        return detail_rows(job, self._board.figures(job.id), sample, happened, words.here())
+        figures, remote = self._board.figures(job.id), self._board.remote.get(job.id)
+        return detail_rows(job, figures, sample, happened, words.here(), remote)
 
     def _tell_of_pairs(self) -> None:
         """A launch that has ended since it was last looked at may have made a pair."""
@@ -187,13 +208,18 @@ class JobsScreen(WaltzScreen):
         if action not in _DEPENDING:
             return True
         job = self._job
+        if action == "find_all":
+            return bool(self._words)
         if job is None:
             return False
         stopped = job.state in ("failed", "cancelled")
+        here = job.provider == "embedded"
+        again = stopped and (here or not job.provider_job_id)
         return {
+            "approve": job.state == "draft" and not here,
             "cancel": not job.ended and not job.cancel_requested,
-            "resume": stopped and job.provider == "embedded",
-            "retry": job.state == "succeeded" and job.provider == "embedded",
+            "resume": again,
+            "retry": job.state == "succeeded" if here else job.ended and not again,
             "overlay": bool(self._board.trainings(job.id)),
         }.get(action, True)
 
@@ -221,7 +247,9 @@ class JobsScreen(WaltzScreen):
         self._paint()
 
     def action_log(self) -> None:
-        if self._job:
+        if self._job and self._job.provider != "embedded":
+            self.app.push_screen(ProviderLogScreen(self.waltz.store, self._job.id))
+        elif self._job:
             path = log_path(self.waltz.workspace, self._job.id)
             self.app.push_screen(JobLogScreen(self._job.id, path))
 
@@ -265,11 +293,32 @@ class JobsScreen(WaltzScreen):
             self.start(self._resume(self._job.id), group="job-control")
 
     async def _resume(self, id: str) -> None:
-        resumed = await control.resume(self.waltz.store, self.waltz.workspace, id)
+        job = await self.waltz.store.jobs.get(id)
+        if job.provider == "embedded":
+            resumed = await control.resume(self.waltz.store, self.waltz.workspace, id)
+        else:
+            remote = await self.waltz.remote()
+            resumed = [await remote_control.resume(self.waltz.store, id)]
+            remote.start()
         self._say_started(resumed, "goes on", "go on")
 
+    def action_find(self) -> None:
+        hint = "Words of id, role, provider, model, state, agent or error. Empty shows all."
+        self.app.push_screen(AskText("Find jobs", hint, self._words), self._find)
+
+    def _find(self, text: str | None) -> None:
+        if text is not None:
+            self._words = text
+            self.read_store()
+            self.refresh_bindings()
+
+    def action_find_all(self) -> None:
+        self._find("")
+
     def action_retry(self) -> None:
-        if self._job:
+        if self._job and self._job.provider != "embedded":
+            self._ask_retry(self._job)
+        elif self._job:
             self.start(self._retry(self._job.id), group="job-control")
 
     async def _retry(self, id: str) -> None:
@@ -278,10 +327,20 @@ class JobsScreen(WaltzScreen):
         await self.refresh_from_store()
         self._table.select(job.id)
 
+    async def _show_job(self, id: str) -> None:
+        await self.refresh_from_store()
+        self._table.select(id)
+
     def _say_started(self, jobs: Sequence[JobRow], one: str, several: str) -> None:
         names = ", ".join(job.id for job in jobs)
         self.notify(f"{names} {one if len(jobs) == 1 else several}.", markup=False)
         self.read_store()
+
+
+def _has(job: JobRow, wanted: Sequence[str]) -> bool:
+    parts = (job.id, job.role, job.provider, job.model, job.state, job.agent, job.error)
+    text = " ".join((*parts, job.provider_job_id)).lower()
+    return all(word in text for word in wanted)
 
 
 def _entitle(pane: Widget, title: str) -> None:

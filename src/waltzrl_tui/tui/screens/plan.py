@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -168,6 +168,13 @@ class PlanScreen(WaltzScreen):
         """The plan at the cursor."""
         return self._plans.get(self._table.selected or "")
 
+    @property
+    def paid_provider(self) -> str:
+        """The provider at the cursor, if it has a price above nothing: waste is priced there."""
+        plan = self._plan
+        paid = plan is not None and plan.row.total is not None and plan.row.total.expected > 0
+        return plan.row.provider if plan is not None and paid else ""
+
     def _paint(self) -> None:
         table = self._table
         first = self.has_class("-empty")
@@ -223,7 +230,7 @@ class PlanScreen(WaltzScreen):
             case "train":
                 if plan is None or self.focused is not self._table:
                     return False
-                return plan.row.provider == "embedded" and plan.row.state == "ready"
+                return plan.row.state == "ready" and plan.row.provider in _launchable()
             case "compare":
                 return plan is not None and self._pinned is None
             case "end_compare":
@@ -280,10 +287,20 @@ class PlanScreen(WaltzScreen):
         self.start(self._train(), group="train", exclusive=True)
 
     async def _train(self) -> None:
-        from waltzrl_tui.tui.screens.train import ask_and_launch
+        sample, plan = self._board.sample_of(self._form.rows), self._plan
+        if sample is None or plan is None:
+            return
+        if plan.row.provider == "embedded":
+            from waltzrl_tui.tui.screens.train import ask_and_launch
 
-        sample = self._board.sample_of(self._form.rows)
-        if sample is not None and await ask_and_launch(self.waltz, sample):
+            launched = await ask_and_launch(self.waltz, sample)
+        else:
+            from waltzrl_tui.tui.screens import launch
+
+            launched = await launch.ask_and_launch(
+                self.waltz, sample.recipe, plan.row, self._form.wish
+            )
+        if launched:
             self.waltz.action_show("jobs")
 
     def action_export(self) -> None:
@@ -311,6 +328,14 @@ class PlanScreen(WaltzScreen):
 
     def _tell_refreshing(self, how_far: str) -> None:
         self._table.border_subtitle = how_far
+
+
+@cache
+def _launchable() -> frozenset[str]:
+    """The providers that a launch can go to from here."""
+    from waltzrl_tui.providers.registry import provider_names
+
+    return frozenset({"embedded", *provider_names()})
 
 
 def _entitle(pane: Widget, title: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -21,9 +21,13 @@ from waltzrl_tui.datasets.clusters import Cluster
 from waltzrl_tui.datasets.figures import Profile, Waste
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.widgets.data_figures import short_count
+from waltzrl_tui.tui.widgets.data_profile import usd
 from waltzrl_tui.tui.widgets.table_columns import fit
 from waltzrl_tui.tui.widgets.table_lines import LineList
 from waltzrl_tui.tui.widgets.table_pages import Filter
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.waste import PricedWaste
 
 _ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
 _WORDS: Final = {
@@ -132,9 +136,15 @@ class FindingsDialog(ModalScreen[Finding | None]):
     FindingsDialog Static { margin-bottom: 1; }
     """
 
-    def __init__(self, profile: Profile, found: Sequence[Finding], first: Sequence[str]) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        found: Sequence[Finding],
+        first: Sequence[str],
+        priced: PricedWaste | None = None,
+    ) -> None:
         super().__init__()
-        self._profile, self._found = profile, found
+        self._profile, self._found, self._priced = profile, found, priced
         self._list = FindingList(found, first)
 
     def compose(self) -> ComposeResult:
@@ -149,13 +159,25 @@ class FindingsDialog(ModalScreen[Finding | None]):
 
     def _summary(self) -> Content:
         lines = [
-            Content.assemble((f"{_WORDS.get(reason, reason):<24}", "$text-muted"), _words(waste))
+            Content.assemble(
+                (f"{_WORDS.get(reason, reason):<24}", "$text-muted"),
+                f"{_words(waste)}{self._cost(reason)}",
+            )
             for reason, waste in self._profile.waste.items()
             if waste.rows
         ]
         if not lines:
             return Content.styled("✓ nothing is wasted on duplicates", "$text-success")
         return Content("\n").join(lines)
+
+    def _cost(self, reason: str) -> str:
+        priced = self._priced
+        if priced is None or reason not in priced.usd:
+            return ""
+        return (
+            f" = {usd(priced.usd[reason])} at {one_line(priced.title, 30)}, "
+            f"{priced.epochs:g} epochs"
+        )
 
     @on(LineList.Chosen)
     def action_choose(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from textual.app import App
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
@@ -19,6 +21,10 @@ from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.data_figures import bar, levels, short_count
 from waltzrl_tui.tui.widgets.table_columns import fit
 from waltzrl_tui.tui.widgets.table_pages import OpenDataset
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.waste import PricedWaste
+    from waltzrl_tui.tui.app import WaltzApp
 
 AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
@@ -48,6 +54,7 @@ class ProfilePane(Widget):
         self._known: dict[tuple[Path, int, int], Profile] = {}
         self._profile: Profile | None = None
         self._said = ""
+        self._priced: PricedWaste | None = None
 
     @property
     def running(self) -> bool:
@@ -58,11 +65,37 @@ class ProfilePane(Widget):
         """The finished profile of the open dataset."""
         return self._profile
 
+    @property
+    def priced(self) -> PricedWaste | None:
+        """What the waste of the open dataset would cost, once it is priced."""
+        return self._priced
+
+    def reprice(self) -> None:
+        """Price the waste at the provider that is chosen now."""
+        if self._profile is not None and any(self._profile.waste.values()):
+            run_exclusive(self, "price-waste", partial(self._price, self._profile))
+
+    async def _price(self, found: Profile) -> None:
+        # Only who looks at a profile with waste in it needs prices.
+        waste = await asyncio.to_thread(import_module, "waltzrl_tui.plans.waste")
+        model = await asyncio.to_thread(import_module, "waltzrl_tui.plans.model")
+        app = cast("WaltzApp", self.app)
+        wish = model.Wish(provider=chosen_provider(app))
+        try:
+            priced = await waste.priced_waste(app.store, app.workspace, found, wish)
+        except WaltzError:
+            priced = None  # the Plan screen says what is wrong
+        if found is self._profile:
+            self._priced = priced
+            self.refresh()
+
     def use(self, source: OpenDataset | None) -> None:
         """Show the profile of another dataset; a small one is counted at once."""
         self.workers.cancel_group(self, "profile")
         self._source = source
         self._profile = self._known.get(_key(source)) if source else None
+        self._priced = None
+        self.reprice()
         self._said = ""
         self._retitle()
         if source and self._profile is None:
@@ -100,6 +133,7 @@ class ProfilePane(Widget):
             while len(self._known) >= _KEPT:
                 del self._known[next(iter(self._known))]
             self._known[key] = self._profile = found
+            self.reprice()
             self.post_message(self.Counted())
         self._retitle()
         self.refresh()
@@ -124,7 +158,7 @@ class ProfilePane(Widget):
         bad = "$text-error" if found.bad_row_count else ""
         mark = "✗ " if found.bad_row_count else ""
         lines.append(_line(f"{mark}bad rows", f"{found.bad_row_count:,}", width, bad))
-        lines += _waste(found, width)
+        lines += _waste(found, width, self._priced)
         lines.append(_line("different prompts", f"{found.prompts:,}", width))
         if found.replies:
             lines.append(_line("different replies", f"{found.replies:,}", width))
@@ -132,6 +166,20 @@ class ProfilePane(Widget):
         lines.append(tokens)
         lines += _labels(found, width)
         return Content("\n").join(lines[: max(1, height)])
+
+
+def chosen_provider(app: App[Any]) -> str:
+    """The provider at the cursor of the Plan screen, when it costs something; else ""."""
+    try:
+        screen = app.get_screen_stack("plan")[0]
+    except (KeyError, IndexError):
+        return ""
+    return str(getattr(screen, "paid_provider", ""))
+
+
+def usd(amount: float) -> str:
+    """`$0.04`, and `<$0.01` for what is less."""
+    return f"${amount:,.2f}" if amount >= 0.005 or amount == 0 else "<$0.01"
 
 
 def _key(source: OpenDataset) -> tuple[Path, int, int]:
@@ -146,17 +194,21 @@ def _line(name: str, value: str, width: int, style: str = "") -> Content:
     return Content.assemble((f"{label} ", style or "$text-muted"), (value, style))
 
 
-def _waste(found: Profile, width: int) -> list[Content]:
-    """What is paid for without being learnt from, in rows and tokens."""
+def _waste(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """What is paid for without being learnt from, in rows, tokens and dollars."""
     lines = []
     for reason, name in _REASONS.items():
         waste = found.waste.get(reason)
         if waste is None or not waste.rows:
             continue
-        lines.append(_line(name, f"{waste.rows:,}", width, "$text-warning"))
+        cost = f" = {usd(priced.usd[reason])}" if priced and reason in priced.usd else ""
+        lines.append(_line(name, f"{waste.rows:,}{cost}", width, "$text-warning"))
     if lines:
         tokens = sum(found.waste[reason].tokens for reason in _REASONS if reason in found.waste)
         lines.insert(0, _line("wasted", f"≈ {short_count(tokens)} tokens", width, "$text-warning"))
+    if lines and priced:
+        at = f"at {one_line(priced.title, 20)}, {priced.epochs:g} epochs"
+        lines.append(_line("", at, width, "$faint"))
     if found.refusals.rows and found.refusals.refused:
         lines.append(_line("replies that refuse", f"{found.refusals.share:.0%}", width))
     if found.personal.rows:

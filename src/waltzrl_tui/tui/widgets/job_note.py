@@ -67,7 +67,9 @@ def _succeeded(job: JobRow, figures: Figures, pair: PairRow | None, now: datetim
 
 def _going_on(job: JobRow) -> tuple[str, str] | None:
     if job.provider != "embedded":
-        return None
+        if job.provider_job_id:
+            return press("retry", "jobs"), "retry it, as a new job"
+        return press("resume", "jobs"), "launch it once more"
     where = f"from step {job.step}" if job.step else "from the start"
     return press("resume", "jobs"), f"resume it {where}"
 

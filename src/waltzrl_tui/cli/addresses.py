@@ -1,0 +1,65 @@
+"""Addresses of servers, and names of the variables with their keys, as options give them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from waltzrl_tui.errors import UsageError
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+# What providers put before their keys; no variable is called like that.
+_KEY_PREFIX = re.compile(r"(sk|hf|pk|key|rpa|tgp|fw|gsk|xai)[-_]", re.I)
+
+
+def checked_address(option: str, url: str, key_option: str) -> str:
+    """The address without a slash at its end.
+
+    Raises:
+        UsageError: It is none, or holds a user or a password.
+    """
+    parts = _split(url)
+    if parts is None:
+        raise UsageError(
+            f"{option} is not an address of a server.",
+            hint="Give one like http://127.0.0.1:8000/v1.",
+        )
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"{option} holds a user or a password, which would be stored.",
+            hint=f"Put the key into an environment variable and name that with {key_option}.",
+        )
+    return url.rstrip("/")
+
+
+def check_variable(option: str, name: str) -> None:
+    """See that `name` can be the name of a variable.
+
+    Raises:
+        UsageError: It cannot. The value is not repeated: it may be the key itself.
+    """
+    if name and (not _VARIABLE.fullmatch(name) or _KEY_PREFIX.match(name)):
+        raise UsageError(
+            f"{option} takes the name of an environment variable, never a key.",
+            hint="Set a variable to the key and give its name, for example OPENAI_API_KEY.",
+        )
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether the address is one of loopback."""
+    parts = _split(url)
+    host = parts.hostname if parts is not None else None
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None

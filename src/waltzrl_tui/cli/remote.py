@@ -1,0 +1,232 @@
+"""Commands about jobs at providers: `train --provider P`, `jobs adopt|approve`, `deployments …`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from waltzrl_tui.cli.agree import agree
+from waltzrl_tui.cli.command import Context
+from waltzrl_tui.cli.data import recipe_of, roles_of
+from waltzrl_tui.cli.follow import follow
+from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
+from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.providers.registry import provider_names
+from waltzrl_tui.remote import control
+from waltzrl_tui.remote.adopt import adopt as adopt_job
+from waltzrl_tui.remote.after import Results
+from waltzrl_tui.remote.deploy import Deployments, cost_usd
+from waltzrl_tui.remote.launch import Quote, RemoteWish, launch, quote
+from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.submit import BEFORE_CREATE
+from waltzrl_tui.remote.supervise import Supervisor, supervised
+from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.store.remote_rows import DeploymentRow
+from waltzrl_tui.workspace import Workspace
+
+_POLL_SECONDS = 0.2
+
+
+@asynccontextmanager
+async def supervising(store: Store, workspace: Workspace) -> AsyncIterator[Providers]:
+    """Launch and watch remote jobs while inside, unless another process does."""
+    providers = Providers(workspace)
+    results = Results(store, workspace, providers)
+    try:
+        async with supervised(Supervisor(store, workspace, providers, after=results)):
+            yield providers
+    finally:
+        await providers.close()
+
+
+async def train(context: Context) -> int:
+    """`train PATH --provider P`: quote, ask, launch; with --wait follow the jobs to their end."""
+    args = context.args
+    wanted = RemoteWish(
+        recipe=recipe_of(args, args.path),
+        provider=args.provider,
+        wish=Wish(
+            epochs=3.0 if args.epochs is None else args.epochs,
+            size=args.size,
+            method=args.method,
+            budget_usd=args.budget,
+        ),
+        model=args.model,
+        roles=roles_of(args),
+        name=args.name,
+        url=args.provider_url,
+    )
+    async with context.store() as store, supervising(store, context.workspace) as providers:
+        context.out.status.set("pricing")
+        quoted = await quote(store, context.workspace, providers, wanted)
+        context.out.status.clear()
+        context.out.say(quote_text(quoted))
+        if quoted.blockers:
+            raise WaltzError(
+                f"Nothing was launched: {quoted.blockers[0]}.",
+                hint="Other places and their prices: waltzrl-tui plan",
+            )
+        await _agree(context, quoted)
+        jobs = await launch(store, context.workspace, quoted)
+        ids = [job.id for job in jobs]
+        if args.wait:
+            return finished(context, await follow(store, context.workspace, ids, context.out))
+        jobs = await sent(store, ids)
+        context.out.result(jobs_json(jobs), jobs_table(jobs))
+        prefix = ids[0].partition("-")[0]
+        context.out.say(f"\nThey go on at the provider: waltzrl-tui jobs watch {prefix}")
+        return 0
+
+
+async def adopt(context: Context) -> int:
+    """`jobs adopt PROVIDER ID --role R`."""
+    args = context.args
+    providers = Providers(context.workspace)
+    try:
+        async with context.store() as store:
+            job = await adopt_job(
+                store,
+                providers,
+                args.provider,
+                args.id,
+                args.role,
+                name=args.name,
+                url=args.provider_url,
+            )
+    finally:
+        await providers.close()
+    context.out.result(jobs_json([job]), jobs_table([job]))
+    return 0
+
+
+async def approve(context: Context) -> int:
+    """`jobs approve JOB`: yes to the price that the provider asks."""
+    async with context.store() as store, supervising(store, context.workspace):
+        job = await control.approve(store, context.args.jobs[0])
+        jobs = await sent(store, [job.id])
+    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    return 0
+
+
+async def deployments(context: Context) -> int:
+    """`deployments list|up|down`."""
+    args = context.args
+    providers = Providers(context.workspace)
+    try:
+        async with context.store() as store:
+            known = Deployments(store, providers)
+            if args.deployments == "up":
+                agent = await store.agents.get(args.name)
+                await agree(
+                    context,
+                    f"A deployment of {agent.name} is billed while it is up, idle included. "
+                    f"It is taken down after {args.idle:g} minutes without a chat.",
+                )
+                await known.bring_up(agent, idle_minutes=args.idle, url=args.provider_url)
+            elif args.deployments == "down":
+                await known.take_down(args.name)
+            else:
+                context.out.status.set("looking for deployments")
+                await known.tend()
+                probed = set(await store.remote.probes())
+                await known.sweep([name for name in provider_names() if name in probed])
+                context.out.status.clear()
+            rows = await store.deployments.list()
+    finally:
+        await providers.close()
+    document = {
+        "deployments": [
+            {**asdict(row), "cost_usd": cost_usd(row)}
+            for row in rows
+            if not getattr(args, "up", False) or not row.ended_at
+        ]
+    }
+    context.out.result(document, _deployments_text(rows))
+    return 0
+
+
+def quote_text(quoted: Quote) -> str:
+    """What a launch would send and cost, for whoever has to say yes."""
+    rows = [
+        (
+            role,
+            f"{quoted.load.roles[role].rows:,}",
+            f"{quoted.load.roles[role].tokens:,}",
+            f"{quoted.wanted.wish.epochs:g}",
+            _usd(quoted.usd[role]),
+            _usd(quoted.high[role]),
+        )
+        for role in quoted.wanted.roles
+        if role in quoted.load.roles
+    ]
+    lines = [
+        fields(
+            [
+                ("at", quoted.row.title),
+                ("base", quoted.model),
+                ("price of", str(quoted.row.price_as_of or "not known")),
+                ("source", quoted.row.price_source),
+            ]
+        ),
+        "",
+        table(
+            ("agent", "rows", "tokens", "epochs", "about", "at most"), rows, right={1, 2, 3, 4, 5}
+        ),
+        "",
+        f"in all about {_usd(quoted.total)}, at most {_usd(quoted.most)}",
+    ]
+    lines += [f"! {text}" for text in (*quoted.blockers, *quoted.row.warnings)]
+    return "\n".join(lines)
+
+
+async def _agree(context: Context, quoted: Quote) -> None:
+    await agree(
+        context,
+        f"Launch {len(quoted.wanted.roles)} jobs at {quoted.row.title} for about "
+        f"{_usd(quoted.total)}, at most {_usd(quoted.most)}?",
+    )
+
+
+async def sent(store: Store, ids: Sequence[str]) -> list[JobRow]:
+    """The jobs once each is at its provider, or will not get there without the user."""
+    while True:
+        jobs = await store.jobs.some(ids)
+        if not any(job.state in BEFORE_CREATE and not _waits(job) for job in jobs):
+            return jobs
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _waits(job: JobRow) -> bool:
+    return job.state == "approved" and job.reason.startswith("waits")
+
+
+def _usd(amount: float) -> str:
+    if amount == float("inf"):
+        return "not known"
+    return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.4f}"
+
+
+def _deployments_text(rows: Sequence[DeploymentRow]) -> str:
+    if not rows:
+        return "No deployments. One for chat: waltzrl-tui deployments up AGENT"
+    cells = []
+    for row in rows:
+        cost = cost_usd(row)
+        cells.append(
+            (
+                row.tag,
+                row.provider,
+                row.agent or row.model,
+                "up" if row.state == "ready" else row.state,
+                f"${row.usd_per_hour:.2f}/h" if row.usd_per_hour is not None else "not known",
+                f"${cost:.2f}" if cost is not None else "not known",
+                row.words,
+            )
+        )
+    return table(
+        ("deployment", "provider", "agent", "state", "price", "so far", ""), cells, right={4, 5}
+    )

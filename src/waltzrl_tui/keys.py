@@ -1,0 +1,76 @@
+"""Keys of providers: from the environment, else the OS keyring; never stored by us or shown."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from waltzrl_tui.errors import WaltzError
+
+_SERVICE: Final = "waltzrl-tui"
+_SHOWN: Final = 3
+
+
+def find_key(variable: str) -> str:
+    """The key in the environment variable of that name, else in the OS keyring, else "".
+
+    Reading a keyring may block on its daemon: not on the event loop where `variable` is not set.
+    """
+    if value := os.environ.get(variable, "").strip():
+        return value
+    return _from_keyring(variable)
+
+
+def where_found(variable: str) -> str:
+    """ "environment", "keyring" or "": where `find_key` finds it."""
+    if os.environ.get(variable, "").strip():
+        return "environment"
+    return "keyring" if _from_keyring(variable) else ""
+
+
+def keep_key(variable: str, value: str) -> None:
+    """Put a key into the OS keyring.
+
+    Raises:
+        WaltzError: There is no keyring here, or it refuses.
+    """
+    try:
+        import keyring
+
+        keyring.set_password(_SERVICE, variable, value)
+    except ImportError as error:
+        raise WaltzError(
+            "The OS keyring cannot be used: the package keyring is not installed.",
+            hint=f"pip install 'waltzrl-tui[keyring]', or set {variable} in the environment.",
+        ) from error
+    except Exception as error:
+        # Each backend of keyring has errors of its own.
+        raise WaltzError(
+            f"The OS keyring did not take the key: {type(error).__name__}.",
+            hint=f"Set {variable} in the environment.",
+        ) from error
+
+
+def forget_key(variable: str) -> bool:
+    """Take a key out of the OS keyring; whether there was one."""
+    if not _from_keyring(variable):
+        return False
+    import keyring
+
+    keyring.delete_password(_SERVICE, variable)
+    return True
+
+
+def masked(value: str) -> str:
+    """A key as it may be shown: its first characters where they only tell its kind."""
+    return f"{value[:_SHOWN]}…" if len(value) >= 16 else "…"
+
+
+def _from_keyring(variable: str) -> str:
+    try:
+        import keyring
+
+        return (keyring.get_password(_SERVICE, variable) or "").strip()
+    except Exception:
+        # Not installed, or no backend on this machine (each has errors of its own): no key there.
+        return ""

@@ -1,0 +1,62 @@
+"""Which providers there are: ours, and those of other packages' entry points."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Final, cast
+
+from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.keys import find_key
+from waltzrl_tui.providers.errors import ProviderError
+from waltzrl_tui.providers.protocol import Factory, Provider, ProviderContext
+from waltzrl_tui.workspace import Workspace
+
+GROUP: Final = "waltzrl_tui.providers"
+"""The entry-point group: a name, and what makes the provider from a `ProviderContext`."""
+
+_BUILT_IN: Final = {
+    "together": "waltzrl_tui.providers.together:Together",
+    "openai": "waltzrl_tui.providers.openai:OpenAI",
+}
+# Nothing is imported until a provider is opened: each brings its own SDK.
+
+
+def provider_names() -> list[str]:
+    """The names of all providers that can be opened."""
+    others = {point.name for point in entry_points(group=GROUP)}
+    return [*_BUILT_IN, *sorted(others - _BUILT_IN.keys())]
+
+
+def open_provider(name: str, workspace: Workspace, *, url: str = "") -> Provider:
+    """The provider of that name. Imports its SDK, so call it off the event loop.
+
+    Args:
+        url: In place of the vendor's address.
+
+    Raises:
+        NotFoundError: There is none of that name.
+        ProviderError: It cannot be made: its client is not installed, or another package's
+            provider fails.
+    """
+    context = ProviderContext(find_key, url, workspace.cache / "providers" / name)
+    return _factory(name)(context)
+
+
+def _factory(name: str) -> Factory:
+    if place := _BUILT_IN.get(name):
+        module, _, attribute = place.partition(":")
+        return cast("Factory", getattr(importlib.import_module(module), attribute))
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            return cast("Factory", point.load())
+        except Exception as error:
+            # Code of another package may raise anything.
+            raise ProviderError(
+                f"The provider {name} of {point.value} cannot be loaded: "
+                f"{type(error).__name__}: {error}",
+                hint="Mend or remove the package that brings it.",
+            ) from error
+    raise NotFoundError(
+        f"There is no provider {name!r}.", hint=f"There are {', '.join(provider_names())}."
+    )

@@ -1,0 +1,87 @@
+"""What a user may do with a job at a provider: approve, resume, retry."""
+
+from __future__ import annotations
+
+import secrets
+
+from waltzrl_tui.errors import UsageError
+from waltzrl_tui.store import JobRow, NewJob, Store
+from waltzrl_tui.store.remote_rows import NewRemoteJob
+
+
+async def approve(store: Store, job_id: str) -> JobRow:
+    """Say yes to the price that a provider asks for a draft, and let it go on.
+
+    Raises:
+        UsageError: The job waits for no yes.
+    """
+    job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
+    if job.state != "draft" or remote.vendor_usd is None:
+        raise UsageError(f"The job {job_id} waits for no yes: it is {job.state}.")
+    wish = {**remote.request, "agreed_usd": remote.vendor_usd}
+    async with store.transaction():
+        await store.remote.update(job_id, request=wish)
+        if not await store.jobs.move(job_id, "approved", from_states={"draft"}, reason=""):
+            raise UsageError(f"The job {job_id} was changed by another process just now.")
+        await store.jobs.event(job_id, f"${remote.vendor_usd:.2f} agreed to")
+    return await store.jobs.get(job_id)
+
+
+async def resume(store: Store, job_id: str) -> JobRow:
+    """Go on with a launch that was refused before the provider had a job.
+
+    Raises:
+        UsageError: The provider has had it: what it was billed for is done, so only a retry, as a
+            new job, can train again.
+    """
+    job = await store.jobs.get(job_id)
+    if not job.ended or job.provider_job_id:
+        what = "has not ended" if not job.ended else f"has been at {job.provider} already"
+        raise UsageError(
+            f"The job {job_id} {what}.", hint=f"A new one: waltzrl-tui jobs retry {job_id}"
+        )
+    moved = await store.jobs.move(
+        job_id,
+        "approved",
+        from_states={job.state},
+        unchanged_since=job.updated_at,
+        reason="",
+        error="",
+        cancel_requested=False,
+    )
+    if not moved:
+        raise UsageError(f"The job {job_id} was changed by another process just now.")
+    await store.jobs.event(job_id, "launched once more")
+    return await store.jobs.get(job_id)
+
+
+async def retry(store: Store, job_id: str) -> JobRow:
+    """A new job that asks for the same; the caller has shown its price and has a yes.
+
+    Raises:
+        UsageError: It has not ended, or was adopted (what it was asked for is not known).
+    """
+    job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
+    if not job.ended:
+        raise UsageError(f"The job {job_id} is {job.state}.", hint="Cancel it first.")
+    if not remote.files:
+        raise UsageError(f"The job {job_id} was started elsewhere: start it there once more.")
+    prefix = await store.jobs.launch_prefix()
+    fresh = f"{prefix}-{job.id.partition('-')[2] or job.role}"
+    made = NewJob(
+        fresh,
+        "train",
+        job.role,
+        job.model,
+        tag=f"{fresh}-{secrets.token_hex(2)}",
+        provider=job.provider,
+        state="approved",
+        params=job.params,
+        sample_id=job.sample_id,
+        estimate_usd=job.estimate_usd,
+    )
+    await store.remote.add(
+        [(made, NewRemoteJob(fresh, remote.method, remote.files, remote.request, remote.url))]
+    )
+    await store.jobs.event(fresh, f"retries {job_id}")
+    return await store.jobs.get(fresh)

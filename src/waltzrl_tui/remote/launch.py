@@ -1,0 +1,308 @@
+"""A launch at a provider: files and price first, then, after a yes, intents in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from waltzrl_tui.agents.prompts import default_prompt
+from waltzrl_tui.datasets.provider_files import Style
+from waltzrl_tui.datasets.rendering import (
+    TrainingFile,
+    TrainingRow,
+    conversation_rows,
+    feedback_rows,
+    write_training,
+)
+from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.sampling import Sample, SampleRecipe
+from waltzrl_tui.errors import UsageError
+from waltzrl_tui.local.weights import file_sha256
+from waltzrl_tui.plans.catalogue import load_catalogue
+from waltzrl_tui.plans.counters import counters_for
+from waltzrl_tui.plans.load import measure_load
+from waltzrl_tui.plans.model import Load, PlanRow, Wish
+from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.plans.surroundings import gather
+from waltzrl_tui.providers.protocol import Provider, TuneRequest
+from waltzrl_tui.providers.registry import provider_names
+from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.stage1 import ROLES, draw_sample, free_name, stem
+from waltzrl_tui.store import JobRow, NewJob, Store
+from waltzrl_tui.store.remote_rows import NewRemoteJob
+from waltzrl_tui.store.rows import Role
+from waltzrl_tui.workspace import Workspace
+
+_SHORT: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
+_TIMEOUT_FACTOR: Final = 1.5
+_LEAST_TIMEOUT: Final = 1800.0
+
+
+@dataclass(frozen=True)
+class RemoteWish:
+    """What is to be trained where.
+
+    Attributes:
+        recipe: Which rows; its source is the dataset's file.
+        model: The base by the provider's own name; "" for the catalogue's choice of `size`.
+        wish: Epochs, size, method and budget (USD, for both agents' training).
+        url: In place of the provider's address.
+        options: Settings by the provider's names.
+    """
+
+    recipe: SampleRecipe
+    provider: str
+    wish: Wish
+    model: str = ""
+    roles: tuple[Role, ...] = ROLES
+    name: str = ""
+    url: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a launch would send and cost; nothing is written or sent yet.
+
+    Attributes:
+        row: The plan's row, without hours of chat.
+        model: The base by the provider's own name.
+        usd: Expected cost by role, USD; `high`: at most, as far as the catalogue knows.
+        blockers: Why it cannot be launched, in words; none when it can.
+        payloads: By role, the body of the create call as far as it is known before the upload.
+    """
+
+    wanted: RemoteWish
+    sample: Sample
+    load: Load
+    row: PlanRow
+    model: str
+    usd: Mapping[Role, float]
+    high: Mapping[Role, float]
+    blockers: tuple[str, ...]
+    payloads: Mapping[Role, dict[str, Any]]
+
+    @property
+    def total(self) -> float:
+        return sum(self.usd.values())
+
+    @property
+    def most(self) -> float:
+        """What is agreed to: no job is created that its provider prices above this."""
+        return sum(self.high.values())
+
+
+async def quote(
+    store: Store, workspace: Workspace, providers: Providers, wanted: RemoteWish
+) -> Quote:
+    """Draw the sample, price it, and check all that is known of the provider's limits.
+
+    Raises:
+        DatasetError: The dataset cannot be read, or can train nothing.
+        NotFoundError: There is no such provider.
+        UsageError: A value of the wish is out of range.
+    """
+    catalogue = await asyncio.to_thread(load_catalogue, workspace)
+    if wanted.provider not in provider_names():
+        raise UsageError(
+            f"There is no provider {wanted.provider!r} to train at.",
+            hint=f"There are embedded, {', '.join(provider_names())}. "
+            "See: waltzrl-tui train --help",
+        )
+    if wanted.provider not in catalogue.provider:
+        raise UsageError(
+            f"{wanted.provider} is not in the catalogue, so nothing could be estimated.",
+            hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
+        )
+    wish = replace(wanted.wish, provider=wanted.provider, chat_hours=0.0)
+    sample = await asyncio.to_thread(draw_sample, wanted.recipe)
+    load = await asyncio.to_thread(
+        measure_load,
+        wanted.recipe.source,
+        wanted.recipe,
+        counters=await asyncio.to_thread(counters_for, catalogue, workspace, wish),
+    )
+    load = replace(
+        load, roles={role: each for role, each in load.roles.items() if role in wanted.roles}
+    )
+    around = await gather(store, workspace)
+    row = price(catalogue, load, wish, around)[0]
+    provider = await providers.get(wanted.provider, wanted.url)
+    model = wanted.model or own_name(catalogue, wanted.provider, row.model)
+    usd, high = _shares(row, load)
+    plain = _blockers(row, provider, wanted, model)
+    requests = {role: _request(wanted, role, model, load, "") for role in wanted.roles}
+    payloads = {role: provider.payload(each) for role, each in requests.items()}
+    return Quote(wanted, sample, load, row, model, usd, high, tuple(plain), payloads)
+
+
+async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobRow]:
+    """Write the files and the intents: from here on a supervisor does the rest.
+
+    The caller has shown the quote and has a yes for it.
+
+    Raises:
+        UsageError: The quote has blockers.
+        DatasetError: A file cannot be written.
+    """
+    if quoted.blockers:
+        raise UsageError(f"This cannot be launched: {quoted.blockers[0]}.")
+    wanted, sample = quoted.wanted, quoted.sample
+    source = Path(wanted.recipe.source)
+    digest = await asyncio.to_thread(file_sha256, source)
+    recorded = await store.samples.add(
+        source=source,
+        source_sha256=digest,
+        recipe=wanted.recipe.to_json() | {"dropped": sample.dropped},
+        sha256=sample.sha256,
+        rows=len(sample.train) + len(sample.valid),
+    )
+    prefix = await store.jobs.launch_prefix()
+    name = await free_name(store, wanted.name or stem(source))
+    style: Style = _style(quoted)
+    jobs = []
+    for role in wanted.roles:
+        job_id = f"{prefix}-{_SHORT[role]}"
+        folder = workspace.job_dir(job_id)
+        files = await asyncio.to_thread(_write, folder, role, sample, style)
+        for split, file in files.items():
+            await store.samples.add_file(
+                recorded.id,
+                role=role,
+                split="train" if split == "train" else "valid",
+                path=file.path,
+                rows=file.rows,
+                tokens=file.tokens,
+                sha256=file.sha256,
+                recipe={"prompt": default_prompt(role), "provider": wanted.provider},
+            )
+        jobs.append(_job(quoted, role, job_id, name, recorded.id, files))
+    return await store.remote.add(jobs)
+
+
+def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
+    """The provider's own name of a base model of the catalogue."""
+    entry = catalogue.provider[provider]
+    for offer in entry.offer.values():
+        if offer.model == model and offer.id:
+            return offer.id
+    base = catalogue.base.get(model)
+    return base.hub if base is not None and base.hub else model
+
+
+def _blockers(row: PlanRow, provider: Provider, wanted: RemoteWish, model: str) -> list[str]:
+    found = list(row.blockers)
+    if row.state in ("closed", "needs_key", "needs_gpu"):
+        found.append(row.reason)
+    if not model:
+        found.append(f"{row.title} has no base model of this size: name one with --model")
+    if wanted.wish.method not in provider.capabilities.methods:
+        found.append(f"{row.title} does not train by {wanted.wish.method.upper()}")
+    if wanted.wish.method == "dpo":
+        found.append(
+            "preference pairs cannot be made of this dataset: choose SFT (its rows have one reply)"
+        )
+    if wanted.wish.budget_usd is not None and row.total is None:
+        found.append(f"{row.reason}: without a price no budget can be kept")
+    return list(dict.fromkeys(found))
+
+
+def _shares(row: PlanRow, load: Load) -> tuple[dict[Role, float], dict[Role, float]]:
+    """Expected and highest cost by role: the total, by each file's tokens."""
+    whole = sum(each.tokens for each in load.roles.values()) or 1
+    shares = {role: each.tokens / whole for role, each in load.roles.items()}
+    if row.total is None:
+        return dict.fromkeys(shares, 0.0), dict.fromkeys(shares, float("inf"))
+    return (
+        {role: round(row.total.expected * share, 6) for role, share in shares.items()},
+        {role: round(row.total.high * share, 6) for role, share in shares.items()},
+    )
+
+
+def _request(
+    wanted: RemoteWish, role: Role, model: str, load: Load, training_file: str
+) -> TuneRequest:
+    file = load.roles[role]
+    return TuneRequest(
+        tag=f"…-{_SHORT[role]}",
+        role=role,
+        model=model,
+        method=wanted.wish.method,
+        training_file=training_file,
+        validation_file="",
+        epochs=wanted.wish.epochs,
+        options=wanted.options,
+        rows=file.rows,
+        valid_rows=file.valid_rows,
+        tokens=file.tokens,
+    )
+
+
+def _style(quoted: Quote) -> Style:
+    return "bedrock" if quoted.wanted.provider.startswith("bedrock") else "chat"
+
+
+def _write(folder: Path, role: Role, sample: Sample, style: Style) -> dict[str, TrainingFile]:
+    files = {"train": write_training(folder / "train.jsonl", _rows(role, sample.train), style)}
+    if valid := _rows(role, sample.valid):
+        files["valid"] = write_training(folder / "valid.jsonl", valid, style)
+    return files
+
+
+def _rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+    version = default_prompt(role)
+    if role == "conversation":
+        return conversation_rows(rows, {}, version, revisions=0.0)
+    return feedback_rows(rows, {}, version)
+
+
+def _job(
+    quoted: Quote,
+    role: Role,
+    job_id: str,
+    name: str,
+    sample_id: int,
+    files: Mapping[str, TrainingFile],
+) -> tuple[NewJob, NewRemoteJob]:
+    wanted, high = quoted.wanted, quoted.high[role]
+    timeout = None
+    if quoted.row.seconds is not None:
+        timeout = max(_LEAST_TIMEOUT, quoted.row.seconds[1] * _TIMEOUT_FACTOR)
+    request: dict[str, Any] = {
+        "epochs": wanted.wish.epochs,
+        "options": dict(wanted.options),
+        "timeout_s": timeout,
+        "agreed_usd": None if high == float("inf") else high,
+        "agent": f"{name}-{role}",
+        "pair": name if len(wanted.roles) == len(ROLES) else "",
+        "prompt": default_prompt(role),
+    }
+    described = {
+        split: {
+            "path": str(file.path),
+            "sha256": file.sha256,
+            "bytes": file.path.stat().st_size,
+            "rows": file.rows,
+            "tokens": quoted.load.roles[role].tokens if split == "train" else file.tokens,
+        }
+        for split, file in files.items()
+    }
+    job = NewJob(
+        job_id,
+        "train",
+        role,
+        quoted.model,
+        # Unique beyond this workspace: another one of the same account may count alike.
+        tag=f"{job_id}-{secrets.token_hex(2)}",
+        provider=wanted.provider,
+        state="approved",
+        sample_id=sample_id,
+        params={"pair": {"name": name}, "epochs": wanted.wish.epochs, "method": wanted.wish.method},
+        estimate_usd=quoted.usd[role],
+    )
+    return job, NewRemoteJob(job_id, wanted.wish.method, described, request, wanted.url)

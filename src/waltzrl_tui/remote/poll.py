@@ -1,0 +1,175 @@
+"""What is asked about a job at its provider, how often, and what the answer changes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.providers.errors import (
+    AuthError,
+    ClosedError,
+    MissingError,
+    ProviderError,
+    RateLimitError,
+    SdkMissingError,
+    UnavailableError,
+)
+from waltzrl_tui.providers.protocol import JobSnapshot, Provider, RemoteEvent
+from waltzrl_tui.remote.pool import Providers, jittered
+from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.store.remote_rows import LOG, NewEvent, NewMetric, RemoteJobRow, Seen
+from waltzrl_tui.text import one_line, printable
+
+WATCHED: Final = ("queued", "running")
+PER_SECOND: Final = 4.0
+"""Requests a second at one provider, however many jobs are watched there."""
+
+_FRESH: Final = 2.0
+_QUEUED: Final = (2.0, 20.0)
+_RUNNING: Final = (4.0, 30.0)
+_REVOKED: Final = 120.0
+_GROWTH: Final = 1.5
+_LOG_LINES: Final = 2000
+
+
+def interval(job: JobRow, quiet: int, at_provider: int) -> float:
+    """Seconds until a job is asked about again.
+
+    The longer nothing changes the rarer, within bounds of its state; and so many jobs at one
+    provider share `PER_SECOND` requests a second, however many they are.
+
+    Args:
+        quiet: Answers in a row that brought nothing new.
+        at_provider: Jobs that are watched at the same provider.
+    """
+    low, high = _RUNNING if job.state == "running" else _QUEUED
+    own = min(high, low * _GROWTH ** min(quiet, 20))
+    return jittered(max(own, at_provider / PER_SECOND))
+
+
+class Poller:
+    """Asks about one job at a time; `Supervisor` decides which and when."""
+
+    def __init__(self, store: Store, providers: Providers) -> None:
+        self._store = store
+        self._providers = providers
+
+    async def ask(self, job: JobRow, remote: RemoteJobRow) -> bool | None:
+        """Ask once and write what came.
+
+        Returns:
+            Whether anything was new; None when nothing could be learned.
+        """
+        health = self._providers.health(job.provider, remote.url)
+        try:
+            provider = await self._providers.get(job.provider, remote.url)
+            async with health.gate:
+                if job.cancel_requested:
+                    await self._cancel(provider, job)
+                snapshot = await provider.fetch(job.provider_job_id, remote.cursor)
+        except MissingError as error:
+            await self._gone(job, error)
+            return True
+        except (RateLimitError, UnavailableError) as error:
+            health.failed(_brief(error), self._providers.clock(), error.retry_after)
+            return None
+        except (AuthError, ClosedError, SdkMissingError) as error:
+            # The job goes on there all the same; a new key or right lets us see it again.
+            health.failed(_brief(error), self._providers.clock(), _REVOKED)
+            await self._says(job, f"not seen: {_brief(error)}")
+            return None
+        except ProviderError as error:
+            health.failed(_brief(error), self._providers.clock())
+            await self._says(job, f"not seen: {_brief(error)}")
+            return None
+        health.succeeded()
+        return await self._keep(job, remote, snapshot)
+
+    async def _keep(self, job: JobRow, remote: RemoteJobRow, snapshot: JobSnapshot) -> bool:
+        words = one_line(snapshot.words, 300)
+        state = None if snapshot.state == "unknown" else snapshot.state
+        reason, error = words, ""
+        if snapshot.state == "unknown":
+            reason = f"the provider says “{one_line(snapshot.provider_state, 40)}”"
+        if state == "failed":
+            reason, error = "", words or "The provider gave no reason."
+        if job.cancel_requested and state not in ("succeeded", "failed", "cancelled"):
+            reason = reason or "cancel requested"
+        logged = [
+            NewEvent(f"log:{_position(snapshot, index)}", LOG + printable(line)[:2000])
+            for index, line in enumerate(snapshot.log[-_LOG_LINES:])
+        ]
+        seen = Seen(
+            cursor=dict(snapshot.cursor),
+            state=state,
+            provider_state=one_line(snapshot.provider_state, 60),
+            reason="" if state in ("succeeded", "cancelled") else reason,
+            error=error,
+            step=snapshot.step,
+            total_steps=snapshot.total_steps,
+            fraction=snapshot.fraction,
+            eta_seconds=snapshot.eta_seconds,
+            cost_usd=snapshot.cost_usd,
+            tokens=snapshot.tokens,
+            result_model=one_line(snapshot.result_model, 400),
+            events=(*(_event(each) for each in snapshot.events), *logged),
+            metrics=tuple(
+                NewMetric(
+                    each.step,
+                    each.loss,
+                    each.valid_loss,
+                    each.epoch,
+                    each.learning_rate,
+                    each.tokens,
+                    each.at,
+                )
+                for each in snapshot.metrics
+            ),
+        )
+        changed = await self._store.remote.seen(job.id, seen)
+        if changed and state in ("succeeded", "failed", "cancelled"):
+            await self._ended(job.id)
+        news = snapshot.events or snapshot.metrics or snapshot.log
+        return bool(changed or news or snapshot.provider_state != job.provider_state)
+
+    async def _ended(self, job_id: str) -> None:
+        job = await self._store.jobs.get(job_id)
+        remote = await self._store.remote.get(job_id)
+        said = f"{job.state} at the provider"
+        asked = remote.vendor_usd if remote.vendor_usd is not None else job.estimate_usd
+        if job.cost_usd or asked:
+            said += f"; estimated ${asked:.2f}, billed ${job.cost_usd:.2f}"
+        level = "error" if job.state == "failed" else "info"
+        await self._store.jobs.event(job_id, said + (f": {job.error}" if job.error else ""), level)  # type: ignore[arg-type]
+
+    async def _cancel(self, provider: Provider, job: JobRow) -> None:
+        if provider.capabilities.cancels:
+            await provider.cancel(job.provider_job_id)
+
+    async def _gone(self, job: JobRow, error: MissingError) -> None:
+        """The provider has deleted it: there is nothing more to learn."""
+        said = "The provider does not have this job any more: it was deleted there."
+        words = one_line(error.words, 200)
+        said += f" “{words}”" if words else ""
+        if job.cancel_requested:
+            await self._store.jobs.move(job.id, "cancelled", reason="", error="")
+            await self._store.jobs.event(job.id, said)
+        elif await self._store.jobs.move(job.id, "failed", reason="", error=said):
+            await self._store.jobs.event(job.id, said, "error")
+
+    async def _says(self, job: JobRow, reason: str) -> None:
+        if reason != job.reason:
+            await self._store.jobs.update(job.id, reason=reason)
+
+
+def _event(event: RemoteEvent) -> NewEvent:
+    return NewEvent(event.key, printable(event.text)[:2000], event.at, event.level)
+
+
+def _position(snapshot: JobSnapshot, index: int) -> str:
+    return f"{sorted(snapshot.cursor.items())}:{index}"
+
+
+def _brief(error: WaltzError) -> str:
+    words = one_line(error.words, 120) if isinstance(error, ProviderError) else ""
+    return f"{error.message} {words}".strip()

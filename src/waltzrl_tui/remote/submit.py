@@ -1,0 +1,323 @@
+"""One job on its way to a provider: upload, the provider's own estimate, find, create.
+
+Whatever kills this process at whatever moment, the next one goes on from the store: `sent_at` is
+on the disk before a create call leaves, and from then on the job is looked for by its tag first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, cast
+
+from waltzrl_tui.errors import StoreError, WaltzError
+from waltzrl_tui.providers.errors import (
+    AuthError,
+    ClosedError,
+    ConcurrencyError,
+    InvalidRequestError,
+    MissingError,
+    ProviderError,
+    QuotaError,
+    RateLimitError,
+    SdkMissingError,
+    UnavailableError,
+)
+from waltzrl_tui.providers.protocol import (
+    Method,
+    Provider,
+    RemoteJob,
+    Role,
+    TrainingUpload,
+    TuneRequest,
+)
+from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.store.remote_rows import RemoteJobRow
+from waltzrl_tui.store.rows import JobState, now
+from waltzrl_tui.text import one_line
+
+SETTLE_SECONDS: Final = 60.0
+"""A create call whose answer was lost may show in the provider's list so much later."""
+
+_PENDING_SECONDS: Final = 3.0
+_PENDING_TRIES: Final = 40
+_WAIT_SECONDS: Final = 30.0
+_TOLERANCE: Final = 1.005
+BEFORE_CREATE: Final[tuple[JobState, ...]] = ("approved", "uploading", "submitting")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What came of one step: when to go on (seconds), or None when there is nothing left to do."""
+
+    again_in: float | None
+
+
+class Submitter:
+    """Brings approved jobs to their providers. One process at a time does: see `Supervisor`."""
+
+    def __init__(
+        self, store: Store, providers: Providers, *, settle_seconds: float = SETTLE_SECONDS
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._settle_seconds = settle_seconds
+
+    async def advance(self, job: JobRow) -> Step:
+        """Bring a job as far as it goes now. Never raises for what a provider does."""
+        remote = await self._store.remote.get(job.id)
+        health = self._providers.health(job.provider, remote.url)
+        try:
+            provider = await self._providers.get(job.provider, remote.url)
+            step = await self._advance(provider, job, remote)
+        except ConcurrencyError as error:
+            await self._move(job, "approved", _says(error, "waits its turn"))
+            return Step(_WAIT_SECONDS)
+        except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
+            await self._fail(job, error)
+            return Step(None)
+        except (RateLimitError, UnavailableError, MissingError) as error:
+            health.failed(error.message, self._providers.clock(), error.retry_after)
+            await self._store.jobs.update(job.id, reason=_says(error, "tries again"))
+            return Step(max(0.0, health.until - self._providers.clock()))
+        except StoreError:
+            raise  # the job is as the store has it, and goes on once that can be written
+        except WaltzError as error:
+            await self._fail(job, error)
+            return Step(None)
+        health.succeeded()
+        return step
+
+    async def _advance(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+        if job.cancel_requested:
+            return await self._withdraw(provider, job, remote)
+        if remote.sent_at is not None:
+            # A create call may have left: nothing is sent before the tag was looked for.
+            return await self._create(provider, job, remote)
+        if waits := await self._waits_for(provider, job):
+            await self._move(job, "approved", waits)
+            return Step(_WAIT_SECONDS)
+        remote = await self._upload(provider, job, remote)
+        if (await self._store.jobs.get(job.id)).cancel_requested:
+            return Step(0.0)
+        step = await self._priced(provider, job, remote)
+        if step is not None:
+            return step
+        return await self._create(provider, job, await self._store.remote.get(job.id))
+
+    async def _waits_for(self, provider: Provider, job: JobRow) -> str:
+        """Why the job may not start yet, by the provider's limit on jobs at once, or ""."""
+        most = provider.capabilities.concurrent_jobs
+        if most is None:
+            return ""
+        ahead = 0
+        for other in await self._store.jobs.list(ended=False, limit=-1):
+            if other.provider != job.provider or other.id == job.id:
+                continue
+            earlier = (other.created_at, other.id) < (job.created_at, job.id)
+            if other.state in ("queued", "running", "submitting", "uploading") or (
+                other.state == "approved" and earlier
+            ):
+                ahead += 1
+        if ahead < most:
+            return ""
+        return f"waits its turn: {provider.title} takes {most} at once"
+
+    async def _upload(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> RemoteJobRow:
+        files = {split: dict(file) for split, file in remote.files.items()}
+        missing = [split for split, file in files.items() if not file.get("id")]
+        if not missing:
+            return remote
+        await self._move(job, "uploading", "")
+        account = await self._account(job.provider)
+        for split in missing:
+            file = files[split]
+            kept = await self._store.remote.uploaded(job.provider, account, file["sha256"])
+            if not kept:
+                kept = await self._send(provider, job, split, file)
+                await self._store.remote.keep_upload(
+                    job.provider, account, file["sha256"], kept, file["bytes"]
+                )
+            else:
+                await self._store.jobs.event(
+                    job.id, f"{provider.title} has the {split} file already: not sent again"
+                )
+            file["id"] = kept
+            await self._store.remote.update(job.id, files=files)
+        return await self._store.remote.get(job.id)
+
+    async def _send(
+        self, provider: Provider, job: JobRow, split: str, file: Mapping[str, Any]
+    ) -> str:
+        path = Path(file["path"])
+        if not await asyncio.to_thread(path.is_file):
+            raise InvalidRequestError(
+                f"The {split} file {path} is gone.", hint="Launch the training anew."
+            )
+        said = -1
+
+        async def progress(sent: int, whole: int) -> None:
+            nonlocal said
+            percent = 100 * sent // max(1, whole)
+            if percent // 5 != said // 5:
+                said = percent
+                await self._store.jobs.update(
+                    job.id, reason=f"sends the {split} file, {percent} % of {whole / 1e6:.1f} MB"
+                )
+
+        upload = TrainingUpload(
+            path,
+            file["sha256"],
+            file["bytes"],
+            file["rows"],
+            f"{job.role}-{split}-{file['sha256'][:16]}.jsonl",
+        )
+        remote_id = await provider.upload(upload, progress)
+        await self._store.jobs.event(
+            job.id, f"{split} file sent: {file['rows']} rows, {file['bytes'] / 1e6:.2f} MB"
+        )
+        return remote_id
+
+    async def _priced(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step | None:
+        """Ask for the provider's own estimate; None to go on, else what stands in the way."""
+        if not provider.capabilities.estimates:
+            return None
+        request = request_of(job, remote)
+        for _ in range(_PENDING_TRIES):
+            estimate = await provider.estimate(request)
+            if not estimate.pending:
+                break
+            await self._store.jobs.update(job.id, reason=f"{provider.title} checks the file")
+            await asyncio.sleep(_PENDING_SECONDS)
+        words = one_line(estimate.words, 200)
+        await self._store.remote.update(job.id, vendor_usd=estimate.usd, vendor_says=words)
+        if not estimate.allowed:
+            raise QuotaError(
+                f"{provider.title} does not let this account go on.",
+                words=estimate.words,
+                hint="See the account's limits in its console; nothing was started.",
+            )
+        if estimate.usd is None:
+            return None
+        agreed = remote.request.get("agreed_usd")
+        await self._store.jobs.event(
+            job.id, f"{provider.title} itself estimates ${estimate.usd:.2f}"
+        )
+        if agreed is not None and estimate.usd > agreed * _TOLERANCE:
+            asked = (
+                f"{provider.title} asks ${estimate.usd:.2f}, more than the ${agreed:.2f} agreed to"
+            )
+            # Back to a draft: somebody has to say yes to the higher price.
+            if await self._store.jobs.move(
+                job.id, "draft", from_states=BEFORE_CREATE, reason=f"{asked}: approve it anew"
+            ):
+                await self._store.jobs.event(job.id, asked, "warning")
+            return Step(None)
+        await self._store.jobs.update(job.id, estimate_usd=estimate.usd)
+        return None
+
+    async def _create(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+        await self._move(job, "submitting", "")
+        found = await provider.find(job.tag)
+        if found is None and remote.sent_at is not None and not provider.capabilities.client_ids:
+            left = self._settle_seconds - _age(remote.sent_at)
+            if left > 0:
+                await self._store.jobs.update(
+                    job.id, reason="an answer was lost: looks whether the job was made"
+                )
+                return Step(min(left, 5.0))
+        if found is None:
+            request = request_of(job, remote)
+            await self._store.remote.update(
+                job.id, sent_at=now(), payload=provider.payload(request)
+            )
+            await self._store.flush()
+            try:
+                found = await provider.create(request)
+            except ProviderError as error:
+                if not error.sent:
+                    await self._store.remote.update(job.id, sent_at=None)
+                raise
+        await self._created(provider, job, found)
+        return Step(0.0)
+
+    async def _created(self, provider: Provider, job: JobRow, found: RemoteJob) -> None:
+        moved = await self._store.jobs.move(
+            job.id,
+            "queued",
+            from_states=BEFORE_CREATE,
+            provider_job_id=found.id,
+            provider_state=found.provider_state,
+            reason="",
+        )
+        if moved:
+            await self._store.jobs.event(
+                job.id, f"{provider.title} has it as {one_line(found.id, 80)}"
+            )
+
+    async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+        """Cancelled before it was known to be there."""
+        found = await provider.find(job.tag) if remote.sent_at is not None else None
+        if found is not None:
+            await self._created(provider, job, found)
+            return Step(0.0)
+        if remote.sent_at is not None and not provider.capabilities.client_ids:
+            left = self._settle_seconds - _age(remote.sent_at)
+            if left > 0:
+                return Step(min(left, 5.0))
+        if await self._store.jobs.move(job.id, "cancelled", reason=""):
+            await self._store.jobs.event(job.id, "cancelled before it was started")
+        return Step(None)
+
+    async def _account(self, provider: str) -> str:
+        probe = (await self._store.remote.probes()).get(provider)
+        return probe.account if probe else ""
+
+    async def _move(self, job: JobRow, state: JobState, reason: str) -> None:
+        await self._store.jobs.move(job.id, state, from_states=BEFORE_CREATE, reason=reason)
+
+    async def _fail(self, job: JobRow, error: WaltzError) -> None:
+        said = _full(error)
+        if await self._store.jobs.move(job.id, "failed", reason="", error=said):
+            await self._store.jobs.event(job.id, said, "error")
+
+
+def request_of(job: JobRow, remote: RemoteJobRow) -> TuneRequest:
+    """What is asked of the provider, from the store's rows."""
+    wish = remote.request
+    train, valid = remote.files.get("train", {}), remote.files.get("valid", {})
+    return TuneRequest(
+        tag=job.tag,
+        role=cast("Role", job.role),
+        model=job.model,
+        method=cast("Method", remote.method),
+        training_file=train.get("id", ""),
+        validation_file=valid.get("id", ""),
+        epochs=float(wish.get("epochs", 1)),
+        options=wish.get("options", {}),
+        rows=int(train.get("rows", 0)),
+        valid_rows=int(valid.get("rows", 0)),
+        tokens=int(train.get("tokens") or 0),
+        timeout_s=wish.get("timeout_s"),
+        from_model=wish.get("from_model", ""),
+    )
+
+
+def _says(error: ProviderError, then: str) -> str:
+    return f"{then}: {one_line(error.words, 200) or error.message}".rstrip(".")
+
+
+def _full(error: WaltzError) -> str:
+    words = one_line(error.words, 300) if isinstance(error, ProviderError) else ""
+    parts = [error.message, f"“{words}”" if words else "", error.hint]
+    return " ".join(part for part in parts if part)
+
+
+def _age(at: str) -> float:
+    """Seconds since a time of the store; a time in the future (the clock was set back) is now."""
+    then = datetime.fromisoformat(at)
+    return max(0.0, (datetime.now(UTC) - then).total_seconds())

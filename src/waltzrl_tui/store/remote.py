@@ -1,0 +1,303 @@
+"""Jobs at providers: intents, uploads, what was seen, and what accounts may do."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any, Final, TypedDict, Unpack
+
+from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.store.database import Database
+from waltzrl_tui.store.job_rows import insert, require
+from waltzrl_tui.store.json_text import dump, load, storable
+from waltzrl_tui.store.remote_rows import NewRemoteJob, ProbeRow, RemoteJobRow, Seen
+from waltzrl_tui.store.rows import ENDED, JobRow, NewJob, now
+
+_COLUMNS: Final = ", ".join(field.name for field in fields(RemoteJobRow))
+_DOCUMENTS: Final = ("files", "request", "payload", "cursor")
+
+
+class RemoteChange(TypedDict, total=False):
+    """What of a remote job may change."""
+
+    files: dict[str, dict[str, Any]]
+    request: dict[str, Any]
+    payload: dict[str, Any]
+    vendor_usd: float | None
+    vendor_says: str
+    sent_at: str | None
+    cursor: dict[str, Any]
+
+
+class RemoteStore:
+    """Reads and writes of what only jobs at providers have."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, jobs: Sequence[tuple[NewJob, NewRemoteJob]]) -> list[JobRow]:
+        """Write jobs with what is to be asked for, all or none, before anything is sent.
+
+        Raises:
+            UsageError: An id or a tag is taken.
+        """
+
+        def work(connection: sqlite3.Connection) -> list[JobRow]:
+            for job, remote in jobs:
+                insert(connection, job)
+                connection.execute(
+                    f"INSERT INTO remote_jobs ({_COLUMNS}) VALUES"
+                    " (?, ?, ?, ?, ?, '{}', NULL, '', NULL, NULL, NULL, NULL, '{}')",
+                    (
+                        remote.job_id,
+                        remote.url,
+                        remote.method,
+                        dump(remote.files),
+                        dump(remote.request),
+                    ),
+                )
+            return [require(connection, job.id) for job, _ in jobs]
+
+        return await self._database.write(work)
+
+    async def get(self, job_id: str) -> RemoteJobRow:
+        """What the job of that id needs.
+
+        Raises:
+            NotFoundError: It is none of a provider.
+        """
+        found = await self.some([job_id])
+        if job_id not in found:
+            raise NotFoundError(f"The job {job_id} is no job at a provider.")
+        return found[job_id]
+
+    async def some(self, ids: Iterable[str]) -> dict[str, RemoteJobRow]:
+        """Those of the ids that are jobs at providers."""
+        wanted = json.dumps(list(ids))
+
+        def work(connection: sqlite3.Connection) -> dict[str, RemoteJobRow]:
+            found = connection.execute(
+                f"SELECT {_COLUMNS} FROM remote_jobs"
+                " WHERE job_id IN (SELECT value FROM json_each(?))",
+                (wanted,),
+            )
+            return {row["job_id"]: _row(row) for row in found}
+
+        return await self._database.read(work)
+
+    async def busy(self) -> bool:
+        """Whether a job at a provider has not ended or has no agent yet, or a model is up."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            found = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM remote_jobs JOIN jobs ON jobs.id = job_id WHERE"
+                " state NOT IN ('failed', 'cancelled', 'draft') AND agent = '')"
+                " OR EXISTS (SELECT 1 FROM deployments WHERE ended_at IS NULL)"
+            ).fetchone()
+            return bool(found[0])
+
+        return await self._database.read(work)
+
+    async def update(self, job_id: str, **change: Unpack[RemoteChange]) -> None:
+        """Change what is known of a remote job."""
+        values = {
+            name: dump(value) if name in _DOCUMENTS else value  # type: ignore[arg-type]
+            for name, value in change.items()
+        }
+        names = ", ".join(f"{name} = ?" for name in values)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                f"UPDATE remote_jobs SET {names} WHERE job_id = ?", (*values.values(), job_id)
+            )
+
+        await self._database.write(work)
+
+    async def seen(self, job_id: str, seen: Seen) -> bool:
+        """Write all that one answer about a job brings, at once; a job that has ended stays so.
+
+        Returns:
+            Whether the job's state changed.
+        """
+
+        def work(connection: sqlite3.Connection) -> bool:
+            job = require(connection, job_id)
+            at = now()
+            _events(connection, job_id, seen, at)
+            _metrics(connection, job_id, seen, at)
+            connection.execute(
+                "UPDATE remote_jobs SET seen_at = ?, cursor = ?, tokens = coalesce(?, tokens),"
+                " fraction = coalesce(?, fraction) WHERE job_id = ?",
+                (at, dump(seen.cursor), seen.tokens, seen.fraction, job_id),
+            )
+            if job.ended:
+                return False
+            state = seen.state or job.state
+            ended = at if state in ENDED else None
+            started = job.started_at or (at if state == "running" else None)
+            changed = state != job.state
+            same = (
+                not changed
+                and seen.provider_state == job.provider_state
+                and storable(seen.reason) == job.reason
+                and seen.step in (None, job.step)
+                and seen.cost_usd in (None, job.cost_usd)
+                and not seen.events
+                and not seen.metrics
+            )
+            connection.execute(
+                "UPDATE jobs SET state = ?, provider_state = ?, reason = ?, error = ?,"
+                " step = coalesce(?, step), total_steps = coalesce(?, total_steps),"
+                " eta_seconds = ?, cost_usd = coalesce(?, cost_usd), result_model ="
+                " CASE ? WHEN '' THEN result_model ELSE ? END, started_at = ?, ended_at = ?,"
+                " updated_at = ? WHERE id = ?",
+                (
+                    state,
+                    storable(seen.provider_state),
+                    storable(seen.reason),
+                    storable(seen.error),
+                    seen.step,
+                    seen.total_steps,
+                    None if ended else seen.eta_seconds,
+                    seen.cost_usd,
+                    seen.result_model,
+                    seen.result_model,
+                    started,
+                    ended,
+                    job.updated_at if same else at,
+                    job_id,
+                ),
+            )
+            return changed
+
+        return await self._database.write(work)
+
+    async def uploaded(self, provider: str, account: str, sha256: str) -> str:
+        """The provider's id of a file that it has, or ""."""
+
+        def work(connection: sqlite3.Connection) -> str:
+            row = connection.execute(
+                "SELECT remote_id FROM uploads WHERE provider = ? AND account = ? AND sha256 = ?",
+                (provider, account, sha256),
+            ).fetchone()
+            return row["remote_id"] if row else ""
+
+        return await self._database.read(work)
+
+    async def keep_upload(
+        self, provider: str, account: str, sha256: str, remote_id: str, bytes: int
+    ) -> None:
+        """Note that a provider has a file."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
+                (provider, account, sha256, remote_id, bytes, now()),
+            )
+
+        await self._database.write(work)
+
+    async def forget_upload(self, provider: str, account: str, sha256: str) -> None:
+        """Note that a provider has a file no longer."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "DELETE FROM uploads WHERE provider = ? AND account = ? AND sha256 = ?",
+                (provider, account, sha256),
+            )
+
+        await self._database.write(work)
+
+    async def keep_probe(self, probe: ProbeRow) -> None:
+        """Note what a provider said of this account."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    probe.provider,
+                    probe.key_ok,
+                    probe.may_tune,
+                    storable(probe.words),
+                    storable(probe.account),
+                    probe.at,
+                ),
+            )
+
+        await self._database.write(work)
+
+    async def probes(self) -> dict[str, ProbeRow]:
+        """What each provider last said, by its name."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, ProbeRow]:
+            return {
+                row["provider"]: ProbeRow(
+                    row["provider"],
+                    _truth(row["key_ok"]),
+                    _truth(row["may_tune"]),
+                    row["words"],
+                    row["account"],
+                    row["at"],
+                )
+                for row in connection.execute("SELECT * FROM probes")
+            }
+
+        return await self._database.read(work)
+
+
+def _row(row: sqlite3.Row) -> RemoteJobRow:
+    values = dict(row)
+    for name in _DOCUMENTS:
+        values[name] = load(values[name])
+    return RemoteJobRow(**values)
+
+
+def _truth(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _events(connection: sqlite3.Connection, job_id: str, seen: Seen, at: str) -> None:
+    for event in seen.events:
+        known = connection.execute(
+            "INSERT OR IGNORE INTO remote_events VALUES (?, ?)", (job_id, storable(event.key))
+        )
+        if known.rowcount:
+            connection.execute(
+                "INSERT INTO job_events (job_id, at, level, text) VALUES (?, ?, ?, ?)",
+                (job_id, event.at or at, event.level, storable(event.text)),
+            )
+
+
+def _metrics(connection: sqlite3.Connection, job_id: str, seen: Seen, at: str) -> None:
+    for metric in seen.metrics:
+        # A later answer about a step may bring only what the earlier one lacked.
+        old = connection.execute(
+            "SELECT loss, valid_loss, epoch, learning_rate, tokens FROM metrics"
+            " WHERE job_id = ? AND step = ?",
+            (job_id, metric.step),
+        ).fetchone()
+        new = (metric.loss, metric.valid_loss, metric.epoch, metric.learning_rate, metric.tokens)
+        kept = (
+            new
+            if old is None
+            else tuple(b if a is None else a for a, b in zip(new, old, strict=True))
+        )
+        if old is not None and kept == tuple(old):
+            continue
+        loss, valid_loss, epoch, rate, tokens = kept
+        connection.execute(
+            "INSERT OR REPLACE INTO metrics (job_id, step, at, epoch, loss, valid_loss,"
+            " learning_rate, tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                job_id,
+                metric.step,
+                metric.at or at,
+                epoch or 0.0,
+                loss,
+                valid_loss,
+                rate,
+                tokens or 0,
+            ),
+        )

@@ -1,0 +1,92 @@
+"""An emulator's exchanges held against the vendor's own OpenAPI document, where that is at hand."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from core import Answer, Request, _bytes
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.exceptions import OpenAPIError
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+_SPECS = Path(__file__).resolve().parents[3] / "shared" / "specs"
+
+
+class _Asked:
+    """A request as openapi-core wants it."""
+
+    def __init__(self, request: Request, path: str) -> None:
+        self.host_url = "http://emulator"
+        self.path = path
+        self.full_url_pattern = self.host_url + path
+        self.method = request.method.lower()
+        told = request.headers.get("content-type", "application/json")
+        # A form is only read with its boundary.
+        self.content_type = told if told.startswith("multipart/") else told.partition(";")[0]
+        self.body = request.body or None
+        pairs = [(name, value) for name, values in request.query.items() for value in values]
+        self.parameters = RequestParameters(
+            query=ImmutableMultiDict(pairs), header=Headers(request.headers)
+        )
+
+
+class _Answered:
+    """An answer as openapi-core wants it."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.status_code = answer.status
+        self.headers = Headers({"Content-Type": "application/json"} | answer.headers)
+        self.content_type = "application/json"
+        self.data = _bytes(answer)
+
+
+class Spec:
+    """One document. `beyond`: patterns of "METHOD path" that only the vendor's SDK knows."""
+
+    def __init__(self, document: dict[str, Any], beyond: tuple[str, ...] = ()) -> None:
+        prefix = re.sub(r"https?://[^/]+", "", str(document["servers"][0]["url"])).rstrip("/")
+        # Some documents have their prefix in the server's address, some in each path, some in both.
+        inside = all(path.startswith(f"{prefix}/") for path in document["paths"])
+        self._prefix = "" if inside else prefix
+        document = {**document, "servers": [{"url": "/"}]}
+        self._beyond = [re.compile(pattern) for pattern in beyond]
+        # Not every vendor's document is a valid one in all its corners.
+        self._api = OpenAPI.from_dict(document, config=Config(spec_validator_cls=None))
+
+    def violations(self, request: Request, answer: Answer) -> list[str]:
+        """What of the exchange the document does not allow; refusals are not looked at."""
+        name = f"{request.method} {request.path}"
+        if answer.status >= 400 or any(each.fullmatch(name) for each in self._beyond):
+            return []
+        asked = _Asked(request, request.path.removeprefix(self._prefix))
+        found = []
+        for part, check in (
+            ("request", lambda: self._api.validate_request(asked)),
+            ("answer", lambda: self._api.validate_response(asked, _Answered(answer))),
+        ):
+            try:
+                check()
+            except OpenAPIError as error:
+                causes = [
+                    str(each.message) for each in getattr(error.__cause__, "schema_errors", [])
+                ]
+                found.append(f"{name}: {part}: {'; '.join(causes) or error.__cause__ or error}")
+            except Exception as error:
+                # What the checker itself stumbles over must not look like a dead service.
+                found.append(f"{name}: {part}: not checked: {type(error).__name__}: {error}")
+        return found
+
+
+@functools.cache
+def load_spec(name: str, beyond: tuple[str, ...] = ()) -> Spec | None:
+    """The document of that name, or None where ../shared/specs is not at hand."""
+    path = _SPECS / name
+    if not path.is_file():
+        return None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return Spec(yaml.load(path.read_text("utf-8"), loader), beyond)

@@ -1,0 +1,93 @@
+"""OpenAI through its own SDK, against its wire on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from core import Fault, Request
+from emulate_openai import OpenAIEmulator
+from provider_helpers import quiet, request
+from spec import load_spec
+
+from waltzrl_tui.providers.errors import (
+    ClosedError,
+    ConcurrencyError,
+    InvalidRequestError,
+    UnavailableError,
+)
+from waltzrl_tui.providers.openai import OpenAI
+from waltzrl_tui.providers.protocol import ProviderContext, TrainingUpload
+
+
+@pytest.fixture
+def there() -> Iterator[OpenAIEmulator]:
+    with OpenAIEmulator(speed=300.0) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def openai(
+    there: OpenAIEmulator, context_for: Callable[[str, str], ProviderContext]
+) -> AsyncIterator[OpenAI]:
+    provider = OpenAI(context_for(there.key, f"{there.url}/v1"))
+    yield provider
+    await provider.close()
+
+
+def _create(asked: Request) -> bool:
+    return asked.method == "POST" and asked.path == "/v1/fine_tuning/jobs"
+
+
+async def test_a_job_from_upload_to_result(
+    there: OpenAIEmulator, openai: OpenAI, upload: Callable[..., TrainingUpload]
+) -> None:
+    there.spec = load_spec("openai-ft.yaml", ("POST /v1/files",))
+    file_id = await openai.upload(upload(), quiet)
+    assert await openai.upload(upload(), quiet) == file_id
+    assert there.count("POST", "/v1/files") == 1
+    wish = request(file_id, model="gpt-4o-mini-2024-07-18")
+    made = await openai.create(wish)
+    found = await openai.find(wish.tag)
+    assert found is not None and found.id == made.id
+    cursor: dict[str, Any] = {}
+    steps: list[int] = []
+    events: list[str] = []
+    async with asyncio.timeout(20):
+        while True:
+            seen = await openai.fetch(made.id, cursor)
+            cursor = dict(seen.cursor)
+            steps += [each.step for each in seen.metrics]
+            events += [each.key for each in seen.events]
+            if seen.state == "succeeded":
+                break
+            await asyncio.sleep(0.05)
+    assert steps == list(range(1, 51))
+    assert len(events) == len(set(events)) == 2
+    assert seen.tokens == 4200
+    assert wish.tag in seen.result_model
+    assert there.violations == []
+
+
+async def test_what_it_refuses_and_what_was_lost(
+    there: OpenAIEmulator, openai: OpenAI, upload: Callable[..., TrainingUpload]
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await openai.upload(upload(reply=" "), quiet)
+    assert "empty content" in refused.value.words
+    wish = request(await openai.upload(upload(), quiet))
+    there.fail(Fault(_create, after=True, drop=True))
+    with pytest.raises(UnavailableError) as lost:
+        await openai.create(wish)
+    assert lost.value.sent
+    assert await openai.find(wish.tag) is not None
+    there.limit = 1
+    with pytest.raises(ConcurrencyError):
+        await openai.create(request(wish.training_file, tag="k3f-feed-1a2b"))
+    there.closed = True
+    with pytest.raises(ClosedError) as closed:
+        await openai.create(request(wish.training_file, tag="k3f-feed-1a2b"))
+    assert "no longer available" in closed.value.words
+    assert sum(map(_create, there.requests)) == 3
