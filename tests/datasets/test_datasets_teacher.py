@@ -102,7 +102,9 @@ async def test_what_a_killed_run_was_told_is_kept(chat_server: ChatServer, tmp_p
     kept = quote(rows, teacher, tmp_path).kept
     assert 5 <= kept < 12
     _, report = await teach(rows, teacher, tmp_path)
-    assert (report.kept, report.taught) == (kept, 12 - kept)
+    # What was under way when it died may still have been written.
+    assert kept <= report.kept <= kept + 4
+    assert report.kept + report.taught == 12
 
 
 async def test_the_budget_is_never_passed_and_nearly_used_up(
