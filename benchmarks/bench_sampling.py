@@ -2,7 +2,7 @@
 
     python benchmarks/bench_sampling.py [--tokens 48]
 
-llama.cpp decodes 8 streams at a time, so 16 prompts are two rounds of it; generate gets all 16 as
+llama.cpp decodes 16 streams at a time where nobody watches them; generate gets all 16 as
 one padded batch. Both sample greedily from the same base with the same prompts.
 """
 

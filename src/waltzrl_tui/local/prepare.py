@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.rendering import (
 )
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.local.serving import PARALLEL
+from waltzrl_tui.local.serving import BULK
 from waltzrl_tui.store.rows import Role
 from waltzrl_tui.workspace import private_write
 
@@ -96,7 +96,7 @@ class Rollouts:
                 await seen(len(self.replies))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(PARALLEL):
+            for _ in range(BULK):
                 group.create_task(work())
 
     def _keep(self, prompt: str) -> None:
