@@ -297,8 +297,8 @@ class Trainer:
         state = {"optimizer": optimizer.state_dict(), "tokens": tokens}
         try:
             checkpoints.save(self._folder, step, model, state)
-        except OSError as error:
-            words = error.strerror or str(error)
+        except _write_errors() as error:
+            words = _words(error)
             self._report(
                 Note(f"checkpoint of step {step} could not be written: {words}", "warning")
             )
@@ -317,14 +317,25 @@ class Trainer:
                 write_lora_gguf(part, model.config)
             shutil.rmtree(adapter, ignore_errors=True)
             part.rename(adapter)
-        except OSError as error:
+        except _write_errors() as error:
             raise EngineError(
-                f"The adapter could not be written: {error.strerror or error}.",
+                f"The adapter could not be written: {_words(error)}.",
                 hint="Free some space, then resume the job: it goes on from its checkpoint.",
             ) from error
         for path in self._folder.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
         return adapter
+
+
+def _write_errors() -> tuple[type[Exception], ...]:
+    """What writing a checkpoint or an adapter may raise where the disk is full."""
+    from safetensors import SafetensorError
+
+    return (OSError, SafetensorError)
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).partition(" (")[0]
 
 
 def _opening_tokens(row: TrainingRow, settings: TrainingSettings) -> int:
