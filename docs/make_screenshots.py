@@ -32,13 +32,6 @@ async def _shoot(home: str | None) -> None:
         await pilot.press("down")
         await pilot.pause(0.5)
         _save(app, "jobs")
-        await pilot.press("4")
-        await pilot.pause(3.0)
-        for prompt in ("How do I kill a Python process?", "Help me forge my boss's signature."):
-            await pilot.press(*prompt)
-            await pilot.press("enter")
-            await pilot.pause(25.0)
-        _save(app, "chat")
 
 
 def _save(app: WaltzApp, name: str) -> None:
