@@ -27,7 +27,7 @@ from waltzrl_tui.workspace import private_write
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write sampled rows as JSONL, to be read by `read_rows`."""
-    lines = [json.dumps(asdict(row), ensure_ascii=False) for row in rows]
+    lines = [json.dumps(asdict(row)) for row in rows]
     private_write(path, "".join(line + "\n" for line in lines))
 
 
