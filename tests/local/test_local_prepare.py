@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,22 @@ async def test_a_stopped_preparation_goes_on_with_what_was_paid(
     assert len({file.path for file in files}) == len(files) == 4
     taught = [file.recipe["feedback_by"]["teacher"] for file in files if file.role == "feedback"]
     assert sum(taught) == len(_kept(workspace))
+
+
+async def test_a_recorded_file_stays_as_it_was_recorded(
+    store: Store, workspace: Workspace, launched: JobRow, chat_server: ChatServer
+) -> None:
+    answers, chat_server.script = chat_server.script, lambda model, messages: 400
+    await prepare_files(Work(store, workspace, launched))
+    chat_server.script = answers
+    chat_server.requests.clear()
+    # As after a kill just before its end: by now the teacher would write other rows.
+    await prepare_files(Work(store, workspace, launched))
+    assert chat_server.requests == []
+    files = await store.samples.files(launched.sample_id or 0)
+    assert len(files) == 4
+    for file in files:
+        assert sha256(Path(file.path).read_bytes()).hexdigest() == file.sha256
 
 
 def _kept(workspace: Workspace) -> list[Path]:

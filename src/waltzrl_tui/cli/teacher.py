@@ -100,5 +100,5 @@ def _quote_text(teacher: Teacher, quoted: TeacherQuote) -> str:
         return f"{said}, which costs nothing."
     said += f": about ${quoted.usd:.4f}, at most ${quoted.most_usd:.4f}."
     if quoted.usd > teacher.budget_usd:
-        said += f" The budget of ${teacher.budget_usd:.2f} ends it before; the rest is templated."
+        said += f" The budget of ${teacher.budget_usd:.4f} ends it before; the rest is templated."
     return said

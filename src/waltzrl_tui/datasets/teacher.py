@@ -237,7 +237,7 @@ class _Asking:
         async with self._settled:
             await self._settled.wait_for(lambda: self.stopped or fits() or not self._under_way)
             if not self.stopped and not fits():
-                self.stopped = f"one more answer could pass the budget of ${budget:.2f}"
+                self.stopped = f"one more answer could pass the budget of ${budget:.4f}"
             if self.stopped:
                 return False
             self._reserved += most

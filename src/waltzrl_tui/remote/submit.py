@@ -193,6 +193,9 @@ class Submitter:
                 break
             await self._store.jobs.update(job.id, reason=f"{provider.title} checks the file")
             await asyncio.sleep(_PENDING_SECONDS)
+        else:
+            # Without its price nothing is created: it is asked again later.
+            return Step(_WAIT_SECONDS)
         words = one_line(estimate.words, 200)
         await self._store.remote.update(job.id, vendor_usd=estimate.usd, vendor_says=words)
         if not estimate.allowed:

@@ -1,0 +1,34 @@
+"""A price that the provider cannot tell yet: nothing is created until it can."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from acme import Acme
+from remote_lab import Lab
+
+from waltzrl_tui.providers.protocol import Estimate, TuneRequest
+from waltzrl_tui.remote import submit
+
+
+async def test_nothing_is_created_before_the_price_is_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asyncio.Event()
+
+    async def estimate(self: Acme, request: TuneRequest) -> Estimate:
+        return Estimate(0.5) if told.is_set() else Estimate(None, pending=True)
+
+    monkeypatch.setattr(Acme, "capabilities", replace(Acme.capabilities, estimates=True))
+    monkeypatch.setattr(Acme, "estimate", estimate)
+    monkeypatch.setattr(submit, "_PENDING_SECONDS", 0.001)
+    monkeypatch.setattr(submit, "_WAIT_SECONDS", 0.1)
+    await lab.launch("abc-conv")
+    async with lab.supervising():
+        await asyncio.sleep(2.0)
+        assert lab.acme.jobs == {}
+        told.set()
+        await lab.until("abc-conv", "queued", "running", "succeeded")
+    assert len(lab.acme.jobs) == 1
