@@ -109,7 +109,7 @@ async def test_every_key_reprices_all_rows(workspace: Workspace) -> None:
             assert a < c
         await pilot.press("tab", "right")
         await shows(pilot, "70B")
-        await pilot.press("tab", "tab", "0")
+        await pilot.press("tab", "tab", "tab", "0")
         await shows(pilot, "Train both agents · ")
 
 

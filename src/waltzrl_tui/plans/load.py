@@ -28,6 +28,7 @@ def measure_load(
     path: str | Path,
     recipe: SampleRecipe,
     *,
+    rows: Sequence[Row | BadRow] | None = None,
     counters: Sequence[TokenCounter] = (),
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -38,6 +39,7 @@ def measure_load(
 
     Args:
         recipe: Which rows; its source may differ from `path`, which is read.
+        rows: Taken for those of the dataset, which is not read then.
         counters: Tokenizers to count with; the estimate is always there as well. The first one
             gives the figures of `RoleLoad` itself.
         on_progress: Hears how many rows were read so far.
@@ -47,7 +49,7 @@ def measure_load(
         DatasetError: The dataset cannot be read, or no role can learn anything from it.
         Stopped: `stop` said so.
     """
-    dataset = open_dataset(path)
+    dataset = open_dataset(path) if rows is None else rows
     watched = _Watched(dataset, on_progress, stop)
     sample = draw(watched, recipe)
     both = [*sample.train, *sample.valid]

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from waltzrl_tui.datasets.figures import Profile
+from waltzrl_tui.datasets.parse import MAX_LINE, parse_row
+from waltzrl_tui.datasets.read import Dataset, open_dataset
+from waltzrl_tui.datasets.rows import BadRow, Row
+from waltzrl_tui.datasets.rows import Mapping as Fields
 from waltzrl_tui.datasets.sampling import SampleRecipe
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.load import measure_load
@@ -18,7 +24,12 @@ from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 
-_PRICED_ROWS: Final = 2000
+IN_ALL: Final = "in all"
+"""The name of all reasons together, in `PricedWaste.usd`."""
+
+_WHOLE_BYTES: Final = 2 * 1024 * 1024
+_PLACES: Final = 200
+_ROWS_A_PLACE: Final = 10
 
 
 def waste_usd(
@@ -55,18 +66,26 @@ def waste_usd(
 
 @dataclass(frozen=True, slots=True)
 class PricedWaste:
-    """What a profile's waste would cost: USD by reason, at whom, for how many epochs."""
+    """What a profile's waste would cost, for both agents.
+
+    Attributes:
+        provider, title: At whom: the provider that was asked for, else the cheapest hosted one.
+        asked: Whether it was asked for.
+        wish: The epochs, size and method it was priced for.
+        usd: USD expected by reason, and `IN_ALL`.
+    """
 
     provider: str
     title: str
-    epochs: float
+    asked: bool
+    wish: Wish
     usd: dict[str, float]
 
 
 async def priced_waste(
     store: Store | None, workspace: Workspace, found: Profile, wish: Wish
 ) -> PricedWaste | None:
-    """Price the waste of a profile at `wish.provider`; "" takes the cheapest that is not free.
+    """Price the waste of a profile at `wish.provider`; "" takes the cheapest hosted one.
 
     Returns:
         None where that provider has no price.
@@ -75,23 +94,68 @@ async def priced_waste(
         DatasetError: No agent can learn from the dataset.
         PlanError: The user's `plans.toml` has a mistake.
     """
-    catalogue = await asyncio.to_thread(load_catalogue, workspace)
-    some = SampleRecipe(str(found.path), n=_PRICED_ROWS, dedupe="off", valid=0.0)
-    load = await asyncio.to_thread(measure_load, found.path, some)
-    around = await gather(store, workspace)
-    wish = replace(wish, chat_hours=0.0)
-    if not wish.provider:
-        paid = [
-            row
-            for row in price(catalogue, load.scaled(found.rows), wish, around)
-            if row.total is not None and row.total.expected > 0
-        ]
-        if not paid:
+    stamp = await asyncio.to_thread(_stamp, found.path)
+    catalogue, load, around = await asyncio.gather(
+        asyncio.to_thread(load_catalogue, workspace),
+        asyncio.to_thread(_load, found.path, stamp, found.mapping),
+        gather(store, workspace),
+    )
+    # A budget and the hours of chat are no part of what a row costs.
+    wish = replace(wish, chat_hours=0.0, budget_usd=None)
+    asked = bool(wish.provider)
+    if not asked:
+        cheapest = _cheapest_hosted(catalogue, load.scaled(found.rows), wish, around)
+        if not cheapest:
             return None
-        wish = replace(wish, provider=paid[0].provider)
+        wish = replace(wish, provider=cheapest, model="")
     rows = {reason: waste.rows for reason, waste in found.waste.items()}
+    rows[IN_ALL] = sum(rows.values())
     usd = waste_usd(catalogue, load, found.rows, rows, wish, around)
     if usd is None:
         return None
     title = catalogue.provider[wish.provider].title
-    return PricedWaste(wish.provider, title, wish.epochs, usd)
+    return PricedWaste(wish.provider, title, asked, wish, usd)
+
+
+def _cheapest_hosted(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> str:
+    """The provider that is paid by trained tokens and asks least; "" when none has a price."""
+    for row in price(catalogue, load, wish, around):
+        if row.total is not None and catalogue.provider[row.provider].kind == "tokens":
+            return row.provider
+    return ""
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0  # What reads it says what is wrong.
+    return found.st_size, found.st_mtime_ns
+
+
+# The provider, the epochs and the prices change often, what was measured does not.
+@lru_cache(maxsize=8)
+def _load(path: Path, stamp: tuple[int, int], mapping: Fields) -> Load:
+    """The load of the file as it was at `stamp`: of all rows, or of some all over a large one."""
+    recipe = SampleRecipe(str(path), dedupe="off", balance=None, valid=0.0)
+    dataset = open_dataset(path, mapping)
+    rows = _spread(dataset) if stamp[0] > _WHOLE_BYTES else list(dataset)
+    return measure_load(path, recipe, rows=rows)
+
+
+def _spread(dataset: Dataset) -> list[Row | BadRow]:
+    """Some rows from places all over the file, so that its size does not matter."""
+    path = dataset.source.jsonl()
+    size = path.stat().st_size
+    found: list[Row | BadRow] = []
+    with path.open("rb") as file:
+        for place in range(_PLACES):
+            file.seek(size * place // _PLACES)
+            if place:
+                file.readline(MAX_LINE)  # The rest of a line that begins before.
+            for _ in range(_ROWS_A_PLACE):
+                if not (line := file.readline(MAX_LINE)):
+                    break
+                if line.strip():
+                    found.append(parse_row(len(found) + 1, line, dataset.mapping))
+    return found

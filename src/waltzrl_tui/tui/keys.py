@@ -86,7 +86,7 @@ KEYS_DATA: Final = (
     Key("m", "mapping", "mapping", "See and correct which field is what.", "data"),
     Key("g,colon", "goto", "go to row", "Jump to a row by its number.", "data"),
     Key("f", "files", "files", "Go to the list of files.", "data"),
-    Key("p", "profile", "profile", "Count the rows, labels and duplicates, or stop it.", "data"),
+    Key("p", "profile", "profile", "Show the whole profile; count it first, or stop it.", "data"),
     Key("r", "reload", "reload", "Look for new and changed files.", "data", show=False),
 )
 

@@ -18,7 +18,7 @@ from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.counters import counters_for
 from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import SIZES, Load, PlanRow, Surroundings, Wish
+from waltzrl_tui.plans.model import SIZES, Load, PlanRow, Size, Surroundings, Wish
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
@@ -54,6 +54,15 @@ class PlanBoard:
     @property
     def around(self) -> Surroundings | None:
         return self._around
+
+    @property
+    def models(self) -> dict[Size, list[str]]:
+        """The base models by size that anybody can have the weights of."""
+        known = self._catalogue.base if self._catalogue else {}
+        return {
+            size: [name for name, model in known.items() if model.hub and model.size == size]
+            for size in SIZES
+        }
 
     @property
     def ready(self) -> bool:

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from waltzrl_tui.datasets.figures import Profile
 from waltzrl_tui.datasets.mappings import guess_mapping
 from waltzrl_tui.datasets.parse import BadLine, parse_object
 from waltzrl_tui.datasets.query_columns import query_columns
@@ -30,10 +31,11 @@ from waltzrl_tui.tui.widgets.data_columns import (
 )
 from waltzrl_tui.tui.widgets.data_detail import RowDetail
 from waltzrl_tui.tui.widgets.data_files import FileList, first_files, list_files
-from waltzrl_tui.tui.widgets.data_findings import Finding, FindingsDialog, findings
+from waltzrl_tui.tui.widgets.data_findings import FindingsDialog, findings, first_texts
 from waltzrl_tui.tui.widgets.data_mapping import MappingDialog
 from waltzrl_tui.tui.widgets.data_profile import ProfilePane
 from waltzrl_tui.tui.widgets.data_sample import SamplePane
+from waltzrl_tui.tui.widgets.data_sheet import ProfileDialog
 from waltzrl_tui.tui.widgets.table_find import write_bad_rows
 from waltzrl_tui.tui.widgets.table_lines import LineList
 from waltzrl_tui.tui.widgets.table_pages import OpenDataset
@@ -218,13 +220,22 @@ class DataScreen(WaltzScreen):
         if source is None or profile is None:
             return
         found = findings(profile)
-        first = await asyncio.to_thread(_first_prompts, source, found)
-        chosen = await self.app.push_screen_wait(
-            FindingsDialog(profile, found, first, self._profile.priced)
-        )
+        first = await asyncio.to_thread(first_texts, source, found)
+        dialog = FindingsDialog(profile, found, first, await self._profile.priced())
+        chosen = await self.app.push_screen_wait(dialog)
         if chosen is not None and source is self._source:
             self._come_back()
             self._table.show_lines(chosen.filter())
+
+    def action_profile(self) -> None:
+        if self._profile.profile is None:
+            self._profile.toggle()
+        else:
+            self.start(self._show_profile(self._profile.profile), group="dialog")
+
+    async def _show_profile(self, profile: Profile) -> None:
+        if await self.app.push_screen_wait(ProfileDialog(profile, await self._profile.priced())):
+            await self._open_finding()
 
     def action_sort(self) -> None:
         self.start(self._sort(), group="dialog")
@@ -302,7 +313,7 @@ class DataScreen(WaltzScreen):
                 known = self._profile.profile
                 return bool(known and known.bad_row_count) or self._shows_bad()
             case "findings":
-                return self._profile.profile is not None
+                return bool(self._profile.profile and findings(self._profile.profile))
             case "export":
                 return self._shows_bad() and rows.count > 0
             case "back":
@@ -320,9 +331,6 @@ class DataScreen(WaltzScreen):
 
     def action_sample(self) -> None:
         self._show_side(self.query_one("#sample-rows"))
-
-    def action_profile(self) -> None:
-        self._profile.toggle()
 
     def action_back(self) -> None:
         rows = self._table.rows
@@ -359,15 +367,6 @@ class DataScreen(WaltzScreen):
 async def _columns(source: OpenDataset) -> list[ColumnChoice]:
     columns = await asyncio.to_thread(query_columns, source.path, source.mapping)
     return choices(columns, source.mapping)
-
-
-def _first_prompts(source: OpenDataset, found: list[Finding]) -> list[str]:
-    """The prompt, or the reply, of the first row of each finding."""
-    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in found]
-    return [
-        (line[0].reply if one.name.endswith("reply") else line[0].prompt) if line else ""
-        for one, line in zip(found, lines, strict=True)
-    ]
 
 
 def _head_of(source: OpenDataset) -> tuple[list[bytes], list[dict[str, Any]]]:

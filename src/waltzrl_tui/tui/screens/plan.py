@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
+from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.background import from_thread
 from waltzrl_tui.tui.keys import bindings, press
@@ -105,6 +107,7 @@ class PlanScreen(WaltzScreen):
             return
         finally:
             slow.stop()
+        self._form.offer_models(board.models)
         self._reprice()
         await self._refine()
 
@@ -169,11 +172,13 @@ class PlanScreen(WaltzScreen):
         return self._plans.get(self._table.selected or "")
 
     @property
-    def paid_provider(self) -> str:
-        """The provider at the cursor, if it has a price above nothing: waste is priced there."""
+    def waste_wish(self) -> Wish | None:
+        """The run, at the provider of the cursor if that costs something: waste is priced so."""
         plan = self._plan
-        paid = plan is not None and plan.row.total is not None and plan.row.total.expected > 0
-        return plan.row.provider if plan is not None and paid else ""
+        if plan is None:
+            return None
+        paid = plan.row.total is not None and plan.row.total.expected > 0
+        return replace(plan.wish, provider=plan.row.provider if paid else "")
 
     def _paint(self) -> None:
         table = self._table
@@ -207,7 +212,11 @@ class PlanScreen(WaltzScreen):
                 layout = compare_layout(self._pinned[1], plan)
                 title = f"Compare · {PINNED} {one_line(self._pinned[1].row.title)} with ▸ {name}"
             else:
-                layout = sum_layout(plan.row, plan.load, around.today)
+                launches = plan.row.provider in _launchable()
+                method = plan.wish.method
+                layout = sum_layout(
+                    plan.row, plan.load, around.today, method=method, launches=launches
+                )
                 title = f"Sum · {name} · {one_line(plan.row.model)}".removesuffix(" · ")
             self._detail.show(layout, title=title, top=top)
         self.refresh_bindings()

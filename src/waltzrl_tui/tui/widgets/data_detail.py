@@ -24,7 +24,7 @@ _SHOWN: Final = 20_000
 class Fields(Widget):
     """Names and texts, the texts wrapped beside their names (under them where it is narrow)."""
 
-    DEFAULT_CSS = "Fields { height: auto; min-height: 100%; width: 1fr; }"
+    DEFAULT_CSS = "Fields { height: auto; min-height: 100%; width: 1fr; padding-right: 1; }"
 
     def __init__(self) -> None:
         super().__init__()

@@ -91,7 +91,9 @@ class Choice(Widget, can_focus=True):
             self.value = self._words[0]
 
     def render(self) -> Content:
-        word = Content.assemble((" ‹ ", "$faint"), self.value, (" › ", "$faint"))
+        room = max(1, self.content_size.width - 14)
+        shown = self.value if len(self.value) <= room else f"{self.value[: room - 1]}…"
+        word = Content.assemble((" ‹ ", "$faint"), shown, (" › ", "$faint"))
         ground = "on $block-cursor-background" if self.has_focus else "on $panel"
         return Content.assemble((f"{self._label:<8}", "$text-muted"), word.stylize(ground))
 

@@ -47,12 +47,16 @@ def bar(share: float, width: int) -> str:
     return "█" * whole + (_EIGHTHS[part] if part else "")
 
 
-def levels(counts: Sequence[int]) -> str:
-    """A histogram on one line; empty buckets are spaces, those at both ends are left out."""
-    filled = [place for place, count in enumerate(counts) if count]
-    if not filled:
+def levels(counts: Sequence[int], *, over: Sequence[int] = ()) -> str:
+    """A histogram on one line; empty buckets are spaces, those at both ends are left out.
+
+    Args:
+        over: Counts that say where the ends are, so that several histograms can be compared.
+    """
+    filled = [place for place, count in enumerate(over or counts) if count]
+    top = max(counts, default=0)
+    if not filled or not top:
         return ""
-    top = max(counts)
     return "".join(
         _LEVELS[min(7, count * 8 // top)] if count else " "
         for count in counts[filled[0] : filled[-1] + 1]

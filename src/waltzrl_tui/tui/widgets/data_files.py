@@ -139,12 +139,12 @@ class FileList(LineList):
         count = size_of(file.size) if file.rows is None else f"{file.rows:,}"
         count = "✗" if file.bad else count
         marker = "▸ " if file.path == self._open else "  "
-        name = fit(one_line(file.path.name), width - 3 - len(count))
+        name = fit(one_line(file.path.name), width - 4 - len(count))
         faint = self.part("line--faint", base)
         style = base if file.readable else faint
         if file.path == self._open:
             style = style + Style(bold=True)
-        return [Segment(marker, base), Segment(name, style), Segment(f" {count}", faint)]
+        return [Segment(marker, base), Segment(name, style), Segment(f" {count} ", faint)]
 
     def on_line_list_chosen(self) -> None:
         self.action_open()

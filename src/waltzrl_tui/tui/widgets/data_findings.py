@@ -15,26 +15,20 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from waltzrl_tui.datasets.clusters import Cluster
-from waltzrl_tui.datasets.figures import Profile, Waste
+from waltzrl_tui.datasets.figures import Profile
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.widgets.data_figures import short_count
-from waltzrl_tui.tui.widgets.data_profile import usd
+from waltzrl_tui.tui.widgets.data_waste import waste_table
+from waltzrl_tui.tui.widgets.plan_sheet import Sheet
 from waltzrl_tui.tui.widgets.table_columns import fit
 from waltzrl_tui.tui.widgets.table_lines import LineList
-from waltzrl_tui.tui.widgets.table_pages import Filter
+from waltzrl_tui.tui.widgets.table_pages import Filter, OpenDataset
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
 
 _ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
-_WORDS: Final = {
-    "exact": "exact duplicates",
-    "near": "near duplicates",
-    "contaminated": "in an evaluation suite",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +48,6 @@ class Finding:
     def filter(self) -> Filter:
         more = "" if len(self.lines) >= self.rows else f" (of {self.rows:,})"
         return Filter(f"{self.name}{more}", array("Q", sorted(set(self.lines))), kind="lines")
-
-
-def _words(waste: Waste) -> str:
-    """Rows and tokens, "312 rows, ≈ 41.2k tokens"."""
-    rows = f"{waste.rows:,} {'row' if waste.rows == 1 else 'rows'}"
-    return f"{rows}, ≈ {short_count(waste.tokens)} tokens"
 
 
 def findings(profile: Profile) -> list[Finding]:
@@ -89,6 +77,15 @@ def _of_cluster(cluster: Cluster) -> Finding:
         name = f"nearly the same {one}"
         detail = f"{cluster.texts:,} wordings, similarity ≥ {cluster.similarity:.2f}"
     return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
+
+
+def first_texts(source: OpenDataset, found: Sequence[Finding]) -> list[str]:
+    """The prompt, or the reply, of the first row of each finding. Blocks."""
+    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in found]
+    return [
+        (line[0].reply if one.name.endswith("reply") else line[0].prompt) if line else ""
+        for one, line in zip(found, lines, strict=True)
+    ]
 
 
 class FindingList(LineList):
@@ -132,9 +129,7 @@ class FindingsDialog(ModalScreen[Finding | None]):
         Binding("enter", "choose", "show rows"),
         Binding("escape,q,d", "dismiss", "close"),
     ]
-    DEFAULT_CSS = """
-    FindingsDialog Static { margin-bottom: 1; }
-    """
+    DEFAULT_CSS = "FindingsDialog Sheet { min-height: 0; }"
 
     def __init__(
         self,
@@ -144,40 +139,20 @@ class FindingsDialog(ModalScreen[Finding | None]):
         priced: PricedWaste | None = None,
     ) -> None:
         super().__init__()
-        self._profile, self._found, self._priced = profile, found, priced
         self._list = FindingList(found, first)
+        self._found = found
+        self._waste = Sheet()
+        self._waste.show(lambda width: [*waste_table(profile, width, priced), Content("")])
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = "Rows not to pay for"
+            box.border_title = "Rows to look at before paying"
             box.border_subtitle = "enter show these rows · esc close"
-            yield Static(self._summary())
+            yield self._waste
             yield self._list
 
     def on_mount(self) -> None:
         self._list.focus()
-
-    def _summary(self) -> Content:
-        lines = [
-            Content.assemble(
-                (f"{_WORDS.get(reason, reason):<24}", "$text-muted"),
-                f"{_words(waste)}{self._cost(reason)}",
-            )
-            for reason, waste in self._profile.waste.items()
-            if waste.rows
-        ]
-        if not lines:
-            return Content.styled("✓ nothing is wasted on duplicates", "$text-success")
-        return Content("\n").join(lines)
-
-    def _cost(self, reason: str) -> str:
-        priced = self._priced
-        if priced is None or reason not in priced.usd:
-            return ""
-        return (
-            f" = {usd(priced.usd[reason])} at {one_line(priced.title, 30)}, "
-            f"{priced.epochs:g} epochs"
-        )
 
     @on(LineList.Chosen)
     def action_choose(self) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from textual.app import App
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
+from textual.worker import Worker, WorkerError
 
 from waltzrl_tui.datasets.profile import Profile, profile
+from waltzrl_tui.datasets.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.data_figures import bar, levels, short_count
+from waltzrl_tui.tui.widgets.data_waste import chosen_wish, named_line, waste_lines
 from waltzrl_tui.tui.widgets.table_columns import fit
 from waltzrl_tui.tui.widgets.table_pages import OpenDataset
 
@@ -29,13 +32,9 @@ if TYPE_CHECKING:
 AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
 
-_REASONS: Final = {
-    "exact": "exact duplicates",
-    "near": "near duplicates",
-    "contaminated": "in evaluation",
-}
 _KEPT: Final = 20
 _PAUSE: Final = 0.3
+_Key = tuple[Path, int, int, Mapping]
 
 
 class ProfilePane(Widget):
@@ -51,10 +50,11 @@ class ProfilePane(Widget):
     def __init__(self) -> None:
         super().__init__(id="profile", classes="pane")
         self._source: OpenDataset | None = None
-        self._known: dict[tuple[Path, int, int], Profile] = {}
+        self._known: dict[_Key, Profile] = {}
         self._profile: Profile | None = None
         self._said = ""
         self._priced: PricedWaste | None = None
+        self._pricing: Worker[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -65,26 +65,29 @@ class ProfilePane(Widget):
         """The finished profile of the open dataset."""
         return self._profile
 
-    @property
-    def priced(self) -> PricedWaste | None:
-        """What the waste of the open dataset would cost, once it is priced."""
+    async def priced(self) -> PricedWaste | None:
+        """What the waste of the open dataset would cost, once that is known."""
+        if self._pricing is not None:
+            with suppress(WorkerError):
+                await self._pricing.wait()
         return self._priced
 
     def reprice(self) -> None:
-        """Price the waste at the provider that is chosen now."""
-        if self._profile is not None and any(self._profile.waste.values()):
-            run_exclusive(self, "price-waste", partial(self._price, self._profile))
+        """Price the waste for the run and at the provider that are chosen now."""
+        found = self._profile
+        if found is not None and any(waste.rows for waste in found.waste.values()):
+            self._pricing = run_exclusive(self, "price-waste", partial(self._price, found))
 
     async def _price(self, found: Profile) -> None:
         # Only who looks at a profile with waste in it needs prices.
         waste = await asyncio.to_thread(import_module, "waltzrl_tui.plans.waste")
         model = await asyncio.to_thread(import_module, "waltzrl_tui.plans.model")
         app = cast("WaltzApp", self.app)
-        wish = model.Wish(provider=chosen_provider(app))
+        wish = chosen_wish(app) or model.Wish()
         try:
             priced = await waste.priced_waste(app.store, app.workspace, found, wish)
         except WaltzError:
-            priced = None  # the Plan screen says what is wrong
+            priced = None  # The Plan screen says what is wrong.
         if found is self._profile:
             self._priced = priced
             self.refresh()
@@ -94,7 +97,7 @@ class ProfilePane(Widget):
         self.workers.cancel_group(self, "profile")
         self._source = source
         self._profile = self._known.get(_key(source)) if source else None
-        self._priced = None
+        self._priced = self._pricing = None
         self.reprice()
         self._said = ""
         self._retitle()
@@ -149,89 +152,82 @@ class ProfilePane(Widget):
         self.border_subtitle = ""
 
     def render(self) -> Content:
-        width = self.content_size.width
         found = self._profile
         if found is None:
             return Content.styled(self._said, "$faint")
-        height = self.content_size.height
-        lines = [_line("rows", f"{found.rows:,}", width)]
-        bad = "$text-error" if found.bad_row_count else ""
-        mark = "✗ " if found.bad_row_count else ""
-        lines.append(_line(f"{mark}bad rows", f"{found.bad_row_count:,}", width, bad))
-        lines += _waste(found, width, self._priced)
-        lines.append(_line("different prompts", f"{found.prompts:,}", width))
-        if found.replies:
-            lines.append(_line("different replies", f"{found.replies:,}", width))
-        tokens = _line(f"tokens {levels(found.histogram)}", f"≈ {short_count(found.tokens)}", width)
-        lines.append(tokens)
-        lines += _labels(found, width)
-        return Content("\n").join(lines[: max(1, height)])
+        size = self.content_size
+        lines = profile_lines(found, size.width, self._priced)
+        if len(lines) > size.height:
+            more = Content.styled(f"{press('profile', 'data')} shows all of it", "$faint")
+            lines = [*lines[: max(0, size.height - 1)], more]
+        return Content("\n").join(lines)
 
 
-def chosen_provider(app: App[Any]) -> str:
-    """The provider at the cursor of the Plan screen, when it costs something; else ""."""
-    try:
-        screen = app.get_screen_stack("plan")[0]
-    except (KeyError, IndexError):
-        return ""
-    return str(getattr(screen, "paid_provider", ""))
-
-
-def usd(amount: float) -> str:
-    """`$0.04`, and `<$0.01` for what is less."""
-    return f"${amount:,.2f}" if amount >= 0.005 or amount == 0 else "<$0.01"
-
-
-def _key(source: OpenDataset) -> tuple[Path, int, int]:
-    try:
-        return source.path, source.size, source.path.stat().st_mtime_ns
-    except OSError:
-        return source.path, source.size, 0
-
-
-def _line(name: str, value: str, width: int, style: str = "") -> Content:
-    label = fit(name, max(1, width - len(value) - 1))
-    return Content.assemble((f"{label} ", style or "$text-muted"), (value, style))
-
-
-def _waste(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
-    """What is paid for without being learnt from, in rows, tokens and dollars."""
-    lines = []
-    for reason, name in _REASONS.items():
-        waste = found.waste.get(reason)
-        if waste is None or not waste.rows:
-            continue
-        cost = f" = {usd(priced.usd[reason])}" if priced and reason in priced.usd else ""
-        lines.append(_line(name, f"{waste.rows:,}{cost}", width, "$text-warning"))
-    if lines:
-        tokens = sum(found.waste[reason].tokens for reason in _REASONS if reason in found.waste)
-        lines.insert(0, _line("wasted", f"≈ {short_count(tokens)} tokens", width, "$text-warning"))
-    if lines and priced:
-        at = f"at {one_line(priced.title, 20)}, {priced.epochs:g} epochs"
-        lines.append(_line("", at, width, "$faint"))
-    if found.refusals.rows and found.refusals.refused:
-        lines.append(_line("replies that refuse", f"{found.refusals.share:.0%}", width))
+def profile_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """The figures of a profile for a narrow pane, the most important first."""
+    lines = [named_line(("rows",), f"{found.rows:,}", width)]
+    if found.bad_row_count:
+        bad = f"{found.bad_row_count:,} left out"
+        lines.append(named_line(("✗ bad rows", "✗ bad"), bad, width, "$text-error"))
+    else:
+        lines.append(named_line(("bad rows",), "0", width))
+    lines += waste_lines(found, width, priced)
+    if found.refusals.rows:
+        names = ("replies that refuse", "refusals")
+        lines.append(named_line(names, f"{found.refusals.share:.0%}", width))
     if found.personal.rows:
-        lines.append(_line("✗ personal data", f"{found.personal.rows:,}", width, "$text-warning"))
-    return lines
+        rows = f"{found.personal.rows:,}"
+        lines.append(named_line(("✗ personal data",), rows, width, "$text-warning"))
+    lines.append(named_line(("different prompts",), f"{found.prompts:,}", width))
+    if found.replies:
+        lines.append(named_line(("different replies",), f"{found.replies:,}", width))
+    return [*lines, *_tokens(found, width), *_labels(found, width)]
+
+
+def _key(source: OpenDataset) -> _Key:
+    try:
+        return source.path, source.size, source.path.stat().st_mtime_ns, source.mapping
+    except OSError:
+        return source.path, source.size, 0, source.mapping
+
+
+def _tokens(found: Profile, width: int) -> list[Content]:
+    """The tokens of the rows, and of prompts and replies alone, over the same buckets."""
+    sides = [(name, side) for name, side in found.sides.items() if side.total]
+    figures = [("tokens", found.tokens, found.histogram)]
+    if len(sides) > 1:
+        figures += [(name, side.total, side.histogram) for name, side in sides]
+    over = [sum(counts) for counts in zip(*(each[2] for each in figures), strict=True)]
+    label = max(len(name) for name, _, _ in figures)
+    return [
+        named_line(
+            (f"{name:<{label}} {levels(counts, over=over)}",), f"≈ {short_count(total)}", width
+        )
+        for name, total, counts in figures
+    ]
 
 
 def _labels(found: Profile, width: int) -> list[Content]:
     lines = []
     top = max(found.labels["harm"].values(), default=0)
     for name, count in found.labels["harm"].items():
-        style = {"harmful": "$unsafe", "benign": "$safe"}.get(name, "$faint")
-        lines.append(_share(name or "no harm label", count, top, width, style))
+        lines.append(share_line(name or "no harm label", count, top, width, harm_style(name)))
     categories = {name: count for name, count in found.labels["category"].items() if name}
     top = max(categories.values(), default=0)
     for name, count in categories.items():
-        lines.append(_share(one_line(name, 60), count, top, width, "$primary"))
+        lines.append(share_line(one_line(name, 60), count, top, width, "$primary"))
     return lines
 
 
-def _share(name: str, count: int, top: int, width: int, style: str) -> Content:
+def harm_style(name: str) -> str:
+    """The colour of a label of harm."""
+    return {"harmful": "$unsafe", "benign": "$safe"}.get(name, "$faint")
+
+
+def share_line(name: str, count: int, top: int, width: int, style: str, label: int = 20) -> Content:
+    """A name of at most `label` cells, a bar that is whole at `top` rows, and the rows."""
     value = f"{count:,}"
-    label = min(14, max(7, width // 2))
+    label = max(7, min(label, width - len(value) - 8))
     room = max(1, width - label - len(value) - 2)
     drawn = bar(count / top if top else 0, room)
     return Content.assemble(

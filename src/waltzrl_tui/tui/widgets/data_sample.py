@@ -34,6 +34,9 @@ AUTOMATIC: Final = 32 * 1024 * 1024
 _BUTTON: Final = Content.assemble(
     (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
 ).stylize(click("screen.train"))
+_MAP: Final = Content.assemble(
+    (f" {press('mapping', 'data')} ", "bold reverse"), " correct the fields "
+).stylize(click("screen.mapping"))
 _MANY: Final = 1000
 _PAUSE: Final = 0.25
 
@@ -223,7 +226,7 @@ class SamplePane(Vertical):
     def _show(self, said: Content) -> None:
         # Both lines keep their place, so nothing has to be laid out anew.
         self._said.update(said, layout=False)
-        button = _BUTTON if self.trainable else Content("")
+        button = _BUTTON if self.trainable else _MAP if self._missing() else Content("")
         self._button.update(button, layout=False)
         self.post_message(self.Counted())
 

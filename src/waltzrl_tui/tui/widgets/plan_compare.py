@@ -10,6 +10,7 @@ from textual.content import Content
 
 from waltzrl_tui.plans.model import Load, PlanRow, Wish
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.chat_wrap import breaks
 from waltzrl_tui.tui.widgets.data_figures import short_count
 from waltzrl_tui.tui.widgets.plan_sheet import Layout
@@ -26,6 +27,10 @@ from waltzrl_tui.tui.widgets.plan_words import (
 PINNED: Final = "◆"
 """Marks the plan that another is compared with; the table marks it the same way."""
 
+_NEXT: Final = (
+    f"{PINNED} is kept. The cursor puts another plan beside it, "
+    f"{press('edit', 'plan')} changes the run."
+)
 _LABEL: Final = 9
 _DIFFERENCE: Final = 18
 _GAP: Final = 2
@@ -59,6 +64,8 @@ def compare_layout(pinned: Plan, other: Plan) -> Layout:
         room = width - _LABEL - (_GAP + _DIFFERENCE if wide else 0) - _GAP
         cells = max(6, room // 2)
         found: list[Content] = []
+        if pinned == other:
+            found += [*Content.styled(_NEXT, "$text-muted").wrap(max(8, width)), Content("")]
         for number, (label, left, right, difference) in enumerate(table):
             if not wide and difference and number:
                 right = f"{right}\n{difference}"

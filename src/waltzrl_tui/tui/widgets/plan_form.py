@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from textual import on
@@ -22,12 +23,13 @@ from waltzrl_tui.tui.widgets.plan_words import SIZES
 
 _EPOCHS: Final = 3.0
 _DATA_KEY: Final = press("show('data')", "data")
+_ANY_MODEL: Final = "by size"
 _METHODS: Final[dict[str, Method]] = {"SFT": "sft", "DPO": "dpo"}
 _SIZES: Final[dict[str, Size]] = {words: size for size, words in SIZES.items()}
 
 
 class PlanForm(Vertical):
-    """Dataset, rows, epochs, size, method, hours of chat and budget."""
+    """Dataset, rows, epochs, size, model, method, hours of chat and budget."""
 
     BORDER_TITLE = "Run"
 
@@ -46,6 +48,8 @@ class PlanForm(Vertical):
         )
         self._model_size = Choice("size", tuple(_SIZES), id="plan-size")
         self._model_size.set_reactive(Choice.value, SIZES["default"])
+        self._model = Choice("model", (_ANY_MODEL,), id="plan-model")
+        self._models: Mapping[Size, Sequence[str]] = {}
         self._method = Choice("method", tuple(_METHODS), id="plan-method")
         self._hours = AmountField("1", id="plan-hours", digits=5, placeholder="0")
         self._budget = AmountField("", id="plan-budget", digits=7, placeholder="none", step=5)
@@ -56,6 +60,7 @@ class PlanForm(Vertical):
         yield from self._line("rows", self._rows)
         yield from self._line("epochs", self._epochs)
         yield self._model_size
+        yield self._model
         yield self._method
         yield from self._line("chat h", self._hours)
         yield from self._line("budget $", self._budget)
@@ -100,8 +105,14 @@ class PlanForm(Vertical):
             size=_SIZES[self._model_size.value],
             chat_hours=self._hours.number or 0.0,
             method=_METHODS[self._method.value],
+            model="" if self._model.value == _ANY_MODEL else self._model.value,
             budget_usd=self._budget.number,
         )
+
+    def offer_models(self, models: Mapping[Size, Sequence[str]]) -> None:
+        """Offer these base models, beside what each provider has of the size."""
+        self._models = models
+        self._model.set_words((_ANY_MODEL, *models.get(_SIZES[self._model_size.value], ())))
 
     def name_dataset(self, name: str) -> None:
         """Show which dataset is planned for."""
@@ -122,6 +133,8 @@ class PlanForm(Vertical):
     @on(Choice.Changed)
     def _changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
+        if isinstance(event, Choice.Changed) and event.choice is self._model_size:
+            self.offer_models(self._models)
         self.post_message(self.Changed())
 
     @on(Input.Submitted)

@@ -22,7 +22,7 @@ class Sheet(Widget):
     """Shows what a `Layout` makes of its width."""
 
     ALLOW_SELECT = True
-    DEFAULT_CSS = "Sheet { height: auto; min-height: 100%; width: 1fr; }"
+    DEFAULT_CSS = "Sheet { height: auto; min-height: 100%; width: 1fr; padding-right: 1; }"
 
     def __init__(self) -> None:
         super().__init__()

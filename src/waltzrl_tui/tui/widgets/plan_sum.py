@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import Load, PlanRow
+from waltzrl_tui.plans.model import Load, Method, PlanRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.data_figures import short_count
 from waltzrl_tui.tui.widgets.plan_sheet import Layout, hanging
 from waltzrl_tui.tui.widgets.plan_words import (
@@ -28,17 +30,27 @@ STYLES: Final = {
 }
 """The colours of the states outside of the table."""
 
+_LAUNCH: Final = press("train", "plan")
+_REFRESH: Final = press("refresh_prices", "plan")
 _SUM_CELLS: Final = 76
 _RANGE_CELLS: Final = 16
 _WITH_RANGES: Final = 60
 _NOTE: Final = 600
 
 
-def sum_layout(row: PlanRow, load: Load, today: date) -> Layout:
-    """The lines of the pane that tells all of one plan."""
+def sum_layout(
+    row: PlanRow, load: Load, today: date, *, method: Method = "sft", launches: bool = False
+) -> Layout:
+    """The lines of the pane that tells all of one plan.
+
+    Args:
+        launches: Whether a launch can go there from this app.
+    """
 
     def lines(width: int) -> list[Content]:
-        found = [_headline(row)]
+        found = _headline(row, width)
+        for text in _next(row, method, launches):
+            found += hanging("→ ", text, width, "$accent")
         # What can be done about it comes before what it would cost.
         for text in row.blockers:
             found += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
@@ -53,9 +65,28 @@ def sum_layout(row: PlanRow, load: Load, today: date) -> Layout:
     return lines
 
 
-def _headline(row: PlanRow) -> Content:
-    said, style = state(row)
-    return Content.styled(said, STYLES[style])
+def _headline(row: PlanRow, width: int) -> list[Content]:
+    # What blocks it stands under the headline, so it is not said twice.
+    said, style = state(row, short=row.reason in row.blockers)
+    return hanging("", said, width, "", STYLES[style])
+
+
+def _next(row: PlanRow, method: Method, launches: bool) -> Iterator[str]:
+    """What to do to have this plan, as far as it is not its blockers that say it."""
+    if row.state == "needs_key":
+        key = row.reason.removeprefix("needs ").split(" or ")[0].partition(";")[0]
+        yield f"export it, or keep it by waltzrl-tui doctor --set-key {key}"
+    elif row.state == "needs_gpu":
+        yield "run waltzrl-tui on the machine that has one, over ssh for example"
+    elif row.state == "ready" and method == "dpo":
+        yield "a launch sends one reply a prompt: choose SFT, this price is for pairs of your own"
+    elif row.state == "ready" and launches:
+        yield f"{_LAUNCH} launches it, after it has asked"
+    elif row.state == "ready":
+        yield (
+            "the app does not launch there: waltzrl-tui data sample writes the files, "
+            f"with --for {row.provider}"
+        )
 
 
 def _sum(row: PlanRow, width: int) -> list[Content]:
@@ -106,7 +137,11 @@ def _facts(row: PlanRow, load: Load, width: int, today: date) -> list[Content]:
         found += _fact("tokens", _tokens(row, load), width)
     if row.price_as_of is not None:
         said = f"{age(row.price_as_of, row.price_stale, today)}"
-        old = " — older than 90 days, ask anew" if row.price_stale else ""
+        old = (
+            f" — older than 90 days; {_REFRESH} asks who publishes theirs"
+            if row.price_stale
+            else ""
+        )
         text = f"{row.price_as_of.isoformat()} ({said}){old}"
         found += _fact("price of", text, width, "$text-warning" if row.price_stale else "")
     if row.price_source:

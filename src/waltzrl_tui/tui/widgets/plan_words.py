@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -23,9 +24,14 @@ STATES: Final[Mapping[State, tuple[str, str, str]]] = {
 SIZES: Final[Mapping[Size, str]] = {"small": "≤3B", "default": "7–9B", "large": "70B"}
 """How the sizes of models are written."""
 
+OLD: Final = "▲"
+"""Marks a price that is too old to rely on."""
+
+_INSTEAD: Final = re.compile(r"(?P<when>.*?); use (?P<instead>.+?) instead(?P<why>.*)")
 _LONGEST_BAR: Final = 14
 _CENT: Final = 0.005
 _WITH_REASONS: Final = 64
+_WITH_AGE: Final = 32
 
 
 def money(usd: float, decimals: int = 2) -> str:
@@ -74,19 +80,23 @@ def age(as_of: date | None, stale: bool, today: date) -> str:
         return NONE
     days = (today - as_of).days
     said = "today" if days <= 0 else "1 day" if days == 1 else f"{days} days"
-    return f"▲ {said}" if stale else said
+    return f"{OLD} {said}" if stale else said
 
 
 def state(row: PlanRow, *, short: bool = False) -> tuple[str, str]:
     """The state, unless `short` the reason too, in one line, and the style in the table."""
     glyph, word, style = STATES[row.state]
-    reason = one_line(row.reason)
-    if short:
+    reason = one_line(row.reason, 600)
+    if short or not reason:
         return f"{glyph} {word}", style
-    # Many a reason begins with the state itself: "closed since March 2026".
-    if reason.casefold().startswith((word.partition(" ")[0], "closes", "closing")):
-        return f"{glyph} {reason}", style
-    return f"{glyph} {word}{' · ' if reason else ''}{reason}", style
+    if row.state == "ready":
+        return f"{glyph} {word} · {reason}", style
+    # What to use instead must not be what a narrow column cuts off.
+    if row.state == "closed" and (found := _INSTEAD.fullmatch(reason)):
+        when = found["when"].removeprefix(word).strip()
+        return f"{glyph} {word} · use {found['instead']} · {when}{found['why']}", style
+    # Elsewhere the reason says the state as well: "needs HF_TOKEN", "no GPU found here".
+    return f"{glyph} {reason}", style
 
 
 def title(hours: float, method: str, rows: Collection[PlanRow], width: int) -> str:
@@ -119,10 +129,10 @@ def columns(rows: Sequence[PlanRow], width: int) -> tuple[Column, ...]:
     return (
         Column("provider", longest([one_line(row.title) for row in rows], 16 + width // 24)),
         Column("model", longest([one_line(row.model) for row in rows], 24), spare=3, room=8),
-        Column("total", longest([_total(row) for row in rows], 10), right=True),
+        Column("total", longest([f"{OLD} {_total(row)}" for row in rows], 12), right=True),
         Column("", bar_cells(width), spare=1),
         Column("time", longest([time_range(row.seconds) for row in rows], 16), spare=2, right=True),
-        Column("priced", 10, spare=4, right=True, room=20),
+        Column("priced", 10, spare=4, right=True, room=_WITH_AGE),
         Column("state", 0, least=11),
     )
 
@@ -143,10 +153,11 @@ def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> Lin
     said, style = state(row, short=width < _WITH_REASONS)
     dim = "faint" if row.state == "closed" else "text"
     priced = age(row.price_as_of, row.price_stale, today)
+    old = [(f"{OLD} ", "idle")] if row.price_stale else []
     cells: tuple[Cell, ...] = (
         [(one_line(row.title), dim)],
         [(one_line(row.model) or NONE, "faint")],
-        [(_total(row), dim if row.total else "faint")],
+        [*old, (_total(row), dim if row.total else "faint")],
         _bar(row.total, top, bar_cells(width)),
         [(time_range(row.seconds), dim if row.seconds else "faint")],
         [(priced, "idle" if row.price_stale else "faint")],
