@@ -49,11 +49,17 @@ class Spec:
     """One document. `beyond`: patterns of "METHOD path" that only the vendor's SDK knows."""
 
     def __init__(self, document: dict[str, Any], beyond: tuple[str, ...] = ()) -> None:
-        prefix = re.sub(r"https?://[^/]+", "", str(document["servers"][0]["url"])).rstrip("/")
+        servers = document.get("servers") or [{"url": "/"}]
+        prefix = re.sub(r"https?://[^/]+", "", str(servers[0]["url"])).rstrip("/")
         # Some documents have their prefix in the server's address, some in each path, some in both.
         inside = all(path.startswith(f"{prefix}/") for path in document["paths"])
         self._prefix = "" if inside else prefix
-        document = {**document, "servers": [{"url": "/"}]}
+        # The first that matches counts: `jobs/{id}:cancel` is looked at before `jobs/{id}`.
+        paths = {
+            path: {name: each for name, each in item.items() if name != "servers"}
+            for path, item in sorted(document["paths"].items(), key=lambda pair: ":" not in pair[0])
+        }
+        document = {**document, "servers": [{"url": "/"}], "paths": paths}
         self._beyond = [re.compile(pattern) for pattern in beyond]
         # Not every vendor's document is a valid one in all its corners.
         self._api = OpenAPI.from_dict(document, config=Config(spec_validator_cls=None))
@@ -75,11 +81,35 @@ class Spec:
                 causes = [
                     str(each.message) for each in getattr(error.__cause__, "schema_errors", [])
                 ]
+                if causes and part == "request" and asked.content_type.startswith("multipart/"):
+                    continue  # a form's values come as bytes: only that it is declared is held
                 found.append(f"{name}: {part}: {'; '.join(causes) or error.__cause__ or error}")
             except Exception as error:
                 # What the checker itself stumbles over must not look like a dead service.
                 found.append(f"{name}: {part}: not checked: {type(error).__name__}: {error}")
         return found
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads `1e-08` as the number that it is in YAML 1.2 and JSON."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _mend(node: Any) -> Any:
+    """Exclusive bounds of OpenAPI 3.0 (true) as those of 3.1 (numbers): a vendor mixes them."""
+    if isinstance(node, list):
+        return [_mend(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {name: _mend(each) for name, each in node.items()}
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if node.get(exclusive) is True:
+            node[exclusive] = node.pop(bound)
+    return node
 
 
 @functools.cache
@@ -88,5 +118,5 @@ def load_spec(name: str, beyond: tuple[str, ...] = ()) -> Spec | None:
     path = _SPECS / name
     if not path.is_file():
         return None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return Spec(yaml.load(path.read_text("utf-8"), loader), beyond)
+    document = yaml.load(path.read_text("utf-8"), _Loader)
+    return Spec(_mend(document) if document["openapi"].startswith("3.1") else document, beyond)

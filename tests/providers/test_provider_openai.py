@@ -13,9 +13,11 @@ from provider_helpers import quiet, request
 from spec import load_spec
 
 from waltzrl_tui.providers.errors import (
+    AuthError,
     ClosedError,
     ConcurrencyError,
     InvalidRequestError,
+    MissingError,
     UnavailableError,
 )
 from waltzrl_tui.providers.openai import OpenAI
@@ -44,14 +46,26 @@ def _create(asked: Request) -> bool:
 async def test_a_job_from_upload_to_result(
     there: OpenAIEmulator, openai: OpenAI, upload: Callable[..., TrainingUpload]
 ) -> None:
-    there.spec = load_spec("openai-ft.yaml", ("POST /v1/files",))
-    file_id = await openai.upload(upload(), quiet)
-    assert await openai.upload(upload(), quiet) == file_id
+    there.spec = load_spec("openai-ft.yaml")
+    account = await openai.probe()
+    assert (account.key_ok, account.may_tune) == (True, False)
+    told: list[tuple[int, int]] = []
+
+    async def progress(sent: int, whole: int) -> None:
+        told.append((sent, whole))
+
+    sent = upload(rows=9000)
+    file_id = await openai.upload(sent, progress)
+    assert await openai.upload(sent, quiet) == file_id
     assert there.count("POST", "/v1/files") == 1
+    assert there.files[file_id] == (sent.name, sent.path.read_bytes())
+    assert len(told) > 2
+    assert max(told) == (sent.bytes, sent.bytes)
     wish = request(file_id, model="gpt-4o-mini-2024-07-18")
     made = await openai.create(wish)
     found = await openai.find(wish.tag)
     assert found is not None and found.id == made.id
+    assert [asked.json for asked in there.requests if _create(asked)] == [openai.payload(wish)]
     cursor: dict[str, Any] = {}
     steps: list[int] = []
     events: list[str] = []
@@ -68,6 +82,7 @@ async def test_a_job_from_upload_to_result(
     assert len(events) == len(set(events)) == 2
     assert seen.tokens == 4200
     assert wish.tag in seen.result_model
+    assert (await openai.probe()).may_tune
     assert there.violations == []
 
 
@@ -91,3 +106,32 @@ async def test_what_it_refuses_and_what_was_lost(
         await openai.create(request(wish.training_file, tag="k3f-feed-1a2b"))
     assert "no longer available" in closed.value.words
     assert sum(map(_create, there.requests)) == 3
+
+
+async def test_preferences_unknown_words_cancelled_and_deleted_jobs(
+    there: OpenAIEmulator, openai: OpenAI, upload: Callable[..., TrainingUpload]
+) -> None:
+    there.spec = load_spec("openai-ft.yaml")
+    wish = request(
+        await openai.upload(upload(), quiet),
+        model="gpt-4o-mini-2024-07-18",
+        method="dpo",
+        options={"beta": 0.2, "seed": 7},
+    )
+    made = await openai.create(wish)
+    assert there.violations == []
+    there.jobs[made.id].word = "rethinking"
+    found = await openai.fetch(made.id, {})
+    assert (found.state, found.provider_state) == ("unknown", "rethinking")
+    there.jobs[made.id].word = ""
+    await openai.cancel(made.id)
+    assert (await openai.fetch(made.id, {})).state == "cancelled"
+    await openai.cancel(made.id)
+    assert there.count("POST", "/cancel") == 1
+    del there.jobs[made.id]
+    with pytest.raises(MissingError):
+        await openai.fetch(made.id, {})
+    there.key = "sk-proj-fedcba9876543210"
+    with pytest.raises(AuthError) as refused:
+        await openai.probe()
+    assert "Incorrect API key" in refused.value.words

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from waltzrl_tui.providers.protocol import (
     Tuner,
     TuneRequest,
 )
+from waltzrl_tui.providers.sent_file import sent_file
 from waltzrl_tui.providers.stainless import translating
 
 _URL: Final = "https://api.openai.com/v1"
@@ -93,10 +94,9 @@ class OpenAI(Tuner):
             async for known in files.list(purpose="fine-tune"):
                 if known.filename == file.name and known.bytes == file.bytes:
                     return await self._checked(known.id)
-        content = await asyncio.to_thread(file.path.read_bytes)
-        reader = _Told(content, progress, asyncio.get_running_loop())
         async with translating(self.title, effect=True):
-            made = await files.create(file=(file.name, reader), purpose="fine-tune")
+            with sent_file(file.path, progress) as content:
+                made = await files.create(file=(file.name, content), purpose="fine-tune")
         return await self._checked(made.id)
 
     async def _checked(self, file_id: str) -> str:
@@ -195,22 +195,6 @@ class OpenAI(Tuner):
             await client.close()
 
 
-class _Told(io.BytesIO):
-    """A file in memory that tells how much of it was read."""
-
-    def __init__(self, content: bytes, progress: Progress, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(content)
-        self._whole, self._progress, self._loop = len(content), progress, loop
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        part = super().read(size)
-        asyncio.run_coroutine_threadsafe(self._tell(self.tell()), self._loop)
-        return part
-
-    async def _tell(self, sent: int) -> None:
-        await self._progress(sent, self._whole)
-
-
 def _job(each: Any) -> RemoteJob:
     status = str(each.status)
     tag = str((each.metadata or {}).get("waltzrl", "") or getattr(each, "suffix", "") or "")
@@ -243,6 +227,4 @@ def _tells_total(each: Any) -> bool:
 def _left(job: Any) -> float | None:
     if not job.estimated_finish:
         return None
-    import time
-
     return max(0.0, float(job.estimated_finish) - time.time())

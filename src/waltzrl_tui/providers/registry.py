@@ -17,6 +17,8 @@ GROUP: Final = "waltzrl_tui.providers"
 
 _BUILT_IN: Final = {
     "together": "waltzrl_tui.providers.together:Together",
+    "fireworks": "waltzrl_tui.providers.fireworks:Fireworks",
+    "mistral": "waltzrl_tui.providers.mistral:Mistral",
     "openai": "waltzrl_tui.providers.openai:OpenAI",
 }
 # Nothing is imported until a provider is opened: each brings its own SDK.

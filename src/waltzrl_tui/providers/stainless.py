@@ -121,7 +121,7 @@ def said(words: str) -> str:
 def _kind(status: int, words: str) -> type[ProviderError]:
     if _CONCURRENT.search(words) and status in (400, 403, 409, 422, 429):
         return ConcurrencyError
-    if status == 402 or (_QUOTA.search(words) and status in (400, 401, 403, 422, 429)):
+    if status == 402 or (_QUOTA.search(words) and status in (400, 401, 403, 412, 422, 429)):
         return QuotaError
     if _CLOSED.search(words) and status in (400, 403, 404, 410, 422):
         return ClosedError
