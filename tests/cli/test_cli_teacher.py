@@ -190,6 +190,4 @@ def test_a_training_extends_an_earlier_sample(
     count = len(started)
     other = cli("train", dataset, "--extend", first.sample_id, "-n", 20, "--seed", 6)
     assert (other.code, "another --seed" in other.err) == (2, True)
-    elsewhere = cli("train", dataset, "--extend", first.sample_id, "--provider", "together")
-    assert (elsewhere.code, "--extend goes with" in elsewhere.err) == (2, True)
     assert len(started) == count

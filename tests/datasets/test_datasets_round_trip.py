@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
+from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK, Message
 from waltzrl_tui.datasets.provider_files import STYLES
 from waltzrl_tui.datasets.read import iter_rows
 from waltzrl_tui.datasets.rendering import (
@@ -28,6 +29,23 @@ _TEXT = st.lists(
     st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), _ODD), max_size=5
 ).map("".join)
 _FILLED = _TEXT.filter(str.strip)
+# What came before the prompt, as chats of turns and files of pairs have it.
+_BEFORE = st.lists(st.tuples(_FILLED, _FILLED), max_size=2).flatmap(
+    lambda pairs: st.sampled_from(
+        [
+            {},
+            {"system": "Be brief.", "history": [list(pair) for pair in pairs]},
+            {
+                "history": [
+                    {"role": role, "content": text}
+                    for pair in pairs
+                    for role, text in zip(("user", "assistant"), pair, strict=True)
+                ]
+            },
+            {"history": "no chat"},
+        ]
+    )
+)
 _ROWS = st.lists(
     st.builds(
         Row,
@@ -36,6 +54,7 @@ _ROWS = st.lists(
         reply=_FILLED,
         harm=st.sampled_from(["harmful", "benign"]),
         category=_TEXT,
+        extra=_BEFORE,
     ),
     min_size=1,
     max_size=5,
@@ -52,6 +71,8 @@ def test_rendering_and_reading_back_loses_nothing(
         made = feedback_rows(rows, rollouts, DEFAULT_FEEDBACK)
     else:
         made = conversation_rows(rows, rollouts, DEFAULT_CONVERSATION)
+        before = {row.prompt: row.history for row in rows}
+        assert all(_has(row.messages, before) for row in made)
     if not made:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +87,18 @@ def test_rendering_and_reading_back_loses_nothing(
         assert again == made
     elif STYLES[provider] == "chat":
         assert [row.messages for row in again] == [row.messages for row in made]
+
+
+def _has(messages: Sequence[Message], before: dict[str, tuple[Message, ...]]) -> bool:
+    """Whether the turns before some row's prompt come before it in these messages."""
+    system, *turns = messages
+    for prompt, history in before.items():
+        told = [turn["content"] for turn in history if turn["role"] == "system"]
+        asked = [turn for turn in history if turn["role"] != "system"]
+        asked.append({"role": "user", "content": prompt})
+        if turns[: len(asked)] == asked and system["content"].endswith("\n\n".join(told)):
+            return True
+    return False
 
 
 def _turns(row: object) -> list[tuple[str, str]]:

@@ -305,3 +305,18 @@ def test_a_file_that_changes_between_the_passes_is_not_sampled(tmp_path: Path) -
 def test_a_recipe_refuses_what_makes_no_sample(field: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         SampleRecipe("d", **field)  # type: ignore[arg-type]
+
+
+def test_the_same_question_after_other_turns_is_another_example() -> None:
+    def chat(line: int, before: str) -> Row:
+        history = [{"role": "user", "content": before}, {"role": "assistant", "content": "Fine."}]
+        return Row(line, "And then?", "Then you rest.", extra={"history": history})
+
+    rows = [chat(1, "How do I bake bread?"), chat(2, "How do I run?"), chat(3, "How do I run?")]
+    sample = draw(rows, SampleRecipe("chats.jsonl", valid=0.0))
+    assert sorted(row.history[0]["content"] for row in sample.train) == [
+        "How do I bake bread?",
+        "How do I run?",
+    ]
+    turned = [replace(row, extra={"history": row.extra["history"][::-1]}) for row in sample.train]
+    assert draw(turned, SampleRecipe("chats.jsonl", valid=0.0)).sha256 != sample.sha256

@@ -6,13 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.data import recipe_of, roles_of
+from waltzrl_tui.cli.data import extended, recipe_of, roles_of
 from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
 from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.cli.teacher import taught, teacher_of
+from waltzrl_tui.datasets.rendering import TrainingRow
+from waltzrl_tui.datasets.teacher import Teacher
+from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.providers.registry import provider_names
@@ -46,8 +51,12 @@ async def supervising(store: Store, workspace: Workspace) -> AsyncIterator[Provi
 async def train(context: Context) -> int:
     """`train PATH --provider P`: quote, ask, launch; with --wait follow the jobs to their end."""
     args = context.args
+    recipe, base_sha256 = recipe_of(args, args.path), ""
+    if args.extend is not None:
+        recipe, base_sha256 = await extended(context, recipe)
+    teacher = await teacher_of(context)
     wanted = RemoteWish(
-        recipe=recipe_of(args, args.path),
+        recipe=recipe,
         provider=args.provider,
         wish=Wish(
             epochs=3.0 if args.epochs is None else args.epochs,
@@ -59,10 +68,12 @@ async def train(context: Context) -> int:
         roles=roles_of(args),
         name=args.name,
         url=args.provider_url,
+        base_sha256=base_sha256,
     )
     async with context.store() as store, supervising(store, context.workspace) as providers:
         context.out.status.set("pricing")
-        quoted = await quote(store, context.workspace, providers, wanted)
+        asked = partial(_taught, context, teacher) if teacher is not None else None
+        quoted = await quote(store, context.workspace, providers, wanted, asked)
         context.out.status.clear()
         context.out.say(quote_text(quoted))
         if quoted.blockers:
@@ -80,6 +91,16 @@ async def train(context: Context) -> int:
         prefix = ids[0].partition("-")[0]
         context.out.say(f"\nThey go on at the provider: waltzrl-tui jobs watch {prefix}")
         return 0
+
+
+async def _taught(
+    context: Context, teacher: Teacher, rows: list[TrainingRow]
+) -> tuple[list[TrainingRow], dict[str, str]]:
+    """Have the feedback written, for a yes of its own, and say how it went."""
+    context.out.status.clear()
+    written, report = await taught(context, teacher, rows)
+    context.out.say(report.words)
+    return written, {"model": teacher.model, "prompt": PROMPT_VERSION}
 
 
 async def adopt(context: Context) -> int:

@@ -11,7 +11,6 @@ from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
 from waltzrl_tui.cli.teacher import agree_to_teacher, teacher_of
 from waltzrl_tui.datasets.sampling import Sample
-from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.prepare import foreseen_feedback
 from waltzrl_tui.stage1 import Stage1, draw_sample, launch
 
@@ -22,7 +21,6 @@ async def train(context: Context) -> int:
     if args.provider not in ("embedded", "local"):
         from waltzrl_tui.cli import remote
 
-        _check_remote(context)
         return await remote.train(context)
     recipe, base_sha256 = recipe_of(args, args.path), ""
     if args.extend is not None:
@@ -55,21 +53,6 @@ async def train(context: Context) -> int:
             still_going(context, ids)
             raise
     return finished(context, jobs)
-
-
-def _check_remote(context: Context) -> None:
-    """See that nothing is asked for that a provider's launch would not do.
-
-    Raises:
-        UsageError: Something is.
-    """
-    args = context.args
-    for option, hint in (
-        ("teacher", "Leave it out, or write files with `waltzrl-tui data sample --teacher`."),
-        ("extend", "Leave it out, or write files with `waltzrl-tui data sample --extend`."),
-    ):
-        if getattr(args, option):
-            raise UsageError(f"--{option} goes with --provider embedded only.", hint=hint)
 
 
 async def _agreed(context: Context, plan: Stage1) -> Sample:

@@ -144,6 +144,9 @@ def conversation_rows(
 ) -> list[TrainingRow]:
     """Each row as prompt → reply, and some again: prompt, bad reply, feedback → reply.
 
+    The turns before a row's prompt come before it here too; what a system turn among them says
+    stands under the agent's own system prompt.
+
     The bad reply is the base's rollout to a harmful prompt, and to a harmless one a refusal
     written from its words.
 
@@ -162,7 +165,7 @@ def conversation_rows(
     rendered = [
         TrainingRow(
             (
-                *conversation_messages(prompt_version, [{"role": "user", "content": row.prompt}]),
+                *_asked(prompt_version, row),
                 {"role": "assistant", "content": row.reply},
             ),
             case=own_case(row),
@@ -180,6 +183,16 @@ def conversation_rows(
     return rendered
 
 
+def _asked(prompt_version: str, row: Row, *more: Message) -> list[Message]:
+    """The agent's system prompt, the row's turns up to its prompt, and `more`."""
+    turns = [*row.history, {"role": "user", "content": row.prompt}, *more]
+    said = [turn["content"] for turn in turns if turn["role"] == "system"]
+    system, *rest = conversation_messages(
+        prompt_version, [turn for turn in turns if turn["role"] != "system"]
+    )
+    return [system | {"content": "\n\n".join([system["content"], *said])}, *rest]
+
+
 def _announced(row: Row, words: int) -> bool:
     if not words or own_case(row) != "harmful/refuses":
         return True
@@ -191,14 +204,10 @@ def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> Tra
     verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
     if not bad or not verdict.triggers:
         return None
-    history = [
-        {"role": "user", "content": row.prompt},
-        {"role": "assistant", "content": bad},
-        revision_turn(verdict.feedback),
-    ]
+    judged = {"role": "assistant", "content": bad}
     return TrainingRow(
         (
-            *conversation_messages(prompt_version, history),
+            *_asked(prompt_version, row, judged, revision_turn(verdict.feedback)),
             {"role": "assistant", "content": row.reply},
         ),
         source="revision",

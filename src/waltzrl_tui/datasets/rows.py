@@ -76,6 +76,31 @@ class Row:
     category: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def history(self) -> tuple[dict[str, str], ...]:
+        """The turns before the prompt, `role` and `content` each; none in a chat of one round.
+
+        They are read from the fields `system` and `history`, of turns or of pairs of prompt and
+        reply.
+        """
+        turns: list[dict[str, str]] = []
+        if isinstance(system := self.extra.get("system"), str) and system.strip():
+            turns.append({"role": "system", "content": system})
+        told = self.extra.get("history")
+        if not isinstance(told, list):
+            return tuple(turns)
+        before = len(turns)
+        for each in told:
+            match each:
+                case {"role": str(role), "content": str(content)}:
+                    turns.append({"role": role, "content": content})
+                case [str(prompt), str(reply)]:
+                    turns.append({"role": "user", "content": prompt})
+                    turns.append({"role": "assistant", "content": reply})
+                case _:
+                    return tuple(turns[:before])  # A field of that name that is no chat.
+        return tuple(turns)
+
     def to_json(self) -> dict[str, Any]:
         """The row in the project's own shape (`prompt, harm, category, reply`)."""
         document = {"prompt": self.prompt, "harm": self.harm, "category": self.category}

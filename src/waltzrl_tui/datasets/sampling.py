@@ -300,6 +300,8 @@ def _sample_hash(train: Sequence[Row], valid: Sequence[Row]) -> str:
     hashed = hashlib.sha256()
     for name, rows in (("train", train), ("valid", valid)):
         for row in rows:
-            content = [name, row.prompt, row.reply, row.harm, row.category]
+            content: list[object] = [name, row.prompt, row.reply, row.harm, row.category]
+            if row.history:
+                content.append(row.history)
             hashed.update(json.dumps(content).encode() + b"\n")
     return hashed.hexdigest()

@@ -116,7 +116,10 @@ class _Reading:
         """Take one row."""
         prompt, reply = normalised(row.prompt), row.reply.encode()
         exact = digest(row.prompt.encode(), _canonical(row), reply)
-        content = digest(prompt.encode(), reply)
+        # The same question after other turns is another example.
+        history = row.history if row.extra else ()
+        before = (json.dumps(history).encode(),) if history else ()
+        content = digest(prompt.encode(), reply, *before)
         stratum = self._strata.setdefault(_stratum(row, self._recipe.balance), len(self._strata))
         if self._recipe.dedupe == "off":
             # Rows that differ in anything order differently; equal ones are interchangeable.

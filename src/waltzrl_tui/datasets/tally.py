@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +75,8 @@ class Tally:
         # One entry a row.
         self._lines = array("Q")
         self._prompt = array("I")
+        self._asked = array("I")
+        self._histories: dict[int, int] = {}
         self._reply = array("I")
         self._tokens = array("I")
         self._labels: dict[str, int] = {}
@@ -88,7 +92,9 @@ class Tally:
         number, new = self._prompts.number(text_digest(prompt), prompt)
         if new:
             self._look(self._prompts, number, row.line, row.prompt)
-        size = estimate_tokens(row.prompt)
+        history = row.history if row.extra else ()
+        size = sum(estimate_tokens(turn["content"]) for turn in history)
+        size += estimate_tokens(row.prompt)
         self._sizes["prompts"].add(size)
         reply = _NONE
         if row.reply:
@@ -104,12 +110,18 @@ class Tally:
         self._sizes["rows"].add(size)
         self._lines.append(row.line)
         self._prompt.append(number)
+        self._asked.append(self._after(history, number) if history else number)
         self._reply.append(reply)
         self._tokens.append(min(size, _NONE))
         self._label.append(self._labels.setdefault(row.harm, len(self._labels)))
         self._harm[row.harm] += 1
         known = row.category in self._category or len(self._category) < _CATEGORIES_KEPT
         self._category[row.category if known else _OTHER] += 1
+
+    def _after(self, history: Sequence[AnyMapping[str, str]], prompt: int) -> int:
+        """A number, apart from those of prompts, for this prompt after these turns."""
+        known = text_digest(json.dumps([prompt, *history]))
+        return _NONE - 1 - self._histories.setdefault(known, len(self._histories))
 
     def profile(
         self,
@@ -124,7 +136,7 @@ class Tally:
         prompts = self._prompts.index.groups(references, stop=stop)
         replies = self._replies.index.groups(stop=stop)
         near_pairs = array("Q", self._pairs(prompts, replies))
-        pairs = array("Q", _joined(self._prompt, self._reply))
+        pairs = array("Q", _joined(self._asked, self._reply))
         rows = self._sizes["rows"]
         return Profile(
             path=path,

@@ -59,7 +59,7 @@ def measure_load(
         train, valid = (_rendered(role, rows) for rows in (sample.train, sample.valid))
         misordered += sum(not _alternates(row) for row in (*train, *valid))
         if train or valid:
-            roles[role] = _role_load(train, valid, counters, watched.check)
+            roles[role] = role_load(train, valid, counters, watched.check)
     if not roles:
         raise DatasetError(
             f"No agent can learn from {one_line(Path(path).name)}: its rows have neither replies "
@@ -115,12 +115,13 @@ def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
     return feedback_rows([row for row in rows if row.harm], {}, version)
 
 
-def _role_load(
+def role_load(
     train: Sequence[TrainingRow],
     valid: Sequence[TrainingRow],
     counters: Sequence[TokenCounter],
-    check: Callable[[], None],
+    check: Callable[[], None] = lambda: None,
 ) -> RoleLoad:
+    """What one agent's rows come to; `check` is called between two passes over them."""
     counts = {}
     used: list[TokenCounter] = [*counters, Estimate()]
     for counter in used:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.counters import counters_for
-from waltzrl_tui.plans.load import measure_load
+from waltzrl_tui.plans.load import measure_load, role_load
 from waltzrl_tui.plans.model import Load, PlanRow, Wish
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
@@ -37,6 +37,12 @@ from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
 from waltzrl_tui.store.rows import Role
 from waltzrl_tui.workspace import Workspace
+
+Rendered = dict[str, list[TrainingRow]]
+"""Training rows by split: `train` and `valid`."""
+
+Taught = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
+"""Has feedback written: the rows again, in their order, and who wrote it."""
 
 _SHORT: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
 _TIMEOUT_FACTOR: Final = 1.5
@@ -53,6 +59,7 @@ class RemoteWish:
         wish: Epochs, size, method and budget (USD, for both agents' training).
         url: In place of the provider's address.
         options: Settings by the provider's names.
+        base_sha256: Of the sample that this one extends; checked when it is drawn.
     """
 
     recipe: SampleRecipe
@@ -63,6 +70,7 @@ class RemoteWish:
     name: str = ""
     url: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    base_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,14 @@ class Quote:
         usd: Expected cost by role, USD; `high`: at most, as far as the catalogue knows.
         blockers: Why it cannot be launched, in words; none when it can.
         payloads: By role, the body of the create call as far as it is known before the upload.
+        rows: What each role learns, by split.
+        written: Of the feedback file, who wrote it, when a teacher did.
     """
 
     wanted: RemoteWish
     sample: Sample
+    rows: Mapping[Role, Rendered]
+    written: Mapping[str, str]
     load: Load
     row: PlanRow
     model: str
@@ -98,9 +110,16 @@ class Quote:
 
 
 async def quote(
-    store: Store, workspace: Workspace, providers: Providers, wanted: RemoteWish
+    store: Store,
+    workspace: Workspace,
+    providers: Providers,
+    wanted: RemoteWish,
+    teacher: Taught | None = None,
 ) -> Quote:
     """Draw the sample, price it, and check all that is known of the provider's limits.
+
+    Args:
+        teacher: Writes the feedback, once nothing else is in the way; what it writes is priced.
 
     Raises:
         DatasetError: The dataset cannot be read, or can train nothing.
@@ -120,12 +139,11 @@ async def quote(
             hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
         )
     wish = replace(wanted.wish, provider=wanted.provider, chat_hours=0.0)
-    sample = await asyncio.to_thread(draw_sample, wanted.recipe)
+    sample = await asyncio.to_thread(draw_sample, wanted.recipe, wanted.base_sha256)
+    rows = {role: await asyncio.to_thread(_rendered, role, sample) for role in wanted.roles}
+    counters = await asyncio.to_thread(counters_for, catalogue, workspace, wish)
     load = await asyncio.to_thread(
-        measure_load,
-        wanted.recipe.source,
-        wanted.recipe,
-        counters=await asyncio.to_thread(counters_for, catalogue, workspace, wish),
+        measure_load, wanted.recipe.source, wanted.recipe, counters=counters
     )
     load = replace(
         load, roles={role: each for role, each in load.roles.items() if role in wanted.roles}
@@ -134,11 +152,19 @@ async def quote(
     row = price(catalogue, load, wish, around)[0]
     provider = await providers.get(wanted.provider, wanted.url)
     model = wanted.model or own_name(catalogue, wanted.provider, row.model)
-    usd, high = _shares(row, load)
     plain = _blockers(row, provider, wanted, model)
+    written: dict[str, str] = {}
+    if teacher is not None and "feedback" in rows and not plain:
+        rows["feedback"], written = await _taught(teacher, rows["feedback"])
+        train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
+        told = await asyncio.to_thread(role_load, train, valid, counters)
+        load = replace(load, roles=dict(load.roles) | {"feedback": told})
+        row = price(catalogue, load, wish, around)[0]
+        plain = _blockers(row, provider, wanted, model)
+    usd, high = _shares(row, load)
     requests = {role: _request(wanted, role, model, load, "") for role in wanted.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
-    return Quote(wanted, sample, load, row, model, usd, high, tuple(plain), payloads)
+    return Quote(wanted, sample, rows, written, load, row, model, usd, high, tuple(plain), payloads)
 
 
 async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobRow]:
@@ -169,7 +195,10 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     for role in wanted.roles:
         job_id = f"{prefix}-{_SHORT[role]}"
         folder = workspace.job_dir(job_id)
-        files = await asyncio.to_thread(_write, folder, role, sample, style)
+        files = await asyncio.to_thread(_write, folder, quoted.rows[role], style)
+        made: dict[str, Any] = {"prompt": default_prompt(role), "provider": wanted.provider}
+        if role == "feedback" and quoted.written:
+            made["teacher"] = dict(quoted.written)
         for split, file in files.items():
             await store.samples.add_file(
                 recorded.id,
@@ -179,7 +208,7 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
                 rows=file.rows,
                 tokens=file.tokens,
                 sha256=file.sha256,
-                recipe={"prompt": default_prompt(role), "provider": wanted.provider},
+                recipe=made,
             )
         jobs.append(_job(quoted, role, job_id, name, recorded.id, files))
     return await store.remote.add(jobs)
@@ -247,11 +276,21 @@ def _style(quoted: Quote) -> Style:
     return "bedrock" if quoted.wanted.provider.startswith("bedrock") else "chat"
 
 
-def _write(folder: Path, role: Role, sample: Sample, style: Style) -> dict[str, TrainingFile]:
-    files = {"train": write_training(folder / "train.jsonl", _rows(role, sample.train), style)}
-    if valid := _rows(role, sample.valid):
-        files["valid"] = write_training(folder / "valid.jsonl", valid, style)
+async def _taught(teacher: Taught, rows: Rendered) -> tuple[Rendered, dict[str, str]]:
+    told, written = await teacher([*rows["train"], *rows["valid"]])
+    count = len(rows["train"])
+    return {"train": told[:count], "valid": told[count:]}, written
+
+
+def _write(folder: Path, rows: Rendered, style: Style) -> dict[str, TrainingFile]:
+    files = {"train": write_training(folder / "train.jsonl", rows["train"], style)}
+    if rows["valid"]:
+        files["valid"] = write_training(folder / "valid.jsonl", rows["valid"], style)
     return files
+
+
+def _rendered(role: Role, sample: Sample) -> Rendered:
+    return {"train": _rows(role, sample.train), "valid": _rows(role, sample.valid)}
 
 
 def _rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:

@@ -117,16 +117,15 @@ def _title(title: str, row: Row) -> Content:
 
 def _fields(row: Row) -> list[tuple[str, str, str]]:
     found = [("prompt", _text(row.prompt), "")]
-    history = row.extra.get("history")
-    if isinstance(history, list):
-        turns = [f"{turn.get('role')}: {turn.get('content')}" for turn in history]
+    if history := row.history:
+        turns = [f"{turn['role']}: {turn['content']}" for turn in history]
         found.insert(0, ("before", _text("\n".join(turns)), "$text-muted"))
     if row.reply:
         refuses = is_refusal(row.reply)
         found.append(("reply", _text(row.reply), ""))
         found.append(("", "⊘ refuses" if refuses else "✓ answers", "$faint"))
     for name, value in row.extra.items():
-        if name == "history" or value in (None, ""):
+        if value in (None, "") or (history and name in ("history", "system")):
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         found.append((one_line(name, _LABEL - 1), _text(text), "$text-muted"))

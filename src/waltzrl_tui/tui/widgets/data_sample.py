@@ -245,7 +245,7 @@ def _surveyed(
     if recipe.where:
         found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
         lines = frozenset(line + 1 for line in found)
-    return survey(_until(source, tell, stop), recipe, lines=lines)
+    return survey(_until(source, tell, stop), recipe, lines=lines, stop=stop)
 
 
 def _until(

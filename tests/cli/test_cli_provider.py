@@ -1,0 +1,54 @@
+"""`train --provider`: a sample that grows and feedback that a teacher writes go there as well."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from cli_helpers import Cli
+
+from scripted_server import ChatServer
+
+sys.path.append(str(Path(__file__).parents[1] / "emulators"))
+
+from emulate_together import TogetherEmulator
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WALTZRL_CACHE")
+
+
+def test_what_is_sent_grows_a_sample_and_holds_the_teachers_words(
+    cli: Cli,
+    chat_server: ChatServer,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat_server.script = lambda model, messages: "Say first what you can do instead. " * 8
+    first = cli("data", "sample", dataset, "-n", 12, "--out", tmp_path / "a", "--json").document
+    teacher = ["--teacher", chat_server.url, "--teacher-model", "coach"]
+    grown = ["train", dataset, "--provider", "together", "--extend", first["id"], "-n", 30]
+    with TogetherEmulator(speed=600.0) as there:
+        monkeypatch.setenv("TOGETHER_API_KEY", there.key)
+        monkeypatch.setenv("TOGETHER_BASE_URL", there.url)
+        # Nothing is sent, and no teacher asked, where the launch itself cannot be.
+        refused = cli(*grown, *teacher, "--budget", "0.001", "--yes")
+        assert (refused.code, chat_server.requests, there.files) == (1, [], {})
+        ended = cli(*grown, *teacher, "--yes", "--wait", "--json")
+        assert ended.code == 0, ended.err
+        sent = [file.content.decode() for file in there.files.values()]
+    written = [text for text in sent if "Say first what you can do instead." in text]
+    assert len(written) == 2  # the feedback agent's files, for training and for validation
+    assert sum(text.count("Say first") for text in written) > len(chat_server.requests) > 5
+    for split in ("files", "valid_files"):
+        [before] = [one for one in first[split] if one["role"] == "conversation"]
+        rows = _messages(Path(before["path"]).read_text())
+        assert any(_messages(text)[: len(rows)] == rows for text in sent)
+
+
+def _messages(text: str) -> list[object]:
+    return [json.loads(line)["messages"] for line in text.splitlines()]
