@@ -1,8 +1,9 @@
 """Make the README's screenshots with the app itself, over a workspace that has a trained pair.
 
-    python docs/make_screenshots.py [--home DIR]
+    python docs/make_screenshots.py [--home DIR] [--size 80x24]
 
-Runs the app without a terminal, presses keys as a user would, and saves what it draws.
+Runs the app without a terminal, presses keys as a user would, and saves what it draws. With a size
+the pictures of Data and Plan are made in that size and named after it.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ FOLDER = Path(__file__).resolve().parent / "screenshots"
 SIZE = (120, 34)
 
 
-async def _shoot(home: str | None) -> None:
+async def _shoot(home: str | None, size: tuple[int, int] | None) -> None:
     FOLDER.mkdir(exist_ok=True)
     app = WaltzApp(Workspace.find(home))
-    async with app.run_test(size=SIZE) as pilot:
+    after = f"-{size[0]}x{size[1]}" if size else ""
+    async with app.run_test(size=size or SIZE) as pilot:
         await pilot.pause(3.0)
-        _save(app, "data")
+        _save(app, f"data{after}")
         await pilot.press("2")
         await pilot.pause(4.0)
-        _save(app, "plan")
+        _save(app, f"plan{after}")
+        if size:
+            return
         await pilot.press("escape", "3")
         await pilot.pause(3.0)
         await pilot.press("down")
@@ -41,7 +45,14 @@ def _save(app: WaltzApp, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home")
-    asyncio.run(_shoot(parser.parse_args().home))
+    parser.add_argument("--size", type=_size, metavar="COLUMNSxROWS")
+    args = parser.parse_args()
+    asyncio.run(_shoot(args.home, args.size))
+
+
+def _size(text: str) -> tuple[int, int]:
+    columns, _, rows = text.partition("x")
+    return int(columns), int(rows)
 
 
 if __name__ == "__main__":
