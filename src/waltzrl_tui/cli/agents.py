@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from waltzrl_tui.agents.prompts import default_prompt, role_prompt
+from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.errors import UsageError
@@ -18,10 +17,6 @@ from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
 from waltzrl_tui.store import AgentRow, PairRow
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-# What providers put before their keys; no variable is called like that.
-_KEY_PREFIX = re.compile(r"(sk|hf|pk|key|rpa|tgp|fw|gsk|xai)[-_]", re.I)
 
 
 async def list_agents(context: Context) -> int:
@@ -89,48 +84,19 @@ async def remove_pair(context: Context) -> int:
 
 
 def _endpoint(args: Namespace) -> dict[str, Any]:
-    parts = _split_url(args.url)
-    if parts is None:
-        raise UsageError(
-            "--url is not an address of a server.",
-            hint="Give one like http://127.0.0.1:8000/v1.",
-        )
-    if "@" in parts:
-        raise UsageError(
-            "--url holds a user or a password, which would be stored.",
-            hint="Put the key into an environment variable and name that with --key-env.",
-        )
+    url = checked_address("--url", args.url, "--key-env")
     if args.adapter:
         raise UsageError("--adapter is for the embedded engine and goes without --url.")
     if not args.model:
         raise UsageError("--model is missing.", hint="Name the model as the server calls it.")
-    _check_variable(args.key_env)
+    check_variable("--key-env", args.key_env)
     return {
         "kind": "openai",
         "base": args.model,
-        "url": args.url.rstrip("/"),
+        "url": url,
         "key_env": args.key_env,
         "prompt": _prompt(args, f"{args.role}/full-1"),
     }
-
-
-def _split_url(url: str) -> str | None:
-    """The host part of an http address, or None when it is none."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        return None
-    return parts.netloc if usable else None
-
-
-def _check_variable(name: str) -> None:
-    # The value is never repeated: it may be the key itself.
-    if name and (not _VARIABLE.fullmatch(name) or _KEY_PREFIX.match(name)):
-        raise UsageError(
-            "--key-env takes the name of an environment variable, never a key.",
-            hint="Set a variable to the key and give its name, for example OPENAI_API_KEY.",
-        )
 
 
 def _adapter(args: Namespace) -> dict[str, Any]:
