@@ -103,3 +103,28 @@ async def test_a_higher_price_of_the_providers_own_waits_for_a_yes(
         await shows(pilot, "y agree to price")
         await pilot.press("y")
         await until(pilot, lambda: len(there.jobs) == 1, 30)
+
+
+async def test_plan_says_what_each_account_may_do(
+    workspace: Workspace, there: TogetherEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _dataset(workspace)
+    app = WaltzApp(workspace, screen="plan")
+    async with app.run_test(size=(160, 48)) as pilot:
+        await shows(pilot, "ready · may tune, key in TOGETHER_")
+        asked = there.count("GET", "/v2/supported-models")
+        screen = app.screen
+        assert isinstance(screen, PlanScreen)
+        names = [plan.row.provider for plan in screen._plans.values()]
+        await pilot.press("home", *["down"] * names.index("together"))
+        await shows(pilot, "account   ✓ key works · ✓ may tune", "asked 20")
+        # Who comes back to the screen soon does not ask again.
+        await pilot.press("1")
+        await shows(pilot, "mine.jsonl · 60 rows")
+        await pilot.press("2")
+        await shows(pilot, "Together")
+        assert there.count("GET", "/v2/supported-models") == asked
+        assert there.count("POST", "/v1/files") == 0
+    there.key = "tgp_v1_fedcba9876543210"
+    async with WaltzApp(workspace, screen="plan").run_test(size=(160, 48)) as pilot:
+        await shows(pilot, "needs another TOGETHER_API_KEY")

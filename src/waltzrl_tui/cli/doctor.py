@@ -205,6 +205,9 @@ async def _change_key(context: Context) -> int:
             raise UsageError("No key was given, so nothing was kept.")
         await asyncio.to_thread(keep_key, variable, value)
         said = f"is kept in the OS keyring as {masked(value)}"
+    if context.workspace.store_path.exists():
+        async with context.store() as store:
+            await store.remote.forget_probes()  # What was said was said of another key.
     context.out.result({"variable": variable, "said": said}, f"{variable} {said}.")
     return 0
 

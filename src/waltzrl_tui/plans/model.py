@@ -114,11 +114,17 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a provider said of this account: whether it may tune (None: it did not say)."""
+    """What a provider said of this account.
+
+    Attributes:
+        allowed: Whether it may tune; None: it did not say. `key_ok`: whether its key is taken.
+        words: The provider's own. `at`: When, UTC.
+    """
 
     allowed: bool | None
     words: str
     at: str
+    key_ok: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

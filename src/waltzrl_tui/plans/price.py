@@ -15,6 +15,7 @@ from waltzrl_tui.plans.model import (
     Load,
     Part,
     PlanRow,
+    Probe,
     State,
     Surroundings,
     Wish,
@@ -79,7 +80,7 @@ def _row(
     total = priced.total
     _budget(wish, priced, found)
     blockers = (*found.blockers, *(b for b in priced.blockers if b not in found.blockers))
-    state, reason = _state(provider, closed, blockers, around)
+    state, reason = _state(provider, closed, blockers, around, around.probes.get(name))
     if state in ("ready", "needs_key") and total is None:
         reason = f"{reason}; {priced.missing}" if reason else priced.missing
     elif state in ("ready", "needs_key") and priced.without:
@@ -210,7 +211,11 @@ def _closed(catalogue: Catalogue, name: str, provider: Provider, around: Surroun
 
 
 def _state(
-    provider: Provider, closed: str, blockers: Sequence[str], around: Surroundings
+    provider: Provider,
+    closed: str,
+    blockers: Sequence[str],
+    around: Surroundings,
+    probe: Probe | None,
 ) -> tuple[State, str]:
     if closed:
         return "closed", closed
@@ -220,7 +225,10 @@ def _state(
         return "blocked", blockers[0]
     if provider.keys:
         if present := next((key for key in provider.keys if key in around.keys), None):
-            return "ready", f"key in {present}"
+            if probe is not None and probe.key_ok is False:
+                return "needs_key", f"needs another {present}; this one is refused: {probe.words}"
+            may = "may tune, " if probe is not None and probe.allowed else ""
+            return "ready", f"{may}key in {present}"
         return "needs_key", f"needs {' or '.join(provider.keys)}"
     if provider.kind == "embedded":
         return "ready", "free, on this machine"

@@ -103,11 +103,10 @@ def _hub_login() -> bool:
 
 
 async def _probes(store: Store) -> dict[str, Probe]:
-    """What providers last said of this account, as far as they said anything of tuning."""
+    """What providers last said of this account."""
     return {
-        name: Probe(row.may_tune, row.words, row.at)
+        name: Probe(row.may_tune, row.words, row.at, row.key_ok)
         for name, row in (await store.remote.probes()).items()
-        if row.may_tune is not None
     }
 
 

@@ -228,6 +228,14 @@ class RemoteStore:
 
         await self._database.write(work)
 
+    async def forget_probes(self) -> None:
+        """Forget what providers said: a key was changed."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM probes")
+
+        await self._database.write(work)
+
     async def probes(self) -> dict[str, ProbeRow]:
         """What each provider last said, by its name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -63,6 +63,13 @@ class PlanBoard:
             size: [name for name, model in known.items() if model.hub and model.size == size]
             for size in SIZES
         }
+
+    def with_keys(self, names: Collection[str]) -> list[str]:
+        """Those of these providers of which a key is set."""
+        if self._catalogue is None or self._around is None:
+            return []
+        known, keys = self._catalogue.provider, self._around.keys
+        return [name for name in names if name in known and keys.intersection(known[name].keys)]
 
     @property
     def ready(self) -> bool:

@@ -24,6 +24,7 @@ from waltzrl_tui.tui.keys import bindings, press
 from waltzrl_tui.tui.plan_board import PlanBoard, sample_on_data
 from waltzrl_tui.tui.screens.base import WaltzScreen
 from waltzrl_tui.tui.screens.plan_export import ask_and_export
+from waltzrl_tui.tui.screens.plan_probe import Probing
 from waltzrl_tui.tui.widgets import plan_words as words
 from waltzrl_tui.tui.widgets.job_table import JobTable, Line
 from waltzrl_tui.tui.widgets.plan_compare import PINNED, Plan, compare_layout
@@ -61,6 +62,7 @@ class PlanScreen(WaltzScreen):
         self._shown = ""
         self._refreshing = False
         self._typed: Timer | None = None
+        self._probing = Probing()
 
     def compose_body(self) -> ComposeResult:
         self._form = PlanForm()
@@ -109,7 +111,19 @@ class PlanScreen(WaltzScreen):
             slow.stop()
         self._form.offer_models(board.models)
         self._reprice()
+        self.start(self._probe(), group="probe")
         await self._refine()
+
+    async def _probe(self) -> None:
+        """Ask the providers of which there is a key whether it works and may tune."""
+        names = self._probing.wanted(self._board.with_keys(_launchable()))
+        if not names:
+            return
+        asked = asyncio.ensure_future(self._probing.ask(self.waltz, names))
+        self._paint_detail(top=False)
+        await asked
+        await self._board.read_surroundings(self.waltz.store, self.waltz.workspace)
+        self._reprice()
 
     def _progress(self, rows: int) -> None:
         if not self._board.ready:
@@ -214,8 +228,14 @@ class PlanScreen(WaltzScreen):
             else:
                 launches = plan.row.provider in _launchable()
                 method = plan.wish.method
+                asking = plan.row.provider in self._probing.under_way
                 layout = sum_layout(
-                    plan.row, plan.load, around.today, method=method, launches=launches
+                    plan.row,
+                    plan.load,
+                    around.today,
+                    method=method,
+                    launches=launches,
+                    account="asking…" if asking else around.probes.get(plan.row.provider),
                 )
                 title = f"Sum · {name} · {one_line(plan.row.model)}".removesuffix(" · ")
             self._detail.show(layout, title=title, top=top)
@@ -332,6 +352,8 @@ class PlanScreen(WaltzScreen):
             self._refreshing = False
             self.refresh_bindings()
         if asked:
+            self._probing.forget()
+            self.start(self._probe(), group="probe")
             await self._board.read_surroundings(self.waltz.store, self.waltz.workspace)
             self._reprice()
 

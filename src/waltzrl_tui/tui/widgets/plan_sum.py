@@ -8,7 +8,7 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import Load, Method, PlanRow
+from waltzrl_tui.plans.model import Load, Method, PlanRow, Probe
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.data_figures import short_count
@@ -39,12 +39,19 @@ _NOTE: Final = 600
 
 
 def sum_layout(
-    row: PlanRow, load: Load, today: date, *, method: Method = "sft", launches: bool = False
+    row: PlanRow,
+    load: Load,
+    today: date,
+    *,
+    method: Method = "sft",
+    launches: bool = False,
+    account: Probe | str | None = None,
 ) -> Layout:
     """The lines of the pane that tells all of one plan.
 
     Args:
         launches: Whether a launch can go there from this app.
+        account: What the provider says of the account, or that it is being asked.
     """
 
     def lines(width: int) -> list[Content]:
@@ -54,6 +61,8 @@ def sum_layout(
         # What can be done about it comes before what it would cost.
         for text in row.blockers:
             found += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
+        if account is not None:
+            found += _account(account, width)
         found += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
         found += _facts(row, load, width, today)
         for text in row.warnings:
@@ -74,7 +83,8 @@ def _headline(row: PlanRow, width: int) -> list[Content]:
 def _next(row: PlanRow, method: Method, launches: bool) -> Iterator[str]:
     """What to do to have this plan, as far as it is not its blockers that say it."""
     if row.state == "needs_key":
-        key = row.reason.removeprefix("needs ").split(" or ")[0].partition(";")[0]
+        key = row.reason.removeprefix("needs ").removeprefix("another ")
+        key = key.split(" or ")[0].partition(";")[0]
         yield f"export it, or keep it by waltzrl-tui doctor --set-key {key}"
     elif row.state == "needs_gpu":
         yield "run waltzrl-tui on the machine that has one, over ssh for example"
@@ -87,6 +97,19 @@ def _next(row: PlanRow, method: Method, launches: bool) -> Iterator[str]:
             "the app does not launch there: waltzrl-tui data sample writes the files, "
             f"with --for {row.provider}"
         )
+
+
+def _account(said: Probe | str, width: int) -> list[Content]:
+    """What the provider says of the account, in its words, and when it was asked."""
+    if isinstance(said, str):
+        return _fact("account", said, width)
+    key = {True: "✓ key works", False: "✗ key refused", None: ""}[said.key_ok]
+    tune = {True: "✓ may tune", False: "✗ may not tune", None: ""}[said.allowed]
+    words = f"“{one_line(said.words, 200)}”" if said.words else ""
+    at = f"asked {said.at[:16].replace('T', ' ')} UTC"
+    bad = said.key_ok is False or said.allowed is False
+    text = " · ".join(filter(None, (key, tune, words, at)))
+    return _fact("account", text, width, "$text-warning" if bad else "")
 
 
 def _sum(row: PlanRow, width: int) -> list[Content]:
