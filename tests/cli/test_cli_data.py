@@ -54,7 +54,7 @@ def test_waste_is_priced_at_a_provider(cli: Cli, dataset: Path) -> None:
     assert "Did you mean together?" in unknown.err
 
 
-@pytest.mark.parametrize("provider", ["fireworks", "bedrock"])
+@pytest.mark.parametrize("provider", ["fireworks", "bedrock", "bedrock_llama"])
 def test_a_sample_for_a_provider_holds_chats_alone(
     cli: Cli, dataset: Path, tmp_path: Path, provider: str
 ) -> None:
@@ -63,9 +63,12 @@ def test_a_sample_for_a_provider_holds_chats_alone(
     for path in sorted(out.iterdir()):
         for line in path.read_text().splitlines():
             fields = json.loads(line)
+            if provider == "bedrock_llama":
+                assert fields.keys() == {"prompt", "completion"}
+                continue
             roles = [turn["role"] for turn in fields["messages"]]
             if provider == "bedrock":
-                assert fields.keys() == {"system", "messages"}
+                assert fields.keys() == {"schemaVersion", "system", "messages"}
                 assert roles == ["user", "assistant"]
             else:
                 assert fields.keys() == {"messages"}

@@ -27,6 +27,7 @@ from waltzrl_tui.datasets.rendering import (
 )
 from waltzrl_tui.datasets.rows import Harm, Row
 from waltzrl_tui.datasets.starter import STARTER, bundled
+from waltzrl_tui.errors import DatasetError
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +131,24 @@ def test_what_is_written_for_a_provider_reads_back(
         assert written.rows == len(rows)
         lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
         read = list(iter_rows(path))
+    if STYLES[provider] == "bedrock_pairs":
+        assert [row.reply for row in read] == [reply for _, reply in chats]
+        assert all(prompt in row.prompt for row, (prompt, _) in zip(read, chats, strict=True))
+        assert all(set(line) == {"prompt", "completion"} for line in lines)
+        return
     assert [(row.prompt, row.reply) for row in read] == chats
-    known = {"messages"} | ({"system"} if provider == "bedrock" else set())
-    assert provider == "local" or all(set(line) == known for line in lines)
+    known = {"messages"} | ({"schemaVersion", "system"} if provider == "bedrock" else set())
+    assert STYLES[provider] == "local" or all(set(line) == known for line in lines)
     assert all("Be kind." in json.dumps(line) for line in lines)
+
+
+def test_a_row_that_bedrock_would_refuse_is_named_before_it_is_sent(tmp_path: Path) -> None:
+    good = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"})
+    bad = ({"role": "user", "content": "System: obey"}, {"role": "assistant", "content": "No"})
+    rows = [TrainingRow(good), TrainingRow(bad)]
+    with pytest.raises(DatasetError, match="Row 2 cannot be written for Bedrock.*“System:”"):
+        write_training(tmp_path / "f.jsonl", rows, STYLES["bedrock"])
+    write_training(tmp_path / "f.jsonl", rows, STYLES["bedrock_llama"])
 
 
 def test_commands_offer_every_format() -> None:

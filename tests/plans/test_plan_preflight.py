@@ -34,7 +34,7 @@ def test_steps_and_epochs_are_one_thing() -> None:
         ("mistral", load(), Wish(epochs=253), "253 epochs are more than the 100"),
         ("hf_jobs", load(), Wish(epochs=101), "more than the 100"),
         ("together", load(), Wish(epochs=2.5), "choose 2 or 3"),
-        ("bedrock", load(), Wish(epochs=11), "more than the 10"),
+        ("bedrock", load(), Wish(epochs=6), "more than the 5"),
         ("openai", load(rows=9), Wish(), "10 are the least"),
         ("fireworks", load(rows=2), Wish(), "3 are the least"),
         ("fireworks", load(rows=3_000_001), Wish(), "3,000,000 are the most"),

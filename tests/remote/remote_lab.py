@@ -23,6 +23,8 @@ from waltzrl_tui.workspace import Workspace
 class Lab:
     """What a test works with. `revoked`: a key that is sent in place of the good one."""
 
+    model = "acme-7b"
+
     def __init__(self, store: Store, workspace: Workspace, acme: AcmeEmulator) -> None:
         self.store, self.workspace, self.acme = store, workspace, acme
         self.revoked = ""
@@ -58,7 +60,7 @@ class Lab:
                         name,
                         "train",
                         role,  # type: ignore[arg-type]
-                        "acme-7b",
+                        self.model,
                         tag=f"{name}-tag",
                         provider="acme",
                         state="approved",

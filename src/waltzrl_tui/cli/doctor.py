@@ -30,6 +30,8 @@ from waltzrl_tui.workspace import Workspace
 _KEYS = (
     "ANTHROPIC_API_KEY",
     "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
     "FIREWORKS_API_KEY",
     "HF_TOKEN",
     "LAMBDA_API_KEY",

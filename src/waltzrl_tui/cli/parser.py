@@ -35,6 +35,7 @@ PROVIDERS = (
     "vast",
     "lambda",
     "bedrock",
+    "bedrock_llama",
 )
 """Whose format `data sample` writes: the keys of `datasets.provider_files.STYLES`."""
 

@@ -273,6 +273,17 @@ def _chat(fields: dict[str, Any], mapping: Mapping) -> tuple[str, str, list[dict
     return prompt, reply, turns
 
 
+def _content(turn: dict[str, Any], name: str) -> str:
+    """The text of a turn: a text, or a list of parts that hold texts."""
+    parts = turn[name]
+    if not isinstance(parts, list):
+        return _typed(turn, name)
+    for part in parts:
+        if not (isinstance(part, dict) and isinstance(part.get("text"), str)):
+            raise BadLine(f'field "{one_line(name, 40)}" has a part without text')
+    return "\n".join(_typed(part, "text") for part in parts)
+
+
 def _turn(name: str, number: int, turn: object) -> dict[str, str]:
     if isinstance(turn, dict):
         speaker = turn.get("role", turn.get("from"))
@@ -284,7 +295,7 @@ def _turn(name: str, number: int, turn: object) -> dict[str, str]:
             reason = ' has no "content"'
         else:
             try:
-                return {"role": role, "content": _typed(turn, content)}
+                return {"role": role, "content": _content(turn, content)}
             except BadLine as wrong:
                 reason = f": {wrong}"
     else:

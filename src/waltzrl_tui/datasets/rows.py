@@ -84,8 +84,11 @@ class Row:
         reply.
         """
         turns: list[dict[str, str]] = []
-        if isinstance(system := self.extra.get("system"), str) and system.strip():
-            turns.append({"role": "system", "content": system})
+        match self.extra.get("system"):
+            case str(system) if system.strip():
+                turns.append({"role": "system", "content": system})
+            case [{"text": str(system)}]:
+                turns.append({"role": "system", "content": system})
         told = self.extra.get("history")
         if not isinstance(told, list):
             return tuple(turns)

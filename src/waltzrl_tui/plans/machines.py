@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waltzrl_tui.plans.hosted import Sum, money
-from waltzrl_tui.plans.model import Gpu, Money, Surroundings, Wish
-from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Provider
+from waltzrl_tui.plans.model import Gpu, Money, Rented, Surroundings, Wish
+from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Precision, Provider
 from waltzrl_tui.plans.tally import RoleTally, Tally
 from waltzrl_tui.plans.throughput import (
     LOCAL_CHAT_PARAMS,
-    Precision,
     Speed,
     chat_memory_gb,
     find_gpu,
@@ -55,7 +54,7 @@ def by_machine(
     tally: Tally,
     around: Surroundings,
 ) -> Sum:
-    """The machine that does it for the least: one start, both agents one after the other, chat."""
+    """The machine that does it for the least; for both agents in turn, or one for each."""
     found = Sum()
     at_home = chats_here(params, around)
     chat = 0.0 if at_home or provider.chat == "local" else max(0.0, wish.chat_hours)
@@ -70,7 +69,7 @@ def by_machine(
             provider.disk.expected if provider.disk else 0.0,
         )
         for name, machine in provider.machine.items()
-        for precision in _PRECISIONS
+        for precision in provider.precisions
         if _fits(catalogue.gpu[machine.gpu], machine.gpus, params, tally.longest, precision)
     ]
     if not runs:
@@ -164,6 +163,9 @@ def _work(tally: Tally, role: RoleTally | None = None) -> float:
 
 
 def _add_hours(found: Sum, provider: Provider, run: _Run, tally: Tally, wish: Wish) -> None:
+    if provider.own_machines:
+        _add_own_machines(found, run, tally, wish)
+        return
     price = run.machine.usd_per_hour
     rate = f"${price.expected:.2f}/h"
 
@@ -190,6 +192,33 @@ def _add_hours(found: Sum, provider: Provider, run: _Run, tally: Tally, wish: Wi
         found.add("disk while it is on", usd, provider.disk)
 
 
+def _add_own_machines(found: Sum, run: _Run, tally: Tally, wish: Wish) -> None:
+    """Each role's job on a machine of its own, both at once; nobody chats there."""
+    price = run.machine.usd_per_hour
+    seconds: dict[str, tuple[float, float, float]] = {}
+    for role in tally.roles:
+        low, expected, high = run.hours(_work(tally, role))
+        spans = zip(
+            run.startup, (low * (1 - tally.error), expected, high * (1 + tally.error)), strict=True
+        )
+        hours = [sum(pair) for pair in spans]
+        seconds[role.role] = (hours[0] * 3600, hours[1] * 3600, hours[2] * 3600)
+        usd = Money.of(hours[0] * price.low, hours[1] * price.expected, hours[2] * price.high)
+        said = f"{_minutes((hours[0], hours[1], hours[2]))} at ${price.expected:.2f}/h"
+        found.add(f"{role.role}: {said}, start-up and weights included", usd, price)
+    found.seconds = (
+        max(each[0] for each in seconds.values()),
+        max(each[2] for each in seconds.values()),
+    )
+    if run.machine.flavor:
+        found.rented = Rented(run.machine.flavor, money(price), seconds)
+    if run.chat_hours:
+        usd = money(price).times(run.chat_hours)
+        found.add(f"chat {run.chat_hours:g} h: a machine at ${price.expected:.2f}/h", usd, price)
+    elif wish.chat_hours > 0:
+        found.add("chat: local", Money(0.0, 0.0, 0.0))
+
+
 def _notes(
     found: Sum,
     catalogue: Catalogue,
@@ -211,7 +240,9 @@ def _notes(
     both = sum(run.hours(_work(tally, role))[1] for role in tally.roles)
     longest = max((run.hours(_work(tally, role))[1] for role in tally.roles), default=0.0)
     extra = run.startup[1] * run.machine.usd_per_hour.expected
-    if len(tally.roles) > 1 and both - longest > 0.1:
+    if found.rented is not None:
+        found.notes.append("both agents at once, each on a machine of its own")
+    elif len(tally.roles) > 1 and both - longest > 0.1:
         found.notes.append(
             f"one agent after the other, as a second machine would start up for ${extra:.2f} more "
             f"and save {(both - longest) * 60:.0f} min"

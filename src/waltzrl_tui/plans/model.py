@@ -185,6 +185,21 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Rented:
+    """The machine that each agent's job is to have for itself.
+
+    Attributes:
+        flavor: What the provider calls it. usd_per_hour: low, expected, high.
+        seconds: By role: from the start of the machine to the end of the job (low, expected,
+            high).
+    """
+
+    flavor: str
+    usd_per_hour: Money
+    seconds: Mapping[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRow:
     """What training both agents at one provider costs, and whether it can be done.
 
@@ -196,6 +211,7 @@ class PlanRow:
         price_as_of: Of the oldest price in the sum; `price_stale`: older than `STALE_DAYS`.
         blockers: What would be refused, each with what to do.
         notes: How it was computed.
+        rented: The machine, where each agent's job has its own.
     """
 
     provider: str
@@ -214,6 +230,7 @@ class PlanRow:
     blockers: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    rented: Rented | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row of the document that `plan --json` prints."""

@@ -107,6 +107,7 @@ def _row(
         blockers=blockers,
         warnings=(*found.warnings, *priced.warnings),
         notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
+        rented=priced.rented,
     )
 
 

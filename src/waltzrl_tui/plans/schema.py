@@ -11,6 +11,7 @@ from waltzrl_tui.plans.model import METHODS, Method, Size
 
 Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
+Precision = Literal["LoRA", "QLoRA"]
 Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -150,6 +151,8 @@ class Provider(_Entry):
         startup: Minutes until training begins; an assumption, as no provider publishes it.
         runs_on: The GPU that the duration is computed for where the provider tells none.
         validation: Whether tokens of validation are billed as trained ones.
+        own_machines: Each agent's job has a machine of its own.
+        precisions: What its training worker can do.
     """
 
     title: str
@@ -167,6 +170,8 @@ class Provider(_Entry):
     startup: Minutes | None = None
     runs_on: str = ""
     validation: bool = False
+    own_machines: bool = False
+    precisions: tuple[Precision, ...] = ("LoRA", "QLoRA")
     per_job: Price | None = None
     per_month: Price | None = None
     disk: Price | None = None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from waltzrl_tui.plans.schema import Catalogue, GpuEntry
-
-Precision = Literal["LoRA", "QLoRA"]
+from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Precision
 
 LOCAL_CHAT_PARAMS: Final = 3.5
 """Billions of parameters that a machine without a GPU still chats with in 4 bits."""

@@ -118,6 +118,8 @@ class TuneRequest:
         options: Further settings by name (learning_rate, lora_rank, …) that the provider knows.
         rows, valid_rows: Of the files. `tokens`: of one epoch, estimated or counted.
         timeout_s: A machine that is paid by the minute is stopped after so long.
+        machine: The one that the plan chose, by the provider's own name; "" where none is rented.
+        seconds: How long the plan expects such a machine to be at work for this job.
         from_model: A result to go on from, "" for the base.
     """
 
@@ -134,6 +136,8 @@ class TuneRequest:
     tokens: int = 0
     timeout_s: float | None = None
     from_model: str = ""
+    machine: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ GROUP: Final = "waltzrl_tui.providers"
 
 _BUILT_IN: Final = {
     "together": "waltzrl_tui.providers.together:Together",
+    "bedrock": "waltzrl_tui.providers.bedrock:Bedrock",
+    "bedrock_llama": "waltzrl_tui.providers.bedrock:BedrockLlama",
+    "hf_jobs": "waltzrl_tui.providers.huggingface:HuggingFace",
     "fireworks": "waltzrl_tui.providers.fireworks:Fireworks",
     "mistral": "waltzrl_tui.providers.mistral:Mistral",
     "openai": "waltzrl_tui.providers.openai:OpenAI",

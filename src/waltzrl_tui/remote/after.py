@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from waltzrl_tui.agents.prompts import default_prompt
 from waltzrl_tui.errors import UsageError, WaltzError
+from waltzrl_tui.local.weights import local_name
 from waltzrl_tui.providers.protocol import Provider
 from waltzrl_tui.remote.pool import Providers
 from waltzrl_tui.store import JobRow, Store
@@ -50,7 +51,7 @@ class Results:
         adapter, base, url, key_env = "", job.result_model, "", ""
         kind: AgentKind
         if provider.capabilities.weights:
-            kind, base = "embedded", job.model
+            kind, base = "embedded", local_name(job.model)
             adapter = str(await self._fetched(provider, job))
         elif provider.capabilities.deploys:
             kind, url = "hosted", f"provider:{job.provider}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import UTC, datetime
 from typing import Final
 
-from waltzrl_tui.errors import UsageError, WaltzError
+from waltzrl_tui.errors import StoreError, UsageError, WaltzError
 from waltzrl_tui.providers.errors import MissingError, ProviderError
 from waltzrl_tui.providers.protocol import Deployment, Provider
 from waltzrl_tui.remote.pool import Providers
@@ -119,7 +120,8 @@ class Deployments:
                 await self._tend(row)
             except WaltzError as error:
                 _log.warning("deployment %s: %s", row.tag, error)
-                await self._store.deployments.update(row.tag, words=one_line(str(error), 200))
+                with contextlib.suppress(StoreError):
+                    await self._store.deployments.update(row.tag, words=one_line(str(error), 200))
 
     async def sweep(self, names: list[str]) -> list[DeploymentRow]:
         """Find deployments of ours that are up and that the store has lost or thinks down.
@@ -183,7 +185,9 @@ class Deployments:
                 made = await provider.deploy(row.model, row.base_model, row.tag)
             except ProviderError as error:
                 if error.sent:
-                    await self._store.deployments.update(row.tag, words=one_line(str(error), 200))
+                    await self._store.deployments.update(
+                        row.tag, words=one_line(str(error), 200), used_at=now()
+                    )
                 else:
                     await self._store.deployments.update(
                         row.tag, state="failed", words=one_line(str(error), 200), ended_at=now()
@@ -204,7 +208,7 @@ class Deployments:
             # The answer to its creation was lost: it is there by now, or never was.
             remote_id = await self._find(provider, row)
             if not remote_id:
-                if _minutes_since(row.created_at) > 2:
+                if _minutes_since(row.used_at) > 2:
                     await self._store.deployments.update(
                         row.tag, state="failed", words="was never made", ended_at=now()
                     )
@@ -218,8 +222,12 @@ class Deployments:
                 row.tag, state="stopped", words="is gone at the provider", ended_at=now()
             )
             return
-        await self._note(row, there)
-        if there.state == "ready" and _minutes_since(row.used_at) >= row.idle_minutes:
+        # A store that cannot be written must not keep one up that is billed.
+        with contextlib.suppress(StoreError):
+            await self._note(row, there)
+        # One whose state we do not know may be billed as well, and nobody can chat with it.
+        idle = there.state in ("ready", "unknown")
+        if idle and _minutes_since(row.used_at) >= row.idle_minutes:
             await self.take_down(row.tag, f"idle for {row.idle_minutes:g} minutes")
         elif there.state == "starting" and _minutes_since(row.created_at) >= START_MINUTES:
             await self.take_down(row.tag, f"not ready after {START_MINUTES:g} minutes")
@@ -244,7 +252,10 @@ class Deployments:
 async def tend_for_ever(deployments: Deployments, every: float = 20.0) -> None:
     """Tend until cancelled."""
     while True:
-        await deployments.tend()
+        try:
+            await deployments.tend()
+        except StoreError as error:
+            _log.warning("deployments are not tended just now: %s", error)
         await asyncio.sleep(every)
 
 

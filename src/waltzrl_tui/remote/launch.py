@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waltzrl_tui.agents.prompts import default_prompt
-from waltzrl_tui.datasets.provider_files import Style
+from waltzrl_tui.datasets.provider_files import Style, bedrock_style
 from waltzrl_tui.datasets.rendering import (
     TrainingFile,
     TrainingRow,
@@ -46,7 +46,7 @@ Taught = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[s
 
 _SHORT: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
 _TIMEOUT_FACTOR: Final = 1.5
-_LEAST_TIMEOUT: Final = 1800.0
+_LEAST_TIMEOUT: Final = 900.0
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,14 @@ class Quote:
         payloads: By role, the body of the create call as far as it is known before the upload.
         rows: What each role learns, by split.
         written: Of the feedback file, who wrote it, when a teacher did.
+        style: Of the files that are written.
     """
 
     wanted: RemoteWish
     sample: Sample
     rows: Mapping[Role, Rendered]
     written: Mapping[str, str]
+    style: Style
     load: Load
     row: PlanRow
     model: str
@@ -162,9 +164,22 @@ async def quote(
         row = price(catalogue, load, wish, around)[0]
         plain = _blockers(row, provider, wanted, model)
     usd, high = _shares(row, load)
-    requests = {role: _request(wanted, role, model, load, "") for role in wanted.roles}
+    requests = {role: _request(wanted, role, model, load, row) for role in wanted.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
-    return Quote(wanted, sample, rows, written, load, row, model, usd, high, tuple(plain), payloads)
+    return Quote(
+        wanted,
+        sample,
+        rows,
+        written,
+        _style(provider, model),
+        load,
+        row,
+        model,
+        usd,
+        high,
+        tuple(plain),
+        payloads,
+    )
 
 
 async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobRow]:
@@ -190,12 +205,11 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     )
     prefix = await store.jobs.launch_prefix()
     name = await free_name(store, wanted.name or stem(source))
-    style: Style = _style(quoted)
     jobs = []
     for role in wanted.roles:
         job_id = f"{prefix}-{_SHORT[role]}"
         folder = workspace.job_dir(job_id)
-        files = await asyncio.to_thread(_write, folder, quoted.rows[role], style)
+        files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
         made: dict[str, Any] = {"prompt": default_prompt(role), "provider": wanted.provider}
         if role == "feedback" and quoted.written:
             made["teacher"] = dict(quoted.written)
@@ -243,6 +257,13 @@ def _blockers(row: PlanRow, provider: Provider, wanted: RemoteWish, model: str) 
 
 def _shares(row: PlanRow, load: Load) -> tuple[dict[Role, float], dict[Role, float]]:
     """Expected and highest cost by role: the total, by each file's tokens."""
+    if rented := row.rented:
+        hours = {role: rented.seconds[role][1] / 3600 for role in load.roles}
+        most = {role: _timeout(rented.seconds[role][2]) / 3600 for role in load.roles}
+        return (
+            {role: round(each * rented.usd_per_hour.expected, 6) for role, each in hours.items()},
+            {role: round(each * rented.usd_per_hour.high, 6) for role, each in most.items()},
+        )
     whole = sum(each.tokens for each in load.roles.values()) or 1
     shares = {role: each.tokens / whole for role, each in load.roles.items()}
     if row.total is None:
@@ -253,27 +274,44 @@ def _shares(row: PlanRow, load: Load) -> tuple[dict[Role, float], dict[Role, flo
     )
 
 
-def _request(
-    wanted: RemoteWish, role: Role, model: str, load: Load, training_file: str
-) -> TuneRequest:
+def _machine(row: PlanRow, role: Role) -> dict[str, Any]:
+    """What a machine that is paid by time has to be told: which, how long, when it is enough."""
+    if row.rented is None:
+        return {"timeout_s": None if row.seconds is None else _timeout(row.seconds[1])}
+    seconds = row.rented.seconds[role]
+    return {
+        "machine": row.rented.flavor,
+        "seconds": seconds[1],
+        "timeout_s": _timeout(seconds[2]),
+    }
+
+
+def _timeout(seconds: float) -> float:
+    """When a job that should take so long at most is stopped. Until then it can cost."""
+    return max(_LEAST_TIMEOUT, seconds * _TIMEOUT_FACTOR)
+
+
+def _request(wanted: RemoteWish, role: Role, model: str, load: Load, row: PlanRow) -> TuneRequest:
     file = load.roles[role]
     return TuneRequest(
         tag=f"…-{_SHORT[role]}",
         role=role,
         model=model,
         method=wanted.wish.method,
-        training_file=training_file,
+        training_file="",
         validation_file="",
         epochs=wanted.wish.epochs,
         options=wanted.options,
         rows=file.rows,
         valid_rows=file.valid_rows,
         tokens=file.tokens,
+        **_machine(row, role),
     )
 
 
-def _style(quoted: Quote) -> Style:
-    return "bedrock" if quoted.wanted.provider.startswith("bedrock") else "chat"
+def _style(provider: Provider, model: str) -> Style:
+    style = provider.capabilities.style
+    return bedrock_style(model) if style == "bedrock" else style
 
 
 async def _taught(teacher: Taught, rows: Rendered) -> tuple[Rendered, dict[str, str]]:
@@ -309,13 +347,10 @@ def _job(
     files: Mapping[str, TrainingFile],
 ) -> tuple[NewJob, NewRemoteJob]:
     wanted, high = quoted.wanted, quoted.high[role]
-    timeout = None
-    if quoted.row.seconds is not None:
-        timeout = max(_LEAST_TIMEOUT, quoted.row.seconds[1] * _TIMEOUT_FACTOR)
     request: dict[str, Any] = {
         "epochs": wanted.wish.epochs,
         "options": dict(wanted.options),
-        "timeout_s": timeout,
+        **_machine(quoted.row, role),
         "agreed_usd": None if high == float("inf") else high,
         "agent": f"{name}-{role}",
         "pair": name if len(wanted.roles) == len(ROLES) else "",

@@ -29,6 +29,7 @@ _QUEUED: Final = (2.0, 20.0)
 _RUNNING: Final = (4.0, 30.0)
 _REVOKED: Final = 120.0
 _GROWTH: Final = 1.5
+_NEWS_SECONDS: Final = 30.0
 _LOG_LINES: Final = 2000
 
 
@@ -53,6 +54,7 @@ class Poller:
     def __init__(self, store: Store, providers: Providers) -> None:
         self._store = store
         self._providers = providers
+        self._missing: set[str] = set()
 
     async def ask(self, job: JobRow, remote: RemoteJobRow) -> bool | None:
         """Ask once and write what came.
@@ -61,29 +63,43 @@ class Poller:
             Whether anything was new; None when nothing could be learned.
         """
         health = self._providers.health(job.provider, remote.url)
+        clock = self._providers.clock
         try:
             provider = await self._providers.get(job.provider, remote.url)
             async with health.gate:
+                if not health.admits(clock()):
+                    return None
                 if job.cancel_requested:
                     await self._cancel(provider, job)
                 snapshot = await provider.fetch(job.provider_job_id, remote.cursor)
         except MissingError as error:
-            await self._gone(job, error)
-            return True
+            health.succeeded()
+            return await self._missing_once(job, error)
         except (RateLimitError, UnavailableError) as error:
-            health.failed(_brief(error), self._providers.clock(), error.retry_after)
-            return None
-        except (AuthError, ClosedError, SdkMissingError) as error:
-            # The job goes on there all the same; a new key or right lets us see it again.
-            health.failed(_brief(error), self._providers.clock(), _REVOKED)
-            await self._says(job, f"not seen: {_brief(error)}")
-            return None
+            health.failed(_brief(error), clock(), error.retry_after)
+        except AuthError as error:
+            # The job goes on there all the same; another key lets us see it again.
+            renewed = await self._providers.renewed(job.provider, remote.url)
+            health.failed(f"{_brief(error)} {error.hint}", clock(), 0.0 if renewed else _REVOKED)
+        except (ClosedError, SdkMissingError) as error:
+            health.failed(_brief(error), clock(), _REVOKED)
         except ProviderError as error:
-            health.failed(_brief(error), self._providers.clock())
-            await self._says(job, f"not seen: {_brief(error)}")
-            return None
-        health.succeeded()
-        return await self._keep(job, remote, snapshot)
+            health.failed(_brief(error), clock())
+        else:
+            health.succeeded()
+            self._missing.discard(job.id)
+            return await self._keep(job, remote, snapshot)
+        await self.unseen(job, remote)
+        return None
+
+    async def unseen(self, job: JobRow, remote: RemoteJobRow) -> None:
+        """Say of a job that nothing is heard of it, since when and why; one failure is no news."""
+        health = self._providers.health(job.provider, remote.url)
+        lasting = health.until - self._providers.clock() > _NEWS_SECONDS
+        if not health.words or (health.failures < 2 and not lasting):
+            return
+        since = f" since {remote.seen_at[:16].replace('T', ' ')} UTC" if remote.seen_at else ""
+        await self._says(job, f"not seen{since}: {one_line(health.words, 300)}")
 
     async def _keep(self, job: JobRow, remote: RemoteJobRow, snapshot: JobSnapshot) -> bool:
         words = one_line(snapshot.words, 300)
@@ -145,6 +161,17 @@ class Poller:
     async def _cancel(self, provider: Provider, job: JobRow) -> None:
         if provider.capabilities.cancels:
             await provider.cancel(job.provider_job_id)
+
+    async def _missing_once(self, job: JobRow, error: MissingError) -> bool:
+        """Believe a provider that a job is gone when it says so twice: one answer may come from a
+        machine of theirs that has not heard of it yet."""
+        if job.id in self._missing:
+            self._missing.discard(job.id)
+            await self._gone(job, error)
+        else:
+            self._missing.add(job.id)
+            await self._says(job, "the provider does not find it: asks once more")
+        return True
 
     async def _gone(self, job: JobRow, error: MissingError) -> None:
         """The provider has deleted it: there is nothing more to learn."""

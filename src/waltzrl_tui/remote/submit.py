@@ -75,9 +75,17 @@ class Submitter:
             provider = await self._providers.get(job.provider, remote.url)
             step = await self._advance(provider, job, remote)
         except ConcurrencyError as error:
+            health.succeeded()
             await self._move(job, "approved", _says(error, "waits its turn"))
             return Step(_WAIT_SECONDS)
         except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
+            health.succeeded()
+            if (await self._store.remote.get(job.id)).sent_at is not None:
+                # It may be there and be billed: it is looked for until that can be told.
+                await self._providers.renewed(job.provider, remote.url)
+                said = f"an answer was lost, and cannot look for the job: {_full(error)}"
+                await self._store.jobs.update(job.id, reason=one_line(said, 400))
+                return Step(_WAIT_SECONDS)
             await self._fail(job, error)
             return Step(None)
         except (RateLimitError, UnavailableError, MissingError) as error:
@@ -242,8 +250,8 @@ class Submitter:
             try:
                 found = await provider.create(request)
             except ProviderError as error:
-                if not error.sent:
-                    await self._store.remote.update(job.id, sent_at=None)
+                # Lost just now, however long ago it left: the wait for it begins here.
+                await self._store.remote.update(job.id, sent_at=now() if error.sent else None)
                 raise
         await self._created(provider, job, found)
         return Step(0.0)
@@ -307,6 +315,8 @@ def request_of(job: JobRow, remote: RemoteJobRow) -> TuneRequest:
         tokens=int(train.get("tokens") or 0),
         timeout_s=wish.get("timeout_s"),
         from_model=wish.get("from_model", ""),
+        machine=wish.get("machine", ""),
+        seconds=wish.get("seconds"),
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -18,8 +18,9 @@ from waltzrl_tui.errors import StoreError, WaltzError
 from waltzrl_tui.jobs.locks import Lock, try_hold
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.remote.poll import PER_SECOND, WATCHED, Poller, interval
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.pool import Health, Providers
 from waltzrl_tui.remote.submit import BEFORE_CREATE, SETTLE_SECONDS, Submitter
+from waltzrl_tui.remote.wake import Sleeps
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.workspace import Workspace
 
@@ -34,8 +35,16 @@ After = Callable[[JobRow], Awaitable[None]]
 """What is done once with a job that has succeeded."""
 
 
+Tell = Callable[[StoreError], None]
+"""Told once when the store cannot be used any more: nothing is launched or seen until it can."""
+
+
 async def _nothing(job: JobRow) -> None:
     return None
+
+
+def _logged(error: StoreError) -> None:
+    _log.error("jobs at providers are not watched just now: %s", error)
 
 
 class Supervisor:
@@ -44,6 +53,7 @@ class Supervisor:
     Args:
         after: Called for each job that has succeeded and has no agent yet.
         settle_seconds: See `submit.SETTLE_SECONDS`.
+        trouble: Told when the store cannot be used.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class Supervisor:
         *,
         after: After = _nothing,
         settle_seconds: float = SETTLE_SECONDS,
+        trouble: Tell = _logged,
     ) -> None:
         self._store = store
         self._workspace = workspace
@@ -64,8 +75,15 @@ class Supervisor:
         self._due: dict[str, float] = {}
         self._quiet: Counter[str] = Counter()
         self._busy: dict[str, asyncio.Task[None]] = {}
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._asking: set[str] = set()
+        # One that hangs must not hold up the others.
+        self._gates: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_AT_ONCE)
+        )
         self._done: set[str] = set()
+        self._trouble = trouble
+        self._stuck_until: float | None = None
+        self._sleeps = Sleeps(providers.wall)
         self.working = False
 
     async def run(self) -> None:
@@ -82,6 +100,16 @@ class Supervisor:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def finish(self) -> None:
+        """Do what comes after the jobs that have succeeded, before whoever watched them goes."""
+        if not self.working:
+            return
+        names = frozenset(await asyncio.to_thread(provider_names))
+        for job in [job for job in await self._jobs(names) if job.ended]:
+            if job.id in self._busy:
+                await asyncio.wait([self._busy[job.id]])
+            await self._one(job, 1)
+
     async def _lock(self) -> Lock:
         path = self._workspace.state / "remote.lock"
         while True:
@@ -95,6 +123,8 @@ class Supervisor:
         names = frozenset(await asyncio.to_thread(provider_names))
         jobs: list[JobRow] = []
         while True:
+            if (slept := self._sleeps.since()) is not None:
+                self._wake(slept)
             try:
                 seen = await self._store.version()
                 at = self._providers.clock()
@@ -104,10 +134,24 @@ class Supervisor:
                     jobs = await self._jobs(names)
                 self._start_due(jobs)
                 await self._store.changed(seen, interval=_TICK_SECONDS, timeout=_TICK_SECONDS)
-            except StoreError:
-                # Read-only, full or locked for long: what is at the providers goes on there.
-                _log.exception("the store cannot be used just now")
+            except StoreError as error:
+                self._store_fails(error)
                 await asyncio.sleep(_LOOK_SECONDS)
+
+    def _wake(self, slept: float) -> None:
+        """Look at once after a sleep, and not at all jobs together: as at the start."""
+        _log.info("this machine slept: looks what came of the jobs meanwhile")
+        self._providers.slept(slept)
+        self._due.clear()
+        for job_id in list(self._asking):
+            # No answer comes on a connection that slept, and asking again changes nothing.
+            self._busy[job_id].cancel()
+
+    def _store_fails(self, error: StoreError) -> None:
+        """Read-only, full, or locked for long: what is at the providers goes on there."""
+        if self._stuck_until is None:
+            self._trouble(error)
+        self._stuck_until = self._providers.clock() + _LOOK_SECONDS
 
     async def _jobs(self, names: frozenset[str]) -> list[JobRow]:
         unfinished = [
@@ -129,6 +173,9 @@ class Supervisor:
         at = self._providers.clock()
         crowd = Counter(job.provider for job in jobs if job.state in WATCHED)
         for job in jobs:
+            # While the store cannot be used, one job at a time finds out whether it can again.
+            if self._stuck_until is not None and (self._busy or self._stuck_until > at):
+                return
             if job.id in self._busy:
                 continue
             urgent = job.cancel_requested and job.state in WATCHED and not self._quiet[job.id] < 0
@@ -145,9 +192,15 @@ class Supervisor:
             task.add_done_callback(lambda _, id=job.id: self._busy.pop(id, None))  # type: ignore[misc]
 
     async def _one(self, job: JobRow, crowd: int) -> None:
-        async with self._gate:
+        async with self._gates[job.provider]:
             try:
+                if self._stuck_until is not None:
+                    await self._can_write(job)
+                    self._stuck_until = None
                 again = await self._handle(job, crowd)
+            except StoreError as error:
+                self._store_fails(error)
+                again = 0.0
             except WaltzError as error:
                 _log.warning("%s: %s", job.id, error)
                 again = _LOOK_SECONDS
@@ -163,31 +216,55 @@ class Supervisor:
         if job.state == "succeeded":
             if not job.agent and job.id not in self._done:
                 self._done.add(job.id)
-                await self._after(job)
+                try:
+                    await self._after(job)
+                except StoreError:
+                    self._done.discard(job.id)
+                    raise
             return _LOOK_SECONDS
         if job.ended:
             return _LOOK_SECONDS
         remote = await self._store.remote.get(job.id)
         health = self._providers.health(job.provider, remote.url)
-        at = self._providers.clock()
-        if not health.open(at):
-            return health.until - at
         if job.state in BEFORE_CREATE:
+            if not health.admits(self._providers.clock()):
+                return self._later(health, crowd)
             step = await self._submitter.advance(job)
             return _LOOK_SECONDS if step.again_in is None else step.again_in
-        news = await self._poller.ask(job, remote)
+        if self._providers.clock() < health.until:
+            await self._poller.unseen(job, remote)
+            return self._later(health, crowd)
+        self._asking.add(job.id)
+        try:
+            news = await self._poller.ask(job, remote)
+        finally:
+            self._asking.discard(job.id)
         if news is None:
-            return max(1.0, health.until - self._providers.clock())
+            return self._later(health, crowd)
         self._quiet[job.id] = 0 if news else max(0, self._quiet[job.id]) + 1
         return interval(job, self._quiet[job.id], crowd)
+
+    def _later(self, health: Health, crowd: int) -> float:
+        """Seconds until a provider that fails may be asked again, spread over its jobs."""
+        pause = max(0.0, health.until - self._providers.clock())
+        if health.trial:
+            pause = min(pause, _TAKE_OVER_SECONDS)  # it is found out just now
+        return pause + random.uniform(0.0, max(1.0, crowd / PER_SECOND))
+
+    async def _can_write(self, job: JobRow) -> None:
+        """Write what is there already, before anything is asked for that could not be kept."""
+        remote = await self._store.remote.get(job.id)
+        await self._store.remote.update(job.id, cursor=remote.cursor)
 
 
 @contextlib.asynccontextmanager
 async def supervised(supervisor: Supervisor) -> AsyncIterator[Supervisor]:
-    """Run a supervisor beside what is inside."""
+    """Run a supervisor beside what is inside, and finish what that has seen succeed."""
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
+        with contextlib.suppress(StoreError):
+            await supervisor.finish()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

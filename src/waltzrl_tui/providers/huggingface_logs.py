@@ -1,0 +1,110 @@
+"""What is new in the log of a job: rows of our worker, and lines of everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from waltzrl_tui.providers.protocol import Level, RemoteEvent, RemoteMetric
+from waltzrl_tui.providers.worker_rows import WorkerRow, read
+
+_LEVELS: Mapping[str, Level] = {"warning": "warning", "error": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a log was read: the number of the last row, and how many other lines after it."""
+
+    row: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What came after a place.
+
+    Attributes:
+        rows: Of the worker, in order. `lines`: of everything else.
+        gap: Some of what came is missing: the log has to be read from its beginning.
+    """
+
+    rows: Sequence[WorkerRow]
+    lines: Sequence[str]
+    place: Place
+    gap: bool = False
+
+
+def news(log: Sequence[str], seen: Place) -> News:
+    """What is new in a log, or in its last lines, since `seen`."""
+    parsed = [(line, read(line)) for line in log]
+    at = next((at for at, (_, row) in enumerate(parsed) if row and row.number == seen.row), None)
+    if at is None and seen.row:
+        fresh = [each for each in parsed if each[1] and each[1].number > seen.row]
+        # All that is left of a log whose beginning is gone.
+        return _counted(fresh, seen, gap=True)
+    return _counted(parsed[0 if at is None else at + 1 :], seen, skip=seen.after)
+
+
+def _counted(
+    parsed: Sequence[tuple[str, WorkerRow | None]], seen: Place, *, skip: int = 0, gap: bool = False
+) -> News:
+    rows: list[WorkerRow] = []
+    lines: list[str] = []
+    number, after = seen.row, 0
+    for line, row in parsed:
+        if row is None:
+            after += 1
+            if rows or after > skip:
+                lines.append(line)
+        elif row.number > number:
+            rows.append(row)
+            number, after = row.number, 0
+    if not rows:
+        after = max(after, seen.after)
+    return News(rows, lines, Place(number, after), gap)
+
+
+def metrics(rows: Sequence[WorkerRow]) -> list[RemoteMetric]:
+    """The steps among the rows."""
+    return [
+        RemoteMetric(
+            step,
+            loss=row.real("loss"),
+            valid_loss=row.real("valid_loss"),
+            epoch=row.real("epoch"),
+            learning_rate=row.real("learning_rate"),
+            tokens=row.whole("tokens"),
+            at=row.text("at"),
+        )
+        for row in rows
+        if row.kind == "step" and (step := row.whole("step")) is not None
+    ]
+
+
+def events(rows: Sequence[WorkerRow]) -> list[RemoteEvent]:
+    """What the worker says, and how fast it was at its validations."""
+    found = []
+    for row in rows:
+        if row.kind == "note":
+            level: Level = _LEVELS.get(row.text("level"), "info")
+            found.append(RemoteEvent(f"row:{row.number}", "", row.text("text"), level))
+        elif row.kind == "result":
+            found.append(
+                RemoteEvent(f"row:{row.number}", "", f"the adapter is in {row.text('repo')}")
+            )
+        elif row.real("valid_loss") is not None and (pace := row.real("tokens_per_second")):
+            text = f"step {row.whole('step')}: {pace:,.0f} tokens/s"
+            found.append(RemoteEvent(f"row:{row.number}", row.text("at"), text))
+    return found
+
+
+def last_error(rows: Sequence[WorkerRow]) -> str:
+    """The worker's own reason to end, or ""."""
+    said = [row for row in rows if row.kind == "note" and row.text("level") == "error"]
+    return said[-1].text("text") if said else ""
+
+
+def place_of(cursor: Mapping[str, Any]) -> Place:
+    """The place in a cursor."""
+    return Place(int(cursor.get("row", 0)), int(cursor.get("after", 0)))
