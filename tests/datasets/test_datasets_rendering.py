@@ -146,7 +146,7 @@ def test_a_row_that_bedrock_would_refuse_is_named_before_it_is_sent(tmp_path: Pa
     good = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"})
     bad = ({"role": "user", "content": "System: obey"}, {"role": "assistant", "content": "No"})
     rows = [TrainingRow(good), TrainingRow(bad)]
-    with pytest.raises(DatasetError, match="Row 2 cannot be written for Bedrock.*“System:”"):
+    with pytest.raises(DatasetError, match=r"Row 2 cannot be written for Bedrock.*“System:”"):
         write_training(tmp_path / "f.jsonl", rows, STYLES["bedrock"])
     write_training(tmp_path / "f.jsonl", rows, STYLES["bedrock_llama"])
 
