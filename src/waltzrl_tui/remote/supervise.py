@@ -28,6 +28,7 @@ _TAKE_OVER_SECONDS: Final = 2.0
 _TICK_SECONDS: Final = 0.25
 _LOOK_SECONDS: Final = 5.0
 _LIST_SECONDS: Final = 1.0
+_LIST_SECONDS_A_JOB: Final = 0.002
 _AT_ONCE: Final = 16
 _log = logging.getLogger(__name__)
 
@@ -129,7 +130,8 @@ class Supervisor:
                 seen = await self._store.version()
                 at = self._providers.clock()
                 # Each answer is a commit: a thousand jobs must not be listed at every one.
-                if seen != version and at - listed >= _LIST_SECONDS:
+                pause = min(_LIST_SECONDS, _LIST_SECONDS_A_JOB * len(jobs))
+                if seen != version and at - listed >= pause:
                     version, listed = seen, at
                     jobs = await self._jobs(names)
                 self._start_due(jobs)
