@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.content import Content
 from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -80,10 +81,9 @@ class LossChart(Widget):
     def _draw(self) -> list[Row]:
         self._drawn_for = size = self.content_size
         if not any(curve.train or curve.valid for curve in self._curves):
-            text = self._empty[: size.width]
-            return [[] for _ in range((size.height - 1) // 2)] + [
-                [(text.center(size.width), "axis")]
-            ]
+            lines = Content(self._empty).wrap(max(8, size.width - 4)) if self._empty else []
+            above: list[Row] = [[] for _ in range(max(0, size.height - len(lines)) // 2)]
+            return above + [[(line.plain.center(size.width), "axis")] for line in lines]
         return draw(
             self._curves,
             size.width,
