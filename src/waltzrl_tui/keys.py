@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 from waltzrl_tui.errors import WaltzError
 
+PIECE: Final = 8
+"""Characters of a key in a row that count as giving it away."""
+
 _SERVICE: Final = "waltzrl-tui"
 _SHOWN: Final = 3
+_RUNS: Final = re.compile(rf"\S{{{PIECE},}}")
 
 
 def find_key(variable: str) -> str:
@@ -74,3 +79,32 @@ def _from_keyring(variable: str) -> str:
     except Exception:
         # Not installed, or no backend on this machine (each has errors of its own): no key there.
         return ""
+
+
+class Keys:
+    """The keys that this process has used, in memory only, to take them out of what is said."""
+
+    def __init__(self) -> None:
+        self._pieces: set[str] = set()
+
+    def add(self, value: str) -> None:
+        """Know a key from now on; one that was replaced stays known."""
+        self._pieces.update(value[at : at + PIECE] for at in range(len(value) - PIECE + 1))
+
+    def masked(self, text: str) -> str:
+        """`text` with every piece of a known key of `PIECE` characters or more as an ellipsis."""
+        return _RUNS.sub(self._cut, text) if self._pieces else text
+
+    def _cut(self, found: re.Match[str]) -> str:
+        run, at, kept = found.group(), 0, []
+        while at < len(run):
+            if run[at : at + PIECE] not in self._pieces:
+                kept.append(run[at])
+                at += 1
+                continue
+            end = at + PIECE
+            while end < len(run) and run[end - PIECE + 1 : end + 1] in self._pieces:
+                end += 1
+            kept.append("…")
+            at = end
+        return "".join(kept)

@@ -12,6 +12,8 @@ sys.path.append(str(Path(__file__).parents[1] / "emulators"))
 sys.path.append(str(Path(__file__).parents[1] / "providers"))
 
 from emulate_acme import AcmeEmulator
+from emulate_together import TogetherEmulator
+from remote_clocks import Up
 from remote_lab import Lab
 
 from waltzrl_tui.remote import supervise
@@ -39,3 +41,25 @@ def _acme_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lab(store: Store, workspace: Workspace, acme: AcmeEmulator) -> Lab:
     return Lab(store, workspace, acme)
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherEmulator]:
+    with TogetherEmulator(speed=600.0) as there:
+        monkeypatch.setenv("TOGETHER_API_KEY", there.key)
+        monkeypatch.setenv("TOGETHER_BASE_URL", there.url)
+        monkeypatch.setenv("TOGETHER_PROJECT_ID", "proj-1")
+        yield there
+
+
+@pytest.fixture
+async def up(store: Store, workspace: Workspace, together: TogetherEmulator) -> AsyncIterator[Up]:
+    made = Up(store, workspace, together)
+    await store.agents.add(
+        "tuned", role="conversation", kind="hosted", base="acct/m", url="provider:together"
+    )
+    await made.deployments.bring_up(await store.agents.get("tuned"), usd_per_hour=3.99)
+    made.made.word = "READY"
+    await made.deployments.tend()
+    yield made
+    await made.providers.close()

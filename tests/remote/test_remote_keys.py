@@ -26,13 +26,12 @@ sys.path.append(str(Path(__file__).parents[1] / "tui"))
 from screen_text import screen_text, shows
 
 from waltzrl_tui.cli.log import LogFile
-from waltzrl_tui.keys import masked
+from waltzrl_tui.keys import PIECE, Keys, masked
 from waltzrl_tui.providers import together as module
 from waltzrl_tui.providers.errors import AuthError
 from waltzrl_tui.remote import supervise
 from waltzrl_tui.remote.after import Results
 from waltzrl_tui.remote.deploy import Deployments
-from waltzrl_tui.remote.guard import PIECE, Keys
 from waltzrl_tui.remote.pool import Providers
 from waltzrl_tui.remote.probe import probe
 from waltzrl_tui.remote.supervise import Supervisor, supervised

@@ -144,7 +144,7 @@ async def _supervised(
         return
     from waltzrl_tui.cli.remote import supervising
 
-    async with supervising(store, context.workspace):
+    async with supervising(store, context.workspace, context.out):
         yield
 
 
@@ -161,7 +161,7 @@ async def _resume_remote(context: Context, store: Store, job_id: str) -> JobRow:
     from waltzrl_tui.remote import control as remote_control
 
     job = await remote_control.resume(store, job_id)
-    async with supervising(store, context.workspace):
+    async with supervising(store, context.workspace, context.out):
         return (await sent(store, [job.id]))[0]
 
 
@@ -176,7 +176,7 @@ async def _retry_remote(context: Context, store: Store, job: JobRow) -> JobRow:
         f"${job.estimate_usd:.2f}?",
     )
     fresh = await remote_control.retry(store, job.id)
-    async with supervising(store, context.workspace):
+    async with supervising(store, context.workspace, context.out):
         return (await sent(store, [fresh.id]))[0]
 
 

@@ -14,6 +14,7 @@ from waltzrl_tui.cli.data import extended, recipe_of, roles_of
 from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
 from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.cli.output import Output
 from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.datasets.teacher import Teacher
@@ -37,12 +38,23 @@ _POLL_SECONDS = 0.2
 
 
 @asynccontextmanager
-async def supervising(store: Store, workspace: Workspace) -> AsyncIterator[Providers]:
-    """Launch and watch remote jobs while inside, unless another process does."""
+async def supervising(store: Store, workspace: Workspace, out: Output) -> AsyncIterator[Providers]:
+    """Launch and watch remote jobs while inside, unless another process does.
+
+    Args:
+        out: Told when the store cannot be used.
+    """
     providers = Providers(workspace)
     results = Results(store, workspace, providers)
     try:
-        async with supervised(Supervisor(store, workspace, providers, after=results)):
+        supervisor = Supervisor(
+            store,
+            workspace,
+            providers,
+            after=results,
+            trouble=lambda error: out.say(f"! {error.message} {error.hint}"),
+        )
+        async with supervised(supervisor):
             yield providers
     finally:
         await providers.close()
@@ -70,7 +82,10 @@ async def train(context: Context) -> int:
         url=args.provider_url,
         base_sha256=base_sha256,
     )
-    async with context.store() as store, supervising(store, context.workspace) as providers:
+    async with (
+        context.store() as store,
+        supervising(store, context.workspace, context.out) as providers,
+    ):
         context.out.status.set("pricing")
         asked = partial(_taught, context, teacher) if teacher is not None else None
         quoted = await quote(store, context.workspace, providers, wanted, asked)
@@ -126,7 +141,7 @@ async def adopt(context: Context) -> int:
 
 async def approve(context: Context) -> int:
     """`jobs approve JOB`: yes to the price that the provider asks."""
-    async with context.store() as store, supervising(store, context.workspace):
+    async with context.store() as store, supervising(store, context.workspace, context.out):
         job = await control.approve(store, context.args.jobs[0])
         jobs = await sent(store, [job.id])
     context.out.result(jobs_json(jobs), jobs_table(jobs))

@@ -5,52 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, cast
 
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.keys import find_key
+from waltzrl_tui.keys import Keys, find_key
 from waltzrl_tui.providers.errors import AuthError, ProviderError
 from waltzrl_tui.providers.protocol import Provider
 
-PIECE: Final = 8
-"""Characters of a key in a row that count as giving it away."""
-
-_RUNS: Final = re.compile(rf"\S{{{PIECE},}}")
 # What is told in words; names and ids of a provider's must come back to it as they are.
 _WORDS: Final = frozenset({"words", "text", "log", "provider_state", "events", "key"})
-
-
-class Keys:
-    """The keys that this process has used, in memory only, to take them out of what is said."""
-
-    def __init__(self) -> None:
-        self._pieces: set[str] = set()
-
-    def add(self, value: str) -> None:
-        """Know a key from now on; one that was replaced stays known."""
-        self._pieces.update(value[at : at + PIECE] for at in range(len(value) - PIECE + 1))
-
-    def masked(self, text: str) -> str:
-        """`text` with every piece of a known key of `PIECE` characters or more as an ellipsis."""
-        return _RUNS.sub(self._cut, text) if self._pieces else text
-
-    def _cut(self, found: re.Match[str]) -> str:
-        run, at, kept = found.group(), 0, []
-        while at < len(run):
-            if run[at : at + PIECE] not in self._pieces:
-                kept.append(run[at])
-                at += 1
-                continue
-            end = at + PIECE
-            while end < len(run) and run[end - PIECE + 1 : end + 1] in self._pieces:
-                end += 1
-            kept.append("…")
-            at = end
-        return "".join(kept)
 
 
 class Guard:

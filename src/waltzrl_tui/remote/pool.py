@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from waltzrl_tui.keys import Keys
 from waltzrl_tui.providers.protocol import Provider
 from waltzrl_tui.providers.registry import open_provider
-from waltzrl_tui.remote.guard import Guard, Keys, guarded
+from waltzrl_tui.remote.guard import Guard, guarded
 from waltzrl_tui.workspace import Workspace
 
 AT_ONCE: Final = 4

@@ -46,7 +46,13 @@ class RemoteWatch:
         from waltzrl_tui.remote.supervise import Supervisor
 
         results = Results(self._store, self._app.workspace, self.providers)
-        supervisor = Supervisor(self._store, self._app.workspace, self.providers, after=results)
+        supervisor = Supervisor(
+            self._store,
+            self._app.workspace,
+            self.providers,
+            after=results,
+            trouble=self._app.report,
+        )
         self._tasks = [
             asyncio.create_task(supervisor.run()),
             asyncio.create_task(tend_for_ever(self.deployments)),

@@ -1,0 +1,109 @@
+"""Clocks that a test sets forward, jobs that run already, and a deployment that is up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from acme import Acme
+from emulate_acme import AcmeEmulator, AcmeJob
+from emulate_together import TogetherDeployment, TogetherEmulator
+from remote_lab import Lab
+
+from waltzrl_tui.providers.protocol import JobSnapshot, Provider, ProviderContext
+from waltzrl_tui.remote.deploy import Deployments
+from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.store import NewJob, Store
+from waltzrl_tui.store.remote_rows import DeploymentRow, NewRemoteJob
+from waltzrl_tui.workspace import Workspace
+
+
+class Clocks:
+    """A steady and a wall clock that a test sets forward."""
+
+    def __init__(self, *, frozen: bool = False, speed: float = 1.0) -> None:
+        self._began, self._frozen, self._speed = time.monotonic(), frozen, speed
+        self.ahead = self.asleep = 0.0
+
+    def steady(self) -> float:
+        passed = 0.0 if self._frozen else (time.monotonic() - self._began) * self._speed
+        return 1000.0 + passed + self.ahead
+
+    def wall(self) -> float:
+        return time.time() + self.asleep
+
+
+class Clocked(Lab):
+    """The lab with clocks of the test's own, and a count of what is asked for at all."""
+
+    def __init__(
+        self, store: Store, workspace: Workspace, acme: AcmeEmulator, clocks: Clocks
+    ) -> None:
+        super().__init__(store, workspace, acme)
+        self.clocks = clocks
+        self.asked = 0
+        self.dead = False
+        self.pool: Providers | None = None
+
+    def providers(self) -> Providers:
+        lab = self
+
+        class Asked(Acme):
+            async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
+                lab.asked += self.context.url == lab.acme.url
+                if lab.dead:  # a connection that slept: no answer, and no end of it
+                    await asyncio.Event().wait()
+                return await super().fetch(job_id, cursor)
+
+        def opener(name: str, workspace: Workspace, url: str) -> Provider:
+            return Asked(ProviderContext(lambda _: self.acme.key, url, workspace.cache))
+
+        self.pool = Providers(
+            self.workspace, opener=opener, clock=self.clocks.steady, wall=self.clocks.wall
+        )
+        return self.pool
+
+
+class Up:
+    """A Together project with one deployment that is ready."""
+
+    def __init__(self, store: Store, workspace: Workspace, there: TogetherEmulator) -> None:
+        self.store, self.there = store, there
+
+        self.providers = Providers(workspace)
+        self.deployments = Deployments(store, self.providers)
+
+    @property
+    def made(self) -> TogetherDeployment:
+        return self.there.deployments["dep-1"]
+
+    async def row(self) -> DeploymentRow:
+        (row,) = await self.store.deployments.list()
+        return row
+
+
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def watched(store: Store, there: AcmeEmulator, count: int) -> None:
+    """So many jobs that run at the provider already."""
+    rows = []
+    for number in range(count):
+        name = f"w{number:04d}-conv"
+        job = AcmeJob(f"job-{number}", f"{name}-tag", "acme-7b", there.now(), 1, word="working")
+        there.jobs[job.id] = job
+        made = NewJob(
+            name, "train", "conversation", "acme-7b", tag=job.name, provider="acme",
+            state="running", provider_job_id=job.id,
+        )  # fmt: skip
+        rows.append((made, NewRemoteJob(name, "sft", {}, {"epochs": 1}, there.url)))
+    await store.remote.add(rows)
+
+
+async def set_read_only(store: Store, on: bool) -> None:
+    await store._database.read(lambda db: db.execute(f"PRAGMA query_only = {int(on)}").fetchall())
