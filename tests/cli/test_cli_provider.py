@@ -50,5 +50,23 @@ def test_what_is_sent_grows_a_sample_and_holds_the_teachers_words(
         assert any(_messages(text)[: len(rows)] == rows for text in sent)
 
 
+def test_preferences_are_sent_for_dpo(
+    cli: Cli, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TogetherEmulator(speed=600.0) as there:
+        monkeypatch.setenv("TOGETHER_API_KEY", there.key)
+        monkeypatch.setenv("TOGETHER_BASE_URL", there.url)
+        options = ["--provider", "together", "--method", "dpo", "--yes", "--wait", "--json"]
+        ended = cli("train", dataset, *options)
+        assert ended.code == 0, ended.err
+        for file in there.files.values():
+            for line in file.content.decode().splitlines():
+                told = json.loads(line)
+                assert told["preferred_output"] != told["non_preferred_output"]
+        created = [asked.json for asked in there.requests if asked.path == "/v1/fine-tunes"]
+        methods = [body["training_method"]["method"] for body in created if body]
+        assert methods and set(methods) == {"dpo"}
+
+
 def _messages(text: str) -> list[object]:
     return [json.loads(line)["messages"] for line in text.splitlines()]

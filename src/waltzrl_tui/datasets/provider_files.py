@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.errors import DatasetError
 
-Style = Literal["local", "chat", "bedrock", "bedrock_pairs"]
+Style = Literal["local", "chat", "bedrock", "bedrock_pairs", "preferences"]
 
 STYLES: Final[dict[str, Style]] = {
     "local": "local",
@@ -44,15 +44,25 @@ def bedrock_style(model: str) -> Style:
     return "bedrock_pairs" if pairs else "bedrock"
 
 
-def provider_line(messages: Sequence[Message], style: Style, number: int = 0) -> dict[str, Any]:
+def provider_line(
+    messages: Sequence[Message], style: Style, number: int = 0, *, rejected: str = ""
+) -> dict[str, Any]:
     """One chat in a provider's format; nothing of it is lost.
 
     Args:
+        rejected: The worse answer, in the style `preferences` (OpenAI's, which Together and
+            Fireworks take as well).
         number: The row's number in its file, for errors.
 
     Raises:
         DatasetError: Bedrock takes only chats of user and assistant by turns, the assistant last.
     """
+    if style == "preferences":
+        return {
+            "input": {"messages": [dict(turn) for turn in messages[:-1]]},
+            "preferred_output": [dict(messages[-1])],
+            "non_preferred_output": [{"role": "assistant", "content": rejected}],
+        }
     if style in ("local", "chat"):
         return {"messages": [dict(turn) for turn in messages]}
     system = [turn["content"] for turn in messages if turn["role"] == "system"]

@@ -70,6 +70,7 @@ class TrainingRow:
         decisions: Where, in characters of the learned message, its few deciding words stand.
         feedback_by: Who writes the feedback of a verdict, `template` (ours) or `teacher`; "" in a
             row without a verdict.
+        rejected: For DPO, the worse answer in place of the last message; "" without.
     """
 
     messages: tuple[Message, ...]
@@ -77,6 +78,7 @@ class TrainingRow:
     source: str = "dataset"
     decisions: tuple[tuple[int, int], ...] = ()
     feedback_by: str = ""
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +335,9 @@ def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "loca
             hint="Take more rows, or check labels and replies with `waltzrl-tui data profile`.",
         )
     written = (
-        asdict(row) if style == "local" else provider_line(row.messages, style, number)
+        _own_line(row)
+        if style == "local"
+        else provider_line(row.messages, style, number, rejected=row.rejected)
         for number, row in enumerate(rows, 1)
     )
     lines = [json.dumps(line, ensure_ascii=False) for line in written]
@@ -347,6 +351,13 @@ def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "loca
         ) from error
     tokens = sum(estimate_tokens(turn["content"]) for row in rows for turn in row.messages)
     return TrainingFile(path, len(rows), tokens, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _own_line(row: TrainingRow) -> dict[str, Any]:
+    line = asdict(row)
+    if not row.rejected:
+        del line["rejected"]
+    return line
 
 
 def read_training(path: Path) -> list[TrainingRow]:
@@ -392,4 +403,5 @@ def _training_row(value: Any, path: Path, number: int) -> TrainingRow:
         source=str(value.get("source", "")),
         decisions=tuple((int(begin), int(end)) for begin, end in value.get("decisions", ())),
         feedback_by=str(value.get("feedback_by", "")),
+        rejected=str(value.get("rejected", "")),
     )

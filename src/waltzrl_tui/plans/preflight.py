@@ -53,7 +53,8 @@ def preflight(
         )
     elif wish.method == "dpo":
         found.warnings.append(
-            "DPO needs a chosen and a rejected reply for each prompt; tokens are counted twice"
+            "DPO prefers a good answer to a bad one; prompts without a bad one are left "
+            "out, and tokens are counted twice"
         )
     _epochs(provider.limits, wish, found)
     _sizes(provider, model, load, tally, found)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waltzrl_tui.agents.prompts import default_prompt
+from waltzrl_tui.datasets.preferences import conversation_preferences, feedback_preferences
 from waltzrl_tui.datasets.provider_files import Style, bedrock_style
 from waltzrl_tui.datasets.rendering import (
     TrainingFile,
@@ -25,7 +26,7 @@ from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.counters import counters_for
 from waltzrl_tui.plans.load import measure_load, role_load
-from waltzrl_tui.plans.model import Load, PlanRow, Wish
+from waltzrl_tui.plans.model import Load, Method, PlanRow, Wish
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
@@ -142,7 +143,8 @@ async def quote(
         )
     wish = replace(wanted.wish, provider=wanted.provider, chat_hours=0.0)
     sample = await asyncio.to_thread(draw_sample, wanted.recipe, wanted.base_sha256)
-    rows = {role: await asyncio.to_thread(_rendered, role, sample) for role in wanted.roles}
+    method = wanted.wish.method
+    rows = {role: await asyncio.to_thread(_rendered, role, sample, method) for role in wanted.roles}
     counters = await asyncio.to_thread(counters_for, catalogue, workspace, wish)
     load = await asyncio.to_thread(
         measure_load, wanted.recipe.source, wanted.recipe, counters=counters
@@ -150,11 +152,15 @@ async def quote(
     load = replace(
         load, roles={role: each for role, each in load.roles.items() if role in wanted.roles}
     )
+    if method == "dpo":
+        for role, made in rows.items():
+            told = await asyncio.to_thread(role_load, made["train"], made["valid"], counters)
+            load = replace(load, roles=dict(load.roles) | {role: told})
     around = await gather(store, workspace)
     row = price(catalogue, load, wish, around)[0]
     provider = await providers.get(wanted.provider, wanted.url)
     model = wanted.model or own_name(catalogue, wanted.provider, row.model)
-    plain = _blockers(row, provider, wanted, model)
+    plain = _blockers(row, provider, wanted, model, rows)
     written: dict[str, str] = {}
     if teacher is not None and "feedback" in rows and not plain:
         rows["feedback"], written = await _taught(teacher, rows["feedback"])
@@ -162,7 +168,7 @@ async def quote(
         told = await asyncio.to_thread(role_load, train, valid, counters)
         load = replace(load, roles=dict(load.roles) | {"feedback": told})
         row = price(catalogue, load, wish, around)[0]
-        plain = _blockers(row, provider, wanted, model)
+        plain = _blockers(row, provider, wanted, model, rows)
     usd, high = _shares(row, load)
     requests = {role: _request(wanted, role, model, load, row) for role in wanted.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
@@ -171,7 +177,7 @@ async def quote(
         sample,
         rows,
         written,
-        _style(provider, model),
+        _style(provider, model, method),
         load,
         row,
         model,
@@ -238,7 +244,13 @@ def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
     return base.hub if base is not None and base.hub else model
 
 
-def _blockers(row: PlanRow, provider: Provider, wanted: RemoteWish, model: str) -> list[str]:
+def _blockers(
+    row: PlanRow,
+    provider: Provider,
+    wanted: RemoteWish,
+    model: str,
+    rows: Mapping[Role, Rendered],
+) -> list[str]:
     found = list(row.blockers)
     if row.state in ("closed", "needs_key", "needs_gpu"):
         found.append(row.reason)
@@ -246,10 +258,9 @@ def _blockers(row: PlanRow, provider: Provider, wanted: RemoteWish, model: str) 
         found.append(f"{row.title} has no base model of this size: name one with --model")
     if wanted.wish.method not in provider.capabilities.methods:
         found.append(f"{row.title} does not train by {wanted.wish.method.upper()}")
-    if wanted.wish.method == "dpo":
-        found.append(
-            "preference pairs cannot be made of this dataset: choose SFT (its rows have one reply)"
-        )
+    for role, made in rows.items():
+        if not made["train"]:
+            found.append(f"no row of this dataset can train the {role} agent by this method")
     if wanted.wish.budget_usd is not None and row.total is None:
         found.append(f"{row.reason}: without a price no budget can be kept")
     return list(dict.fromkeys(found))
@@ -309,7 +320,9 @@ def _request(wanted: RemoteWish, role: Role, model: str, load: Load, row: PlanRo
     )
 
 
-def _style(provider: Provider, model: str) -> Style:
+def _style(provider: Provider, model: str, method: Method) -> Style:
+    if method == "dpo":
+        return "preferences"
     style = provider.capabilities.style
     return bedrock_style(model) if style == "bedrock" else style
 
@@ -327,12 +340,19 @@ def _write(folder: Path, rows: Rendered, style: Style) -> dict[str, TrainingFile
     return files
 
 
-def _rendered(role: Role, sample: Sample) -> Rendered:
-    return {"train": _rows(role, sample.train), "valid": _rows(role, sample.valid)}
+def _rendered(role: Role, sample: Sample, method: Method) -> Rendered:
+    return {
+        "train": _rows(role, sample.train, method),
+        "valid": _rows(role, sample.valid, method),
+    }
 
 
-def _rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
     version = default_prompt(role)
+    if method == "dpo" and role == "conversation":
+        return conversation_preferences(rows, version)
+    if method == "dpo":
+        return feedback_preferences(rows, version)
     if role == "conversation":
         return conversation_rows(rows, {}, version, revisions=0.0)
     return feedback_rows(rows, {}, version)

@@ -227,13 +227,11 @@ class PlanScreen(WaltzScreen):
                 title = f"Compare · {PINNED} {one_line(self._pinned[1].row.title)} with ▸ {name}"
             else:
                 launches = plan.row.provider in _launchable()
-                method = plan.wish.method
                 asking = plan.row.provider in self._probing.under_way
                 layout = sum_layout(
                     plan.row,
                     plan.load,
                     around.today,
-                    method=method,
                     launches=launches,
                     account="asking…" if asking else around.probes.get(plan.row.provider),
                 )

@@ -8,7 +8,7 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import Load, Method, PlanRow, Probe
+from waltzrl_tui.plans.model import Load, PlanRow, Probe
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.data_figures import short_count
@@ -43,7 +43,6 @@ def sum_layout(
     load: Load,
     today: date,
     *,
-    method: Method = "sft",
     launches: bool = False,
     account: Probe | str | None = None,
 ) -> Layout:
@@ -56,7 +55,7 @@ def sum_layout(
 
     def lines(width: int) -> list[Content]:
         found = _headline(row, width)
-        for text in _next(row, method, launches):
+        for text in _next(row, launches):
             found += hanging("→ ", text, width, "$accent")
         # What can be done about it comes before what it would cost.
         for text in row.blockers:
@@ -80,7 +79,7 @@ def _headline(row: PlanRow, width: int) -> list[Content]:
     return hanging("", said, width, "", STYLES[style])
 
 
-def _next(row: PlanRow, method: Method, launches: bool) -> Iterator[str]:
+def _next(row: PlanRow, launches: bool) -> Iterator[str]:
     """What to do to have this plan, as far as it is not its blockers that say it."""
     if row.state == "needs_key":
         key = row.reason.removeprefix("needs ").removeprefix("another ")
@@ -88,8 +87,6 @@ def _next(row: PlanRow, method: Method, launches: bool) -> Iterator[str]:
         yield f"export it, or keep it by waltzrl-tui doctor --set-key {key}"
     elif row.state == "needs_gpu":
         yield "run waltzrl-tui on the machine that has one, over ssh for example"
-    elif row.state == "ready" and method == "dpo":
-        yield "a launch sends one reply a prompt: choose SFT, this price is for pairs of your own"
     elif row.state == "ready" and launches:
         yield f"{_LAUNCH} launches it, after it has asked"
     elif row.state == "ready":
