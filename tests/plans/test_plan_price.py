@@ -76,7 +76,12 @@ def test_more_rows_epochs_or_hours_never_cost_less(
         bigger = Wish(wish.epochs, wish.size, wish.chat_hours * factor, wish.method)
     before = {row.provider: row.total for row in price(CATALOGUE, what, wish, where)}
     for row in price(CATALOGUE, more, bigger, where):
-        _never_less(before[row.provider], row.total)
+        old = before[row.provider]
+        if CATALOGUE.provider[row.provider].kind == "machines":
+            # Another machine may be the cheapest then, and its range a narrower one.
+            assert not (old and row.total) or row.total.expected >= old.expected - CENT
+        else:
+            _never_less(old, row.total)
 
 
 @settings(max_examples=15, deadline=None)

@@ -183,7 +183,12 @@ def bin_edges(low: float, high: float) -> list[float]:
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
     start = math.floor(low / step)
-    return [(start + place) * step for place in range(math.floor(high / step) - start + 2)]
+    edges = [(start + place) * step for place in range(math.floor(high / step) - start + 2)]
+    # A rounded border must leave out neither the least value nor the greatest.
+    edges[0] = min(edges[0], low)
+    if edges[-1] <= high:
+        edges.append(max(edges[-1] + step, math.nextafter(high, math.inf)))
+    return edges
 
 
 def _span(low: float, high: float) -> str:
