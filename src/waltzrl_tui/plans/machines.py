@@ -33,6 +33,7 @@ class _Run:
     startup: tuple[float, float, float]
     chat_hours: float
     disk_usd: float
+    starts: int = 1
 
     def hours(self, tokens: float) -> tuple[float, float, float]:
         return (
@@ -42,7 +43,7 @@ class _Run:
         )
 
     def expected_usd(self, tokens: float) -> float:
-        hours = self.startup[1] + self.hours(tokens)[1] + self.chat_hours
+        hours = self.starts * self.startup[1] + self.hours(tokens)[1] + self.chat_hours
         return hours * (self.machine.usd_per_hour.expected + self.disk_usd)
 
 
@@ -67,6 +68,7 @@ def by_machine(
             _startup(provider, params),
             chat,
             provider.disk.expected if provider.disk else 0.0,
+            len(tally.roles) if provider.own_machines else 1,
         )
         for name, machine in provider.machine.items()
         for precision in provider.precisions
