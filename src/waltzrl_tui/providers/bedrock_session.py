@@ -104,7 +104,7 @@ class Aws:
     def _made(self, service: str) -> Any:
         if self._session is None:
             self._session = self._opened()
-        if self._bearer and service != "bedrock":
+        if self._bearer and not service.startswith("bedrock"):
             raise AuthError(
                 f"A Bedrock API key ({BEARER}) opens neither S3 nor STS, where training files "
                 "and their account are.",
