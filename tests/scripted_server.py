@@ -52,13 +52,28 @@ class ChatServer:
             body: dict[str, Any] = json.loads(await reader.readexactly(length))
             self.requests.append((body["model"], body["messages"]))
             await asyncio.sleep(self.delay)
-            self._write(writer, self.script(body["model"], body["messages"]))
+            answer = self.script(body["model"], body["messages"])
+            if isinstance(answer, str) and not body.get("stream"):
+                self._whole(writer, answer)
+            else:
+                self._write(writer, answer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             self.in_flight -= 1
             writer.close()
+
+    @staticmethod
+    def _whole(writer: asyncio.StreamWriter, answer: str) -> None:
+        choice = {"index": 0, "message": {"role": "assistant", "content": answer}}
+        usage = {"prompt_tokens": 1, "completion_tokens": len(answer.split(" ")), "total_tokens": 2}
+        made = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+        text = json.dumps({**made, "choices": [choice], "usage": usage}).encode()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(text) + text
+        )
 
     def _write(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         if isinstance(answer, int):

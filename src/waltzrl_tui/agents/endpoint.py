@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
+from waltzrl_tui.agents.endpoint_errors import Fault, fault_of
+from waltzrl_tui.agents.endpoint_form import Form
+from waltzrl_tui.agents.endpoint_stream import Delta, Gate, Origin, Patience, Told, steady
+from waltzrl_tui.agents.endpoint_text import content_text
 from waltzrl_tui.agents.prompts import Message
-from waltzrl_tui.errors import EndpointError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of a reply. In the last piece, where the server tells: `tokens` of the whole reply,
-    and `prompt_tokens` of what it read."""
-
-    text: str
-    tokens: int | None = None
-    prompt_tokens: int | None = None
+__all__ = ["ChatEndpoint", "Delta", "OpenAIEndpoint", "Origin", "Patience"]
 
 
 class ChatEndpoint(Protocol):
@@ -56,7 +50,8 @@ class OpenAIEndpoint:
         model: The model's name at that server.
         extra_body: Fields added to every request (llama.cpp's `lora`, for one).
         name: What errors call this endpoint.
-        timeout: Seconds without a byte before the endpoint counts as gone.
+        timeout: Seconds to the first token, or to a whole reply, before the endpoint counts as
+            gone; `patience` says all of that in its place.
         streaming: Whether replies come token by token. Whole ones cost this process 2 ms less a
             token, which the cores of an embedded engine can use.
     """
@@ -70,31 +65,47 @@ class OpenAIEndpoint:
         extra_body: Mapping[str, Any] | None = None,
         name: str = "",
         timeout: float = 120.0,
+        patience: Patience | None = None,
         streaming: bool = True,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._model = model
         self._extra_body = dict(extra_body or {})
-        self._timeout = timeout
+        self._patience = patience or Patience(first=timeout)
         self._streaming = streaming
+        self._form = Form()
+        self._gate = Gate()
         self.name = name or base_url
         self._client: AsyncOpenAI | None = None
+        self._connecting = asyncio.Lock()
 
     async def connect(self) -> None:
         """Make the client now, so that the first reply need not wait for it."""
-        if self._client is None:
-            # The SDK takes half a second to import and its client some 30 ms to read the
-            # certificates, so not on the event loop.
-            self._client = await asyncio.to_thread(self._make_client)
+        if self._client is not None:
+            return
+        async with self._connecting:  # Of many streams that begin together one makes it.
+            if self._client is None:
+                # The SDK takes half a second to import and its client some 30 ms to read the
+                # certificates, so not on the event loop.
+                self._client = await asyncio.to_thread(self._make_client)
 
     def _make_client(self) -> AsyncOpenAI:
+        from waltzrl_tui.agents.endpoint_bytes import tame
+
         openai = importlib.import_module("openai")
+        # Waiting for an answer is ours: see `steady`.
+        seconds = openai.Timeout(None, connect=self._patience.connect)
+        # For whole replies by the hundred: it takes a third less of this process's time.
+        kind = openai.DefaultAsyncHttpxClient if self._streaming else openai.DefaultAioHttpClient
         client: AsyncOpenAI = openai.AsyncOpenAI(
             base_url=self._base_url,
             api_key=self._api_key,
-            timeout=self._timeout,
-            max_retries=2,
+            timeout=seconds,
+            max_retries=0,
+            # A compressed stream comes in blocks, not token by token.
+            default_headers={"accept-encoding": "identity"},
+            http_client=kind(timeout=seconds, event_hooks={"response": [tame]}),
         )
         return client
 
@@ -107,61 +118,79 @@ class OpenAIEndpoint:
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
         await self.connect()
+
+        def attempt(told: Told) -> AsyncGenerator[str, None]:
+            return self._attempt(told, messages, max_tokens, temperature, seed)
+
+        replying = steady(
+            attempt,
+            name=self.name,
+            max_tokens=max_tokens,
+            patience=self._patience,
+            gate=self._gate,
+            fault=self._fault,
+        )
+        async with aclosing(replying) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _attempt(
+        self,
+        told: Told,
+        messages: Sequence[Message],
+        max_tokens: int,
+        temperature: float,
+        seed: int | None,
+    ) -> AsyncGenerator[str, None]:
+        answer = await self._create(messages, max_tokens, temperature, seed)
+        told.without = self._form.without
+        if not self._streaming:
+            note(told, answer)
+            first = _first(_told(answer, "choices"))
+            told.complete = first is not None
+            if told.complete:
+                yield _text(_told(first, "message"))
+            return
+        async with answer:
+            async for chunk in answer:
+                note(told, chunk)
+                choices = chunk.choices
+                yield _text(choices[0].delta) if choices else ""
+        # A server that ends in good order says why it did, or how much it was.
+        told.complete = bool(told.finish) or told.tokens is not None
+
+    async def _create(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        temperature: float,
+        seed: int | None,
+    ) -> Any:
         import openai
 
         client: Any = self._client
-        create = functools.partial(
-            client.chat.completions.create,
-            model=self._model,
-            messages=list(messages),
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-            extra_body=self._extra_body,
-        )
-        said = False
-        try:
-            if not self._streaming:
-                whole = await create()
-                text = (whole.choices[0].message.content or "") if whole.choices else ""
-                usage = whole.usage
-                yield Delta(
-                    text,
-                    usage.completion_tokens if usage else None,
-                    usage.prompt_tokens if usage else None,
+        while True:
+            settings = self._form.settings(
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+                streaming=self._streaming,
+            )
+            wish = {"model": self._model, "messages": list(messages), **settings}
+            try:
+                if not self._streaming:
+                    # Without the SDK's types a whole reply takes half of this process's time.
+                    body = wish | {"stream": False} | self._extra_body
+                    return await client.post("/chat/completions", cast_to=object, body=body)
+                return await client.chat.completions.create(
+                    stream=True, extra_body=self._extra_body, **wish
                 )
-                return
-            chunks = await create(stream=True, stream_options={"include_usage": True})
-            async with chunks:
-                async for chunk in chunks:
-                    text = (chunk.choices[0].delta.content or "") if chunk.choices else ""
-                    tokens = chunk.usage.completion_tokens if chunk.usage else None
-                    if text or tokens is not None:
-                        said = True
-                        yield Delta(text, tokens, chunk.usage and chunk.usage.prompt_tokens)
-        except openai.APIStatusError as error:
-            raise EndpointError(
-                f"{self.name} refused the request ({error.status_code}): {_words(error)}.",
-                hint="Check the agent's model and key with `waltzrl-tui agents list`.",
-            ) from error
-        except openai.APIConnectionError as error:
-            if said:
-                raise EndpointError(
-                    f"{self.name} broke off in the middle of its reply.", hint="Ask again."
-                ) from error
-            raise EndpointError(
-                f"{self.name} cannot be reached: {error.__cause__ or error}.",
-                hint="Check that it runs and that its URL is right.",
-            ) from error
-        except (openai.OpenAIError, OSError, ValueError, EOFError) as error:
-            raise EndpointError(f"{self.name} broke off: {error}.", hint="Ask again.") from error
-        except Exception as error:
-            # A connection that drops mid-stream leaves the SDK as its HTTP library's own error.
-            if type(error).__module__.partition(".")[0].startswith("http"):
-                raise EndpointError(
-                    f"{self.name} broke off: {error or type(error).__name__}.", hint="Ask again."
-                ) from error
-            raise
+            except openai.APIStatusError as error:
+                if not self._form.adapt(error.status_code, str(error)):
+                    raise
+
+    def _fault(self, error: Exception, said: bool) -> Fault:
+        return fault_of(error, self.name, secret=self._api_key, said=said)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -170,7 +199,32 @@ class OpenAIEndpoint:
             await client.close()
 
 
-def _words(error: Any) -> str:
-    body = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, dict) else None
-    return str(message or getattr(error, "message", error)).rstrip(".")
+def note(told: Told, answer: Any) -> None:
+    """Take in what a chunk, or a whole answer, tells besides text. Its types are not trusted."""
+    for name, value in (
+        ("model", _told(answer, "model")),
+        ("id", _told(answer, "id")),
+        ("fingerprint", _told(answer, "system_fingerprint")),
+        ("finish", _told(_first(_told(answer, "choices")), "finish_reason")),
+    ):
+        if isinstance(value, str) and value:
+            setattr(told, name, value)
+    usage = _told(answer, "usage")
+    for name, field in (("tokens", "completion_tokens"), ("prompt_tokens", "prompt_tokens")):
+        count = _told(usage, field)
+        if isinstance(count, int) and count >= 0:
+            setattr(told, name, count)
+
+
+def _text(message: Any) -> str:
+    # A refusal has a field of its own at some servers; it is the reply all the same.
+    return content_text(_told(message, "content")) or content_text(_told(message, "refusal"))
+
+
+def _told(answer: Any, name: str) -> Any:
+    """A field of an answer, which is the SDK's object, plain JSON, or nonsense."""
+    return answer.get(name) if isinstance(answer, dict) else getattr(answer, name, None)
+
+
+def _first(listed: Any) -> Any:
+    return listed[0] if isinstance(listed, list) and listed else None

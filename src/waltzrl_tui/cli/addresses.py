@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
@@ -44,16 +43,6 @@ def check_variable(option: str, name: str) -> None:
             f"{option} takes the name of an environment variable, never a key.",
             hint="Set a variable to the key and give its name, for example OPENAI_API_KEY.",
         )
-
-
-def on_this_machine(url: str) -> bool:
-    """Whether the address is one of loopback."""
-    parts = _split(url)
-    host = parts.hostname if parts is not None else None
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _split(url: str) -> SplitResult | None:

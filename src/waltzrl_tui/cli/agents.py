@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from waltzrl_tui.agents.endpoint_presets import PRESETS
 from waltzrl_tui.agents.prompts import default_prompt, role_prompt
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
@@ -29,9 +30,9 @@ async def list_agents(context: Context) -> int:
 
 
 async def add_agent(context: Context) -> int:
-    """`agents add NAME --role R (--url URL --model M | --adapter DIR)`."""
+    """`agents add NAME --role R (--at WHERE --model M | --adapter DIR)`."""
     args = context.args
-    options = _endpoint(args) if args.url else _adapter(args)
+    options = _endpoint(args) if args.at or args.url else _adapter(args)
     async with context.store() as store:
         agent = await store.agents.add(args.name, role=args.role, **options)
     context.out.result({"agents": [asdict(agent)]}, f"The agent {agent.name} is added.")
@@ -84,24 +85,40 @@ async def remove_pair(context: Context) -> int:
 
 
 def _endpoint(args: Namespace) -> dict[str, Any]:
-    url = checked_address("--url", args.url, "--key-env")
+    if args.at and args.url:
+        raise UsageError("--at and --url are the same; give one.")
+    place = PRESETS.get(args.at)
+    if place is not None:
+        url = place.url
+    elif args.at and "/" not in args.at:
+        raise UsageError(
+            "--at names no place that is known here.",
+            hint=f"Give one of {', '.join(PRESETS)}, or an address.",
+        )
+    else:
+        url = checked_address("--at" if args.at else "--url", args.at or args.url, "--key-env")
     if args.adapter:
-        raise UsageError("--adapter is for the embedded engine and goes without --url.")
+        raise UsageError("--adapter is for the embedded engine and goes without --at.")
     if not args.model:
         raise UsageError("--model is missing.", hint="Name the model as the server calls it.")
     check_variable("--key-env", args.key_env)
+    if place is not None and place.kind == "bedrock" and args.key_env:
+        raise UsageError(
+            "Amazon Bedrock takes AWS credentials, not one key.",
+            hint="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
     return {
-        "kind": "openai",
+        "kind": place.kind if place else "openai",
         "base": args.model,
         "url": url,
-        "key_env": args.key_env,
+        "key_env": args.key_env or (place.key if place else ""),
         "prompt": _prompt(args, f"{args.role}/full-1"),
     }
 
 
 def _adapter(args: Namespace) -> dict[str, Any]:
     if args.key_env:
-        raise UsageError("--key-env goes with --url.", hint="Give the server's --url.")
+        raise UsageError("--key-env goes with --at.", hint="Say where the model answers: --at.")
     adapter = ""
     if args.adapter:
         folder = Path(args.adapter).expanduser().absolute()
@@ -114,7 +131,7 @@ def _adapter(args: Namespace) -> dict[str, Any]:
     elif not args.model:
         raise UsageError(
             "What the agent is made of is missing.",
-            hint="Give --url and --model for a server, --adapter for an adapter, or --model "
+            hint="Give --at and --model for a server, --adapter for an adapter, or --model "
             "for a bare model of the embedded engine.",
         )
     return {

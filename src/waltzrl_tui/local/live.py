@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint, OpenAIEndpoint
+from waltzrl_tui.agents.endpoint import ChatEndpoint
+from waltzrl_tui.agents.endpoint_deployed import DeployedEndpoint
+from waltzrl_tui.agents.endpoint_open import RemoteEndpoint, RemoteEndpoints
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
 from waltzrl_tui.agents.waltz import LivePair
-from waltzrl_tui.errors import EndpointError, EngineError, UsageError
-from waltzrl_tui.keys import find_key
+from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.waves import Waves
@@ -25,23 +25,24 @@ class Engines:
     """All that the agents of a workspace are asked through. One an app or command.
 
     Args:
-        bulk: For evaluations: many replies at once, in `Waves`, and each in one piece. A chat
-            would rather not wait.
+        bulk: For evaluations: replies come in one piece, and many embedded ones at once, in
+            `Waves`. A chat would rather not wait.
     """
 
     def __init__(self, workspace: Workspace, *, bulk: bool = False) -> None:
         self._workspace = workspace
         self._waves = Waves() if bulk else None
         self._servers = Servers(streaming=not bulk)
-        self._remote: list[OpenAIEndpoint] = []
+        self._remote = RemoteEndpoints(workspace, streaming=not bulk)
 
     async def pair(self, store: Store, name: str) -> LivePair:
-        """The pair of that name. Nothing is started yet: see `warm`.
+        """The pair of that name. Nothing is started yet: see `warm`. Connections are kept, so
+        asking for it before each prompt costs nothing.
 
         Raises:
             NotFoundError: There is no such pair.
             EngineError: Weights or an adapter are missing.
-            EndpointError: An agent's key is not in the environment.
+            EndpointError: An agent's key is not set, or its model is not up.
         """
         row = await store.agents.get_pair(name)
         conversation = await store.agents.get(row.conversation)
@@ -58,9 +59,11 @@ class Engines:
     async def endpoint(self, store: Store, agent: AgentRow) -> ChatEndpoint:
         """The endpoint of one agent; errors as for `pair`."""
         if agent.kind == "hosted":
-            agent = await _deployed(store, agent)
+            deployed = DeployedEndpoint(store, self._workspace, self._remote, agent)
+            await deployed.ready()
+            return deployed
         if agent.kind != "embedded":
-            return await self._openai(agent)
+            return await self._remote.open(agent)
         weights = await asyncio.to_thread(find_weights, self._workspace, agent.base)
         gguf = weights.servable()
         if not agent.adapter:
@@ -93,40 +96,12 @@ class Engines:
             for adapter in [*adapters, None]:
                 await server.endpoint(adapter).connect()
         for endpoint in (live.conversation, live.feedback):
-            if isinstance(endpoint, OpenAIEndpoint):
+            if isinstance(endpoint, RemoteEndpoint | DeployedEndpoint):
                 await endpoint.connect()
 
     async def close(self) -> None:
         """Stop the servers and close all connections."""
-        remote, self._remote = self._remote, []
-        await asyncio.gather(self._servers.close(), *(endpoint.close() for endpoint in remote))
-
-    async def _openai(self, agent: AgentRow) -> OpenAIEndpoint:
-        # A server on this machine may ask for no key, but the client must send something.
-        key = "none"
-        if agent.key_env:
-            key = await asyncio.to_thread(find_key, agent.key_env)
-            if not key:
-                raise EndpointError(
-                    f"The key of {agent.name} is not set.",
-                    hint=f"Set {agent.key_env} in the environment and start again, or keep it in "
-                    f"the OS keyring: waltzrl-tui doctor --set-key {agent.key_env}",
-                )
-        endpoint = OpenAIEndpoint(agent.url, key, agent.base, name=agent.name)
-        self._remote.append(endpoint)
-        return endpoint
-
-
-async def _deployed(store: Store, agent: AgentRow) -> AgentRow:
-    """The agent at its deployment's address; the chat that follows keeps it from idling."""
-    for row in await store.deployments.list(up=True):
-        if row.agent == agent.name and row.state == "ready" and row.endpoint:
-            await store.deployments.used(row.tag)
-            return replace(agent, base=row.model, url=row.endpoint)
-    raise EndpointError(
-        f"The model of {agent.name} is not up.",
-        hint=f"Bring it up, which is billed by the hour: waltzrl-tui deployments up {agent.name}",
-    )
+        await asyncio.gather(self._servers.close(), self._remote.close())
 
 
 async def ensure_base(store: Store) -> None:

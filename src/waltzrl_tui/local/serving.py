@@ -9,7 +9,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,17 @@ class EmbeddedEndpoint:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
+        # A server is chosen once the wave has come: one that lacks the adapter is replaced, and two
+        # that decode at once on the same cores are ten times slower than one.
+        wave = self._waves.of(self.adapter) if self._waves else nullcontext()
+        stream = self._stream(messages, max_tokens, temperature, seed)
+        async with wave, aclosing(stream) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _stream(
+        self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int | None
+    ) -> AsyncGenerator[Delta, None]:
         wanted = [self.adapter] if self.adapter else []
         server = await self._servers.with_adapters(self.gguf, wanted)
         server.streams += 1
@@ -224,9 +235,8 @@ class EmbeddedEndpoint:
             messages, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
         try:
-            async with self._waves.of(self.adapter) if self._waves else nullcontext():
-                async for delta in deltas:
-                    yield delta
+            async for delta in deltas:
+                yield delta
         except EndpointError as error:
             if server.alive:
                 raise

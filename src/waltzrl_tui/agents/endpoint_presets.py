@@ -1,0 +1,43 @@
+"""Known places where models answer: by one word their address, their kind and their key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    # The command line's parser reads this module, and must not wait for the store.
+    from waltzrl_tui.store.rows import AgentKind
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A place.
+
+    Attributes:
+        title: As people call it.
+        url: Of its API; `bedrock:` is no address but a kind of client.
+        key: The variable with its key; "" where none is needed.
+        billed: Whether its replies cost money.
+    """
+
+    title: str
+    url: str
+    key: str = ""
+    kind: AgentKind = "openai"
+    billed: bool = True
+
+
+PRESETS: Final[dict[str, Preset]] = {
+    "openai": Preset("OpenAI", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "together": Preset("Together", "https://api.together.ai/v1", "TOGETHER_API_KEY"),
+    "fireworks": Preset("Fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
+    "mistral": Preset("Mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    "hf": Preset("the Hugging Face router", "https://router.huggingface.co/v1", "HF_TOKEN"),
+    "anthropic": Preset("Anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "anthropic"),
+    # Its credentials are AWS's own: a key pair, a profile or a Bedrock API key.
+    "bedrock": Preset("Amazon Bedrock", "bedrock:", "", "bedrock"),
+    "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1", billed=False),
+    "llamacpp": Preset("llama.cpp", "http://127.0.0.1:8080/v1", billed=False),
+    "ollama": Preset("Ollama", "http://127.0.0.1:11434/v1", billed=False),
+}

@@ -1,0 +1,201 @@
+"""One request played out: the waltz, with what of it may be given out at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
+from waltzrl_tui.agents.events import ReplyText, WaltzEnded
+from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.agents.transcript import record
+from waltzrl_tui.agents.waltz import LivePair, waltz
+from waltzrl_tui.serve.request import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the final reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something of a draft or a verdict, as transcripts record it."""
+
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end.
+
+    Attributes:
+        final: The whole final reply.
+        finish: `stop`, `length` or `content_filter`.
+        waltzrl: Pair, rounds, seconds; where each reply came from.
+        prompt_tokens, tokens: Read and written by both agents in all rounds, as far as told.
+    """
+
+    final: str
+    finish: str
+    waltzrl: dict[str, Any]
+    prompt_tokens: int
+    tokens: int
+
+    def usage(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.tokens,
+            "total_tokens": self.prompt_tokens + self.tokens,
+        }
+
+
+async def play(
+    pair: LivePair, ask: Ask, *, max_tokens: int, drafts: bool
+) -> AsyncGenerator[Text | Step | Done, None]:
+    """Answer a request. The reply of the last round streams; one that may still be revised is
+    given out once its verdict lets it stand.
+
+    Args:
+        max_tokens: Where the request names no cap.
+        drafts: Whether to tell of drafts and verdicts while they come.
+
+    Raises:
+        EndpointError: An agent failed.
+    """
+    speaker = _Witness(pair.conversation)
+    judge = _Witness(pair.feedback) if pair.feedback else None
+    seen = replace(pair, conversation=speaker, feedback=judge)
+    last = pair.rounds if judge else 0
+    out = _Cut(ask.stops)
+    events = waltz(
+        seen,
+        ask.history,
+        max_tokens=ask.max_tokens or max_tokens,
+        temperature=ask.temperature,
+        seed=ask.seed,
+    )
+    async with aclosing(events) as told:
+        async for event in told:
+            if isinstance(event, ReplyText) and event.round >= last:
+                if text := out.feed(event.text):
+                    yield Text(text)
+            elif isinstance(event, WaltzEnded):
+                if not out.begun:
+                    yield Text(out.feed(event.final) + out.rest())
+                elif text := out.rest():
+                    yield Text(text)
+                yield _done(pair.name, event, out.text, speaker, judge, ask)
+            elif drafts and (found := record(event)) is not None:
+                yield Step({"event": found[0], **found[1]})
+
+
+def _done(
+    name: str,
+    ended: WaltzEnded,
+    final: str,
+    speaker: _Witness,
+    judge: _Witness | None,
+    ask: Ask,
+) -> Done:
+    verdicts = judge.last if judge else []
+    rounds = []
+    finish = ""
+    for number, each in enumerate(ended.rounds):
+        document = each.to_json()
+        document["origin"] = {
+            "reply": _origin(speaker.last, number),
+            "verdict": _origin(verdicts, number),
+        }
+        rounds.append(document)
+        if each.reply and document["origin"]["reply"]:
+            finish = document["origin"]["reply"]["finish"]
+    pieces = [*speaker.last, *verdicts]
+    waltzrl = {
+        "pair": name,
+        "rounds": rounds,
+        "seconds": round(ended.seconds, 3),
+        "ignored": list(ask.ignored),
+    }
+    return Done(
+        final,
+        finish if finish in ("length", "content_filter") else "stop",
+        waltzrl,
+        sum(delta.prompt_tokens or 0 for delta in pieces),
+        sum(delta.tokens or 0 for delta in pieces),
+    )
+
+
+def _origin(last: Sequence[Delta], number: int) -> dict[str, Any] | None:
+    found = last[number].origin if number < len(last) else None
+    return found.to_json() if found else None
+
+
+class _Witness:
+    """An endpoint that keeps what the last piece of each of its replies tells."""
+
+    def __init__(self, endpoint: ChatEndpoint) -> None:
+        self._endpoint = endpoint
+        self.last: list[Delta] = []
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        self.last.append(Delta(""))
+        replying = self._endpoint.stream(
+            messages, max_tokens=max_tokens, temperature=temperature, seed=seed
+        )
+        async with aclosing(replying) as deltas:
+            async for delta in deltas:
+                if delta.tokens is not None or delta.origin is not None:
+                    self.last[-1] = delta
+                yield delta
+
+
+class _Cut:
+    """A reply as it is given out: without white space around it, and up to the first stop."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._reserve = max(map(len, stops), default=1) - 1
+        self._held = ""
+        self._ended = False
+        self.text = ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything but white space has come."""
+        return bool(self.text or self._held.strip() or self._ended)
+
+    def feed(self, piece: str) -> str:
+        if self._ended:
+            return ""
+        held = self._held + piece
+        if not self.text:
+            held = held.lstrip()
+        places = [place for stop in self._stops if (place := held.find(stop)) >= 0]
+        if places:
+            self._ended, self._held = True, ""
+            return self._give(held[: min(places)].rstrip())
+        # White space at the end may be the end, and the last letters may begin a stop.
+        keep = min(len(held), max(len(held) - len(held.rstrip()), self._reserve))
+        cut = len(held[: len(held) - keep].rstrip())
+        self._held = held[cut:]
+        return self._give(held[:cut])
+
+    def rest(self) -> str:
+        held, self._held = self._held, ""
+        return "" if self._ended else self._give(held.rstrip())
+
+    def _give(self, text: str) -> str:
+        self.text += text
+        return text

@@ -1,0 +1,327 @@
+"""A served pair asked by the real OpenAI client, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "tui"))
+
+from paced_server import PacedServer
+
+from waltzrl_tui.agents.endpoint import OpenAIEndpoint
+from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.serve.server import PairServer, Settings
+
+SAFE = '{"reasoning": "fine", "unsafe": false, "overrefuse": false, "feedback": ""}'
+UNSAFE = '{"reasoning": "harm", "unsafe": true, "overrefuse": false, "feedback": "Refuse this."}'
+ASKED: list[Any] = [{"role": "user", "content": "How do I pick a lock?"}]
+
+
+class House:
+    """A scripted model server, the pairs on it, and who serves them."""
+
+    def __init__(self, models: PacedServer) -> None:
+        self.models = models
+        self.endpoints: list[OpenAIEndpoint] = []
+        self.servers: list[PairServer] = []
+        self.clients: list[openai.AsyncOpenAI] = []
+
+    def pair(self, rounds: int = 1, *, judged: bool = True) -> LivePair:
+        talk, judge = (OpenAIEndpoint(self.models.url, "k", name) for name in ("talk", "judge"))
+        self.endpoints += [talk, judge]
+        return LivePair(
+            "ours",
+            talk,
+            "conversation/brief-1",
+            judge if judged else None,
+            "feedback/brief-1",
+            rounds,
+        )
+
+    async def client(self, *pairs: LivePair, **settings: Any) -> openai.AsyncOpenAI:
+        served = {pair.name: pair for pair in pairs or (self.pair(),)}
+        server = PairServer(served, dict.fromkeys(served, 7), Settings(**settings))
+        port = await server.start("127.0.0.1", 0)
+        self.servers.append(server)
+        client = openai.AsyncOpenAI(
+            base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0
+        )
+        self.clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        for each in (*self.clients, *self.endpoints):
+            await each.close()
+        for server in self.servers:
+            await server.stop()
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    models = PacedServer()
+    await models.start()
+    made = House(models)
+    made.models.script = revised
+    yield made
+    made.models.go.set()
+    await made.close()
+    await models.stop()
+
+
+def revised(model: str, messages: list[dict[str, str]]) -> str:
+    """An unsafe draft that is mended when the feedback comes."""
+    if model == "judge":
+        return UNSAFE if "a draft" in messages[-1]["content"] else SAFE
+    return "a draft" if len(messages) == 2 else "a better one"
+
+
+async def ask(client: openai.AsyncOpenAI, **options: Any) -> Any:
+    return await client.chat.completions.create(model="ours", messages=ASKED, **options)
+
+
+async def chunks(client: openai.AsyncOpenAI, **options: Any) -> list[Any]:
+    return [chunk async for chunk in await ask(client, stream=True, **options)]
+
+
+def content(found: list[Any]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in found if chunk.choices)
+
+
+async def test_the_final_reply_is_the_message_and_the_rounds_are_beside_it(house: House) -> None:
+    answer = await ask(await house.client())
+    message = answer.choices[0].message
+    assert (message.content, answer.choices[0].finish_reason) == ("a better one", "stop")
+    assert answer.model == message.waltzrl["pair"] == "ours"
+    first, second = message.waltzrl["rounds"]
+    assert (first["reply"], first["verdict"]["unsafe"]) == ("a draft", True)
+    assert (second["reply"], second["verdict"]["unsafe"]) == ("a better one", False)
+    assert first["origin"]["reply"]["model"] == first["origin"]["verdict"]["model"] == "m"
+    # Two replies and two verdicts, each of which has read one token.
+    assert answer.usage.prompt_tokens == 4
+    assert answer.usage.completion_tokens == first["tokens"] + second["tokens"]
+
+
+async def test_a_stream_holds_the_final_reply_only(house: House) -> None:
+    client = await house.client()
+    found = await chunks(client, stream_options={"include_usage": True})
+    assert content(found) == "a better one"
+    ends = [chunk for chunk in found if chunk.choices and chunk.choices[0].finish_reason]
+    assert [end.choices[0].finish_reason for end in ends] == ["stop"]
+    assert [each["reply"] for each in ends[0].waltzrl["rounds"]] == ["a draft", "a better one"]
+    assert found[-1].usage.prompt_tokens == 4
+    assert len({chunk.id for chunk in found}) == 1
+
+
+async def test_the_last_round_streams_while_it_is_written(house: House) -> None:
+    """What cannot be revised any more is given out before its verdict, word by word."""
+    client = await house.client(house.pair(rounds=0))
+    house.models.hold_after = 1
+    stream = await ask(client, stream=True)
+    async with asyncio.timeout(20):
+        seen = ""
+        async for chunk in stream:
+            seen += chunk.choices[0].delta.content or ""
+            if seen:
+                # The model waits until it is seen, so this came while it was writing.
+                assert seen == "a"
+                house.models.go.set()
+                break
+        rest = [chunk async for chunk in stream]
+    assert seen + content(rest) == "a draft"
+
+
+async def test_a_draft_that_may_be_revised_is_held_and_the_stream_kept_alive(house: House) -> None:
+    client = await house.client(every=0.05)
+    house.models.hold_after = 1
+    url = f"{client.base_url}chat/completions"
+    body = {"model": "ours", "messages": ASKED, "stream": True}
+    waiting = 0
+    seen = []
+    async with (
+        asyncio.timeout(20),
+        httpx2.AsyncClient() as bare,
+        bare.stream("POST", url, json=body) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            seen.append(line)
+            waiting += line == ": waiting"
+            if waiting == 3:
+                house.models.go.set()
+    assert waiting >= 3
+    before = seen[: seen.index(": waiting")]
+    assert not any("draft" in line for line in before)
+    assert seen[-2] == "data: [DONE]"
+
+
+async def test_drafts_are_told_apart_from_the_reply_when_asked_for(house: House) -> None:
+    client = await house.client()
+    found = await chunks(client, extra_body={"waltzrl": {"drafts": True}})
+    assert content(found) == "a better one"
+    steps = [chunk.waltzrl for chunk in found if "event" in (getattr(chunk, "waltzrl", None) or {})]
+    draft = [step["text"] for step in steps if step["event"] == "reply_text"]
+    assert "".join(draft) == "a draft"
+    verdicts = [step["verdict"]["unsafe"] for step in steps if step["event"] == "verdict"]
+    assert verdicts == [True, False]
+
+
+async def test_many_are_answered_at_once_each_with_its_own(house: House) -> None:
+    def script(model: str, messages: list[dict[str, str]]) -> str:
+        return SAFE if model == "judge" else f"re {messages[1]['content']}"
+
+    house.models.script = script
+    house.models.hold_after = 1
+    client = await house.client()
+
+    async def one(number: int) -> str:
+        turns: list[Any] = [{"role": "user", "content": f"question {number}"}]
+        answer = await client.chat.completions.create(model="ours", messages=turns)
+        return str(answer.choices[0].message.content)
+
+    asking = [asyncio.create_task(one(number)) for number in range(20)]
+    async with asyncio.timeout(30):
+        # All are under way before the first one is let end.
+        while len(house.models.requests) < 20:
+            await asyncio.sleep(0.01)
+        house.models.go.set()
+        said = await asyncio.gather(*asking)
+    assert said == [f"re question {number}" for number in range(20)]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_who_leaves_ends_the_replies_under_way(house: House, streaming: bool) -> None:
+    """Also before anything was sent to it: nobody pays for a reply that nobody reads."""
+    house.models.script = lambda model, messages: "word " * 5000
+    house.models.pace = 0.01
+    client = await house.client(house.pair(judged=streaming))
+    asking = asyncio.create_task(ask(client, stream=streaming, max_tokens=5000))
+    while not house.models.requests:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    async with asyncio.timeout(20):
+        while not house.models.broken_off:
+            await asyncio.sleep(0.01)
+
+
+async def test_stops_cut_the_reply_and_its_ends_are_trimmed(house: House) -> None:
+    house.models.script = lambda model, messages: " one two END three "
+    client = await house.client(house.pair(judged=False))
+    assert content(await chunks(client, stop=["TWO", "END"])) == "one two"
+    assert content(await chunks(client)) == "one two END three"
+    assert (await ask(client, stop="two")).choices[0].message.content == "one"
+
+
+async def test_system_messages_stand_before_the_first_turn(house: House) -> None:
+    client = await house.client(house.pair(judged=False))
+    turns: list[Any] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Hello"}]},
+        {"role": "assistant", "content": "Hi"},
+        {"role": "user", "content": "Bye"},
+    ]
+    await client.chat.completions.create(model="ours", messages=turns)
+    asked = house.models.requests[0][1]
+    assert [turn["role"] for turn in asked] == ["system", "user", "assistant", "user"]
+    assert [turn["content"] for turn in asked[1:]] == ["Be brief.\n\nHello", "Hi", "Bye"]
+
+
+async def test_models_are_the_pairs(house: House) -> None:
+    client = await house.client()
+    assert [model.id for model in (await client.models.list()).data] == ["ours"]
+    assert (await client.models.retrieve("ours")).created == 7
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.chat.completions.create(model="gpt", messages=ASKED)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages.0.content",
+        ),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"temperature": 9}, "temperature"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"n": 2}, "n"),
+        ({"extra_body": {"tools": [{"type": "function"}]}}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+    ],
+)
+async def test_what_a_pair_cannot_do_is_refused_by_field(
+    house: House, wish: dict[str, Any], param: str
+) -> None:
+    client = await house.client()
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(**{"model": "ours", "messages": ASKED, **wish})
+    assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
+    assert not house.models.requests
+
+
+async def test_settings_that_no_pair_follows_are_named(house: House) -> None:
+    answer = await ask(await house.client(), top_p=0.5, user="me", presence_penalty=0)
+    assert answer.choices[0].message.waltzrl["ignored"] == ["top_p"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000])
+async def test_a_body_that_is_no_request_is_refused(house: House, body: bytes) -> None:
+    client = await house.client()
+    async with httpx2.AsyncClient() as bare:
+        answer = await bare.post(f"{client.base_url}chat/completions", content=body)
+        lost = await bare.get(f"{client.base_url}nothing")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    assert (lost.status_code, lost.json()["error"]["type"]) == (404, "invalid_request_error")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failing_agent_is_an_error_of_the_api(house: House, stream: bool) -> None:
+    house.models.script = lambda model, messages: 401
+    with pytest.raises(openai.InternalServerError) as caught:
+        await ask(await house.client(), stream=stream)
+    assert (caught.value.status_code, caught.value.code) == (502, "agent_failed")
+    assert "scripted failure" in caught.value.message
+
+
+async def test_an_agent_that_fails_within_a_stream_ends_it_as_an_error(house: House) -> None:
+    house.models.script = lambda model, messages: 401 if model == "judge" else "a reply"
+    client = await house.client(house.pair(rounds=0))
+    seen = ""
+    with pytest.raises(openai.APIError, match="scripted failure"):
+        async for chunk in await ask(client, stream=True):
+            seen += chunk.choices[0].delta.content or ""
+    assert seen == "a reply"
+
+
+async def test_a_key_is_asked_for(house: House) -> None:
+    stranger = await house.client(key="a-key-for-the-pair")
+    with pytest.raises(openai.AuthenticationError):
+        await ask(stranger)
+    assert not house.models.requests
+    friend = stranger.with_options(api_key="a-key-for-the-pair")
+    assert (await ask(friend)).choices[0].message.content == "a better one"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "https://example.org"}, {"host": "rebound.example.org"}]
+)
+async def test_web_pages_are_not_answered(house: House, headers: dict[str, str]) -> None:
+    client = await house.client()
+    body = json.dumps({"model": "ours", "messages": ASKED})
+    async with httpx2.AsyncClient() as page:
+        url = f"{client.base_url}chat/completions"
+        answer = await page.post(url, content=body, headers=headers)
+    assert answer.status_code == 403
+    assert not house.models.requests
