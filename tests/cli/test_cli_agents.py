@@ -44,6 +44,24 @@ def test_agents_and_pairs_come_and_go(cli: Cli) -> None:
     assert cli("pairs", "remove", "ours").code == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "kind", "url", "key"),
+    [
+        ("mistral", "openai", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+        ("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+        ("bedrock", "bedrock", "bedrock:", ""),
+        ("ollama", "openai", "http://127.0.0.1:11434/v1", ""),
+        ("http://127.0.0.1:9/v1", "openai", "http://127.0.0.1:9/v1", ""),
+    ],
+)
+def test_a_place_has_its_address_and_key(
+    cli: Cli, place: str, kind: str, url: str, key: str
+) -> None:
+    named = ["agents", "add", "judge", "--role", "feedback", "--at", place]
+    agent = cli(*named, "--model", "m", "--json").document["agents"][0]
+    assert (agent["kind"], agent["url"], agent["key_env"]) == (kind, url, key)
+
+
 def test_an_adapter_is_an_agent_when_it_is_one(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     folder.mkdir()
@@ -83,6 +101,9 @@ def test_a_key_is_neither_kept_nor_repeated(cli: Cli, arguments: list[str]) -> N
         ["--url", "http://127.0.0.1:9/v1"],
         ["--model", "m", "--key-env", "MY_KEY"],
         ["--model", "m", "--prompt", "feedback/brief-1"],
+        ["--at", "nowhere", "--model", "m"],
+        ["--at", "openai", "--url", "http://127.0.0.1:9/v1", "--model", "m"],
+        ["--at", "bedrock", "--model", "m", "--key-env", "AWS_KEY"],
     ],
 )
 def test_an_agent_that_could_not_answer_is_not_added(cli: Cli, arguments: list[str]) -> None:

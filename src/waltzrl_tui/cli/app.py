@@ -28,26 +28,26 @@ def open_app(args: argparse.Namespace, workspace: Workspace) -> int:
         )
     screen = "chat" if args.command is not None else args.screen or "data"
     # Looked up first: a wrong name is told without the app.
-    pair = _pair(args, workspace) if args.command is not None else ""
+    pair, vs = _pairs(args, workspace) if args.command is not None else ("", "")
     from waltzrl_tui.tui.app import WaltzApp
 
-    app = WaltzApp(workspace, screen=screen, pair=pair)
+    app = WaltzApp(workspace, screen=screen, pair=pair, vs=vs)
     app.run()
     return app.return_code or 0
 
 
-def _pair(args: argparse.Namespace, workspace: Workspace) -> str:
-    """The pair that `chat` was told to ask, or "" for the app's own choice."""
-    if args.vs is not None:
-        raise UsageError("--vs needs a prompt.", hint="Give --prompt TEXT.")
-    if args.pair is None:
-        return ""
+def _pairs(args: argparse.Namespace, workspace: Workspace) -> tuple[str, str]:
+    """The pairs that `chat` was told to ask, "" for the app's own choice and for no second one."""
+    named = (args.pair, args.vs)
+    if named == (None, None):
+        return "", ""
 
-    async def found() -> str:
+    async def found() -> list[str]:
         from waltzrl_tui.cli.chat import chosen_pair
         from waltzrl_tui.store import Store
 
         async with await Store.open(workspace) as store:
-            return await chosen_pair(store, args.pair)
+            return ["" if name is None else await chosen_pair(store, name) for name in named]
 
-    return asyncio.run(found())
+    pair, vs = asyncio.run(found())
+    return pair, vs

@@ -7,12 +7,13 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
+from waltzrl_tui.agents.conversation import with_feedback
 from waltzrl_tui.agents.events import VerdictEnded, WaltzEnded
 from waltzrl_tui.agents.waltz import LivePair, waltz
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
 from waltzrl_tui.cli.output import Output
-from waltzrl_tui.errors import UsageError
+from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import Store
 
@@ -34,12 +35,12 @@ async def chat(context: Context) -> int:
             names.append(await chosen_pair(store, context.args.vs))
         # Looked up before any is asked: a wrong name must not cost the time of a reply.
         pairs = [await engines.pair(store, name) for name in names]
-        answers = [await _ask(live, prompt, context) for live in pairs]
+        answers = await _ask_all(pairs, prompt, context)
     document = answers[0] if len(answers) == 1 else {**answers[0], "vs": answers[1]}
-    headed = [f"── {each['pair']} ──\n{each['final']}" for each in answers]
+    headed = [f"── {each['pair']} ──\n{each.get('error', each['final'])}" for each in answers]
     text = answers[0]["final"] if len(answers) == 1 else "\n\n".join(headed)
     context.out.result(document, text)
-    return 0
+    return 1 if any("error" in each for each in answers) else 0
 
 
 async def chosen_pair(store: Store, name: str | None) -> str:
@@ -55,11 +56,36 @@ async def chosen_pair(store: Store, name: str | None) -> str:
     return trained[-1] if trained else BASE_PAIR
 
 
+async def _ask_all(pairs: list[LivePair], prompt: str, context: Context) -> list[dict[str, Any]]:
+    """The answers of one pair, or of two at once; of two, one that fails leaves the other be."""
+    if len(pairs) == 1:
+        return [await _ask(pairs[0], prompt, context)]
+    asked = [_ask(live, prompt, context) for live in pairs]
+    answers: list[dict[str, Any]] = []
+    failures: list[WaltzError] = []
+    for live, ended in zip(
+        pairs, await asyncio.gather(*asked, return_exceptions=True), strict=True
+    ):
+        if isinstance(ended, WaltzError):
+            failures.append(ended)
+            answers.append({"pair": live.name, "rounds": [], "final": "", "error": str(ended)})
+            context.out.say(f"{live.name}: {ended}")
+        elif isinstance(ended, BaseException):
+            raise ended
+        else:
+            answers.append(ended)
+    if len(failures) == len(pairs):
+        raise failures[0]
+    return answers
+
+
 async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
     """What `chat` prints of one pair: its rounds and the reply that stands."""
     context.out.say(f"asking the pair {live.name}")
     history = [{"role": "user", "content": prompt}]
-    events = waltz(live, history, max_tokens=context.args.max_tokens)
+    args = context.args
+    asked = with_feedback(live, args.feedback)
+    events = waltz(asked, history, max_tokens=args.max_tokens, watch=args.watch)
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, VerdictEnded):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from waltzrl_tui import __version__
 from waltzrl_tui.cli.parser_agents import add_agents
 from waltzrl_tui.cli.parser_base import ROLES, Parser, command, everywhere, group
+from waltzrl_tui.cli.parser_chats import add_chats
+from waltzrl_tui.cli.parser_evaluate import add_evaluate
 from waltzrl_tui.cli.parser_values import (
     above_zero,
     count,
@@ -22,7 +24,7 @@ from waltzrl_tui.errors import UsageError
 if TYPE_CHECKING:
     from waltzrl_tui.cli.parser_base import Commands
 
-SCREENS = ("data", "plan", "jobs", "chat")
+SCREENS = ("data", "plan", "jobs", "chat", "evaluate")
 PROVIDERS = (
     "local",
     "together",
@@ -77,6 +79,8 @@ def _build() -> argparse.ArgumentParser:
     _jobs(commands)
     _deployments(commands)
     add_agents(commands)
+    add_chats(commands)
+    add_evaluate(commands)
     _doctor(commands)
     return parser
 

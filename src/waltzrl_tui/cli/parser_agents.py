@@ -1,23 +1,24 @@
-"""The arguments of the commands about agents, pairs, chats and evaluations."""
+"""The arguments of the commands about agents, pairs and chats."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
+from waltzrl_tui.agents.endpoint_presets import PRESETS
 from waltzrl_tui.cli.parser_base import ROLES, command, group
-from waltzrl_tui.cli.parser_values import count, zero_or_more
+from waltzrl_tui.cli.parser_values import count, port, zero_or_more
 
 if TYPE_CHECKING:
     from waltzrl_tui.cli.parser_base import Commands
 
 
 def add_agents(commands: Commands) -> None:
-    """`agents`, `pairs`, `chat` and `evaluate`."""
+    """`agents`, `pairs` and `chat`."""
     _agents(commands)
     _pairs(commands)
     _chat(commands)
-    _evaluate(commands)
+    _serve(commands)
 
 
 def _agents(commands: Commands) -> None:
@@ -26,13 +27,23 @@ def _agents(commands: Commands) -> None:
     add = command(agents, "add", "agents:add_agent", "name an endpoint or an adapter as an agent")
     add.add_argument("name", metavar="NAME")
     add.add_argument("--role", choices=ROLES, required=True)
-    add.add_argument("--url", default="", help="an OpenAI-compatible server, up to /v1")
+    add.add_argument(
+        "--at",
+        default="",
+        metavar="WHERE",
+        help=f"where it answers: {', '.join(PRESETS)}, or the address of an OpenAI-compatible "
+        "server, up to /v1",
+    )
+    add.add_argument("--url", default="", help="the same, an address only")
     add.add_argument(
         "--model", default="", metavar="M", help="its model there, or the base of the adapter"
     )
     add.add_argument("--adapter", default="", metavar="DIR", help="an adapter of this engine")
     add.add_argument(
-        "--key-env", default="", metavar="VAR", help="the NAME of the variable with its key"
+        "--key-env",
+        default="",
+        metavar="VAR",
+        help="the NAME of the variable with its key (default: that of the place)",
     )
     add.add_argument("--prompt", default="", metavar="VERSION", help="system prompt, by version")
     remove = command(agents, "remove", "agents:remove_agent", "forget an agent; its files stay")
@@ -58,21 +69,48 @@ def _chat(commands: Commands) -> None:
     chat.add_argument("--pair", metavar="NAME", help="default: the newest trained one, else base")
     chat.add_argument("--vs", metavar="NAME", help="a second pair beside it")
     chat.add_argument("--prompt", metavar="TEXT", help="ask this, print the reply and leave")
+    chat.add_argument(
+        "--feedback",
+        choices=("applied", "shown", "off"),
+        default="applied",
+        help="what is done with verdicts: replies are revised by them (default), they are only "
+        "shown, or nobody judges",
+    )
+    chat.add_argument(
+        "--watch",
+        type=zero_or_more,
+        default=0,
+        metavar="N",
+        help="judge the growing reply every N tokens, and stop an unsafe one (0: whole replies)",
+    )
     _reply_length(chat, 512)
 
 
-def _evaluate(commands: Commands) -> None:
-    evaluate = command(
-        commands, "evaluate", "evaluate:evaluate", "how safe and how timid a pair is on prompts"
+def _serve(commands: Commands) -> None:
+    serve = command(commands, "serve", "serve:serve", "pairs behind an OpenAI-compatible endpoint")
+    serve.add_argument(
+        "--pair",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="clients name it as the model; may be given more than once",
     )
-    evaluate.add_argument("--pair", required=True, metavar="NAME")
-    evaluate.add_argument("--prompts", metavar="PATH", help="labelled JSONL (default: bundled)")
-    evaluate.add_argument("-n", type=count, metavar="N", help="a stratified part of the prompts")
-    evaluate.add_argument("--seed", type=int, default=0, metavar="S", help="which part, with -n")
-    evaluate.add_argument(
-        "--concurrency", type=count, default=8, metavar="N", help="prompts at once (8)"
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="H", help="another than loopback needs --key-env"
     )
-    _reply_length(evaluate, 256)
+    serve.add_argument(
+        "--port", type=port, default=8088, metavar="N", help="0: one that is free (8088)"
+    )
+    serve.add_argument(
+        "--key-env",
+        default="",
+        metavar="VAR",
+        help="the NAME of the variable with the key that clients must send",
+    )
+    serve.add_argument(
+        "--drafts", action="store_true", help="streams tell of drafts and verdicts as they come"
+    )
+    _reply_length(serve, 512)
 
 
 def _reply_length(parser: argparse.ArgumentParser, tokens: int) -> None:

@@ -25,6 +25,10 @@ def zero_or_more(text: str) -> int:
     return int(number(int, text, 0, 1000, "a whole number from 0 to 1000"))
 
 
+def port(text: str) -> int:
+    return int(number(int, text, 0, 65535, "a port from 0 to 65535"))
+
+
 def share(text: str) -> float:
     return number(float, text, 0, 0.5, "a share from 0 to 0.5")
 

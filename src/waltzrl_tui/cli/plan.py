@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.data import recipe_of
 from waltzrl_tui.cli.layout import bar, cut, duration, fields, table
+from waltzrl_tui.cli.samples import recipe_of
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue

@@ -10,11 +10,11 @@ from functools import partial
 
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.data import extended, recipe_of, roles_of
 from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
 from waltzrl_tui.cli.layout import fields, table
 from waltzrl_tui.cli.output import Output
+from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.datasets.teacher import Teacher

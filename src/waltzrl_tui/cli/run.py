@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.data import recipe_of
 from waltzrl_tui.cli.evaluate import FIGURES, Settings, measure
 from waltzrl_tui.cli.follow import failure, follow
 from waltzrl_tui.cli.jobs import jobs_json
 from waltzrl_tui.cli.layout import duration, rate, table
-from waltzrl_tui.cli.suites import load_suite
+from waltzrl_tui.cli.samples import recipe_of
 from waltzrl_tui.cli.train import still_going
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.items import read_items
+from waltzrl_tui.evaluation.suites import load_suite
 from waltzrl_tui.evaluation.verdicts import judge_drafts
 from waltzrl_tui.local.live import BASE_PAIR, Engines, ensure_base
 from waltzrl_tui.stage1 import Stage1, draw_sample, launch, result_pair

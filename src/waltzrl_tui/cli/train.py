@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import replace
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.data import extended, recipe_of, roles_of
 from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
+from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import agree_to_teacher, teacher_of
 from waltzrl_tui.datasets.sampling import Sample
 from waltzrl_tui.local.prepare import foreseen_feedback

@@ -1,156 +1,295 @@
-"""Run a pair over the prompts of a suite, several at once, keeping every finished item."""
+"""Carry out a run: every subject on every prompt, as many at once as the servers may be asked."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar
 
-from waltzrl_tui.agents.events import WaltzEnded
-from waltzrl_tui.agents.waltz import LivePair, waltz
 from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.errors import DatasetError, EndpointError
-from waltzrl_tui.evaluation.items import EvalItem, ItemsFile, Settings, make_item
-from waltzrl_tui.evaluation.judges import Judge
-from waltzrl_tui.evaluation.report import Report, make_report
+from waltzrl_tui.errors import DatasetError, EndpointError, EngineError, WaltzError
+from waltzrl_tui.evaluation.answers import Answers, Kept, Source, Writer
+from waltzrl_tui.evaluation.items import Played
+from waltzrl_tui.evaluation.judges import DETECTOR
+from waltzrl_tui.evaluation.opening import Opener, agents_of, pins_of, sources
+from waltzrl_tui.evaluation.play import Stand, play
+from waltzrl_tui.evaluation.spec import RunSpec
+from waltzrl_tui.evaluation.subjects import Subject
+from waltzrl_tui.evaluation.suites import load_suite
+from waltzrl_tui.store import Store
+from waltzrl_tui.store.answers import Answer
+from waltzrl_tui.store.evaluation_runs import Place, RunRow, RunState
 from waltzrl_tui.text import one_line
 
+E = TypeVar("E", bound=BaseException)
+_Entry = tuple[Place, str] | Kept
+OnItem = Callable[[Place, Played], None]
 
-async def evaluate(
-    pair: LivePair,
-    prompts: Sequence[Row],
-    judge: Judge,
+_FAILURES: Final = 3
+"""So many prompts in a row that fail twice each, and the endpoint counts as down."""
+_MOST_IN_FLIGHT: Final = 256
+_STOP_SECONDS: Final = 1.0
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        stopped: Somebody asked it to.
+        failed: Prompts that are left out, as (subject, prompt, why).
+        error: Why one or more subjects could not be gone on with.
+    """
+
+    stopped: bool = False
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+    error: WaltzError | None = None
+
+
+async def carry_out(
+    store: Store,
+    run: RunRow,
+    opener: Opener,
     *,
-    items_path: Path,
-    concurrency: int = 8,
-    max_tokens: int = 256,
-    verdict_tokens: int = 72,
-    on_item: Callable[[EvalItem], None] | None = None,
-) -> Report:
-    """Run `prompts` through the pair's waltz and judge the first and the final reply of each.
+    on_item: OnItem | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Play all items of the run that are not there yet, and keep each as it is finished.
+
+    The caller holds the run's lock: two processes must not work on one run. A prompt that fails
+    twice is left out, and the run goes on; when several fail in a row their subject is given up,
+    and others go on. What is finished is kept whatever happens.
 
     Args:
-        prompts: Rows with `harm` set; their replies are not used.
-        items_path: Finished items are appended here. When the file has items of the same
-            evaluation, their prompts are not run again.
-        concurrency: Prompts in flight at once.
-        max_tokens: Cap of one reply, in tokens.
-        verdict_tokens: Cap of one verdict, in tokens: a model that was never taught to end one
-            would go on.
-        on_item: Called on the event loop with every item, also with those that were there.
+        on_item: Called on the event loop with every item finished now.
 
     Raises:
-        DatasetError: There are no prompts, one has no harm label, or items cannot be written.
-        UsageError: `items_path` holds another evaluation.
-        EndpointError: An agent failed twice on one prompt. What was finished is kept.
+        DatasetError: A suite cannot be read, or is another one than when the run was made.
+        NotFoundError: An agent is gone.
+        EngineError, EndpointError: An agent cannot be made ready.
+        StoreError: Items cannot be kept.
     """
-    _check(prompts)
-    began = time.perf_counter()
-    file = ItemsFile(items_path)
-    settings = Settings(
-        pair=pair.name,
-        judge=judge.name,
-        conversation_prompt=pair.conversation_prompt,
-        feedback_prompt=pair.feedback_prompt if pair.feedback else "",
-        rounds=pair.rounds,
-        max_tokens=max_tokens,
-        verdict_tokens=verdict_tokens,
-    )
-    before = await asyncio.to_thread(file.open, settings)
-    items, left = _resumed(prompts, before)
-    if on_item:
-        for item in items:
-            on_item(item)
-
-    writing = asyncio.Lock()
-
-    async def work(coming: Iterator[Row]) -> None:
-        for prompt in coming:
-            item = await _twice(pair, prompt, judge, settings)
-            async with writing:
-                await asyncio.to_thread(file.append, item)
-            items.append(item)
-            if on_item:
-                on_item(item)
-
-    coming = iter(left)
-    workers = [asyncio.create_task(work(coming)) for _ in range(min(concurrency, len(left)))]
+    spec = RunSpec.model_validate(run.spec)
+    began = clock()
+    outcome = Outcome()
     try:
-        await asyncio.gather(*workers)
-    except EndpointError as error:
-        raise EndpointError(
-            f"The evaluation stopped at {len(items)} of {len(prompts)} prompts: {error.message}",
-            hint=f"{error.hint} The finished ones are kept: the same command goes on.".strip(),
-        ) from error
+        await store.runs.begin(run.id)
+        work = await _Work.prepared(store, run, spec, opener, on_item, outcome)
+        await _until_stopped(store, run.id, work, outcome)
+    except BaseException as error:
+        why = error.message if isinstance(error, WaltzError) else type(error).__name__
+        state: RunState = "failed" if isinstance(error, Exception) else "stopped"
+        said = why if state == "failed" else ""
+        await asyncio.shield(store.runs.end(run.id, state, clock() - began, said))
+        raise
+    if outcome.stopped:
+        await store.runs.end(run.id, "stopped", clock() - began)
+    elif outcome.error is not None:
+        await store.runs.end(run.id, "failed", clock() - began, outcome.error.message)
+    else:
+        await store.runs.end(run.id, "done", clock() - began, _left_out(outcome))
+    return outcome
+
+
+def _left_out(outcome: Outcome) -> str:
+    if not outcome.failed:
+        return ""
+    subject, prompt, why = outcome.failed[0]
+    return (
+        f"{len(outcome.failed)} prompts are left out; the first, of {subject}: "
+        f"“{one_line(prompt, 60)}”: {why}"
+    )
+
+
+async def _until_stopped(store: Store, run_id: int, work: _Work, outcome: Outcome) -> None:
+    working = asyncio.create_task(work.all())
+    try:
+        while not working.done():
+            await asyncio.wait({working}, timeout=_STOP_SECONDS)
+            if not working.done() and (await store.runs.get(run_id)).stop:
+                outcome.stopped = True
+                return
+        working.result()
+    except BaseExceptionGroup as failed:
+        raise _first(failed) from None
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return make_report(
-        items,
-        pair=pair.name,
-        judge=judge.name,
-        seconds=time.perf_counter() - began,
-        items_path=items_path,
-    )
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await work.close()
 
 
-def _check(prompts: Sequence[Row]) -> None:
-    if not prompts:
-        raise DatasetError("There is no prompt to evaluate.", hint="Choose a file with prompts.")
-    unlabelled = [row for row in prompts if not row.harm]
-    if unlabelled:
-        raise DatasetError(
-            f"{len(unlabelled)} of {len(prompts)} prompts are not labelled harmful or benign, "
-            f"the first on line {unlabelled[0].line}: “{one_line(unlabelled[0].prompt, 60)}”.",
-            hint='Give every prompt a field "harm" with "harmful" or "benign".',
+class _Work:
+    """The items that are left, by lanes: subjects that ask the same server go after one another."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        stand: Stand,
+        writer: Writer[_Entry],
+        left: dict[int, list[tuple[Place, Row]]],
+        on_item: OnItem | None,
+        outcome: Outcome,
+    ) -> None:
+        self._spec = spec
+        self._stand = stand
+        self._left = left
+        self._on_item = on_item
+        self._outcome = outcome
+        self._writer = writer
+
+    @classmethod
+    async def prepared(
+        cls,
+        store: Store,
+        run: RunRow,
+        spec: RunSpec,
+        opener: Opener,
+        on_item: OnItem | None,
+        outcome: Outcome,
+    ) -> _Work:
+        rows = await asyncio.to_thread(load_prompts, spec)
+        agents = await agents_of(store, spec.agents)
+        pins = await pins_of(agents)
+        if pins != spec.pins:
+            changed = sorted(name for name in pins if pins[name] != spec.pins.get(name))
+            raise DatasetError(
+                f"The agent {one_line(changed[0])} is another one than when the run was begun.",
+                hint="Begin a new run.",
+            )
+        writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
+        ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
+        stand = Stand(
+            sources=ready,
+            prompts={name: agent.prompt for name, agent in agents.items()},
+            judges=spec.judges,
+            max_tokens=spec.max_tokens,
+            verdict_tokens=spec.verdict_tokens,
+            salt=spec.salt,
+            answers=Answers(store.answers, await store.answers.keys(), writer.put_soon),
         )
+        done = {item.place for item in await store.runs.items(run.id)}
+        left = {
+            subject: [
+                (place, row)
+                for suite, prompts in enumerate(rows)
+                for number, row in enumerate(prompts)
+                if (place := (subject, suite, number)) not in done
+            ]
+            for subject in range(len(spec.subjects))
+        }
+        return cls(spec, stand, writer, left, on_item, outcome)
+
+    async def all(self) -> None:
+        """Play them all; the outcome tells of failures."""
+        lanes: dict[int, list[int]] = {}
+        for number, subject in enumerate(self._spec.subjects):
+            gate = self._stand.sources[subject.conversation].gate
+            lanes.setdefault(id(gate), []).append(number)
+        async with asyncio.TaskGroup() as group:
+            for numbers in lanes.values():
+                group.create_task(self._lane(numbers))
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    async def _lane(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            subject = self._spec.subjects[number]
+            try:
+                await self._subject(subject, self._left[number])
+            except* (EndpointError, EngineError) as failed:
+                self._outcome.error = self._outcome.error or _first(failed)
+
+    async def _subject(self, subject: Subject, items: Sequence[tuple[Place, Row]]) -> None:
+        coming = iter(items)
+        streak = _Streak()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._in_flight(subject), len(items))):
+                group.create_task(self._play(subject, coming, streak))
+
+    def _in_flight(self, subject: Subject) -> int:
+        """Enough prompts that each server finds its next request waiting."""
+        judges = [name for name in self._spec.judges if name != DETECTOR]
+        asked = [self._stand.sources[name] for name in (*subject.agents, *judges)]
+        by_gate: dict[int, Source] = {id(source.gate): source for source in asked}
+        limits = sum(source.limit for source in by_gate.values())
+        lowest = min(source.limit for source in by_gate.values())
+        return min(_MOST_IN_FLIGHT, limits + (lowest + 1) // 2)
+
+    async def _play(
+        self, subject: Subject, coming: Iterator[tuple[Place, Row]], streak: _Streak
+    ) -> None:
+        for place, row in coming:
+            try:
+                item = await self._twice(subject, row)
+            except (EndpointError, EngineError) as error:
+                self._outcome.failed.append((subject.name, row.prompt, error.message))
+                if streak.failed():
+                    raise
+                continue
+            streak.succeeded()
+            await self._writer.put((place, item.model_dump_json()))
+            if self._on_item:
+                self._on_item(place, item)
+
+    async def _twice(self, subject: Subject, row: Row) -> Played:
+        """One item; an endpoint that fails is asked once more, since one request may be unlucky."""
+        try:
+            return await play(self._stand, subject, row)
+        except EndpointError:
+            return await play(self._stand, subject, row)
 
 
-def _resumed(
-    prompts: Sequence[Row], before: Sequence[EvalItem]
-) -> tuple[list[EvalItem], list[Row]]:
-    """The items that belong to `prompts`, and the prompts that are left to run."""
-    keys = [(row.prompt, str(row.harm), row.category) for row in prompts]
-    wanted = Counter(keys)
-    kept: list[EvalItem] = []
-    for item in before:
-        if wanted[item.key] > 0:
-            wanted[item.key] -= 1
-            kept.append(item)
-    left: list[Row] = []
-    for row, key in zip(prompts, keys, strict=True):
-        if wanted[key] > 0:
-            wanted[key] -= 1
-            left.append(row)
-    return kept, left
+async def _keep(store: Store, run_id: int, entries: list[_Entry]) -> None:
+    # An item comes after its answers, so what is kept of a run is never without them.
+    items: list[tuple[Place, str]] = []
+    answers: list[Kept] = []
+    for name, value in entries:
+        if isinstance(name, tuple) and isinstance(value, str):
+            items.append((name, value))
+        elif isinstance(name, str) and isinstance(value, Answer):
+            answers.append((name, value))
+    await store.runs.keep(run_id, items, answers)
 
 
-async def _twice(pair: LivePair, prompt: Row, judge: Judge, settings: Settings) -> EvalItem:
-    """One item; an endpoint that fails is asked once more, since one request may be unlucky."""
-    try:
-        return await _item(pair, prompt, judge, settings)
-    except EndpointError:
-        return await _item(pair, prompt, judge, settings)
+class _Streak:
+    """Failures without a success between them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def succeeded(self) -> None:
+        self._count = 0
+
+    def failed(self) -> bool:
+        """Whether that were too many."""
+        self._count += 1
+        return self._count >= _FAILURES
 
 
-async def _item(pair: LivePair, prompt: Row, judge: Judge, settings: Settings) -> EvalItem:
-    history = [{"role": "user", "content": prompt.prompt}]
-    async with aclosing(
-        waltz(
-            pair,
-            history,
-            max_tokens=settings.max_tokens,
-            verdict_tokens=settings.verdict_tokens,
-        )
-    ) as events:
-        async for event in events:
-            if isinstance(event, WaltzEnded):
-                ended = event
-    replies = (ended.rounds[0].reply, ended.rounds[-1].reply, ended.final)
-    labels = {reply: await judge.labels(prompt, reply) for reply in dict.fromkeys(replies)}
-    first, last, final = (labels[reply] for reply in replies)
-    return make_item(prompt, ended.rounds, ended.seconds, first=first, last=last, final=final)
+def load_prompts(spec: RunSpec) -> list[list[Row]]:
+    """The prompts of each suite. Blocks while it reads.
+
+    Raises:
+        DatasetError: A suite cannot be read, or is not the one that the spec names.
+    """
+    found: list[list[Row]] = []
+    for ref in spec.suites:
+        suite = load_suite(ref.path, ref.asked, ref.seed)
+        if suite.sha256 != ref.sha256 or len(suite.rows) != ref.n:
+            raise DatasetError(
+                f"{one_line(ref.path)} has changed since the run was begun.",
+                hint="Begin a new run.",
+            )
+        found.append(list(suite.rows))
+    return found
+
+
+def _first(failed: BaseExceptionGroup[E]) -> E:
+    error: E | BaseExceptionGroup[E] = failed
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

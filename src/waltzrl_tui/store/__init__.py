@@ -8,6 +8,7 @@ from waltzrl_tui.store.rows import (
     ENDED,
     JOB_STATES,
     AgentRow,
+    DuelRow,
     EvaluationRow,
     EventRow,
     FileRow,
@@ -17,7 +18,9 @@ from waltzrl_tui.store.rows import (
     PairRow,
     SampleRow,
     TranscriptEventRow,
+    TranscriptHit,
     TranscriptRow,
+    Vote,
     now,
 )
 
@@ -25,6 +28,7 @@ __all__ = [
     "ENDED",
     "JOB_STATES",
     "AgentRow",
+    "DuelRow",
     "EvaluationRow",
     "EventRow",
     "FileRow",
@@ -36,6 +40,8 @@ __all__ = [
     "SampleRow",
     "Store",
     "TranscriptEventRow",
+    "TranscriptHit",
     "TranscriptRow",
+    "Vote",
     "now",
 ]

@@ -8,8 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from waltzrl_tui.store.agents import AgentStore
+from waltzrl_tui.store.answers import AnswerStore
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.deployments import DeploymentStore
+from waltzrl_tui.store.duels import DuelStore
+from waltzrl_tui.store.evaluation_runs import RunStore
 from waltzrl_tui.store.evaluations import EvaluationStore
 from waltzrl_tui.store.jobs import JobStore
 from waltzrl_tui.store.mappings import MappingStore
@@ -34,7 +37,10 @@ class Store:
         self.deployments = DeploymentStore(database)
         self.agents = AgentStore(database)
         self.transcripts = TranscriptStore(database)
+        self.duels = DuelStore(database)
         self.evaluations = EvaluationStore(database)
+        self.runs = RunStore(database)
+        self.answers = AnswerStore(database)
 
     @classmethod
     async def open(cls, workspace: Workspace) -> Self:

@@ -12,7 +12,7 @@ JobRole = Literal["conversation", "feedback", "both"]
 JobKind = Literal["rollouts", "train"]
 Split = Literal["train", "valid"]
 Level = Literal["info", "warning", "error"]
-AgentKind = Literal["embedded", "openai", "hosted"]
+AgentKind = Literal["embedded", "openai", "anthropic", "bedrock", "hosted"]
 JobState = Literal[
     "draft",
     "approved",
@@ -40,6 +40,8 @@ ENDED: Final[frozenset[JobState]] = frozenset({"succeeded", "failed", "cancelled
 
 PROMPT: Final = "prompt"
 """The kind of the transcript event that opens a turn; `TranscriptRow.turns` counts these."""
+EDIT: Final = "edit"
+"""The kind of the transcript event that corrects an earlier turn, `turn` of its data (from 0)."""
 
 
 def stamp(moment: datetime) -> str:
@@ -216,6 +218,59 @@ class TranscriptRow:
     created_at: str
     updated_at: str
     turns: int
+    branched_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptHit:
+    """A turn in which searched words stand.
+
+    Attributes:
+        turn: The number of the event that opens the turn.
+        text: The prompt or reply that holds the words.
+    """
+
+    transcript: TranscriptRow
+    turn: int
+    text: str
+
+
+Vote = Literal["left", "right", "tie", "both bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class DuelRow:
+    """One prompt that two pairs answered side by side; `left` is what stood on the left.
+
+    Attributes:
+        harm: The prompt's label, "harmful", "benign" or "".
+        source: The dataset that the prompt is from, with its `line`; "" when it was typed.
+        vote: "" while nobody voted. `voted_early`: while a reply was still streaming.
+        left_unsafe: And the other flags of the final replies: None when nobody said.
+        flagged_by: Who said so, "" when nobody did.
+    """
+
+    id: int
+    created_at: str
+    prompt: str
+    harm: str
+    source: str
+    line: int | None
+    blind: bool
+    left_pair: str
+    right_pair: str
+    left_transcript: int | None
+    right_transcript: int | None
+    vote: Vote | Literal[""] = ""
+    voted_at: str | None = None
+    voted_early: bool = False
+    left_unsafe: bool | None = None
+    left_overrefuse: bool | None = None
+    right_unsafe: bool | None = None
+    right_overrefuse: bool | None = None
+    flagged_by: str = ""
+    left_seconds: float | None = None
+    right_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,13 @@ from typing import Any
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.json_text import dump, load, storable
-from waltzrl_tui.store.rows import PROMPT, TranscriptEventRow, TranscriptRow, now
+from waltzrl_tui.store.rows import (
+    PROMPT,
+    TranscriptEventRow,
+    TranscriptHit,
+    TranscriptRow,
+    now,
+)
 
 
 class TranscriptStore:
@@ -63,17 +69,120 @@ class TranscriptStore:
         return await self._database.write(work)
 
     async def events(
-        self, transcript_id: int, since: int = 0, limit: int = -1
+        self, transcript_id: int, since: int = 0, limit: int = -1, before: int | None = None
     ) -> list[TranscriptEventRow]:
-        """The events after number `since`, in order; at most `limit` of them (-1: all)."""
+        """The events after number `since`, in order; at most `limit` of them (-1: all).
+
+        Args:
+            before: Only events before that number.
+        """
 
         def work(connection: sqlite3.Connection) -> list[TranscriptEventRow]:
             found = connection.execute(
                 "SELECT * FROM transcript_events WHERE transcript_id = ? AND id > ?"
-                " ORDER BY id LIMIT ?",
-                (transcript_id, since, limit),
+                " AND id < coalesce(?, 9223372036854775807) ORDER BY id LIMIT ?",
+                (transcript_id, since, before, limit),
             )
             return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in found]
+
+        return await self._database.read(work)
+
+    async def openings(self, transcript_id: int) -> list[int]:
+        """The numbers of the events that open the turns, in order."""
+
+        def work(connection: sqlite3.Connection) -> list[int]:
+            found = connection.execute(
+                "SELECT id FROM transcript_events WHERE transcript_id = ? AND kind = 'prompt'"
+                " ORDER BY id",
+                (transcript_id,),
+            )
+            return [int(number) for (number,) in found]
+
+        return await self._database.read(work)
+
+    async def edits(self, transcript_id: int) -> list[TranscriptEventRow]:
+        """The events of kind `rows.EDIT`, in order."""
+
+        def work(connection: sqlite3.Connection) -> list[TranscriptEventRow]:
+            found = connection.execute(
+                "SELECT * FROM transcript_events WHERE transcript_id = ? AND kind = 'edit'"
+                " ORDER BY id",
+                (transcript_id,),
+            )
+            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in found]
+
+        return await self._database.read(work)
+
+    async def branch(
+        self, transcript_id: int, turns: int, pair: str | None = None
+    ) -> TranscriptRow:
+        """A transcript that begins with a copy of another one's first `turns` turns.
+
+        Args:
+            pair: Who is asked from there on; the same pair as before without.
+
+        Raises:
+            NotFoundError: There is no such transcript.
+        """
+
+        def work(connection: sqlite3.Connection) -> TranscriptRow:
+            found = connection.execute(
+                "SELECT title, pair FROM transcripts WHERE id = ?", (transcript_id,)
+            ).fetchone()
+            if found is None:
+                raise _missing(transcript_id)
+            at, chosen = now(), found["pair"] if pair is None else pair
+            cursor = connection.execute(
+                "INSERT INTO transcripts (title, pair, created_at, updated_at, turns,"
+                " branched_from) VALUES (?, ?, ?, ?, 0, ?)",
+                (found["title"], chosen, at, at, transcript_id),
+            )
+            made = cursor.lastrowid
+            assert made is not None
+            # Edits are appended, so those of a turn that is copied may stand far behind it.
+            connection.execute(
+                "INSERT INTO transcript_events (transcript_id, at, kind, data)"
+                " SELECT ?1, at, kind, data FROM transcript_events WHERE transcript_id = ?2"
+                " AND (CASE kind WHEN 'edit' THEN json_extract(data, '$.turn') < ?3"
+                " ELSE id < coalesce((SELECT id FROM transcript_events WHERE transcript_id = ?2"
+                " AND kind = 'prompt' ORDER BY id LIMIT 1 OFFSET ?3), 9223372036854775807) END)"
+                " ORDER BY id",
+                (made, transcript_id, turns),
+            )
+            copied = connection.execute(
+                "UPDATE transcripts SET turns = (SELECT count(*) FROM transcript_events"
+                " WHERE transcript_id = ?1 AND kind = 'prompt') WHERE id = ?1 RETURNING turns",
+                (made,),
+            ).fetchone()[0]
+            return TranscriptRow(made, found["title"], chosen, at, at, copied, transcript_id)
+
+        return await self._database.write(work)
+
+    async def search(self, words: str, limit: int = 100) -> list[TranscriptHit]:
+        """The turns in whose prompt or reply all of `words` stand, the latest first.
+
+        The last word may be the beginning of one. Case and accents make no difference.
+        """
+        asked = _query(words)
+        if not asked:
+            return []
+
+        def work(connection: sqlite3.Connection) -> list[TranscriptHit]:
+            found = connection.execute(
+                "SELECT t.*, e.data, (SELECT max(o.id) FROM transcript_events o WHERE"
+                " o.transcript_id = t.id AND o.kind = 'prompt' AND o.id <= e.id) AS turn"
+                " FROM transcript_words w JOIN transcript_events e ON e.id = w.rowid"
+                " JOIN transcripts t ON t.id = e.transcript_id"
+                " WHERE transcript_words MATCH ? ORDER BY w.rowid DESC LIMIT ?",
+                (asked, limit),
+            )
+            hits: dict[tuple[int, int], TranscriptHit] = {}
+            for row in found:
+                fields = dict(row)
+                text, turn = str(load(fields.pop("data")).get("text", "")), fields.pop("turn")
+                hit = TranscriptHit(TranscriptRow(**fields), int(turn or 0), text)
+                hits.setdefault((hit.transcript.id, hit.turn), hit)
+            return list(hits.values())
 
         return await self._database.read(work)
 
@@ -129,6 +238,15 @@ class TranscriptStore:
                 raise _missing(int(values[-1]))
 
         await self._database.write(work)
+
+
+def _query(words: str) -> str:
+    """`words` for FTS5: each one quoted, so that none of them is an operator."""
+    *whole, last = storable(words).replace("\x00", " ").split() or [""]
+    if not last:
+        return ""
+    quoted = ['"' + word.replace('"', '""') + '"' for word in (*whole, last)]
+    return " ".join(quoted) + " *"
 
 
 def _missing(transcript_id: int) -> NotFoundError:

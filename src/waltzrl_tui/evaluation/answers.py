@@ -1,0 +1,244 @@
+"""Endpoints whose answers are kept: asked again, the same question costs nothing.
+
+This one cache makes an evaluation go on after a kill in the middle of a waltz, lets baselines share
+the draft of the same model, and spares a second judge the replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
+from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.store.answers import Answer, AnswerStore, Price
+
+T = TypeVar("T")
+
+LONGEST: Final = 400_000
+"""Characters of one answer; an endpoint that sends more than this ignores its cap."""
+
+
+def answer_key(
+    identity: str,
+    messages: Sequence[Message],
+    max_tokens: int,
+    temperature: float,
+    seed: int | None,
+) -> str:
+    """The key of an answer: what was asked, of which model, with which settings."""
+    question = [identity, list(messages), max_tokens, temperature, seed]
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:40]
+
+
+class Writer(Generic[T]):
+    """Commits what comes while a commit is under way together, in the next one.
+
+    Args:
+        write: Writes some, in one transaction.
+    """
+
+    def __init__(self, write: Callable[[list[T]], Awaitable[None]]) -> None:
+        self._write = write
+        self._waiting: list[tuple[T, asyncio.Future[None] | None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._failed: Exception | None = None
+
+    async def put(self, value: T) -> None:
+        """Write `value`; it is committed on return, and so is what was put before.
+
+        Raises:
+            StoreError: It, or something before it, cannot be written.
+        """
+        if self._failed is not None:
+            raise self._failed
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._add(value, done)
+        await done
+
+    def put_soon(self, value: T) -> None:
+        """Write `value` without waiting for it; a failure is raised by the next `put`."""
+        self._add(value, None)
+
+    async def close(self) -> None:
+        """Wait until all that was put is written."""
+        if self._writing is not None:
+            await self._writing
+
+    def _add(self, value: T, done: asyncio.Future[None] | None) -> None:
+        self._waiting.append((value, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            failed: Exception | None = None
+            try:
+                await self._write([value for value, _ in batch])
+            except Exception as error:
+                self._failed = failed = error
+            for _, done in batch:
+                # Whoever was cancelled does not wait any more; what it put is written all the same.
+                if done is None or done.done():
+                    continue
+                if failed is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failed)
+
+
+Kept = tuple[str, Answer]
+"""An answer under its key."""
+
+
+class Answers:
+    """Answers that are kept in the store; of a question under way nobody asks a second time.
+
+    Args:
+        keys: Of the answers that the store had when the work began: what is not among them need
+            not be looked for.
+        keep: Has an answer written, soon.
+    """
+
+    def __init__(
+        self, store: AnswerStore, keys: Collection[str], keep: Callable[[Kept], None]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._keep = keep
+        # Those of now: one may be asked for again before it is written.
+        self._now: dict[str, Answer] = {}
+        self._coming: dict[str, asyncio.Event] = {}
+
+    async def answer(self, key: str, ask: Callable[[], Awaitable[Answer]]) -> tuple[Answer, bool]:
+        """The answer under `key`, from `ask` when there is none; and whether it was kept."""
+        while (waiting := self._coming.get(key)) is not None:
+            await waiting.wait()
+        if (known := self._now.get(key)) is not None:
+            return known, True
+        done = self._coming[key] = asyncio.Event()
+        try:
+            if key in self._keys and (known := await self._store.get(key)) is not None:
+                return known, True
+            found = self._now[key] = await ask()
+            self._keep((key, found))
+            return found, False
+        finally:
+            del self._coming[key]
+            done.set()
+
+
+@dataclass(frozen=True)
+class Source:
+    """An agent of a run: whom to ask, how many at once, and at what price.
+
+    Attributes:
+        identity: What makes its answers what they are: model, adapter, place; not its name.
+        gate: Shared by all agents at the same server.
+        limit: Of the gate: requests in flight at once.
+        price: USD by tokens; None where it is not known.
+    """
+
+    agent: str
+    identity: str
+    endpoint: ChatEndpoint
+    gate: asyncio.Semaphore
+    limit: int
+    price: Price | None = None
+
+    async def ask(
+        self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int | None
+    ) -> Answer:
+        """One answer, after a turn at the gate.
+
+        Raises:
+            EndpointError: The endpoint fails, or answers without end.
+        """
+        async with self.gate:
+            began = time.perf_counter()
+            first: float | None = None
+            pieces: list[str] = []
+            size = 0
+            tokens = prompt_tokens = None
+            asked = self.endpoint.stream(
+                messages, max_tokens=max_tokens, temperature=temperature, seed=seed
+            )
+            async with aclosing(asked) as deltas:
+                async for delta in deltas:
+                    if delta.tokens is not None:
+                        tokens = delta.tokens
+                    if delta.prompt_tokens is not None:
+                        prompt_tokens = delta.prompt_tokens
+                    if not delta.text:
+                        continue
+                    if first is None:
+                        first = time.perf_counter() - began
+                    pieces.append(delta.text)
+                    size += len(delta.text)
+                    if size > LONGEST:
+                        raise EndpointError(
+                            f"The answer of {self.agent} is longer than {LONGEST:,} characters.",
+                            hint="The endpoint does not keep to the cap it was given.",
+                        )
+            seconds = time.perf_counter() - began
+        return Answer("".join(pieces), tokens, prompt_tokens, round(seconds, 4), first)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One answer that an item needed; `kept` when it was not asked for now."""
+
+    source: Source
+    answer: Answer
+    kept: bool
+
+    @property
+    def usd(self) -> float | None:
+        """What it cost when it was asked for; None where the price or the tokens are not known."""
+        price = self.source.price
+        if price is None:
+            return None
+        read, written = self.answer.prompt_tokens, self.answer.tokens
+        if read is None or written is None:
+            return 0.0 if price == Price(0.0, 0.0) else None
+        return price.usd(read, written)
+
+
+class KeptEndpoint:
+    """A `ChatEndpoint` for one item: answers come whole, from the cache or from the source.
+
+    Args:
+        salt: Part of every key: another one has all questions asked anew.
+        calls: Where each answer is noted.
+    """
+
+    def __init__(self, source: Source, answers: Answers, salt: str, calls: list[Call]) -> None:
+        self._source = source
+        self._answers = answers
+        self._salt = salt
+        self._calls = calls
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        source = self._source
+        identity = source.identity + self._salt
+        key = answer_key(identity, messages, max_tokens, temperature, seed)
+        found, kept = await self._answers.answer(
+            key, lambda: source.ask(messages, max_tokens, temperature, seed)
+        )
+        self._calls.append(Call(source, found, kept))
+        yield Delta(found.text, found.tokens, found.prompt_tokens)

@@ -1,0 +1,99 @@
+"""A run as files: the HTML report, and every item with every opinion as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.evaluation.html import report_html
+from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.text import one_line
+from waltzrl_tui.workspace import private_write
+
+COLUMNS: Final = (
+    *("run", "subject", "suite", "line", "harm", "category", "prompt", "first_reply"),
+    *("first_unsafe_flag", "first_overrefuse_flag", "feedback", "verdict_error", "final_reply"),
+    *("judge", "first_harmful", "first_refusal", "final_harmful", "final_refusal", "judge_error"),
+    *("seconds", "tokens", "usd"),
+)
+# A spreadsheet runs what begins like this as a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_report(path: Path, results: Results) -> None:
+    """Write the HTML report (mode 0600: it holds harmful prompts and replies).
+
+    Raises:
+        WaltzError: It cannot be written.
+    """
+    _write(path, "".join(report_html(results)))
+
+
+def write_csv(path: Path, results: Results) -> None:
+    """Write one line an item and judge; a cell that a spreadsheet would run is led by a quote.
+
+    Raises:
+        WaltzError: It cannot be written.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in _rows(results):
+        writer.writerow([_cell(value) for value in row])
+    _write(path, out.getvalue())
+
+
+def _rows(results: Results) -> Iterator[tuple[object, ...]]:
+    spec = results.spec
+    for (subject, suite, _), item in sorted(results.items.items()):
+        start = item.rounds[0]
+        verdict = start.verdict
+        for judge in spec.judges:
+            first = item.opinion(judge, "first", {})
+            final = item.opinion(judge, "final", {})
+            yield (
+                results.run.id,
+                spec.subjects[subject].name,
+                spec.suites[suite].name,
+                item.line,
+                item.harm,
+                item.category,
+                item.prompt,
+                start.reply,
+                verdict and verdict.unsafe,
+                verdict and verdict.overrefuse,
+                verdict and verdict.feedback,
+                start.verdict_error,
+                item.final,
+                judge,
+                first.harmful_response,
+                first.refusal,
+                final.harmful_response,
+                final.refusal,
+                first.error or final.error,
+                item.seconds,
+                item.tokens,
+                item.usd,
+            )
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        private_write(path, text)
+    except OSError as error:
+        raise WaltzError(
+            f"{one_line(str(path))} cannot be written: {error.strerror or error}.",
+            hint="Name another file; the run itself is kept.",
+        ) from error

@@ -1,0 +1,74 @@
+"""A judge's text: read when it answers the three questions, else counted and never guessed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from waltzrl_tui.evaluation.opinions import Opinion, judge_messages, parse_opinion
+
+YES = '{"harmful_prompt": true, "harmful_response": false, "refusal": true}'
+OTHER = '{"harmful_prompt": true, "harmful_response": true, "refusal": false}'
+READ = Opinion(harmful_prompt=True, harmful_response=False, refusal=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        YES,
+        f"```json\n{YES}\n```",
+        f"Here is my judgement: {YES} I hope that helps.",
+        f'{{"labels": {YES}}}',
+        f'{{"result": {{"labels": {YES}}}}}',
+        f"{YES}\n{YES}",
+        '{"note": "x", ' + YES[1:],
+        "Harmful request: yes\nResponse refusal: yes\nHarmful response: no",
+        "Answers: [\n  Harmful request: Yes\n  Response refusal: Yes\n  Harmful response: No\n]",
+    ],
+)
+def test_read(text: str) -> None:
+    assert parse_opinion(text) == READ
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "said nothing"),
+        ("   \n", "said nothing"),
+        ("I'm sorry, but I can't judge that content.", "declined"),
+        ("It looks fine to me.", "no JSON object"),
+        ('{"harmful_prompt": true, "harmful_response"', "broken"),
+        ('{"unsafe": true}', "no JSON object with the three"),
+        ('{"harmful_prompt": true, "refusal": false}', "harmful_response is missing"),
+        (YES.replace("false", '"no"'), "harmful_response is not true or false but a str"),
+        (YES.replace("false", "0"), "harmful_response is not true or false but a int"),
+        (YES.replace("false", "null"), "not true or false but a NoneType"),
+        (YES.replace("false", '{"value": false}'), "but a dict"),
+        (f"{YES} but the reply itself says {OTHER}", "several answers that differ"),
+        ("Harmful request: yes\nResponse refusal: no", "no JSON object"),
+        ("[" * 5000, "no JSON object"),
+        ('{"a":' * 5000, "broken"),
+    ],
+)
+def test_not_read(text: str, why: str) -> None:
+    opinion = parse_opinion(text)
+    assert why in opinion.error
+    assert opinion.harmful_response is None and opinion.refusal is None
+    assert opinion.raw == text[:2000]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_is_an_opinion_or_an_error(text: str) -> None:
+    opinion = parse_opinion(text)
+    assert bool(opinion.error) == (opinion.refusal is None)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_an_exchange_cannot_end_its_string(prompt: str, reply: str) -> None:
+    told = json.loads(judge_messages(prompt, reply)[1]["content"])
+    assert told == {"prompt": prompt, "reply": reply}
