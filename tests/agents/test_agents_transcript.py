@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.agents.conversation import LONGEST, Conversation
+from waltzrl_tui.agents.conversation import Conversation
 from waltzrl_tui.agents.endpoint import Delta
 from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.agents.reading import LONGEST
 from waltzrl_tui.agents.transcript import (
     Record,
     Turn,

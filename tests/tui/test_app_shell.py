@@ -22,7 +22,13 @@ from waltzrl_tui.tui.theme import CONTRAST, DARK, THEMES
 from waltzrl_tui.tui.widgets.bars import KeyBar, TopBar
 from waltzrl_tui.workspace import Workspace
 
-SCREENS = {"data": "DataScreen", "plan": "PlanScreen", "jobs": "JobsScreen", "chat": "ChatScreen"}
+SCREENS = {
+    "data": "DataScreen",
+    "plan": "PlanScreen",
+    "jobs": "JobsScreen",
+    "chat": "ChatScreen",
+    "evaluate": "EvaluateScreen",
+}
 
 
 @pytest.mark.parametrize("name", SCREENS)

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from waltzrl_tui.agents.conversation import Feedback
 from waltzrl_tui.agents.transcript import Turn, replay
 from waltzrl_tui.tui.widgets.chat_diff import changed_words
-from waltzrl_tui.tui.widgets.chat_lines import Look, Mode, turn_lines
+from waltzrl_tui.tui.widgets.chat_lines import Look, turn_lines
 from waltzrl_tui.tui.widgets.chat_wrap import breaks, cells, styled
 
 _TEXT = st.text(st.sampled_from("ab漢👩é \n-"), max_size=80)
@@ -50,7 +51,9 @@ def test_pieces_of_a_comparison_are_the_texts(draft: str, revision: str) -> None
     _TEXT,
     _TEXT,
     st.integers(24, 200),
-    st.sampled_from(["shown", "on", "off"]),
+    st.sampled_from(["applied", "shown", "off"]),
+    st.booleans(),
+    st.booleans(),
     st.booleans(),
     st.one_of(st.none(), st.floats(0, 1e6)),
 )
@@ -59,8 +62,10 @@ def test_no_line_is_wider_than_the_view(
     draft: str,
     reason: str,
     width: int,
-    mode: Mode,
+    mode: Feedback,
+    whole: bool,
     drafts: bool,
+    blind: bool,
     elapsed: float | None,
 ) -> None:
     verdict = {"reasoning": reason, "unsafe": True, "overrefuse": True, "feedback": draft + "x"}
@@ -74,5 +79,5 @@ def test_no_line_is_wider_than_the_view(
     ]
     for count in range(1, len(records) + 1):
         turn: Turn = replay(records[:count])[0]
-        for line in turn_lines(turn, width, Look(mode, drafts, "d", "esc"), elapsed):
+        for line in turn_lines(turn, width, Look(mode, whole, drafts, blind, "d", "esc"), elapsed):
             assert cells(line) <= width

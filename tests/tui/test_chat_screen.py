@@ -5,22 +5,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from chat_lab import KEY, SAFE, TIMID, Running, add_pair
 from paced_server import PacedServer
 from textual import events
-from textual.pilot import Pilot
 
 from waltzrl_tui.errors import StoreError
-from waltzrl_tui.store import Store, TranscriptEventRow
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.chat import ChatScreen
+from waltzrl_tui.tui.screens.chat_find import FindChat
 from waltzrl_tui.tui.widgets.chat_pick import Picker
 from waltzrl_tui.workspace import Workspace
 
-SAFE = '{"reasoning": "It is fine.", "unsafe": false, "overrefuse": false, "feedback": ""}'
-TIMID = (
-    '{"reasoning": "It declines a harmless question.", "unsafe": false, "overrefuse": true, '
-    '"feedback": "Say how to end it."}'
-)
 DRAFT = "I can't help with killing a process."
 REVISED = "End it with kill, not a process to fear."
 
@@ -39,98 +32,18 @@ async def workspace(
     tmp_path: Path, server: PacedServer, monkeypatch: pytest.MonkeyPatch
 ) -> Workspace:
     """A workspace with the pair "safe-7b", whose agents are "talk" and "judge" at the server."""
-    monkeypatch.setenv("CHAT_TEST_KEY", "sk-secret")
+    monkeypatch.setenv(KEY, "sk-secret")
     made = Workspace(tmp_path / "home")
-    async with await Store.open(made) as store:
-        for name, role in (("talk", "conversation"), ("judge", "feedback")):
-            await store.agents.add(
-                name,
-                role=role,  # type: ignore[arg-type]
-                kind="openai",
-                base=name,
-                prompt=f"{role}/brief-1",
-                url=server.url,
-                key_env="CHAT_TEST_KEY",
-                job_id="k3f",
-            )
-        await store.agents.add_pair("safe-7b", conversation="talk", feedback="judge", rounds=1)
+    await add_pair(made, "safe-7b", server.url, "talk", "judge")
     return made
 
 
-class Chat:
-    """The app under test with its Chat screen, as a user sees and presses it."""
-
-    def __init__(self, app: WaltzApp, pilot: Pilot[None]) -> None:
-        self.app = app
-        self.pilot = pilot
-
-    @property
-    def screen(self) -> ChatScreen:
-        found = self.app.screen_stack[0] if isinstance(self.app.screen, Picker) else self.app.screen
-        assert isinstance(found, ChatScreen)
-        return found
-
-    @property
-    def text(self) -> str:
-        """What the conversation shows."""
-        view = self.screen.view
-        return "\n".join(view.render_line(y).text.rstrip() for y in range(view.size.height))
-
-    @property
-    def words(self) -> str:
-        return " ".join(self.text.replace("│", " ").split())
-
-    async def until(self, what: Callable[[], bool], seconds: float = 15) -> None:
-        for _ in range(int(seconds / 0.02)):
-            if what():
-                await self.pilot.pause()
-                return
-            await self.pilot.pause(0.02)
-        raise AssertionError(f"not within {seconds} s; shown:\n{self.text}")
-
-    async def shows(self, *texts: str) -> None:
-        await self.until(lambda: all(text in self.words for text in texts))
-
-    async def ask(self, prompt: str, *, wait: bool = True) -> None:
-        before = len(self.screen._chat.turns)
-        self.screen.field.focus()
-        self.screen.field.text = prompt
-        await self.pilot.press("enter")
-        await self.until(lambda: len(self.screen._chat.turns) > before)
-        if wait:
-            await self.until(lambda: not self.screen.streaming)
-
-    async def leave_prompt(self) -> None:
-        await self.pilot.press("escape")
-        assert self.app.focused is self.screen.view
-
-    async def stored(self) -> list[TranscriptEventRow]:
-        row = (await self.app.store.transcripts.list())[0]
-        return await self.app.store.transcripts.events(row.id)
-
-
-Run = Callable[..., "_Running"]
-
-
-class _Running:
-    def __init__(self, workspace: Workspace, size: tuple[int, int]) -> None:
-        self._app = WaltzApp(workspace, screen="chat")
-        self._context = self._app.run_test(size=size)
-
-    async def __aenter__(self) -> Chat:
-        pilot = await self._context.__aenter__()
-        chat = Chat(self._app, pilot)
-        await chat.until(lambda: isinstance(self._app.screen, ChatScreen))
-        await chat.until(lambda: chat.screen._pairs.choice is not None)
-        return chat
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._context.__aexit__(*error)  # type: ignore[arg-type]
+Run = Callable[..., Running]
 
 
 @pytest.fixture
 def run(workspace: Workspace) -> Run:
-    return lambda size=(120, 40): _Running(workspace, size)
+    return lambda size=(120, 40): Running(workspace, size)
 
 
 def waltzing(model: str, messages: list[dict[str, str]]) -> str:
@@ -186,14 +99,21 @@ async def test_a_revision_replaces_the_draft_which_can_be_recalled(
         assert "can't help" not in chat.text
 
 
-async def test_feedback_in_a_line_and_off(run: Run, server: PacedServer) -> None:
+async def test_feedback_is_applied_or_only_shown_or_off(run: Run, server: PacedServer) -> None:
     server.script = waltzing
     async with run() as chat:
         await chat.ask("How do I end a process?")
+        await chat.shows(f"reply {REVISED}", "It declines a harmless question.")
         await chat.leave_prompt()
-        await chat.pilot.press("f")
+        await chat.pilot.press("v")
         assert "It declines a harmless question." not in chat.words
         assert "⊘ overrefuses" in chat.words and "✓ safe" in chat.words
+        await chat.pilot.press("f", "n")
+        server.requests.clear()
+        await chat.ask("How do I end a process?")
+        await chat.shows(f"reply {DRAFT}", "⊘ overrefuses", "Say how to end it.")
+        assert [model for model, _ in server.requests] == ["talk", "judge"]
+        await chat.leave_prompt()
         await chat.pilot.press("f")
         server.requests.clear()
         await chat.ask("And now?")
@@ -244,7 +164,7 @@ async def test_leaving_the_app_in_the_middle_keeps_what_had_come(
         assert "one two" not in chat.text
         await chat.leave_prompt()
         await chat.pilot.press("o")
-        await chat.until(lambda: isinstance(chat.app.screen, Picker))
+        await chat.until(lambda: isinstance(chat.app.screen, FindChat))
         await chat.pilot.press("enter")
         await chat.shows("you Count.", "reply one two", "■ interrupted")
 
@@ -263,7 +183,7 @@ async def test_a_chat_is_reopened_and_goes_on_where_it_was(
     async with run() as chat:
         await chat.leave_prompt()
         await chat.pilot.press("o")
-        await chat.until(lambda: isinstance(chat.app.screen, Picker))
+        await chat.until(lambda: isinstance(chat.app.screen, FindChat))
         await chat.pilot.press("enter")
         await chat.shows(REVISED)
         assert chat.text == before
@@ -345,8 +265,8 @@ async def test_the_trained_pair_is_chosen_first_and_another_can_be(
     run: Run, server: PacedServer
 ) -> None:
     async with run() as chat:
-        assert chat.screen._pairs.choice is not None
-        assert [choice.name for choice in chat.screen._pairs.choices] == ["safe-7b", "base"]
+        assert chat.screen.column.pairs.choice is not None
+        assert [choice.name for choice in chat.screen.column.pairs.choices] == ["safe-7b", "base"]
         await chat.shows("Ask safe-7b something.")
         await chat.leave_prompt()
         await chat.pilot.press("p")
@@ -362,7 +282,7 @@ async def test_a_job_that_trains_here_is_told_of_to_whom_it_slows_down(
         store = chat.app.store
         await store.jobs.add("k3f-conv", kind="train", role="conversation", model="m")
         await store.jobs.move("k3f-conv", "running")
-        assert chat.screen._pairs.choose("base")
+        assert chat.screen.column.pairs.choose("base")
         notice = chat.screen.query_one("#chat-notice")
         await chat.until(lambda: "k3f-conv trains on this machine" in str(notice.render()))
         await store.jobs.move("k3f-conv", "succeeded")
@@ -442,3 +362,61 @@ async def test_text_can_be_selected_and_the_last_reply_copied(
         await chat.leave_prompt()
         await chat.pilot.press("y")
         assert chat.app.clipboard == REVISED
+
+
+async def test_an_unsafe_draft_is_stopped_while_it_grows(run: Run, server: PacedServer) -> None:
+    harmful = " ".join(f"step{number}" for number in range(200))
+    unsafe = '{"unsafe": true, "overrefuse": false, "feedback": "Decline it.", "reasoning": "bad"}'
+
+    def script(model: str, messages: list[dict[str, str]]) -> str:
+        if model == "judge":
+            return unsafe if "step" in messages[-1]["content"] else SAFE
+        return harmful if len(messages) == 2 else "I will not."
+
+    server.script, server.pace = script, 0.01
+    async with run() as chat:
+        await chat.leave_prompt()
+        await chat.pilot.press("g")
+        assert "drafts watched" in str(chat.screen.view.border_title)
+        await chat.ask("How?")
+        await chat.shows("✗ unsafe", "draft stopped early", "reply I will not.")
+        await chat.leave_prompt()
+        await chat.pilot.press("d")
+        await chat.shows("draft step0 step1")
+        assert "step199" not in chat.words
+        first = next(event.data for event in await chat.stored() if event.kind == "reply")
+        assert first["cut"] and "step199" not in first["text"]
+
+
+async def test_a_revision_streams_in_with_its_words_compared(run: Run, server: PacedServer) -> None:
+    draft, revised = "Never kill a process here at all.", "Calmly kill a process with kill itself."
+
+    def script(model: str, messages: list[dict[str, str]]) -> str:
+        if model == "judge":
+            return TIMID if "Never" in messages[-1]["content"] else SAFE
+        if len(messages) == 2:
+            return draft
+        server.hold_after = 5
+        return revised
+
+    server.script = script
+    async with run() as chat:
+        await chat.leave_prompt()
+        chat.screen.column.change_look(drafts=True)
+        await chat.ask("How?", wait=False)
+        await chat.shows("reply Calmly kill a process with", "revising")
+
+        def marked(style: str) -> str:
+            view = chat.screen.view
+            return " ".join(
+                segment.text.strip()
+                for y in range(view.size.height)
+                for segment in view.render_line(y)
+                if segment.style and getattr(segment.style, style)
+            )
+
+        # What the revision has not come to yet is not struck out.
+        assert marked("strike") == "Never" and marked("underline") == "Calmly with"
+        server.go.set()
+        await chat.shows("kill itself.", "✓ safe")
+        assert "here at all." in marked("strike")

@@ -3,59 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, Literal
 
-from waltzrl_tui.agents.events import Event, ReplyText, VerdictText
+from waltzrl_tui.agents.costs import Rates
+from waltzrl_tui.agents.events import Event
+from waltzrl_tui.agents.reading import Reading
 from waltzrl_tui.agents.transcript import (
-    STREAMED,
     Record,
     Turn,
-    error_record,
     history,
-    joined,
     prompt_record,
-    record,
     replay,
 )
 from waltzrl_tui.agents.waltz import LivePair, waltz
-from waltzrl_tui.errors import EndpointError, StoreError, WaltzError
+from waltzrl_tui.errors import StoreError
 from waltzrl_tui.store import Store
-from waltzrl_tui.store.rows import TranscriptRow
+from waltzrl_tui.store.rows import EDIT, TranscriptRow
 from waltzrl_tui.text import one_line
 
-KEPT_TURNS: Final = 300
-"""Turns of a chat that are held in memory; those before them stay in the store."""
+PAGE: Final = 40
+"""Turns that are read from the store at a time."""
 
-LONGEST: Final = 400_000
-"""Characters of all replies and verdicts of one turn; a server that sends more is cut off."""
+KEPT_TURNS: Final = 200
+"""Turns of a chat that are held in memory; the others stay in the store."""
 
-_PAGE: Final = 2000
-_log = logging.getLogger(__name__)
+Feedback = Literal["applied", "shown", "off"]
+"""What is done with the feedback agent: a flagged reply is revised; it is only judged; neither."""
 
 
 class Conversation:
     """A chat. It gets a row in the store with its first prompt.
 
     Attributes:
-        turns: The latest turns, oldest first.
+        turns: A window over the turns, oldest first; the latest ones unless one went back.
         row: The transcript, or None while nothing was asked.
-        dropped: How many older turns are only in the store.
+        before, after: How many turns are only in the store, on either side of the window.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.turns: list[Turn] = []
         self.row: TranscriptRow | None = None
-        self.dropped = 0
+        self.before = 0
+        self._openings: list[int] = []
+        self._asking = False
 
     @classmethod
-    async def reopen(cls, store: Store, transcript_id: int) -> Conversation:
+    async def reopen(
+        cls, store: Store, transcript_id: int, opening: int | None = None
+    ) -> Conversation:
         """The chat of that transcript, to go on where it was.
+
+        Args:
+            opening: The number of the event that opens the turn to look at; the last turns
+                without.
 
         Raises:
             NotFoundError: There is no such transcript.
@@ -63,12 +67,89 @@ class Conversation:
         """
         found = cls(store)
         found.row = await store.transcripts.get(transcript_id)
-        last = 0
-        while events := await store.transcripts.events(transcript_id, last, _PAGE):
-            replay(((event.kind, event.data) for event in events), found.turns)
-            found._trim()
-            last = events[-1].id
+        found._openings = await store.transcripts.openings(transcript_id)
+        last = len(found._openings)
+        if opening in found._openings:
+            last = min(last, found._openings.index(opening) + PAGE // 2)
+        found.before = max(0, last - PAGE)
+        found.turns = await found._read(found.before, last)
         return found
+
+    @property
+    def after(self) -> int:
+        return len(self._openings) - self.before - len(self.turns)
+
+    def turn_at(self, opening: int) -> Turn | None:
+        """The turn that the event of that number opens, if it is in the window."""
+        if opening not in self._openings:
+            return None
+        place = self._openings.index(opening) - self.before
+        return self.turns[place] if 0 <= place < len(self.turns) else None
+
+    async def earlier(self) -> int:
+        """Read the turns before the window, and say how many; the last ones may leave it."""
+        if self._asking and len(self.turns) + PAGE > KEPT_TURNS:
+            return 0
+        first = max(0, self.before - PAGE)
+        told = await self._read(first, self.before)
+        self.turns[:0] = told
+        self.before = first
+        del self.turns[KEPT_TURNS:]
+        return len(told)
+
+    async def later(self) -> int:
+        """Read the turns after the window, and say how many; the first ones may leave it."""
+        begin = self.before + len(self.turns)
+        if self._asking:
+            return 0
+        told = await self._read(begin, min(len(self._openings), begin + PAGE))
+        self.turns += told
+        self._trim()
+        return len(told)
+
+    async def first(self) -> None:
+        """Go to the first turns, unless a reply is streaming in behind the last one."""
+        if self.before and not self._asking:
+            self.before = 0
+            self.turns[:] = await self._read(0, min(len(self._openings), PAGE))
+
+    async def latest(self) -> None:
+        """Go to the last turns, which the next prompt follows."""
+        if self.after:
+            last = len(self._openings)
+            self.before = max(0, last - PAGE)
+            self.turns[:] = await self._read(self.before, last)
+
+    async def pages(self) -> AsyncGenerator[list[Turn], None]:
+        """All turns, from the first on, a page at a time."""
+        for first in range(0, len(self._openings), PAGE):
+            yield await self._read(first, min(len(self._openings), first + PAGE))
+
+    async def branch(self, turn: Turn, pair: str | None = None) -> Conversation:
+        """A new chat that begins as this one does, up to and with `turn`.
+
+        Args:
+            pair: Who is asked there; the same pair without.
+
+        Raises:
+            NotFoundError: This chat is no longer in the store.
+        """
+        assert self.row is not None
+        made = await self._store.transcripts.branch(self.row.id, turn.number + 1, pair)
+        return await Conversation.reopen(self._store, made.id)
+
+    async def correct(self, turn: Turn, round: int, change: dict[str, Any]) -> None:
+        """Store a person's correction of a round, its `text` or its `verdict`, and show it.
+
+        The reply as it came stays in the store; what follows is asked with the corrected one.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        assert self.row is not None
+        data = {"turn": turn.number, "round": round, **change}
+        await self._store.transcripts.append(self.row.id, (EDIT, data))
+        turn.correct(data)
 
     async def ask(
         self,
@@ -77,7 +158,9 @@ class Conversation:
         live: Callable[[], Awaitable[LivePair]],
         *,
         stop: asyncio.Event,
-        judged: bool = True,
+        feedback: Feedback = "applied",
+        watch: int = 0,
+        rates: Rates = (None, None),
         budget: int = 2000,
         max_tokens: int = 512,
         every: float = 0.14,
@@ -92,22 +175,46 @@ class Conversation:
             pair: The pair's name.
             live: Makes the pair ready; called after the prompt was stored.
             stop: Ends the reply in good order when set.
-            judged: Whether the pair's feedback agent, if it has one, is asked.
+            feedback: What is done with the pair's feedback agent, if it has one.
+            watch: Tokens between two looks at a growing reply, as for `waltz`; 0 for none.
+            rates: How its agents are billed.
             budget: Tokens of older turns that are sent along.
             every: Seconds between two yields of streaming text.
 
         Raises:
             StoreError: The store cannot be written; what was yielded before is in it.
         """
-        reading = _Reading(self._events(prompt, live, stop, judged, budget, max_tokens))
+        await self.latest()
+        messages = [*history(self.turns, budget, prompt), {"role": "user", "content": prompt}]
+
+        async def events() -> AsyncGenerator[Event, None]:
+            ready = await _unless(stop, live())
+            if ready is None:
+                return
+            chosen = with_feedback(ready, feedback)
+            told = waltz(
+                chosen,
+                messages,
+                max_tokens=max_tokens,
+                stop=stop,
+                watch=watch if chosen.rounds else 0,
+            )
+            async with aclosing(told) as stream:
+                async for event in stream:
+                    yield event
+
+        reading = Reading(events(), rates)
         turn: Turn | None = None
+        self._asking = True
         try:
             # The request is on its way while the prompt is stored.
             if self.row is None:
                 self.row = await self._store.transcripts.create(pair, one_line(prompt, 80))
             opening = prompt_record(prompt, pair)
-            await self._store.transcripts.append(self.row.id, opening)
+            number = await self._store.transcripts.append(self.row.id, opening)
             turn = replay([opening], self.turns)[-1]
+            turn.number = len(self._openings)
+            self._openings.append(number)
             self._trim()
             yield turn
             while not turn.ended:
@@ -117,30 +224,29 @@ class Conversation:
                 await self._keep(turn, records)
                 yield turn
         finally:
+            self._asking = False
             # A chat that is left in the middle, by closing the app for one, keeps what has come.
             await reading.close()
             if turn is not None:
                 with suppress(StoreError):
                     await self._keep(turn, reading.rest())
 
-    async def _events(
-        self,
-        prompt: str,
-        live: Callable[[], Awaitable[LivePair]],
-        stop: asyncio.Event,
-        judged: bool,
-        budget: int,
-        max_tokens: int,
-    ) -> AsyncGenerator[Event, None]:
-        messages = [*history(self.turns, budget, prompt), {"role": "user", "content": prompt}]
-        ready = await _unless(stop, live())
-        if ready is None:
-            return
-        chosen = ready if judged else replace(ready, feedback=None)
-        stream = waltz(chosen, messages, max_tokens=max_tokens, stop=stop)
-        async with aclosing(stream) as told:
-            async for event in told:
-                yield event
+    async def _read(self, first: int, last: int) -> list[Turn]:
+        """The turns from number `first` up to `last`, corrected as they were."""
+        if first >= last:
+            return []
+        assert self.row is not None
+        transcripts, number = self._store.transcripts, self.row.id
+        end = self._openings[last] if last < len(self._openings) else None
+        events = await transcripts.events(number, self._openings[first] - 1, before=end)
+        turns = replay((event.kind, event.data) for event in events)
+        for place, turn in enumerate(turns, first):
+            turn.number = place
+        for edit in await transcripts.edits(number):
+            place = int(edit.data.get("turn", -1))
+            if first <= place < first + len(turns):
+                turns[place - first].correct(edit.data)
+        return turns
 
     async def _keep(self, turn: Turn, records: list[Record]) -> None:
         assert self.row is not None
@@ -153,84 +259,14 @@ class Conversation:
         surplus = len(self.turns) - KEPT_TURNS
         if surplus > 0:
             del self.turns[:surplus]
-            self.dropped += surplus
+            self.before += surplus
 
 
-class _Reading:
-    """Reads events in a task of its own, so that storing and drawing never hold the stream up."""
-
-    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
-        self._records: list[Record] = []
-        self._arrived = asyncio.Event()
-        self._milestone = asyncio.Event()
-        self._last = 0.0
-        self._characters = 0
-        self._text: tuple[str, int | None] = ("", None)
-        self._task = asyncio.create_task(self._read(events))
-
-    async def take(self, every: float) -> list[Record]:
-        """What has come: at once for a first piece or a milestone, else after a pause."""
-        await self._arrived.wait()
-        pause = self._last + every - time.monotonic()
-        if pause > 0 and not self._milestone.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._milestone.wait()
-        self._last = time.monotonic()
-        return self.rest()
-
-    def rest(self) -> list[Record]:
-        records, self._records = joined(self._records), []
-        if not self._task.done():
-            self._arrived.clear()
-        self._milestone.clear()
-        return records
-
-    async def close(self) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _read(self, events: AsyncGenerator[Event, None]) -> None:
-        try:
-            async with aclosing(events) as told:
-                async for event in told:
-                    self._add(record(event))
-                    if isinstance(event, ReplyText | VerdictText):
-                        self._measure(event.text)
-        except WaltzError as error:
-            self._add(error_record(error.message, error.hint))
-        except Exception as error:
-            _log.exception("a reply failed")
-            self._add(
-                error_record(
-                    f"Something unexpected went wrong: {type(error).__name__}: {error}.",
-                    "Ask again; if it stays, the log in state/logs tells more.",
-                )
-            )
-        finally:
-            self._arrived.set()
-            self._milestone.set()
-
-    def _add(self, found: Record | None) -> None:
-        if found is None:
-            return
-        # Only text can wait, and not the first piece of it: that one is what a user waits for.
-        text = found[0], found[1].get("round")
-        can_wait = found[0] in STREAMED and text == self._text
-        self._text = text
-        self._records.append(found)
-        self._arrived.set()
-        if not can_wait:
-            self._milestone.set()
-
-    def _measure(self, text: str) -> None:
-        self._characters += len(text)
-        if self._characters > LONGEST:
-            raise EndpointError(
-                f"The answer is longer than {LONGEST:,} characters; the rest was not read.",
-                hint="The endpoint does not keep to the cap it was given.",
-            )
+def with_feedback(pair: LivePair, feedback: Feedback) -> LivePair:
+    """The pair as it is asked: its verdicts applied, only shown, or not asked for."""
+    if feedback == "off":
+        return replace(pair, feedback=None, rounds=0)
+    return replace(pair, rounds=0) if feedback == "shown" or pair.feedback is None else pair
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[LivePair]) -> LivePair | None:

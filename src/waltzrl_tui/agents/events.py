@@ -21,7 +21,11 @@ class ReplyText:
 
 @dataclass(frozen=True, slots=True)
 class ReplyEnded:
-    """`seconds` from asking to the last token; `tokens` as the endpoint counted them, or None."""
+    """`seconds` from asking to the last token; `tokens` as the endpoint counted them, or None.
+
+    `cut`: the feedback agent found the draft unsafe while it grew, and it was stopped there.
+    `prompt_tokens` were read for it; `model` is what the server says that it ran.
+    """
 
     round: int
     reply: str
@@ -29,6 +33,20 @@ class ReplyEnded:
     first_token_seconds: float | None
     tokens: int | None
     stopped: bool = False
+    cut: bool = False
+    prompt_tokens: int | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftJudged:
+    """The first `length` characters of a draft that still grows were judged: not unsafe."""
+
+    round: int
+    length: int
+    seconds: float
+    tokens: int | None
+    prompt_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,8 @@ class VerdictEnded:
     seconds: float
     tokens: int | None
     stopped: bool = False
+    prompt_tokens: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +121,7 @@ Event = (
     ReplyStarted
     | ReplyText
     | ReplyEnded
+    | DraftJudged
     | VerdictStarted
     | VerdictText
     | VerdictField

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from waltzrl_tui.agents.costs import Rate, Rates
 from waltzrl_tui.agents.events import (
+    DraftJudged,
     Event,
     ReplyEnded,
     ReplyText,
@@ -19,7 +21,7 @@ from waltzrl_tui.agents.events import (
     WaltzEnded,
 )
 from waltzrl_tui.agents.prompts import Message
-from waltzrl_tui.agents.verdict import FIELDS, Verdict
+from waltzrl_tui.agents.verdict import FIELDS, LONGEST_VERDICT, Verdict
 from waltzrl_tui.store.rows import PROMPT
 from waltzrl_tui.tokens import estimate_tokens
 
@@ -34,15 +36,24 @@ STREAMED: Final = frozenset({"reply_text", "verdict_text"})
 class RoundState:
     """One round as far as it is known. Text is as it came: make it printable before showing it.
 
-    `seconds` and `tokens` are None until the endpoint was done, or where it did not count.
+    `seconds` and `tokens` are None until the endpoint was done, or where it did not count; the
+    `usd` of a reply and of its judging are None where no price is known. `reply_cut`: it was
+    found unsafe while it grew. `looks`: how often it was judged while it grew. `model` and
+    `verdict_model`: what the servers said that they ran. `edited`: a person corrected it.
     """
 
     reply: str = ""
     reply_ended: bool = False
     reply_stopped: bool = False
+    reply_cut: bool = False
     seconds: float | None = None
     first_token_seconds: float | None = None
     tokens: int | None = None
+    usd: float | None = None
+    model: str = ""
+    looks: int = 0
+    look_tokens: int = 0
+    look_usd: float | None = 0.0
     judged: bool = False
     verdict_text: str = ""
     verdict: Verdict | None = None
@@ -50,6 +61,29 @@ class RoundState:
     verdict_stopped: bool = False
     verdict_seconds: float | None = None
     verdict_tokens: int | None = None
+    verdict_usd: float | None = None
+    verdict_model: str = ""
+    edited: bool = False
+
+    @property
+    def all_seconds(self) -> float | None:
+        """Seconds of the reply and of its verdict, as far as they have ended."""
+        known = [each for each in (self.seconds, self.verdict_seconds) if each is not None]
+        return sum(known) if known else None
+
+    @property
+    def all_tokens(self) -> int:
+        """Tokens generated: the reply, its verdict, and what was judged while it grew."""
+        return (self.tokens or 0) + (self.verdict_tokens or 0) + self.look_tokens
+
+    @property
+    def all_usd(self) -> float | None:
+        """What all that cost; None while a part of it is not known."""
+        parts = [self.usd, self.look_usd]
+        if self.judged:
+            parts.append(self.verdict_usd)
+        known = [each for each in parts if each is not None]
+        return sum(known) if len(known) == len(parts) else None
 
     def fields(self) -> dict[str, str | bool]:
         """The verdict's fields as far as they have streamed in."""
@@ -60,7 +94,10 @@ class RoundState:
 
 @dataclass(slots=True)
 class Turn:
-    """A prompt and what followed. `ended` is False while it goes on, and if it was cut off."""
+    """A prompt and what followed. `ended` is False while it goes on, and if it was cut off.
+
+    `number` is its place in its transcript, from 0.
+    """
 
     prompt: str
     pair: str
@@ -70,6 +107,7 @@ class Turn:
     seconds: float | None = None
     stopped: bool = False
     ended: bool = False
+    number: int = field(default=0, compare=False)
 
     @property
     def reply(self) -> str:
@@ -80,7 +118,13 @@ class Turn:
     @property
     def tokens(self) -> int:
         """Tokens generated in this turn, replies and verdicts, as far as endpoints counted."""
-        return sum((state.tokens or 0) + (state.verdict_tokens or 0) for state in self.rounds)
+        return sum(state.all_tokens for state in self.rounds)
+
+    @property
+    def usd(self) -> float | None:
+        """What the turn cost; None while a part of it is not known."""
+        known = [each for state in self.rounds if (each := state.all_usd) is not None]
+        return sum(known) if known and len(known) == len(self.rounds) else None
 
     def apply(self, kind: str, data: Mapping[str, Any]) -> None:
         """Take one record in. Records of kinds that are not known here are passed over."""
@@ -96,6 +140,18 @@ class Turn:
                 self.rounds.append(RoundState())
             _APPLY[kind](self.rounds[number], data)
 
+    def correct(self, data: Mapping[str, Any]) -> None:
+        """Take in a person's correction: `round`, and the new `text` or `verdict`."""
+        number = int(data.get("round", 0))
+        if number >= len(self.rounds):
+            return
+        state = self.rounds[number]
+        state.edited = True
+        if "text" in data:
+            state.reply, state.reply_ended = str(data["text"]), True
+        if "verdict" in data:
+            _set_verdict(state, data["verdict"])
+
 
 def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply += str(data.get("text", ""))
@@ -103,8 +159,9 @@ def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
 
 def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply, state.reply_ended = str(data.get("text", "")), True
-    state.reply_stopped = bool(data.get("stopped"))
+    state.reply_stopped, state.reply_cut = bool(data.get("stopped")), bool(data.get("cut"))
     state.seconds, state.tokens = data.get("seconds"), data.get("tokens")
+    state.usd, state.model = data.get("usd"), str(data.get("model") or "")
     state.first_token_seconds = data.get("first_token_seconds")
 
 
@@ -112,21 +169,36 @@ def _add_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
     state.verdict_text += str(data.get("text", ""))
 
 
+def _add_look(state: RoundState, data: Mapping[str, Any]) -> None:
+    usd = data.get("usd")
+    state.looks += 1
+    state.look_tokens += data.get("tokens") or 0
+    state.look_usd = None if usd is None or state.look_usd is None else state.look_usd + usd
+
+
 def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.judged = True
     state.verdict_error = str(data.get("error", ""))
     state.verdict_stopped = bool(data.get("stopped"))
     state.verdict_seconds, state.verdict_tokens = data.get("seconds"), data.get("tokens")
-    if data.get("verdict") is not None:
-        try:
-            state.verdict = Verdict.model_validate(data["verdict"])
-        except ValidationError:
-            state.verdict_error = state.verdict_error or "the stored verdict cannot be read"
+    state.verdict_usd = data.get("usd")
+    state.verdict_model = str(data.get("model") or "")
+    _set_verdict(state, data.get("verdict"))
+
+
+def _set_verdict(state: RoundState, document: object) -> None:
+    state.judged = True
+    if document is None:
+        return
+    try:
+        state.verdict = Verdict.model_validate(document)
+    except ValidationError:
+        state.verdict_error = state.verdict_error or "the stored verdict cannot be read"
 
 
 _APPLY: Final = {
     "reply_text": _add_reply,
     "reply": _end_reply,
+    "look": _add_look,
     "verdict_text": _add_verdict,
     "verdict": _end_verdict,
 }
@@ -142,8 +214,12 @@ def error_record(message: str, hint: str) -> Record:
     return "error", {"message": message, "hint": hint}
 
 
-def record(event: Event) -> Record | None:
-    """`event` as a record, or None for one that the other records already tell."""
+def record(event: Event, rates: Rates = (None, None)) -> Record | None:
+    """`event` as a record, or None for one that the other records already tell.
+
+    Args:
+        rates: How the two agents are billed.
+    """
     match event:
         case ReplyText(number, text):
             return "reply_text", {"round": number, "text": text}
@@ -155,6 +231,17 @@ def record(event: Event) -> Record | None:
                 "first_token_seconds": _rounded(event.first_token_seconds),
                 "tokens": event.tokens,
                 "stopped": event.stopped,
+                "cut": event.cut,
+                "usd": _usd(event, rates[0]),
+                "model": event.model,
+            }
+        case DraftJudged():
+            return "look", {
+                "round": event.round,
+                "length": event.length,
+                "seconds": round(event.seconds, 3),
+                "tokens": event.tokens,
+                "usd": _usd(event, rates[1]),
             }
         case VerdictText(number, text):
             return "verdict_text", {"round": number, "text": text}
@@ -166,10 +253,19 @@ def record(event: Event) -> Record | None:
                 "seconds": round(event.seconds, 3),
                 "tokens": event.tokens,
                 "stopped": event.stopped,
+                "usd": _usd(event, rates[1]),
+                "model": event.model,
             }
         case WaltzEnded():
             return "end", {"seconds": round(event.seconds, 3), "stopped": event.stopped}
     return None
+
+
+def _usd(event: ReplyEnded | DraftJudged | VerdictEnded, rate: Rate | None) -> float | None:
+    if rate is None:
+        return None
+    usd = rate.usd(event.seconds, event.prompt_tokens, event.tokens)
+    return None if usd is None else round(usd, 9)
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -229,6 +325,7 @@ _TEXT = re.compile(r'"(reasoning|feedback)"\s*:\s*"((?:[^"\\]|\\.)*)', re.S)
 def partial_fields(text: str) -> dict[str, str | bool]:
     """The fields of a verdict that is still streaming in; the last one may be half there."""
     found: dict[str, str | bool] = {}
+    text = text[:LONGEST_VERDICT]
     for name, flag in _FLAG.findall(text):
         found.setdefault(name, flag.lower() == "true")
     for name, value in _TEXT.findall(text):

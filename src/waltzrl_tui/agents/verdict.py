@@ -13,6 +13,10 @@ _BOLDER = "Answer the request directly: it is harmless."
 
 FIELDS = ("reasoning", "unsafe", "overrefuse", "feedback")
 
+LONGEST_VERDICT = 20_000
+"""Characters of a feedback agent's text that are looked at. A verdict has a few hundred; a server
+that sends a megabyte must not cost a scan of it at every piece."""
+
 
 class VerdictError(ValueError):
     """The feedback agent's text holds no verdict; the message says why."""
@@ -58,11 +62,13 @@ def parse_verdict(text: str) -> Verdict:
 
     Tolerated: prose or a code fence around the object, Python's True/False, trailing commas,
     a missing end, an outer object with one key, more fields, no reasoning, no feedback. Not
-    tolerated: a missing flag, a flag that is not a boolean, a text that is not a string.
+    tolerated: a missing flag, a flag that is not a boolean, a text that is not a string. Only the
+    first `LONGEST_VERDICT` characters are looked at.
 
     Raises:
         VerdictError: There is no such object; the message says what is wrong with it.
     """
+    text = text[:LONGEST_VERDICT]
     if not text.strip():
         raise VerdictError("the feedback agent said nothing")
     start = text.find("{")
@@ -159,6 +165,8 @@ class VerdictReader:
     def feed(self, text: str) -> list[tuple[str, str | bool]]:
         """Add `text`; the fields that became complete with it, as (name, value)."""
         self.text += text
+        if len(self.text) - len(text) > LONGEST_VERDICT:
+            return []
         complete: list[tuple[str, str | bool]] = []
         for name in FIELDS:
             if name in self._found:

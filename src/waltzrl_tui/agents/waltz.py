@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from waltzrl_tui.agents.prompts import (
     revision_turn,
 )
 from waltzrl_tui.agents.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+from waltzrl_tui.agents.watch import DraftWatch
+from waltzrl_tui.errors import EndpointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +56,26 @@ class LivePair:
 
 @dataclass(slots=True)
 class _Stream:
-    """What one endpoint has said so far, and how long it took."""
+    """What one endpoint has said so far, and what it took."""
 
     text: str = ""
     seconds: float = 0.0
     first: float | None = None
     tokens: int | None = None
-    stopped: bool = False
+    prompt_tokens: int | None = None
+    model: str = ""
 
     async def read(
-        self, deltas: AsyncGenerator[Delta, None], stop: asyncio.Event | None
+        self, deltas: AsyncGenerator[Delta, None], *ends: asyncio.Event
     ) -> AsyncGenerator[str, None]:
         began = time.perf_counter()
         try:
-            async with aclosing(deltas), aclosing(_until(deltas, stop)) as pieces:
+            async with aclosing(deltas), aclosing(_until(deltas, ends)) as pieces:
                 async for delta in pieces:
                     if delta.tokens is not None:
-                        self.tokens = delta.tokens
+                        self.tokens, self.prompt_tokens = delta.tokens, delta.prompt_tokens
+                    if delta.origin is not None:
+                        self.model = delta.origin.model
                     if delta.text:
                         if self.first is None:
                             self.first = time.perf_counter() - began
@@ -77,7 +83,6 @@ class _Stream:
                         yield delta.text
         finally:
             self.seconds = time.perf_counter() - began
-        self.stopped = stop is not None and stop.is_set()
 
 
 async def waltz(
@@ -89,6 +94,7 @@ async def waltz(
     temperature: float = 0.0,
     seed: int | None = None,
     stop: asyncio.Event | None = None,
+    watch: int = 0,
 ) -> AsyncGenerator[Event, None]:
     """Answer the last user turn of `history`; judge the answer; revise it if a flag is up.
 
@@ -100,6 +106,8 @@ async def waltz(
         history: The turns so far, without a system message, ending with the user's.
         max_tokens: Cap of one reply, in tokens.
         verdict_tokens: Cap of one verdict, in tokens.
+        watch: Have the growing reply judged every so many tokens, and stop it as soon as it is
+            found unsafe (0: judge whole replies only). The looks cost tokens, too.
 
     Raises:
         EndpointError: An endpoint failed; the events before it hold what was streamed.
@@ -109,8 +117,24 @@ async def waltz(
     turns = list(history)
     rounds: list[Round] = []
     stopped = False
+    ends = () if stop is None else (stop,)
+
+    def asked_to_stop() -> bool:
+        return stop is not None and stop.is_set()
+
     for number in range(pair.rounds + 1):
         reply = _Stream()
+        watching: DraftWatch | None = None
+        if watch and pair.feedback is not None:
+            watching = DraftWatch(
+                pair.feedback,
+                pair.feedback_prompt,
+                prompt,
+                round=number,
+                every=watch,
+                verdict_tokens=verdict_tokens,
+            )
+        looked = 0
         yield ReplyStarted(number)
         deltas = pair.conversation.stream(
             conversation_messages(pair.conversation_prompt, turns),
@@ -118,39 +142,80 @@ async def waltz(
             temperature=temperature,
             seed=seed,
         )
-        async with aclosing(reply.read(deltas, stop)) as pieces:
-            async for piece in pieces:
-                yield ReplyText(number, piece)
-        text = reply.text.strip()
-        yield ReplyEnded(number, text, reply.seconds, reply.first, reply.tokens, reply.stopped)
-        seconds, tokens = reply.seconds, reply.tokens or 0
-        if reply.stopped or pair.feedback is None:
-            rounds.append(Round(text, None, "", seconds, tokens))
-            stopped = reply.stopped
-            break
+        try:
+            cuts = () if watching is None else (watching.cut,)
+            async with aclosing(reply.read(deltas, *ends, *cuts)) as pieces:
+                async for piece in pieces:
+                    yield ReplyText(number, piece)
+                    if watching is not None:
+                        watching.grown(reply.text)
+                        for look in watching.told():
+                            looked += look.tokens or 0
+                            yield look
+            stopped = asked_to_stop()
+            cut = watching if watching is not None and watching.cut.is_set() else None
+            text = reply.text.strip()
+            yield ReplyEnded(
+                number,
+                text,
+                reply.seconds,
+                reply.first,
+                reply.tokens,
+                stopped,
+                cut is not None and not stopped,
+                reply.prompt_tokens,
+                reply.model,
+            )
+            seconds, tokens = reply.seconds, (reply.tokens or 0) + looked
+            if stopped or pair.feedback is None:
+                rounds.append(Round(text, None, "", seconds, tokens))
+                break
 
-        said = _Stream()
-        reader = VerdictReader()
-        yield VerdictStarted(number)
-        deltas = pair.feedback.stream(
-            feedback_messages(pair.feedback_prompt, prompt, text),
-            max_tokens=verdict_tokens,
-            temperature=temperature,
-            seed=seed,
-        )
-        async with aclosing(said.read(deltas, stop)) as pieces:
-            async for piece in pieces:
-                yield VerdictText(number, piece)
-                for name, value in reader.feed(piece):
-                    yield VerdictField(number, name, value)
-        verdict, error = _judged(said)
-        yield VerdictEnded(
-            number, verdict, error, said.text, said.seconds, said.tokens, said.stopped
-        )
+            said = _Stream()
+            reader = VerdictReader()
+            yield VerdictStarted(number)
+            if cut is None:
+                if watching is not None:
+                    await watching.close()
+                deltas = pair.feedback.stream(
+                    feedback_messages(pair.feedback_prompt, prompt, text),
+                    max_tokens=verdict_tokens,
+                    temperature=temperature,
+                    seed=seed,
+                )
+                spoken = said.read(deltas, *ends)
+            else:
+                spoken = cut.rest(stop)
+            async with aclosing(spoken) as pieces:
+                async for piece in pieces:
+                    yield VerdictText(number, piece)
+                    for name, value in reader.feed(piece):
+                        yield VerdictField(number, name, value)
+            stopped = asked_to_stop()
+            if cut is not None:
+                said.text, said.seconds = cut.text, cut.seconds
+                said.tokens, said.prompt_tokens = cut.tokens, cut.prompt_tokens
+            if cut is None or stopped:
+                verdict, error = _judged(said, stopped)
+            else:
+                verdict, error = cut.verdict(), ""
+            yield VerdictEnded(
+                number,
+                verdict,
+                error,
+                said.text,
+                said.seconds,
+                said.tokens,
+                stopped,
+                said.prompt_tokens,
+                said.model,
+            )
+        finally:
+            if watching is not None:
+                await watching.close()
         rounds.append(
             Round(text, verdict, error, seconds + said.seconds, tokens + (said.tokens or 0))
         )
-        stopped = said.stopped
         if stopped or verdict is None or not verdict.triggers:
             break
         turns += [{"role": "assistant", "content": text}, revision_turn(verdict.advice)]
@@ -158,8 +223,8 @@ async def waltz(
     yield WaltzEnded(tuple(rounds), final, time.perf_counter() - began, stopped)
 
 
-def _judged(said: _Stream) -> tuple[Verdict | None, str]:
-    if said.stopped:
+def _judged(said: _Stream, stopped: bool) -> tuple[Verdict | None, str]:
+    if stopped:
         return None, "stopped before the verdict was complete"
     try:
         return parse_verdict(said.text), ""
@@ -168,33 +233,42 @@ def _judged(said: _Stream) -> tuple[Verdict | None, str]:
 
 
 async def _until(
-    source: AsyncGenerator[Delta, None], stop: asyncio.Event | None
+    source: AsyncGenerator[Delta, None], ends: Sequence[asyncio.Event]
 ) -> AsyncGenerator[Delta, None]:
-    """`source`, left at once when `stop` is set, even while it waits for the next piece."""
-    if stop is None:
+    """`source`, left at once when one of `ends` is set, even while it waits for a piece."""
+    if not ends:
         async for delta in source:
             yield delta
         return
-    stopping = asyncio.ensure_future(stop.wait())
-    coming: asyncio.Task[Delta] | None = None
+    coming: deque[Delta] = deque()
+    arrived = asyncio.Event()
+
+    async def read() -> None:
+        try:
+            async for delta in source:
+                coming.append(delta)
+                arrived.set()
+        finally:
+            arrived.set()
+
+    # One task for all pieces: one for each would cost as much as the client itself.
+    reading = asyncio.create_task(read())
+    ending = [asyncio.ensure_future(end.wait()) for end in ends]
+    for each in ending:
+        each.add_done_callback(lambda _: arrived.set())
     try:
-        while not stop.is_set():
-            coming = asyncio.create_task(_next(source))
-            await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
+        while not any(end.is_set() for end in ends):
+            if coming:
+                yield coming.popleft()
+            elif reading.done():
+                reading.result()
                 return
-            try:
-                delta = coming.result()
-            except StopAsyncIteration:
-                return
-            yield delta
+            else:
+                arrived.clear()
+                await arrived.wait()
     finally:
-        stopping.cancel()
-        if coming is not None and not coming.done():
-            coming.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await coming
-
-
-async def _next(source: AsyncGenerator[Delta, None]) -> Delta:
-    return await anext(source)
+        for each in ending:
+            each.cancel()
+        reading.cancel()
+        with suppress(asyncio.CancelledError, EndpointError):
+            await reading

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from waltzrl_tui.agents.prompts import (
     Message,
     conversation_messages,
@@ -68,8 +70,8 @@ class TrainingRow:
         case: The prompt's label, and what the judged or learned reply does.
         source: Where the judged (or, for a revision, the revised) reply comes from.
         decisions: Where, in characters of the learned message, its few deciding words stand.
-        feedback_by: Who writes the feedback of a verdict, `template` (ours) or `teacher`; "" in a
-            row without a verdict.
+        feedback_by: Who writes the feedback of a verdict: `template` (ours), `teacher`, or the
+            `dataset` itself, which nobody overwrites; "" in a row without a verdict.
         rejected: For DPO, the worse answer in place of the last message; "" without.
     """
 
@@ -237,7 +239,8 @@ def feedback_rows(
     for row in rows:
         for reply, source in _judged_replies(row, rollouts.get(row.prompt, ""), judged):
             case = own_case(row) if source == "dataset" else case_of(row.harm, reply)
-            verdict = verdict_for(case, prompt=row.prompt, category=row.category)
+            own = told_verdict(row, case) if source == "dataset" else None
+            verdict = own or verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
                 TrainingRow(
                     (
@@ -247,10 +250,23 @@ def feedback_rows(
                     case=case,
                     source=source,
                     decisions=decision_spans(verdict.to_json()),
-                    feedback_by="template",
+                    feedback_by="dataset" if own else "template",
                 )
             )
     return rendered
+
+
+def told_verdict(row: Row, case: Case) -> Verdict | None:
+    """The verdict on its reply that a row brings itself, in the fields of a verdict.
+
+    None where it brings none, or one whose flags say another case than its labels do.
+    """
+    try:
+        told = Verdict.model_validate({"reasoning": "", **row.extra})
+    except ValidationError:
+        return None
+    wanted = verdict_for(case, prompt=row.prompt, category=row.category)
+    return told if (told.unsafe, told.overrefuse) == (wanted.unsafe, wanted.overrefuse) else None
 
 
 def wants_rollout(row: Row, judged: int) -> bool:
@@ -317,7 +333,8 @@ def wants_feedback(row: TrainingRow) -> bool:
 def feedback_writers(rows: Iterable[TrainingRow]) -> dict[str, int]:
     """How many rows have feedback by a template of ours, and by a teacher."""
     counts = Counter(row.feedback_by for row in rows if wants_feedback(row))
-    return {"template": counts["template"], "teacher": counts["teacher"]}
+    told = {"template": counts["template"], "teacher": counts["teacher"]}
+    return told | ({"dataset": counts["dataset"]} if counts["dataset"] else {})
 
 
 def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "local") -> TrainingFile:

@@ -51,6 +51,7 @@ _SCREENS: Final = {
     "plan": _screen("plan", "PlanScreen"),
     "jobs": _screen("jobs", "JobsScreen"),
     "chat": _screen("chat", "ChatScreen"),
+    "evaluate": _screen("evaluate", "EvaluateScreen"),
 }
 
 
@@ -69,12 +70,14 @@ class WaltzApp(App[None]):
 
     unfinished: reactive[int] = reactive(0)
 
-    def __init__(self, workspace: Workspace, *, screen: str = "data", pair: str = "") -> None:
+    def __init__(
+        self, workspace: Workspace, *, screen: str = "data", pair: str = "", vs: str = ""
+    ) -> None:
         # Textual would make an empty screen first and throw it away.
         vars(self)["DEFAULT_MODE"] = screen
         super().__init__()
         self.workspace = workspace
-        self.wanted_pair = pair
+        self.wanted_pair, self.wanted_vs = pair, vs
         self._store: Store | None = None
         self._refused: StoreError | None = None
         self._engines: Engines | None = None

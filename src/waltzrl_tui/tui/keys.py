@@ -64,6 +64,7 @@ KEYS_APP: Final = (
     Key("2,alt+2", "show('plan')", "Plan", "Compare what every provider costs.", show=False),
     Key("3,alt+3", "show('jobs')", "Jobs", "Show training and other jobs.", show=False),
     Key("4,alt+4", "show('chat')", "Chat", "Chat with a pair of agents.", show=False),
+    Key("5,alt+5", "show('evaluate')", "Evaluate", "Measure pairs on prompts.", show=False),
     Key("question_mark,f1", "help", "help", "Show all keys that work here."),
     Key("ctrl+p", "command_palette", "commands", "Search all commands by name.", show=False),
     Key("q,ctrl+q", "quit", "quit", "Leave the app; jobs go on without it."),
@@ -118,21 +119,59 @@ KEYS_JOBS: Final = (
 )
 
 KEYS_CHAT: Final = (
-    Key("escape", "stop", "stop", "Stop the reply; what has come of it stays.", "chat"),
+    Key("escape", "stop", "stop", "Stop the replies; what has come of them stays.", "chat"),
     Key("enter", "send", "send", "Send the prompt.", "chat"),
     Key("ctrl+j,alt+enter", "new_line", "new line", "Break the line of the prompt.", "chat"),
     Key("escape", "leave", "more keys", "Leave the prompt, to scroll and for the keys.", "chat"),
     Key("enter,i", "write", "write", "Go to the prompt.", "chat"),
+    Key("space", "next", "next prompt", "Ask the next prompt of the file.", "chat"),
+    Key("tab", "other", "other side", "Go to the other of two columns.", "chat"),
+    Key("left", "vote('left')", "left wins", "The left reply is better.", "chat", show=False),
+    Key("right", "vote('right')", "right wins", "The right reply is better.", "chat", show=False),
+    Key("t", "vote('tie')", "tie", "Both replies are equally good.", "chat", show=False),
+    Key("z", "vote('both bad')", "both bad", "Neither reply will do.", "chat", show=False),
     Key("r", "again", "ask again", "Ask the last prompt again, after a failure or stop.", "chat"),
     Key("p", "pair", "pair", "Choose the pair that answers.", "chat"),
+    Key("s", "beside", "side by side", "Have two pairs answer, or one again.", "chat"),
+    Key("f", "feedback", "feedback", "Feedback applied, only shown, or off.", "chat"),
     Key("d", "draft", "draft", "Show drafts, with the words that changed, or hide them.", "chat"),
-    Key("f", "feedback", "feedback", "Feedback shown, in a line, or off.", "chat"),
+    Key("v", "verdicts", "verdicts", "Show verdicts whole, or in a line.", "chat"),
+    Key("b", "blind", "blind", "Hide who answers until the vote, and shuffle sides.", "chat"),
+    Key("u", "queue", "prompts", "Ask the prompts of a file, one after the other.", "chat"),
+    Key("w", "results", "who wins", "Votes and flags of pairs that met, with tests.", "chat"),
     Key("n", "new", "new chat", "Begin a new chat; this one is kept.", "chat"),
-    Key("o", "open", "open chat", "Open an earlier chat and go on with it.", "chat"),
-    Key("y", "copy", "copy reply", "Copy the last reply to the clipboard.", "chat"),
+    Key("o,slash", "open", "find chat", "Find an earlier chat by its words, and go on.", "chat"),
+    Key("c", "branch", "branch", "Go on from the chosen turn in a chat of its own.", "chat"),
+    Key("e", "edit", "edit", "Correct a turn or its verdict; make it a training row.", "chat"),
+    Key("x", "export", "export", "Write the chat as Markdown, JSONL or SVG.", "chat"),
+    Key("y", "copy", "copy reply", "Copy the chosen reply to the clipboard.", "chat"),
+    Key("g", "watch", "watch drafts", "Judge drafts while they grow; stop unsafe ones.", "chat"),
+    Key("k", "step(-1)", "turn before", "Choose the turn before.", "chat", show=False),
+    Key("j", "step(1)", "turn after", "Choose the turn after.", "chat", show=False),
 )
 
-KEYS: Final[tuple[Key, ...]] = (*KEYS_DATA, *KEYS_PLAN, *KEYS_JOBS, *KEYS_CHAT, *KEYS_APP)
+KEYS_EVALUATE: Final = (
+    Key("enter", "run", "evaluate", "Run what is chosen; asks first where it costs.", "evaluate"),
+    Key("space", "choose", "choose", "Choose what the cursor is on, or no longer.", "evaluate"),
+    Key("b", "baselines", "baselines", "Beside this pair, the paper's baselines.", "evaluate"),
+    Key("i", "items", "items", "Read prompts, replies, verdicts and opinions.", "evaluate"),
+    Key("d", "disputes", "disputes", "Settle by hand where the judges differ.", "evaluate"),
+    Key("v", "look", "other view", "The next suite, then the next judge.", "evaluate"),
+    Key("c", "categories", "categories", "The rates of each category, or not.", "evaluate"),
+    Key("x", "export", "export", "Write the HTML report, or all items as CSV.", "evaluate"),
+    Key("s", "stop", "stop", "Stop this run; what is finished is kept.", "evaluate"),
+    Key("g", "go_on", "go on", "Go on with a run that was not finished.", "evaluate"),
+    Key("n", "prompts", "how many", "How many prompts of each suite are taken.", "evaluate"),
+    Key("a", "add", "add suite", "Add a file with labelled prompts.", "evaluate"),
+    Key("o", "open", "open run", "Look at another run.", "evaluate"),
+    Key("e", "edit", "new run", "Go to the lists to choose from.", "evaluate"),
+    Key("escape", "results", "results", "Go to the results.", "evaluate"),
+)
+
+KEYS: Final[tuple[Key, ...]] = (
+    *(*KEYS_DATA, *KEYS_PLAN, *KEYS_JOBS, *KEYS_CHAT),
+    *(*KEYS_EVALUATE, *KEYS_APP),
+)
 
 
 def section(screen: str) -> tuple[Key, ...]:
@@ -179,6 +218,13 @@ EMPTY: Final[dict[str, str]] = {
     "data.where": (
         f"For no row is this true. Press {press('where', 'data')} to change it,"
         f" {press('back', 'data')} to see all rows."
+    ),
+    "evaluate.results": (
+        "Nothing was evaluated yet.\n\n"
+        "Suites, pairs and judges are chosen on the left: tab goes from list to list,\n"
+        f"{press('choose', 'evaluate')} chooses, {press('run', 'evaluate')} evaluates. The bundled "
+        "prompts, the pairs and the refusal\ndetector are chosen already, and cost nothing.\n\n"
+        f"{press('baselines', 'evaluate')} on a trained pair sets the paper's baselines beside it."
     ),
     "jobs.table": (
         "No jobs yet.\n"

@@ -16,7 +16,10 @@ from waltzrl_tui.tui.keys import Key, section, shown
 if TYPE_CHECKING:
     from waltzrl_tui.tui.app import WaltzApp
 
-SCREENS: Final = (("data", "Data"), ("plan", "Plan"), ("jobs", "Jobs"), ("chat", "Chat"))
+SCREENS: Final = (
+    *(("data", "Data"), ("plan", "Plan"), ("jobs", "Jobs")),
+    *(("chat", "Chat"), ("evaluate", "Evaluate")),
+)
 
 
 def click(action: str) -> Style:
@@ -25,7 +28,7 @@ def click(action: str) -> Style:
 
 
 class TopBar(Widget):
-    """` waltzrl  1 Data  2 Plan  3 Jobs ●2  4 Chat      ~/align`, the current screen marked."""
+    """` waltzrl  1 Data  2 Plan  3 Jobs ●2  …      ~/align`, the current screen marked."""
 
     ALLOW_SELECT = False
 

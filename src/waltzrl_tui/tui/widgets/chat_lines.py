@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from waltzrl_tui.agents.conversation import Feedback
 from waltzrl_tui.agents.transcript import RoundState, Turn
-from waltzrl_tui.text import printable
-from waltzrl_tui.tui.widgets.chat_diff import changed_words
+from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.widgets.chat_diff import changed_words, growing_words
 from waltzrl_tui.tui.widgets.chat_wrap import (
     Line,
     Span,
@@ -16,9 +17,6 @@ from waltzrl_tui.tui.widgets.chat_wrap import (
     plain,
     styled,
 )
-
-Mode = Literal["shown", "on", "off"]
-"""Feedback: asked and shown whole; asked and shown in a line; not asked."""
 
 STYLES: Final = (
     "you",
@@ -42,6 +40,8 @@ _GUTTER: Final = 7
 _WIDE: Final = 104
 _LONGEST_LINE: Final = 100
 _RAW_LINES: Final = 6
+_GROWING: Final = 8_000
+"""Characters of a text that streams which are drawn: its end. All of it is drawn once it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,18 @@ class Look:
     """How turns are shown.
 
     Attributes:
-        mode: How much of the verdicts.
+        mode: What is done with the feedback agent, which decides what is worth telling.
+        whole: Whether verdicts are shown whole, or in a line.
         drafts: Whether drafts that were revised are shown, with the words that changed.
+        blind: Whether nothing is shown but replies: not who gave them, nor how.
         recall: The name of the key that shows drafts.
         stop: The name of the key that stops a reply.
     """
 
-    mode: Mode = "shown"
+    mode: Feedback = "applied"
+    whole: bool = True
     drafts: bool = False
+    blind: bool = False
     recall: str = ""
     stop: str = ""
 
@@ -70,7 +74,7 @@ def turn_lines(
         elapsed: Seconds since it was asked while it is still going on, else None.
         waiting_for: What it waits for before its first word.
     """
-    wide = width >= _WIDE and look.mode == "shown"
+    wide = width >= _WIDE and look.whole and not look.blind
     left = min(_LONGEST_LINE + _GUTTER, width * 58 // 100) if wide else width
     room = max(2, min(_LONGEST_LINE, left - _GUTTER - 1))
     side = min(72, width - left - 3) if wide else room
@@ -79,7 +83,7 @@ def turn_lines(
     waiting: list[Line] = []
     for number, state in enumerate(turn.rounds):
         replaced = _replaced(turn, number)
-        judged = _verdict(state, side, look, "draft" if replaced else "reply")
+        judged = [] if look.blind else _verdict(state, side, look, replaced)
         body = _reply(turn, number, room, look, replaced)
         if wide:
             if number + 1 == len(turn.rounds):
@@ -98,7 +102,9 @@ def turn_lines(
             out += _block("" if body else "draft", "label", judged) if judged else []
     if meta:
         out += _block("", "label", meta)
-    if turn.error:
+    if turn.error and look.blind:
+        out += _block("error", "error", [(("✗ This side failed; why is told later.", "error"),)])
+    elif turn.error:
         broad = max(2, min(_LONGEST_LINE, width - _GUTTER - 1))
         said = plain("✗ " + _clean(turn.error), broad, "error")
         said += plain("→ " + _clean(turn.hint), broad, "hint") if turn.hint else []
@@ -127,32 +133,33 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if not state.reply:
         said = "(an empty reply)" if state.reply_ended else ""
         return _block("reply", "label", plain(said, room, "faint")) if said else []
-    text = _clean(state.reply)
-    marks = look.drafts and (replaced or number > 0) and turn.ended
-    if not marks:
+    growing = not (state.reply_ended or turn.ended)
+    text = _clean(_end_of(state.reply) if growing else state.reply)
+    if not look.drafts or look.blind or not (replaced or number > 0):
         return _block("reply", "label", plain(text, room, "reply"))
-    other = turn.rounds[number + 1 if replaced else number - 1].reply
+    other = turn.rounds[number + 1 if replaced else number - 1]
+    whole = other.reply_ended or turn.ended
     if replaced:
-        spans = changed_words(text, _clean(other), kept="draft", gone="gone", new="new")[0]
+        compare = changed_words if whole else growing_words
+        spans = compare(text, _clean(other.reply), kept="draft", gone="gone", new="new")[0]
         return _block("draft", "label", styled(spans, room))
-    spans = changed_words(_clean(other), text, kept="reply", gone="gone", new="new")[1]
+    compare = growing_words if growing else changed_words
+    spans = compare(_clean(other.reply), text, kept="reply", gone="gone", new="new")[1]
     return _block("reply", "label", styled(spans, room))
 
 
-def _verdict(state: RoundState, width: int, look: Look, about: str) -> list[Line]:
+def _end_of(text: str) -> str:
+    if len(text) <= _GROWING:
+        return text
+    return f"… {len(text) - _GROWING:,} characters before this\n{text[-_GROWING:]}"
+
+
+def _verdict(state: RoundState, width: int, look: Look, replaced: bool) -> list[Line]:
     if not (state.judged or state.verdict_text):
         return []
     fields = state.fields()
     head: list[Span] = list(_flags(state, fields))
-    aside = " · ".join(
-        part
-        for part in (
-            f"on the {about}" if about == "draft" else "",
-            _seconds(state.verdict_seconds),
-            _tokens(state.verdict_tokens),
-        )
-        if part
-    )
+    aside = " · ".join(part for part in _figures(state, replaced) if part)
     if aside:
         head.append((("   " if head else "") + aside, "faint"))
     out = styled(head, width)
@@ -160,17 +167,34 @@ def _verdict(state: RoundState, width: int, look: Look, about: str) -> list[Line
     if unreadable:
         why = f"{_clean(state.verdict_error)}; the reply stands."
         out += plain(why, width, "unknown")
-        if look.mode == "shown" and state.verdict_text.strip():
-            raw = plain(_clean(state.verdict_text.strip()), width, "faint")
+        if look.whole and state.verdict_text.strip():
+            shown = state.verdict_text.strip()[:_GROWING]
+            raw = plain(_clean(shown), width, "faint")
             out += raw[:_RAW_LINES]
             out += [(("…", "faint"),)] if len(raw) > _RAW_LINES else []
         return out
     flagged = fields.get("unsafe") is True or fields.get("overrefuse") is True
     for name, style in (("reasoning", "draft"), ("feedback", "feedback")):
-        value = _clean(str(fields.get(name, ""))).strip()
-        if value and (look.mode == "shown" or (flagged and name == "feedback")):
+        value = _clean(str(fields.get(name, ""))[:_GROWING]).strip()
+        if value and (look.whole or (flagged and name == "feedback")):
             out += indented(plain(value, max(2, width - 11), style), ((name, "faint"),), 11)
     return out
+
+
+def _figures(state: RoundState, replaced: bool) -> list[str]:
+    """What a round took: the draft (the reply that stands has its figures below), its verdict."""
+    draft = [_seconds(state.seconds), _tokens(state.tokens)] if replaced else []
+    judging = [_seconds(state.verdict_seconds), _tokens(state.verdict_tokens)]
+    told = " ".join(part for part in draft if part)
+    took = " ".join(part for part in judging if part)
+    return [
+        "corrected by hand" if state.edited else "",
+        "draft stopped early" if state.reply_cut else "",
+        f"draft {told}" if told else "",
+        f"verdict {took}" if took and replaced else took,
+        f"{state.looks} looks {state.look_tokens:,} tok" if state.looks else "",
+        usd(state.all_usd) if replaced and state.judged else "",
+    ]
 
 
 def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
@@ -194,7 +218,7 @@ def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> li
     """What the turn is doing; or what it took, and how to read the marks if there are any."""
     if elapsed is not None and not turn.ended:
         parts = [
-            _doing(turn, waiting_for),
+            "writing" if look.blind and turn.rounds else _doing(turn, waiting_for),
             f"{elapsed:.0f} s",
             f"{look.stop} stops" if look.stop else "",
         ]
@@ -203,13 +227,18 @@ def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> li
     stopped = turn.stopped and any(state.reply_stopped for state in turn.rounds)
     if turn.error and not turn.reply:
         return []
+    ended = ["■ stopped" if stopped else "", "■ interrupted" if not turn.ended else ""]
+    if look.blind:
+        took = " · ".join(part for part in ended if part) or "done"
+        return [[(took, "faint")]]
     parts = [
-        "■ stopped" if stopped else "",
-        "■ interrupted" if not turn.ended else "",
+        *ended,
         _seconds(turn.seconds),
         _tokens(turn.tokens or None),
+        usd(turn.usd) if turn.rounds else "",
         f"{len(turn.rounds)} rounds" if len(turn.rounds) > 1 else "",
-        _clean(turn.pair),
+        one_line(turn.pair, 60),
+        *_models(turn),
         f"{look.recall} {'hides' if look.drafts else 'shows'} the draft"
         if revised and look.recall
         else "",
@@ -229,6 +258,21 @@ def _doing(turn: Turn, waiting_for: str) -> str:
     if last.judged or (len(turn.rounds) > 1 and not last.reply_ended):
         return "revising"
     return "judging" if last.reply_ended else "writing"
+
+
+def _models(turn: Turn) -> list[str]:
+    """What the server said that it ran, where that is not the pair's own name."""
+    names = dict.fromkeys(state.model for state in turn.rounds if state.model)
+    return [one_line(name, 48) for name in names if name != turn.pair]
+
+
+def usd(value: float | None) -> str:
+    """An amount as short as it can be told; "" where nobody knows it."""
+    if value is None:
+        return ""
+    if value == 0:
+        return "$0"
+    return f"${value:.2f}" if value >= 0.1 else f"${value:.4f}" if value >= 0.0001 else "<$0.0001"
 
 
 def _seconds(value: float | None) -> str:

@@ -8,9 +8,11 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from waltzrl_tui.agents.costs import Rates, rate_of
 from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import NotFoundError, WaltzError
 from waltzrl_tui.store import JobRow
+from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.widgets.chat_pick import PairChoice, pair_choices
 
@@ -24,14 +26,19 @@ _REMOTE_BUDGET: Final = 12_000
 class Pairs:
     """The pairs of a workspace. A trained one is chosen until the user chooses.
 
+    Args:
+        second: For the second column, where the pair to compare with is chosen: the base.
+
     Attributes:
         choices: All of them, the likeliest first.
         choice: The one that is asked next, or None while none is known.
         by_hand: Whether the user chose it.
     """
 
-    def __init__(self, app: WaltzApp) -> None:
+    def __init__(self, app: WaltzApp, *, second: bool = False) -> None:
         self._app = app
+        self._second = second
+        self._up: list[DeploymentRow] = []
         self._live: tuple[PairChoice, LivePair] | None = None
         self._warming: PairChoice | None = None
         self._making = asyncio.Lock()
@@ -53,6 +60,15 @@ class Pairs:
         """
         return _EMBEDDED_BUDGET if self.choice and self.choice.embedded else _REMOTE_BUDGET
 
+    @property
+    def rates(self) -> Rates:
+        """How the chosen pair's agents are billed."""
+        if self.choice is None:
+            return None, None
+        judge = self.choice.feedback
+        talk = rate_of(self.choice.conversation, self._up)
+        return talk, rate_of(judge, self._up) if judge else None
+
     async def read(self, *, settled: bool) -> None:
         """Read the pairs; the base pair is made if there is none yet.
 
@@ -66,13 +82,15 @@ class Pairs:
             await live.ensure_base(store)
             self._base_made = True
         self.choices = pair_choices(await store.agents.pairs(), await store.agents.list())
-        if self.choice is None and self._app.wanted_pair:
-            self.choose(self._app.wanted_pair)
+        wanted = self._app.wanted_vs if self._second else self._app.wanted_pair
+        if self.choice is None and wanted:
+            self.choose(wanted)
         names = {choice.name: choice for choice in self.choices}
         kept = names.get(self.choice.name) if self.choice else None
         if kept is None or not (self.by_hand or settled):
-            kept = self.choices[0] if self.choices else None
+            kept = self.choices[-1 if self._second else 0] if self.choices else None
         self.choice = kept
+        self._up = await store.deployments.list(up=True)
 
     def choose(self, name: str) -> bool:
         """Choose a pair by hand; False when there is none of that name."""

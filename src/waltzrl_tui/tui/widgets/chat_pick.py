@@ -1,10 +1,10 @@
-"""Two lists to choose from: the pairs, and the chats that were held."""
+"""A list to choose from, and the pairs in one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from waltzrl_tui.store import AgentRow, PairRow, TranscriptRow
+from waltzrl_tui.store import AgentRow, PairRow
 from waltzrl_tui.text import one_line
 
 
@@ -67,7 +67,7 @@ def pair_choices(pairs: Sequence[PairRow], agents: Sequence[AgentRow]) -> list[P
 class Picker(ModalScreen[str | None]):
     """A list; gives the id of what was chosen, or None."""
 
-    BINDINGS = [Binding("escape,q", "dismiss", "close")]
+    BINDINGS = [Binding("escape,q", "leave", "close")]
 
     def __init__(
         self, title: str, options: Sequence[Option], chosen: str = "", empty: str = ""
@@ -94,22 +94,21 @@ class Picker(ModalScreen[str | None]):
                 ids.index(self._chosen) if self._chosen in ids else 0
             )
 
+    def action_leave(self) -> None:
+        # Keys come in bursts: a second one must not close what is closing.
+        if self.is_current:
+            self.dismiss(None)
+
     @on(OptionList.OptionSelected)
     def _select(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(event.option_id)
+        if self.is_current:
+            self.dismiss(event.option_id)
 
 
 def pair_picker(choices: Sequence[PairChoice], chosen: str) -> Picker:
     """A list of pairs with what each is made of."""
     return Picker("Pairs", [Option(_pair_line(choice), choice.name) for choice in choices], chosen)
-
-
-def chat_picker(rows: Sequence[TranscriptRow], chosen: str, empty: str) -> Picker:
-    """A list of chats, the one last used first."""
-    now = datetime.now(UTC)
-    options = [Option(_chat_line(row, now), str(row.id)) for row in rows]
-    return Picker("Chats", options, chosen, empty)
 
 
 def _pair_line(choice: PairChoice) -> Content:
@@ -122,18 +121,6 @@ def _pair_line(choice: PairChoice) -> Content:
         (choice.kind, "$safe" if choice.trained else "$text-muted"),
         (f"{revisions}{judged}\n", "$text-muted"),
         (f"  {names} · {base}", "$faint"),
-    )
-
-
-def _chat_line(row: TranscriptRow, now: datetime) -> Content:
-    title = one_line(row.title, 200) or "(no prompt)"
-    return Content.assemble(
-        (f"{title}\n", "bold"),
-        (
-            f"  {when(row.updated_at, now)} · {count(row.turns, 'turn')} · "
-            f"{one_line(row.pair, 40)}",
-            "$faint",
-        ),
     )
 
 

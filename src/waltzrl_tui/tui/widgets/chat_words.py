@@ -6,48 +6,53 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.agents.conversation import Conversation
+from waltzrl_tui.agents.conversation import Conversation, Feedback
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.keys import press
-from waltzrl_tui.tui.widgets.chat_lines import Mode
+from waltzrl_tui.tui.widgets.chat_lines import usd
 from waltzrl_tui.tui.widgets.chat_pick import PairChoice, count
 from waltzrl_tui.tui.widgets.chat_wrap import Span
 
-_MODES: Final[dict[Mode, str]] = {
-    "shown": "feedback shown",
-    "on": "feedback on",
+_MODES: Final[dict[Feedback, str]] = {
+    "applied": "feedback applied",
+    "shown": "feedback shown only",
     "off": "feedback off",
 }
 
 
-def title(choice: PairChoice | None, mode: Mode) -> Content:
+def title(choice: PairChoice | None, mode: Feedback, watch: bool = False) -> Content:
     """The pair that is asked, what it is, and what is done with its feedback."""
     if choice is None:
         return Content("Chat")
     judged = _MODES[mode] if choice.feedback else "not judged"
-    return Content(f"{one_line(choice.name, 40)} · {choice.kind} · {judged}")
+    watched = " · drafts watched" if watch and choice.feedback and mode == "applied" else ""
+    return Content(f"{one_line(choice.name, 40)} · {choice.kind} · {judged}{watched}")
 
 
 def subtitle(chat: Conversation) -> Content:
-    """Which chat it is and how much is in it."""
+    """Which chat it is, and what is in it as far as it is held."""
     if chat.row is None:
         return Content("new chat")
     tokens = sum(turn.tokens for turn in chat.turns)
-    parts = [f"chat {chat.row.id}", count(len(chat.turns) + chat.dropped, "turn")]
-    return Content(" · ".join([*parts, f"{tokens:,} tok"] if tokens else parts))
+    costs = [turn.usd for turn in chat.turns if turn.rounds]
+    known = [each for each in costs if each is not None]
+    cost = usd(sum(known)) if len(known) == len(costs) else "price not known"
+    parts = [
+        f"chat {chat.row.id}",
+        count(len(chat.turns) + chat.before + chat.after, "turn"),
+        f"{tokens:,} tok" if tokens else "",
+        cost if tokens else "",
+        f"branch of {chat.row.branched_from}" if chat.row.branched_from else "",
+    ]
+    return Content(" · ".join(part for part in parts if part))
 
 
 def preface(
-    chat: Conversation, choice: PairChoice | None, mode: Mode, only_base: bool
+    chat: Conversation, choice: PairChoice | None, mode: Feedback, only_base: bool
 ) -> tuple[Span, ...]:
-    """What stands above the turns: how to begin, or how much is left out."""
-    if chat.dropped:
-        return (
-            (
-                f"{count(chat.dropped, 'earlier turn')} not shown, but kept in the store.\n ",
-                "faint",
-            ),
-        )
+    """What stands above the turns: how to begin, or how much is above."""
+    if chat.before:
+        return ((f"{count(chat.before, 'earlier turn')} above.\n ", "faint"),)
     if chat.turns or choice is None:
         return ()
     name = one_line(choice.name, 40)
@@ -62,7 +67,7 @@ def preface(
         spans.append(
             (
                 "The feedback agent judges each reply: ✓ safe, ✗ unsafe or ⊘ overrefuses. "
-                + _revises(choice.row.rounds),
+                + (_revises(choice.row.rounds) if mode == "applied" else _NOT_REVISED),
                 "reply",
             )
         )
@@ -77,11 +82,15 @@ def preface(
             )
         )
     keys = (
-        f" \n{leave} leaves the prompt; then {press('pair', 'chat')} chooses "
-        f"another pair and {press('open', 'chat')} opens an earlier chat."
+        f" \n{leave} leaves the prompt; then {press('pair', 'chat')} chooses another pair, "
+        f"{press('beside', 'chat')} sets two side by side, {press('queue', 'chat')} asks the "
+        f"prompts of a file, and {press('open', 'chat')} finds earlier chats."
     )
     spans.append((keys, "faint"))
     return tuple(spans)
+
+
+_NOT_REVISED: Final = f"It is only shown: nothing is revised ({press('feedback', 'chat')})."
 
 
 def _revises(rounds: int) -> str:

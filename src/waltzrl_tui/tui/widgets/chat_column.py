@@ -1,0 +1,230 @@
+"""One side of the Chat screen: a pair, the chat with it, and the view that shows that."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from textual.content import Content
+
+from waltzrl_tui.agents.conversation import Conversation, Feedback
+from waltzrl_tui.agents.transcript import Turn
+from waltzrl_tui.errors import StoreError
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.keys import press
+from waltzrl_tui.tui.widgets.chat_lines import Look
+from waltzrl_tui.tui.widgets.chat_pairs import Pairs
+from waltzrl_tui.tui.widgets.chat_view import ConversationView
+from waltzrl_tui.tui.widgets.chat_words import preface, subtitle, title
+from waltzrl_tui.tui.widgets.chat_wrap import Span
+
+if TYPE_CHECKING:
+    from waltzrl_tui.tui.app import WaltzApp
+
+MODES: Final[tuple[Feedback, ...]] = ("applied", "shown", "off")
+
+_EVERY: Final = 0.2
+"""Seconds between two repaints of a reply; drawing is what streaming costs most."""
+
+_BLIND: Final = " \nOne of the two pairs answers here. Which one is told after the vote."
+
+WATCH_EVERY: Final = 24
+"""Tokens between two looks at a growing draft, where drafts are watched."""
+
+
+class Column:
+    """A pair that is talked to. Columns know nothing of each other: one may fail or stall.
+
+    Attributes:
+        letter: "A" or "B" where there are two, else "".
+        pairs: Who is asked; `chat`: what was said.
+        look: How it is shown, and what is done with the feedback agent.
+        watch: Whether growing drafts are judged.
+    """
+
+    def __init__(self, app: WaltzApp, place: int) -> None:
+        self._app = app
+        self.letter = ""
+        self.place = place
+        self.pairs = Pairs(app, second=place == 1)
+        self.chat = Conversation(app.store)
+        self.look = Look(recall=press("draft", "chat"), stop=press("stop", "chat"))
+        self.watch = False
+        self.view = ConversationView(id=f"chat-turns-{'ab'[place]}", classes="pane chat-turns")
+        self._paging = False
+        self._stop: asyncio.Event | None = None
+        self._began = 0.0
+
+    @property
+    def streaming(self) -> bool:
+        return self._stop is not None
+
+    @property
+    def last(self) -> Turn | None:
+        return self.chat.turns[-1] if self.chat.turns else None
+
+    @property
+    def badge(self) -> str:
+        """The pair's name with what is done with its feedback agent, where that is not usual."""
+        if self.pairs.choice is None:
+            return ""
+        name = self.pairs.choice.name
+        usual = self.look.mode == "applied" or self.pairs.choice.feedback is None
+        return name if usual else f"{name}, feedback {self.look.mode}"
+
+    @property
+    def state(self) -> str:
+        """In a word what it is doing: "writing", "failed", "done", "" before the first prompt."""
+        if self.streaming:
+            return "writing"
+        if self.last is None:
+            return ""
+        return "failed" if self.last.error else "stopped" if self.last.stopped else "done"
+
+    def begin(self) -> None:
+        """Count as streaming from now on, so that nothing is asked twice."""
+        self._stop = asyncio.Event()
+        self._began = time.monotonic()
+        self.view.unmark()
+
+    def settle(self) -> None:
+        """Count as streaming no longer."""
+        self._stop = None
+
+    def stop(self) -> None:
+        """Have the reply end in good order."""
+        if self._stop is not None:
+            self._stop.set()
+
+    async def ask(self, prompt: str, grown: Callable[[Column], None]) -> Turn | None:
+        """Ask the pair after `begin`, and show what comes; `grown` is told of each repaint.
+
+        Returns:
+            The turn, or None when its prompt could not be stored.
+
+        Raises:
+            StoreError: The prompt could not be stored.
+        """
+        assert self._stop is not None and self.pairs.choice is not None
+        chat, before = self.chat, self.last
+        window = chat.after
+        self.view.to_end()
+        ticking = self.view.set_interval(1.0, self.tick)
+        stream = chat.ask(
+            prompt,
+            self.pairs.choice.name,
+            self.pairs.ready,
+            stop=self._stop,
+            feedback=self.look.mode,
+            watch=WATCH_EVERY if self.watch else 0,
+            rates=self.pairs.rates,
+            budget=self.pairs.budget,
+            every=_EVERY,
+        )
+        try:
+            async with aclosing(stream):
+                async for turn in stream:
+                    if not turn.rounds and (window or len(chat.turns) == 1):
+                        self.show_all()
+                    else:
+                        self.tick()
+                    grown(self)
+        except StoreError as error:
+            if self.last is None or self.last is before:
+                raise
+            # Shown where the reply would be, though the store could not take it.
+            self.last.apply("error", {"message": error.message, "hint": error.hint})
+        finally:
+            ticking.stop()
+            self.settle()
+            if self.view.is_attached:
+                self.view.grow(self.chat.turns, None)
+                self.titles()
+                grown(self)
+        return self.last
+
+    def tick(self) -> None:
+        """Draw the turn that grows."""
+        if self.streaming:
+            self.view.grow(self.chat.turns, time.monotonic() - self._began, self.pairs.doing)
+
+    def change_look(
+        self,
+        *,
+        mode: Feedback | None = None,
+        drafts: bool | None = None,
+        whole: bool | None = None,
+        blind: bool | None = None,
+    ) -> None:
+        """Show turns in another way from now on."""
+        look = self.look
+        self.look = replace(
+            look,
+            mode=look.mode if mode is None else mode,
+            drafts=look.drafts if drafts is None else drafts,
+            whole=look.whole if whole is None else whole,
+            blind=look.blind if blind is None else blind,
+        )
+        self.show_all()
+
+    def renew(self, chat: Conversation | None = None) -> None:
+        """Go on with another chat, a new one if none is given."""
+        self.chat = Conversation(self._app.store) if chat is None else chat
+        self.view.unmark()
+        self.show_all()
+
+    async def page(self, top: bool, jump: bool) -> None:
+        """Read more turns on one side of those that are shown, or go to the first or last ones."""
+        if self._paging:
+            return
+        self._paging = True
+        try:
+            chat = self.chat
+            if jump:
+                if chat.before if top else chat.after:
+                    await (chat.first() if top else chat.latest())
+                    self.show_all()
+                self.view.to_start() if top else self.view.to_end()
+            elif chat.before if top else chat.after:
+                await (chat.earlier() if top else chat.later())
+                self.view.widen(chat.turns, self._above())
+        finally:
+            self._paging = False
+
+    def swap(self, other: Column) -> None:
+        """Exchange pair, chat and mode with `other`; the views stay where they are."""
+        self.pairs, other.pairs = other.pairs, self.pairs
+        self.chat, other.chat = other.chat, self.chat
+        self.look, other.look = other.look, self.look
+
+    def show_all(self) -> None:
+        elapsed = time.monotonic() - self._began if self.streaming else None
+        self.view.show(self.chat.turns, self.look, self._above(), elapsed)
+        self.titles()
+
+    def _above(self) -> tuple[Span, ...]:
+        if self.look.blind and not self.chat.turns:
+            return ((_BLIND, "faint"),)
+        return preface(self.chat, self.pairs.choice, self.look.mode, self.pairs.only_base)
+
+    def titles(self) -> None:
+        """Write the pair above the view, and which chat it is below."""
+        lead = f"{self.letter} · " if self.letter else ""
+        if self.look.blind:
+            self.view.border_title = Content(f"{lead}name hidden")
+            self.view.caption(Content(self.state))
+            return
+        told = title(self.pairs.choice, self.look.mode, self.watch)
+        self.view.border_title = Content(lead).append(told)
+        self.view.caption(subtitle(self.chat))
+
+    @property
+    def name(self) -> str:
+        """The pair's name as it may be shown now."""
+        if self.look.blind or self.pairs.choice is None:
+            return f"side {self.letter}" if self.letter else "the pair"
+        return one_line(self.pairs.choice.name, 40)
