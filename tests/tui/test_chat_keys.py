@@ -36,7 +36,8 @@ async def running(tmp_path: Path, server: PacedServer, monkeypatch: pytest.Monke
     await add_pair(made, "bold-7b", server.url, "talk", "judge")
     made.data.mkdir(exist_ok=True)
     (made.data / "prompts.jsonl").write_text('{"prompt": "From a file?", "harm": "benign"}\n' * 3)
-    return Running(made, (100, 30))
+    # Else the second column would take the base, whose weights are real.
+    return Running(made, (100, 30), vs="safe-7b")
 
 
 def works(chat: Chat) -> dict[str, str]:
@@ -72,6 +73,9 @@ async def press_all(chat: Chat, skip: set[str]) -> set[str]:
 
 async def test_each_key_does_what_it_says_and_none_breaks(running: Running) -> None:
     async with running as chat:
+        await chat.leave_prompt()
+        await chat.pilot.press("s")
+        assert not chat.screen.beside
         await chat.ask("Hello")
         await chat.leave_prompt()
         # Those that leave the chat come last.
