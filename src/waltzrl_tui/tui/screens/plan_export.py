@@ -75,7 +75,9 @@ class ExportScreen(ModalScreen[Path | None]):
         self._say("\nThe ending decides: .md is Markdown, .csv is CSV.", "$text-muted")
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        # Keys come in bursts: a second one must not close what is closing.
+        if self.is_current:
+            self.dismiss(None)
 
     def action_turn(self) -> None:
         field = self.query_one(Input)
