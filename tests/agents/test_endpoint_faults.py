@@ -78,22 +78,6 @@ async def test_usage_and_origin_are_the_servers_own(server: RawServer) -> None:
     assert last.origin == Origin("m-2", "chat-1", "fp_7", "stop")
 
 
-async def test_a_whole_reply_tells_the_same(server: RawServer) -> None:
-    async def whole(line: Line) -> None:
-        assert not line.body["stream"]
-        choice = {"index": 0, "message": {"content": "a reply"}, "finish_reason": "length"}
-        usage = {"prompt_tokens": 5, "completion_tokens": 2}
-        made = {"id": "w", "model": "m-2", "choices": [choice], "usage": usage}
-        await line.refuse(200, made)
-
-    heard = await ask(server, whole, streaming=False)
-    assert heard.text == "a reply"
-    assert (heard.deltas[-1].tokens, heard.deltas[-1].origin) == (
-        2,
-        Origin("m-2", "w", "", "length"),
-    )
-
-
 async def test_leaving_ends_the_request(server: RawServer) -> None:
     async def endless(line: Line) -> None:
         await line.begin()

@@ -80,8 +80,9 @@ async def test_a_run_that_was_killed_pays_for_nothing_twice(pair: Lab) -> None:
     document = json.loads(out)
     assert (document["run"], document["n"]) == (left["id"], 30)
     asked = Counter((model, messages[1]["content"]) for model, messages in pair.server.requests)
-    # What was under way at the end may be asked again, and nothing else.
-    assert sum(asked.values()) - len(asked) <= 2
+    # Two were under way at the end, and two more may not have been committed yet; nothing else
+    # is asked again.
+    assert sum(asked.values()) - len(asked) <= 4
     with sqlite3.connect(pair.workspace.store_path) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from typing import Any
 
@@ -13,7 +14,7 @@ from eval_lab import Lab
 from scripted_server import Answer
 from waltzrl_tui.agents.prompts import role_prompt
 from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.errors import DatasetError, EndpointError
+from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
 from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.judges import DETECTOR, LabelJudge, labels_of
 from waltzrl_tui.evaluation.results import SETTLED
@@ -186,6 +187,19 @@ async def test_an_endpoint_that_is_down_ends_its_subject_and_the_next_run_goes_o
     _, results = await ready.carry(same)
     assert results.run.state == "done" and len(results.items) == 8
     assert set(ready.server.prompts("talk")) == {"b1", "b2", "b3", "b4"}
+
+
+@pytest.mark.parametrize("prompt", [0, 7], ids=["the first item", "the last item"])
+async def test_a_store_that_takes_no_more_fails_the_run(ready: Lab, prompt: int) -> None:
+    run = await ready.run([PAIR], at_once=1)
+    with sqlite3.connect(ready.workspace.store_path) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON evaluation_items"
+            f" WHEN NEW.number = {prompt} BEGIN SELECT RAISE(FAIL, 'no more'); END"
+        )
+    with pytest.raises(StoreError, match="no more"):
+        await ready.carry(run)
+    assert (await ready.store.runs.get(run.id)).state == "failed"
 
 
 async def test_a_cancelled_run_leaves_no_task_and_keeps_its_items(ready: Lab) -> None:

@@ -17,6 +17,8 @@ from waltzrl_tui.agents.prompts import Message
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+    from waltzrl_tui.agents.endpoint_whole import WholeClient
+
 __all__ = ["ChatEndpoint", "Delta", "OpenAIEndpoint", "Origin", "Patience"]
 
 
@@ -53,7 +55,7 @@ class OpenAIEndpoint:
         timeout: Seconds to the first token, or to a whole reply, before the endpoint counts as
             gone; `patience` says all of that in its place.
         streaming: Whether replies come token by token. Whole ones cost this process 2 ms less a
-            token, which the cores of an embedded engine can use.
+            token, which the cores of an embedded engine can use; they do not go through the SDK.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class OpenAIEndpoint:
         self._form = Form()
         self._gate = Gate()
         self.name = name or base_url
-        self._client: AsyncOpenAI | None = None
+        self._client: AsyncOpenAI | WholeClient | None = None
         self._connecting = asyncio.Lock()
 
     async def connect(self) -> None:
@@ -88,16 +90,15 @@ class OpenAIEndpoint:
             if self._client is None:
                 # The SDK takes half a second to import and its client some 30 ms to read the
                 # certificates, so not on the event loop.
-                self._client = await asyncio.to_thread(self._make_client)
+                make = self._sdk_client if self._streaming else self._whole_client
+                self._client = await asyncio.to_thread(make)
 
-    def _make_client(self) -> AsyncOpenAI:
+    def _sdk_client(self) -> AsyncOpenAI:
         from waltzrl_tui.agents.endpoint_bytes import tame
 
         openai = importlib.import_module("openai")
         # Waiting for an answer is ours: see `steady`.
         seconds = openai.Timeout(None, connect=self._patience.connect)
-        # For whole replies by the hundred: it takes a third less of this process's time.
-        kind = openai.DefaultAsyncHttpxClient if self._streaming else openai.DefaultAioHttpClient
         client: AsyncOpenAI = openai.AsyncOpenAI(
             base_url=self._base_url,
             api_key=self._api_key,
@@ -105,8 +106,17 @@ class OpenAIEndpoint:
             max_retries=0,
             # A compressed stream comes in blocks, not token by token.
             default_headers={"accept-encoding": "identity"},
-            http_client=kind(timeout=seconds, event_hooks={"response": [tame]}),
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=seconds, event_hooks={"response": [tame]}
+            ),
         )
+        return client
+
+    def _whole_client(self) -> WholeClient:
+        from waltzrl_tui.agents.endpoint_whole import WholeClient
+
+        client = WholeClient(self._base_url, self._api_key, connect=self._patience.connect)
+        client.prepare()
         return client
 
     async def stream(
@@ -166,8 +176,6 @@ class OpenAIEndpoint:
         temperature: float,
         seed: int | None,
     ) -> Any:
-        import openai
-
         client: Any = self._client
         while True:
             settings = self._form.settings(
@@ -179,14 +187,14 @@ class OpenAIEndpoint:
             wish = {"model": self._model, "messages": list(messages), **settings}
             try:
                 if not self._streaming:
-                    # Without the SDK's types a whole reply takes half of this process's time.
-                    body = wish | {"stream": False} | self._extra_body
-                    return await client.post("/chat/completions", cast_to=object, body=body)
+                    return await client.post(wish | {"stream": False} | self._extra_body)
                 return await client.chat.completions.create(
                     stream=True, extra_body=self._extra_body, **wish
                 )
-            except openai.APIStatusError as error:
-                if not self._form.adapt(error.status_code, str(error)):
+            except Exception as error:
+                # Of the SDK, or ours in its shape: both tell of a refusal by its status.
+                status = getattr(error, "status_code", None)
+                if status is None or not self._form.adapt(status, str(error)):
                     raise
 
     def _fault(self, error: Exception, said: bool) -> Fault:

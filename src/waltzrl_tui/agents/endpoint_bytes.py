@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from httpx2 import AsyncByteStream, Response
 
-from waltzrl_tui.errors import EndpointError
-
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of one answer that are read; SDKs buffer a line without an end for ever."""
+from waltzrl_tui.agents.endpoint_text import MOST_BYTES, too_long
 
 
 async def tame(response: Response) -> None:
@@ -34,10 +31,7 @@ class _Tame(AsyncByteStream):
         async for chunk in self._source:
             read += len(chunk)
             if read > MOST_BYTES:
-                raise EndpointError(
-                    f"The answer is longer than {MOST_BYTES // 1024**2} MB; the rest was not read.",
-                    hint="The endpoint sends what is no chat reply.",
-                )
+                raise too_long(MOST_BYTES)
             yield chunk if self._coded else decoder.decode(chunk).encode()
         if rest := decoder.decode(b"", final=True):
             yield rest.encode()

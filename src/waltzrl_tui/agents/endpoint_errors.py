@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -55,6 +57,31 @@ class RateLimitedError(EndpointError):
         self.retry_after = retry_after
 
 
+class RefusedError(Exception):
+    """An answer with a status that is no success, in the shape of the SDKs' own error.
+
+    Args:
+        said: The body, whose JSON is `body` where it is some.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], said: str) -> None:
+        super().__init__(said)
+        self.status_code = status
+        self.headers = headers
+        self.body: Any = said
+        with suppress(ValueError, RecursionError):
+            self.body = json.loads(said)
+
+    @property
+    def response(self) -> RefusedError:
+        """Where the SDKs' error keeps the headers."""
+        return self
+
+
+class UnreachableError(Exception):
+    """A server cannot be connected to, so it was asked nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One failed attempt.
@@ -86,7 +113,7 @@ def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = Fals
         return _refused(error, name, secret)
     names = {each.__name__ for each in type(error).__mro__}
     words = _clean(str(error) or type(error).__name__, secret)
-    if "APIConnectionError" in names and not said:
+    if names & {"APIConnectionError", "UnreachableError"} and not said:
         cause = _clean(str(error.__cause__ or error), secret)
         return Fault(
             EndpointError(

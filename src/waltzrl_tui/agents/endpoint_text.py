@@ -1,8 +1,21 @@
-"""The text of a server's stream, before we trust it."""
+"""The text of a server's answer, before we trust it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from waltzrl_tui.errors import EndpointError
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of one answer that are read; SDKs buffer a line without an end for ever."""
+
+
+def too_long(most: int) -> EndpointError:
+    """What is said of an answer of more than `most` bytes."""
+    return EndpointError(
+        f"The answer is longer than {most // 1024**2} MB; the rest was not read.",
+        hint="The endpoint sends what is no chat reply.",
+    )
 
 
 class WholeText:

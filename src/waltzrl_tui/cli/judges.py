@@ -46,7 +46,7 @@ async def check_judge(context: Context) -> Check:
             await agree(context, f"{len(texts):,} answers are asked of {name}: {cost}.")
         ready = await sources(store, engines, agents, await pins_of(agents), None, {})
         writer: Writer[Kept] = Writer(store.answers.add)
-        answers = Answers(store.answers, await store.answers.keys(), writer.put_soon)
+        answers = Answers(store.answers, await store.answers.keys(), writer.put)
         judge = EndpointJudge(name, KeptEndpoint(ready[name], answers, "", []))
         found = await check(judge, path, labelled, at_once=ready[name].limit, on_item=shown)
         await writer.close()

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -21,6 +21,9 @@ from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.store.answers import Answer, AnswerStore, Price
 
 T = TypeVar("T")
+
+_TOGETHER_SECONDS: Final = 0.01
+"""Of a process that is killed, answers of so long may be asked for again."""
 
 LONGEST: Final = 400_000
 """Characters of one answer; an endpoint that sends more than this ignores its cap."""
@@ -39,7 +42,10 @@ def answer_key(
 
 
 class Writer(Generic[T]):
-    """Commits what comes while a commit is under way together, in the next one.
+    """Writes what it is given a moment later, all of that moment in one transaction.
+
+    A commit for each answer takes a twentieth of the time in which the endpoint could have been
+    asked the next one.
 
     Args:
         write: Writes some, in one transaction.
@@ -47,52 +53,44 @@ class Writer(Generic[T]):
 
     def __init__(self, write: Callable[[list[T]], Awaitable[None]]) -> None:
         self._write = write
-        self._waiting: list[tuple[T, asyncio.Future[None] | None]] = []
+        self._waiting: list[T] = []
         self._writing: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._failed: Exception | None = None
 
-    async def put(self, value: T) -> None:
-        """Write `value`; it is committed on return, and so is what was put before.
+    def put(self, value: T) -> None:
+        """Have `value` written soon, after what was put before.
 
         Raises:
-            StoreError: It, or something before it, cannot be written.
+            StoreError: Something before it could not be written, and nothing is any more.
         """
         if self._failed is not None:
             raise self._failed
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._add(value, done)
-        await done
-
-    def put_soon(self, value: T) -> None:
-        """Write `value` without waiting for it; a failure is raised by the next `put`."""
-        self._add(value, None)
-
-    async def close(self) -> None:
-        """Wait until all that was put is written."""
-        if self._writing is not None:
-            await self._writing
-
-    def _add(self, value: T, done: asyncio.Future[None] | None) -> None:
-        self._waiting.append((value, done))
+        self._waiting.append(value)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._drain())
 
+    async def close(self) -> None:
+        """Return when all that was put is committed.
+
+        Raises:
+            StoreError: It cannot be.
+        """
+        self._closing.set()
+        if self._writing is not None:
+            await self._writing
+        if self._failed is not None:
+            raise self._failed
+
     async def _drain(self) -> None:
-        while self._waiting:
+        while self._waiting and self._failed is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _TOGETHER_SECONDS)
             batch, self._waiting = self._waiting, []
-            failed: Exception | None = None
             try:
-                await self._write([value for value, _ in batch])
+                await self._write(batch)
             except Exception as error:
-                self._failed = failed = error
-            for _, done in batch:
-                # Whoever was cancelled does not wait any more; what it put is written all the same.
-                if done is None or done.done():
-                    continue
-                if failed is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failed)
+                self._failed = error
 
 
 Kept = tuple[str, Answer]

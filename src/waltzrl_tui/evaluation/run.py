@@ -168,7 +168,7 @@ class _Work:
             max_tokens=spec.max_tokens,
             verdict_tokens=spec.verdict_tokens,
             salt=spec.salt,
-            answers=Answers(store.answers, await store.answers.keys(), writer.put_soon),
+            answers=Answers(store.answers, await store.answers.keys(), writer.put),
         )
         done = {item.place for item in await store.runs.items(run.id)}
         left = {
@@ -231,7 +231,7 @@ class _Work:
                     raise
                 continue
             streak.succeeded()
-            await self._writer.put((place, item.model_dump_json()))
+            self._writer.put((place, item.model_dump_json()))
             if self._on_item:
                 self._on_item(place, item)
 
