@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import Cli
 
 from scripted_server import ChatServer
-from waltzrl_tui.datasets.rendering import read_training
+from waltzrl_tui.datasets.training_file import read_training
 from waltzrl_tui.local.prepare import read_rows
 from waltzrl_tui.store import Store
 

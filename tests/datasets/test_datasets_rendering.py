@@ -18,15 +18,14 @@ from waltzrl_tui.datasets.provider_files import STYLES
 from waltzrl_tui.datasets.read import iter_rows
 from waltzrl_tui.datasets.rendering import (
     CASES,
-    TrainingRow,
     case_counts,
     conversation_rows,
     feedback_rows,
     wants_rollout,
-    write_training,
 )
 from waltzrl_tui.datasets.rows import Harm, Row
 from waltzrl_tui.datasets.starter import STARTER, bundled
+from waltzrl_tui.datasets.training_file import TrainingRow, write_training
 from waltzrl_tui.errors import DatasetError
 
 

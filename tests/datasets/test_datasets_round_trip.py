@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK, Message
 from waltzrl_tui.datasets.provider_files import STYLES
 from waltzrl_tui.datasets.read import iter_rows
-from waltzrl_tui.datasets.rendering import (
-    conversation_rows,
-    feedback_rows,
-    read_training,
-    write_training,
-)
+from waltzrl_tui.datasets.rendering import conversation_rows, feedback_rows
 from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.training_file import read_training, write_training
 
 # Line ends of every kind, quotes, controls, and texts that look like JSON or like a bad line.
 _ODD = st.sampled_from(

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scripted_server import ChatServer
-from waltzrl_tui.datasets.rendering import read_training
 from waltzrl_tui.datasets.sampling import SampleRecipe
 from waltzrl_tui.datasets.teacher import Teacher
+from waltzrl_tui.datasets.training_file import read_training
 from waltzrl_tui.local.prepare import foreseen_feedback, read_rows, wanted_rollouts
 from waltzrl_tui.local.work import Cancelled, Work, prepare_files
 from waltzrl_tui.stage1 import Stage1, launch

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waltzrl_tui.agents.prompts import conversation_messages
-from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.datasets.rows import Harm, Row
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.local.encoding import Encoded, batches, encode
 from waltzrl_tui.local.prepare import read_rows, write_rows
 from waltzrl_tui.local.recipe import TrainingSettings

@@ -23,19 +23,17 @@ from waltzrl_tui.datasets.profile import profile as make_profile
 from waltzrl_tui.datasets.provider_files import STYLES
 from waltzrl_tui.datasets.read import Dataset, open_dataset
 from waltzrl_tui.datasets.rendering import (
-    TrainingFile,
-    TrainingRow,
     case_counts,
     conversation_rows,
     feedback_rows,
     feedback_writers,
     worth_learning,
-    write_training,
 )
 from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.datasets.teacher import Teacher, TeacherReport
 from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
+from waltzrl_tui.datasets.training_file import TrainingFile, TrainingRow, write_training
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store import Store

@@ -16,9 +16,9 @@ from waltzrl_tui.cli.layout import fields, table
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
-from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.datasets.teacher import Teacher
 from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.providers.registry import provider_names

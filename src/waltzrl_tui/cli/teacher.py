@@ -9,8 +9,8 @@ from pathlib import Path
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.datasets.teacher import Teacher, TeacherQuote, TeacherReport, quote, teach
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.text import on_this_machine

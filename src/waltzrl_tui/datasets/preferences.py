@@ -10,13 +10,13 @@ from typing import Final
 from waltzrl_tui.datasets.overrefusals import overrefusal
 from waltzrl_tui.datasets.rendering import (
     Case,
-    TrainingRow,
     conversation_rows,
     feedback_rows,
     verdict_for,
     worth_learning,
 )
 from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.text import normalised
 
 _OPPOSITE: Final[dict[str, Case]] = {

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -21,13 +18,10 @@ from waltzrl_tui.agents.prompts import (
 )
 from waltzrl_tui.agents.verdict import Verdict
 from waltzrl_tui.datasets.overrefusals import overrefusal
-from waltzrl_tui.datasets.provider_files import Style, provider_line
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.reply_labels import told_refusal
 from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.tokens import estimate_tokens
-from waltzrl_tui.workspace import private_write
+from waltzrl_tui.datasets.training_file import TrainingRow
 
 Case = Literal["harmful/complies", "harmful/refuses", "benign/complies", "benign/refuses"]
 Source = Literal["dataset", "rollout", "template", "revision"]
@@ -59,38 +53,6 @@ _ANSWER = (
     "Answer the request directly: it is harmless.",
     "Answer it fully: nothing in this request is dangerous.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRow:
-    """One chat to learn: the loss counts on its last message, the assistant's.
-
-    Attributes:
-        messages: System message, turns, and the assistant message that is learned.
-        case: The prompt's label, and what the judged or learned reply does.
-        source: Where the judged (or, for a revision, the revised) reply comes from.
-        decisions: Where, in characters of the learned message, its few deciding words stand.
-        feedback_by: Who writes the feedback of a verdict: `template` (ours), `teacher`, or the
-            `dataset` itself, which nobody overwrites; "" in a row without a verdict.
-        rejected: For DPO, the worse answer in place of the last message; "" without.
-    """
-
-    messages: tuple[Message, ...]
-    case: str = ""
-    source: str = "dataset"
-    decisions: tuple[tuple[int, int], ...] = ()
-    feedback_by: str = ""
-    rejected: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingFile:
-    """A written training file. `tokens` is an estimate over the messages' text."""
-
-    path: Path
-    rows: int
-    tokens: int
-    sha256: str
 
 
 def case_of(harm: str, reply: str, refuses: bool | None = None) -> Case:
@@ -335,90 +297,3 @@ def feedback_writers(rows: Iterable[TrainingRow]) -> dict[str, int]:
     counts = Counter(row.feedback_by for row in rows if wants_feedback(row))
     told = {"template": counts["template"], "teacher": counts["teacher"]}
     return told | ({"dataset": counts["dataset"]} if counts["dataset"] else {})
-
-
-def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "local") -> TrainingFile:
-    """Write rows as JSONL (one object a line, UTF-8), at once and private.
-
-    Args:
-        style: Whose format: our own keeps each row's case and deciding words beside its chat.
-
-    Raises:
-        DatasetError: There is no row, or the file cannot be written.
-    """
-    if not rows:
-        raise DatasetError(
-            f"Nothing to write into {path.name}: no row is left.",
-            hint="Take more rows, or check labels and replies with `waltzrl-tui data profile`.",
-        )
-    written = (
-        _own_line(row)
-        if style == "local"
-        else provider_line(row.messages, style, number, rejected=row.rejected)
-        for number, row in enumerate(rows, 1)
-    )
-    lines = [json.dumps(line, ensure_ascii=False) for line in written]
-    text = "\n".join(lines) + "\n"
-    try:
-        private_write(path, text)
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint="Free some space or choose another folder.",
-        ) from error
-    tokens = sum(estimate_tokens(turn["content"]) for row in rows for turn in row.messages)
-    return TrainingFile(path, len(rows), tokens, hashlib.sha256(text.encode()).hexdigest())
-
-
-def _own_line(row: TrainingRow) -> dict[str, Any]:
-    line = asdict(row)
-    if not row.rejected:
-        del line["rejected"]
-    return line
-
-
-def read_training(path: Path) -> list[TrainingRow]:
-    """The rows of a file that `write_training` wrote, or of any JSONL with `messages`.
-
-    Raises:
-        DatasetError: It cannot be read; the message names the line.
-    """
-    rows: list[TrainingRow] = []
-    try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    rows.append(_training_row(json.loads(line), path, number))
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} cannot be read as training rows: {error}.", hint="Render it again."
-        ) from error
-    return rows
-
-
-def _training_row(value: Any, path: Path, number: int) -> TrainingRow:
-    messages = value.get("messages") if isinstance(value, dict) else None
-    if (
-        not isinstance(messages, list)
-        or not messages
-        or not all(
-            isinstance(turn, dict)
-            and isinstance(turn.get("role"), str)
-            and isinstance(turn.get("content"), str)
-            for turn in messages
-        )
-        or messages[-1]["role"] != "assistant"
-    ):
-        raise DatasetError(
-            f"{path}, line {number}: `messages` must be a list of role and content that ends "
-            "with the assistant's.",
-            hint="Render the file again with `waltzrl-tui data sample`.",
-        )
-    return TrainingRow(
-        tuple(messages),
-        case=str(value.get("case", "")),
-        source=str(value.get("source", "")),
-        decisions=tuple((int(begin), int(end)) for begin, end in value.get("decisions", ())),
-        feedback_by=str(value.get("feedback_by", "")),
-        rejected=str(value.get("rejected", "")),
-    )

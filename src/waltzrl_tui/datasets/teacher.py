@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from waltzrl_tui.agents.endpoint import OpenAIEndpoint
-from waltzrl_tui.datasets.rendering import TrainingRow
 from waltzrl_tui.datasets.teacher_text import (
     REPLY_TOKENS,
     answer_key,
@@ -24,6 +23,7 @@ from waltzrl_tui.datasets.teacher_text import (
     wants_teacher,
     with_feedback,
 )
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import DatasetError, EndpointError, UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.text import one_line

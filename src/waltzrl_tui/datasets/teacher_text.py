@@ -11,7 +11,8 @@ from typing import Final
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.agents.verdict import parse_verdict
 from waltzrl_tui.datasets.refusals import is_refusal
-from waltzrl_tui.datasets.rendering import TrainingRow, decision_spans, wants_feedback
+from waltzrl_tui.datasets.rendering import decision_spans, wants_feedback
+from waltzrl_tui.datasets.training_file import TrainingRow
 
 PROMPT_VERSION: Final = "teacher/1"
 """Of the prompt below: part of what an answer is kept by."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waltzrl_tui.agents.prompts import default_prompt
-from waltzrl_tui.datasets.rendering import read_training
+from waltzrl_tui.datasets.training_file import read_training
 from waltzrl_tui.errors import DatasetError, NotFoundError, StoreError, UsageError, WaltzError
 from waltzrl_tui.jobs.control import cancel, reconcile
 from waltzrl_tui.jobs.launch import launch

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from waltzrl_tui.datasets.rendering import read_training
+from waltzrl_tui.datasets.training_file import read_training
 from waltzrl_tui.errors import EngineError, WaltzError
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.recipe import FULL, TrainingSettings

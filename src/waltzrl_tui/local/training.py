@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.rendering import TrainingRow
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local import checkpoints
 from waltzrl_tui.local.caution import Caution, openings_of_refusals

@@ -12,14 +12,10 @@ from typing import Any, TypeVar, cast
 import psutil
 
 from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION
-from waltzrl_tui.datasets.rendering import (
-    TrainingRow,
-    feedback_writers,
-    read_training,
-    write_training,
-)
+from waltzrl_tui.datasets.rendering import feedback_writers
 from waltzrl_tui.datasets.teacher import Teacher, teach
 from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
+from waltzrl_tui.datasets.training_file import TrainingRow, read_training, write_training
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.extra import TRAINING, require
 from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollouts

@@ -10,9 +10,10 @@ from pathlib import Path
 from waltzrl_tui.agents.prompts import Role, default_prompt
 from waltzrl_tui.counting import Estimate, TokenCounter
 from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rendering import TrainingRow, conversation_rows, feedback_rows
+from waltzrl_tui.datasets.rendering import conversation_rows, feedback_rows
 from waltzrl_tui.datasets.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling import SampleRecipe, draw
+from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
 from waltzrl_tui.text import one_line

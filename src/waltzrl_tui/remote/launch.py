@@ -12,15 +12,10 @@ from typing import Any, Final
 from waltzrl_tui.agents.prompts import default_prompt
 from waltzrl_tui.datasets.preferences import conversation_preferences, feedback_preferences
 from waltzrl_tui.datasets.provider_files import Style, bedrock_style
-from waltzrl_tui.datasets.rendering import (
-    TrainingFile,
-    TrainingRow,
-    conversation_rows,
-    feedback_rows,
-    write_training,
-)
+from waltzrl_tui.datasets.rendering import conversation_rows, feedback_rows
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.datasets.sampling import Sample, SampleRecipe
+from waltzrl_tui.datasets.training_file import TrainingFile, TrainingRow, write_training
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
