@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +147,53 @@ async def test_a_deployment_on_bedrock_is_asked_by_its_arn(
     _, found = await endpoint._now()
     assert isinstance(found, BedrockEndpoint)
     assert found._model == arn
+
+
+@pytest.mark.parametrize(
+    ("model", "region"),
+    [
+        ("arn:aws:bedrock:ap-south-1::foundation-model/amazon.nova-lite-v1:0", "ap-south-1"),
+        ("arn:aws:bedrock:us-west-2:123456789012:inference-profile/us.meta.x", "us-west-2"),
+        ("arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:custom-model/y", "us-gov-west-1"),
+        ("amazon.nova-lite-v1:0", "eu-central-1"),
+    ],
+)
+@pytest.mark.parametrize("by", ["AWS_REGION", "profile"])
+async def test_a_model_on_bedrock_is_asked_in_its_region(
+    store: Store,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model: str,
+    region: str,
+    by: str,
+) -> None:
+    """That of its ARN, else of the environment, else of the profile."""
+    pytest.importorskip("boto3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("WALTZRL_BEDROCK_REGION", raising=False)
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile mine]\nregion = eu-central-1\n"
+        "aws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    if by == "profile":
+        monkeypatch.setenv("AWS_PROFILE", "mine")
+    else:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    await store.agents.add("nova", role="conversation", kind="bedrock", base=model, url="bedrock:")
+    endpoints = RemoteEndpoints(workspace)
+    found = await endpoints.open(await store.agents.get("nova"))
+    assert isinstance(found, BedrockEndpoint)
+    client = await found._aws.client("bedrock-runtime")
+    assert client.meta.region_name == region
+    assert f".{region}." in client.meta.endpoint_url
+    await endpoints.close()
 
 
 async def test_asking_for_a_pair_again_keeps_its_connections(

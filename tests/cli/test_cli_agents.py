@@ -55,8 +55,10 @@ def test_agents_and_pairs_come_and_go(cli: Cli) -> None:
     ],
 )
 def test_a_place_has_its_address_and_key(
-    cli: Cli, place: str, kind: str, url: str, key: str
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, place: str, kind: str, url: str, key: str
 ) -> None:
+    # Nobody's server is asked for its list of models by a test.
+    monkeypatch.delenv(key or "NONE", raising=False)
     named = ["agents", "add", "judge", "--role", "feedback", "--at", place]
     agent = cli(*named, "--model", "m", "--json").document["agents"][0]
     assert (agent["kind"], agent["url"], agent["key_env"]) == (kind, url, key)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ sys.path.append(str(Path(__file__).parents[1] / "tui"))
 
 from paced_server import PacedServer
 
+from waltzrl_tui.agents.costs import Rate
 from waltzrl_tui.agents.endpoint import OpenAIEndpoint
 from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.serve.server import PairServer, Settings
 
 SAFE = '{"reasoning": "fine", "unsafe": false, "overrefuse": false, "feedback": ""}'
@@ -47,9 +51,11 @@ class House:
             rounds,
         )
 
-    async def client(self, *pairs: LivePair, **settings: Any) -> openai.AsyncOpenAI:
+    async def client(
+        self, *pairs: LivePair, meter: Meter | None = None, **settings: Any
+    ) -> openai.AsyncOpenAI:
         served = {pair.name: pair for pair in pairs or (self.pair(),)}
-        server = PairServer(served, dict.fromkeys(served, 7), Settings(**settings))
+        server = PairServer(served, dict.fromkeys(served, 7), Settings(**settings), meter)
         port = await server.start("127.0.0.1", 0)
         self.servers.append(server)
         client = openai.AsyncOpenAI(
@@ -254,9 +260,29 @@ async def test_models_are_the_pairs(house: House) -> None:
             "messages.0.content",
         ),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+            "messages.0.content",
+        ),
+        ({"messages": [{"role": "user", "content": {"text": "x"}}]}, "messages.0.content"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, *ASKED]},
+            "messages.0.tool_calls",
+        ),
         ({"temperature": 9}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
         ({"max_tokens": "many"}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"seed": 2**70}, "seed"),
+        ({"stream": "yes"}, "stream"),
+        ({"stop": [1]}, "stop"),
+        ({"stop": ["x"] * 17}, "stop"),
         ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"response_format": "json"}, "response_format"),
+        ({"extra_body": {"waltzrl": {"drafts": "all"}}}, "waltzrl.drafts"),
         ({"extra_body": {"tools": [{"type": "function"}]}}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
     ],
@@ -314,8 +340,29 @@ async def test_a_key_is_asked_for(house: House) -> None:
     assert (await ask(friend)).choices[0].message.content == "a better one"
 
 
+@pytest.mark.parametrize("sent", ["Bearer wrong", "Basic a-key-for-the-pair", "Bearer \xff", ""])
+async def test_a_wrong_key_of_any_kind_is_refused(house: House, sent: str) -> None:
+    client = await house.client(key="a-key-for-the-pair")
+    async with httpx2.AsyncClient() as bare:
+        headers = {"authorization": sent.encode("latin-1")}
+        answer = await bare.get(f"{client.base_url}models", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+
+
 @pytest.mark.parametrize(
-    "headers", [{"origin": "https://example.org"}, {"host": "rebound.example.org"}]
+    "headers",
+    [
+        {"origin": "https://example.org"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        # A page of this machine may be anybody's, too.
+        {"origin": "http://localhost:3000"},
+        {"sec-fetch-site": "cross-site"},
+        {"host": "rebound.example.org"},
+        {"host": "127.0.0.1.example.org"},
+        {"host": "0.0.0.0"},
+        {"host": "[::"},
+    ],
 )
 async def test_web_pages_are_not_answered(house: House, headers: dict[str, str]) -> None:
     client = await house.client()
@@ -323,5 +370,146 @@ async def test_web_pages_are_not_answered(house: House, headers: dict[str, str])
     async with httpx2.AsyncClient() as page:
         url = f"{client.base_url}chat/completions"
         answer = await page.post(url, content=body, headers=headers)
-    assert answer.status_code == 403
+        asked_first = await page.request("OPTIONS", url, headers=headers)
+    assert (answer.status_code, asked_first.status_code) == (403, 403)
+    assert "access-control-allow-origin" not in asked_first.headers
     assert not house.models.requests
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_body_that_is_too_large_is_refused(house: House, packed: bool) -> None:
+    client = await house.client()
+    turns = [{"role": "user", "content": "x" * (8 * 1024 * 1024)}]
+    body = json.dumps({"model": "ours", "messages": turns}).encode()
+    headers = {"content-encoding": "gzip"} if packed else {}
+    async with httpx2.AsyncClient() as bare:
+        url = f"{client.base_url}chat/completions"
+        sent = gzip.compress(body) if packed else body
+        answer = await bare.post(url, content=sent, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "invalid_request_error")
+    assert not house.models.requests
+
+
+async def test_more_than_can_be_answered_wait_and_more_than_may_wait_are_refused(
+    house: House,
+) -> None:
+    house.models.script = lambda model, messages: SAFE if model == "judge" else "a reply"
+    house.models.hold_after = 1
+    client = await house.client(at_once=2, waiting=2)
+    server = house.servers[-1]
+    asking = [asyncio.create_task(ask(client)) for _ in range(4)]
+    async with asyncio.timeout(20):
+        while len(house.models.requests) < 2 or server.tally.waiting < 2:
+            await asyncio.sleep(0.01)
+        with pytest.raises(openai.RateLimitError) as caught:
+            await ask(client)
+        assert caught.value.code == "too_many_requests"
+        # Who leaves the queue makes room, and the others come to their turn.
+        asking.pop().cancel()
+        while server.tally.waiting > 1:
+            await asyncio.sleep(0.01)
+        assert len(house.models.requests) == 2
+        house.models.go.set()
+        answers = await asyncio.gather(*asking)
+    assert [each.choices[0].message.content for each in answers] == ["a reply"] * 3
+
+
+def metered(pair: LivePair, meter: Meter) -> LivePair:
+    """USD 1 for each token written by the conversation agent; the judge is free."""
+    rate = Rate(0.0, 0.0, 1e6)
+    return replace(pair, conversation=MeteredEndpoint(pair.conversation, meter, rate, "talk"))
+
+
+async def test_what_is_answered_is_charged_and_a_budget_ends_it(house: House) -> None:
+    meter = Meter(7.0)
+    client = await house.client(metered(house.pair(), meter), meter=meter)
+    # "a draft" and "a better one": five words.
+    assert (await ask(client)).choices[0].message.content == "a better one"
+    assert meter.usd == 5.0
+    # One that begins within the budget is answered to its end.
+    assert content(await chunks(client)) == "a better one"
+    assert meter.usd == 10.0
+    asked = len(house.models.requests)
+    for stream in (False, True):
+        with pytest.raises(openai.APIStatusError) as caught:
+            await ask(client.with_options(max_retries=3), stream=stream)
+        assert (caught.value.status_code, caught.value.code) == (402, "budget_reached")
+        assert caught.value.type == "insufficient_quota"
+    assert len(house.models.requests) == asked
+    assert [model.id for model in (await client.models.list()).data] == ["ours"]
+
+
+async def test_those_that_waited_are_refused_when_the_budget_is_used_up(house: House) -> None:
+    meter = Meter(1.0)
+    client = await house.client(metered(house.pair(), meter), meter=meter, at_once=1)
+    house.models.hold_after = 1
+    first, second = (asyncio.create_task(ask(client)) for _ in range(2))
+    async with asyncio.timeout(20):
+        while house.servers[-1].tally.waiting < 1:
+            await asyncio.sleep(0.01)
+        house.models.go.set()
+        ended = await asyncio.gather(first, second, return_exceptions=True)
+    codes = [each.code for each in ended if isinstance(each, openai.APIStatusError)]
+    assert codes == ["budget_reached"]
+    assert meter.usd == 5.0
+
+
+async def test_a_reply_that_nobody_waits_for_is_charged_too(house: House) -> None:
+    """By an estimate: the server counts at the end only, which does not come."""
+    house.models.script = lambda model, messages: "word " * 5000
+    house.models.pace = 0.01
+    meter = Meter()
+    client = await house.client(metered(house.pair(judged=False), meter), meter=meter)
+    stream = await ask(client, stream=True)
+    seen = 0
+    async with asyncio.timeout(20):
+        async for chunk in stream:
+            seen += bool(chunk.choices[0].delta.content)
+            if seen == 5:
+                break
+        await stream.close()
+        while not meter.usd:
+            await asyncio.sleep(0.01)
+    assert 4 <= meter.usd < 1000
+
+
+async def test_a_request_that_is_refused_by_the_agent_costs_nothing(house: House) -> None:
+    house.models.script = lambda model, messages: 401
+    meter = Meter(1.0)
+    client = await house.client(metered(house.pair(), meter), meter=meter)
+    with pytest.raises(openai.InternalServerError):
+        await ask(client)
+    assert meter.usd == 0.0
+
+
+async def test_a_fault_of_ours_within_a_stream_ends_it_as_an_error(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await house.client(house.pair(rounds=0))
+
+    def broken(self: object, done: object) -> bytes:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("waltzrl_tui.serve.documents.Completion.last", broken)
+    seen = ""
+    with pytest.raises(openai.APIError, match="should not have happened"):
+        async for chunk in await ask(client, stream=True):
+            seen += chunk.choices[0].delta.content or ""
+    assert seen == "a draft"
+
+
+async def test_a_reply_that_ends_at_a_stop_was_not_cut_by_its_cap(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = house.models._event
+
+    def at_its_cap(writer: asyncio.StreamWriter, fields: dict[str, Any]) -> None:
+        for choice in fields["choices"]:
+            choice["finish_reason"] = "length"
+        send(writer, fields)
+
+    monkeypatch.setattr(house.models, "_event", at_its_cap)
+    client = await house.client(house.pair(judged=False))
+    assert (await ask(client)).choices[0].finish_reason == "length"
+    stopped = (await ask(client, stop="draft")).choices[0]
+    assert (stopped.message.content, stopped.finish_reason) == ("a", "stop")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.store.rows import AgentRow
 from waltzrl_tui.text import on_this_machine
@@ -41,14 +42,22 @@ Rates = tuple[Rate | None, Rate | None]
 """Of a pair's conversation and feedback agents; None where no price is known."""
 
 
-def rate_of(agent: AgentRow, deployments: Iterable[DeploymentRow]) -> Rate | None:
-    """How `agent` is billed; None where that is not known.
+def rate_of(
+    agent: AgentRow, deployments: Iterable[DeploymentRow], prices: Mapping[str, Price]
+) -> Rate | None:
+    """How `agent` is billed; None where that is not known. Chat, evaluation and `serve` all ask
+    here.
 
     Args:
         deployments: Those that are up: they are billed by the hour, of which an answer takes a
-            part.
+            part. One of $0 an hour is billed by the token.
+        prices: By agent, as `AnswerStore.prices` gives them.
     """
-    for row in deployments:
-        if row.agent == agent.name and row.state == "ready":
-            return None if row.usd_per_hour is None else Rate(row.usd_per_hour)
+    up = [row for row in deployments if row.agent == agent.name and row.state == "ready"]
+    for row in up:
+        if row.usd_per_hour:
+            return Rate(row.usd_per_hour)
+    if price := prices.get(agent.name):
+        # A price of nothing asks for no counts of tokens.
+        return Rate(0.0, price.usd_in, price.usd_out) if price.usd_in or price.usd_out else FREE
     return FREE if agent.kind == "embedded" or on_this_machine(agent.url) else None

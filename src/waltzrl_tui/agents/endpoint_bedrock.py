@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -25,6 +26,14 @@ _FINISH: Final = {
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
+
+_ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+):")
+
+
+def region_of(model: str) -> str:
+    """The region in the ARN of a model, a profile or a deployment; "" where it is a mere id."""
+    found = _ARN.match(model)
+    return found[1] if found else ""
 
 
 class BedrockEndpoint:
@@ -88,7 +97,8 @@ class BedrockEndpoint:
                     reason = str(stop.get("stopReason", ""))
                     told.finish, told.complete = _FINISH.get(reason, reason), True
                 if usage := event.get("metadata", {}).get("usage"):
-                    told.tokens, told.prompt_tokens = usage["outputTokens"], usage["inputTokens"]
+                    told.tokens = usage.get("outputTokens")
+                    told.prompt_tokens = usage.get("inputTokens")
                 yield event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
 
     def _fault(self, error: Exception, said: bool) -> Fault:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from waltzrl_tui.agents.endpoint import OpenAIEndpoint
 from waltzrl_tui.agents.endpoint_anthropic import AnthropicEndpoint
-from waltzrl_tui.agents.endpoint_bedrock import BedrockEndpoint
+from waltzrl_tui.agents.endpoint_bedrock import BedrockEndpoint, region_of
 from waltzrl_tui.agents.endpoint_stream import Patience
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.keys import find_key
@@ -37,6 +37,7 @@ class RemoteEndpoints:
         self._workspace = workspace
         self._streaming = streaming
         self._made: dict[tuple[str, ...], RemoteEndpoint] = {}
+        self._making = asyncio.Lock()
 
     async def open(self, agent: AgentRow, url: str = "", model: str = "") -> RemoteEndpoint:
         """The endpoint of an agent, at its own address or at another.
@@ -48,9 +49,10 @@ class RemoteEndpoints:
         kind: AgentKind = "bedrock" if url.startswith(BEDROCK) else agent.kind
         key = "" if kind == "bedrock" else await self._key(agent)
         wanted = (kind, agent.name, url, model, key)
-        if wanted not in self._made:
-            self._made[wanted] = await self._make(kind, agent.name, url, model, key)
-        return self._made[wanted]
+        async with self._making:  # Of two chats that begin together one makes it.
+            if wanted not in self._made:
+                self._made[wanted] = await self._make(kind, agent.name, url, model, key)
+            return self._made[wanted]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -74,7 +76,8 @@ class RemoteEndpoints:
     def _bedrock(self, name: str, model: str) -> BedrockEndpoint:
         context = ProviderContext(find_key, "", self._workspace.cache / "providers" / "bedrock")
         try:
-            return BedrockEndpoint(Aws(context, "bedrock", _HOME), model, name=name)
+            aws = Aws(context, "bedrock", _HOME, region=region_of(model))
+            return BedrockEndpoint(aws, model, name=name)
         except ProviderError as error:
             raise EndpointError(error.message, hint=error.hint) from error
 

@@ -18,14 +18,12 @@ class Preset:
         title: As people call it.
         url: Of its API; `bedrock:` is no address but a kind of client.
         key: The variable with its key; "" where none is needed.
-        billed: Whether its replies cost money.
     """
 
     title: str
     url: str
     key: str = ""
     kind: AgentKind = "openai"
-    billed: bool = True
 
 
 PRESETS: Final[dict[str, Preset]] = {
@@ -37,7 +35,7 @@ PRESETS: Final[dict[str, Preset]] = {
     "anthropic": Preset("Anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "anthropic"),
     # Its credentials are AWS's own: a key pair, a profile or a Bedrock API key.
     "bedrock": Preset("Amazon Bedrock", "bedrock:", "", "bedrock"),
-    "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1", billed=False),
-    "llamacpp": Preset("llama.cpp", "http://127.0.0.1:8080/v1", billed=False),
-    "ollama": Preset("Ollama", "http://127.0.0.1:11434/v1", billed=False),
+    "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1"),
+    "llamacpp": Preset("llama.cpp", "http://127.0.0.1:8080/v1"),
+    "ollama": Preset("Ollama", "http://127.0.0.1:11434/v1"),
 }

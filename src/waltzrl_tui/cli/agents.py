@@ -1,4 +1,4 @@
-"""`agents list|add|remove` and `pairs list|add|remove`."""
+"""`agents list|add|price|remove` and `pairs list|add|remove`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from waltzrl_tui.agents.costs import rate_of
 from waltzrl_tui.agents.endpoint_presets import PRESETS
 from waltzrl_tui.agents.prompts import default_prompt, role_prompt
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
+from waltzrl_tui.cli.prices import (
+    agent_document,
+    learn_price,
+    price_words,
+    refuse_embedded,
+    told,
+)
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
@@ -25,17 +33,29 @@ async def list_agents(context: Context) -> int:
     async with context.store() as store:
         await ensure_base(store)
         agents = await store.agents.list()
-    context.out.result({"agents": [asdict(agent) for agent in agents]}, _agents_table(agents))
+        quotes = await store.answers.quotes()
+        up = await store.deployments.list(up=True)
+    prices = {name: quote.price for name, quote in quotes.items()}
+    documents = [agent_document(agent, quotes.get(agent.name)) for agent in agents]
+    words = [price_words(rate_of(agent, up, prices), quotes.get(agent.name)) for agent in agents]
+    context.out.result({"agents": documents}, _agents_table(agents, words))
     return 0
 
 
 async def add_agent(context: Context) -> int:
-    """`agents add NAME --role R (--at WHERE --model M | --adapter DIR)`."""
+    """`agents add NAME --role R (--at WHERE --model M [--price IN OUT] | --adapter DIR)`."""
     args = context.args
     options = _endpoint(args) if args.at or args.url else _adapter(args)
+    if args.price is not None:
+        refuse_embedded(options["kind"])
     async with context.store() as store:
         agent = await store.agents.add(args.name, role=args.role, **options)
-    context.out.result({"agents": [asdict(agent)]}, f"The agent {agent.name} is added.")
+        given = None if args.price is None else (args.price[0], args.price[1])
+        quote, notes = await learn_price(context, store, agent, given)
+    words = f"The agent {agent.name} is added."
+    if agent.kind != "embedded":
+        words += f" {told(quote, agent)}"
+    context.out.result({"agents": [{**agent_document(agent, quote), "notes": notes}]}, words)
     return 0
 
 
@@ -151,18 +171,19 @@ def _prompt(args: Namespace, default: str) -> str:
     return prompt.version
 
 
-def _agents_table(agents: Sequence[AgentRow]) -> str:
+def _agents_table(agents: Sequence[AgentRow], prices: Sequence[str]) -> str:
     return table(
-        ("agent", "role", "model", "prompt", "where"),
+        ("agent", "role", "model", "prompt", "USD per 1M in / out", "where"),
         [
             (
                 agent.name,
                 agent.role,
                 agent.base,
                 agent.prompt,
+                price,
                 agent.url or agent.adapter or "the base, untrained",
             )
-            for agent in agents
+            for agent, price in zip(agents, prices, strict=True)
         ],
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from waltzrl_tui.agents.endpoint_presets import PRESETS
 from waltzrl_tui.cli.parser_base import ROLES, command, group
-from waltzrl_tui.cli.parser_values import count, port, zero_or_more
+from waltzrl_tui.cli.parser_values import above_zero, count, port, usd, zero_or_more
 
 if TYPE_CHECKING:
     from waltzrl_tui.cli.parser_base import Commands
@@ -46,6 +46,27 @@ def _agents(commands: Commands) -> None:
         help="the NAME of the variable with its key (default: that of the place)",
     )
     add.add_argument("--prompt", default="", metavar="VERSION", help="system prompt, by version")
+    add.add_argument(
+        "--price",
+        nargs=2,
+        type=usd,
+        metavar=("IN", "OUT"),
+        help="USD per 1M tokens read and written (default: as its server's list of models tells)",
+    )
+    price = command(
+        agents, "price", "prices:price_agent", "what an agent's tokens cost; kept for all uses"
+    )
+    price.add_argument("name", metavar="NAME")
+    price.add_argument(
+        "usd_in",
+        nargs="?",
+        type=usd,
+        metavar="IN",
+        help="USD per 1M tokens read; without prices its server is asked for them",
+    )
+    price.add_argument(
+        "usd_out", nargs="?", type=usd, metavar="OUT", help="USD per 1M tokens written"
+    )
     remove = command(agents, "remove", "agents:remove_agent", "forget an agent; its files stay")
     remove.add_argument("name", metavar="NAME")
 
@@ -110,6 +131,20 @@ def _serve(commands: Commands) -> None:
     serve.add_argument(
         "--drafts", action="store_true", help="streams tell of drafts and verdicts as they come"
     )
+    serve.add_argument(
+        "--concurrency",
+        type=count,
+        default=32,
+        metavar="N",
+        help="requests that are answered at once; more wait (32)",
+    )
+    serve.add_argument(
+        "--budget",
+        type=above_zero,
+        metavar="USD",
+        help="when the answers have cost that much, further requests are refused",
+    )
+    serve.add_argument("--yes", action="store_true", help="yes to what requests cost")
     _reply_length(serve, 512)
 
 

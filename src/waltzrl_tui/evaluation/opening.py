@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from waltzrl_tui.agents.costs import FREE as NOTHING
-from waltzrl_tui.agents.costs import rate_of
+from waltzrl_tui.agents.costs import Rate, rate_of
 from waltzrl_tui.agents.endpoint import ChatEndpoint
 from waltzrl_tui.evaluation.answers import Source
 from waltzrl_tui.store import AgentRow, Store
@@ -94,17 +93,17 @@ async def sources(
 
 
 async def known_prices(store: Store, agents: Mapping[str, AgentRow]) -> dict[str, Price | None]:
-    """What the tokens of each agent cost; None where nobody has said.
+    """What the tokens of each agent cost; None where that is not known.
 
-    What runs on this machine is free, and so is a deployment by the token: it is billed by the
-    hour while it is up.
+    What runs on this machine is free, and so is by the token what is up and billed by the hour.
     """
     said = await store.answers.prices()
-    return {name: said.get(name, FREE if _free(agent) else None) for name, agent in agents.items()}
+    up = await store.deployments.list(up=True)
+    return {name: _by_token(rate_of(agent, up, said)) for name, agent in agents.items()}
 
 
-def _free(agent: AgentRow) -> bool:
-    return agent.kind == "hosted" or rate_of(agent, ()) == NOTHING
+def _by_token(rate: Rate | None) -> Price | None:
+    return None if rate is None else Price(rate.usd_in or 0.0, rate.usd_out or 0.0)
 
 
 def _server(agent: AgentRow) -> str:

@@ -26,12 +26,13 @@ class Aws:
     Args:
         name: Of the provider: begins the variables that are its own.
         home: The region where its models are tuned; used where the environment names none.
+        region: Where it is said already, by an ARN; the environment's does not count then.
 
     Raises:
         SdkMissingError: boto3 is not installed.
     """
 
-    def __init__(self, context: ProviderContext, name: str, home: str) -> None:
+    def __init__(self, context: ProviderContext, name: str, home: str, *, region: str = "") -> None:
         try:
             self._boto3: Any = importlib.import_module("boto3")
             self._config: Any = importlib.import_module("botocore.config").Config
@@ -41,6 +42,7 @@ class Aws:
             ) from error
         self._context = context
         self._home = home
+        self._region = region
         self.region_variable = f"WALTZRL_{name.upper()}_REGION"
         self.bucket_variable = f"WALTZRL_{name.upper()}_BUCKET"
         self._session: Any = None
@@ -145,7 +147,9 @@ class Aws:
             self._bearer = True
         else:
             raise AuthError(f"{TITLE} needs AWS credentials.", hint=CREDENTIALS_HINT)
-        region = os.environ.get(self.region_variable) or os.environ.get("AWS_REGION")
+        region = (
+            self._region or os.environ.get(self.region_variable) or os.environ.get("AWS_REGION")
+        )
         session = self._boto3.Session(region_name=region or None, **wish)
         if session.region_name:
             return session

@@ -37,6 +37,37 @@ class ApiError(Exception):
         }
 
 
+def internal() -> ApiError:
+    """A fault of ours."""
+    return ApiError(500, "This should not have happened; the log tells more.", kind="server_error")
+
+
+def busy() -> ApiError:
+    """More requests than may wait."""
+    return ApiError(
+        429,
+        "Too many requests wait already; ask again in a while.",
+        kind="rate_limit_error",
+        code="too_many_requests",
+        headers={"retry-after": "2"},
+    )
+
+
+def budget_reached() -> ApiError:
+    """What was answered has cost as much as was allowed.
+
+    Its status is not 429, after which clients ask again, and some harnesses for ever.
+    """
+    return ApiError(
+        402,
+        "The budget that this pair is served with is used up, so nothing more is asked. Whoever "
+        "runs the server can start it again with another --budget.",
+        kind="insufficient_quota",
+        code="budget_reached",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def of_waltz(error: WaltzError) -> ApiError:
     """A failure of one of the pair's agents, as the client is told."""
     message = str(error)
@@ -44,7 +75,7 @@ def of_waltz(error: WaltzError) -> ApiError:
         return ApiError(400, message, param="messages", code="context_length_exceeded")
     if isinstance(error, RateLimitedError):
         wait = error.retry_after
-        headers = {} if wait is None else {"retry-after": f"{wait:.0f}"}
+        headers = {} if wait is None else {"retry-after": f"{min(wait, 3600):.0f}"}
         return ApiError(
             429, message, kind="rate_limit_error", code="rate_limit_exceeded", headers=headers
         )

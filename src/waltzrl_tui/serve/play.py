@@ -89,7 +89,7 @@ async def play(
                     yield Text(out.feed(event.final) + out.rest())
                 elif text := out.rest():
                     yield Text(text)
-                yield _done(pair.name, event, out.text, speaker, judge, ask)
+                yield _done(pair.name, event, out, speaker, judge, ask)
             elif drafts and (found := record(event)) is not None:
                 yield Step({"event": found[0], **found[1]})
 
@@ -97,7 +97,7 @@ async def play(
 def _done(
     name: str,
     ended: WaltzEnded,
-    final: str,
+    out: _Cut,
     speaker: _Witness,
     judge: _Witness | None,
     ask: Ask,
@@ -121,9 +121,11 @@ def _done(
         "seconds": round(ended.seconds, 3),
         "ignored": list(ask.ignored),
     }
+    # A reply that ends at one of the request's stops ends as it was wished.
+    told = not out.ended and finish in ("length", "content_filter")
     return Done(
-        final,
-        finish if finish in ("length", "content_filter") else "stop",
+        out.text,
+        finish if told else "stop",
         waltzrl,
         sum(delta.prompt_tokens or 0 for delta in pieces),
         sum(delta.tokens or 0 for delta in pieces),
@@ -168,23 +170,23 @@ class _Cut:
         self._stops = stops
         self._reserve = max(map(len, stops), default=1) - 1
         self._held = ""
-        self._ended = False
+        self.ended = False
         self.text = ""
 
     @property
     def begun(self) -> bool:
         """Whether anything but white space has come."""
-        return bool(self.text or self._held.strip() or self._ended)
+        return bool(self.text or self._held.strip() or self.ended)
 
     def feed(self, piece: str) -> str:
-        if self._ended:
+        if self.ended:
             return ""
         held = self._held + piece
         if not self.text:
             held = held.lstrip()
         places = [place for stop in self._stops if (place := held.find(stop)) >= 0]
         if places:
-            self._ended, self._held = True, ""
+            self.ended, self._held = True, ""
             return self._give(held[: min(places)].rstrip())
         # White space at the end may be the end, and the last letters may begin a stop.
         keep = min(len(held), max(len(held) - len(held.rstrip()), self._reserve))
@@ -194,7 +196,7 @@ class _Cut:
 
     def rest(self) -> str:
         held, self._held = self._held, ""
-        return "" if self._ended else self._give(held.rstrip())
+        return "" if self.ended else self._give(held.rstrip())
 
     def _give(self, text: str) -> str:
         self.text += text

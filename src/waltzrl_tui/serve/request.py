@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,6 +13,8 @@ from waltzrl_tui.serve.errors import ApiError
 
 _HARMLESS: Final = frozenset({"user", "metadata", "store", "safety_identifier", "service_tier"})
 _REFUSED: Final = ("tools", "functions", "audio", "logprobs", "top_logprobs", "logit_bias")
+_MOST_STOPS: Final = 16
+_LONGEST_STOP: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +44,36 @@ class Ask:
     ignored: tuple[str, ...]
 
 
-class _Turn(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Turn(_Part):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, Any]] | None = None
+    content: Any = None
 
 
-class _StreamOptions(BaseModel):
+class _StreamOptions(_Part):
     include_usage: bool = False
 
 
-class _Wishes(BaseModel):
+class _Wishes(_Part):
     drafts: bool | None = None
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class _Body(_Part):
     model: str
     messages: list[_Turn] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
     max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
     temperature: float | None = Field(None, ge=0, le=2)
-    seed: int | None = None
-    stop: str | list[str] | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Any = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    n: Literal[1] | None = None
+    n: int | None = Field(None, ge=1, le=1)
+    response_format: Any = None
+    modalities: Any = None
     waltzrl: _Wishes | None = None
 
 
@@ -79,34 +84,33 @@ def read_request(raw: bytes) -> Ask:
         ApiError: 400, with the field that is wrong.
     """
     try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"The body is not JSON: {error}.", code="invalid_json") from error
-    if not isinstance(found, dict):
-        raise ApiError(400, "The body is not a JSON object.", code="invalid_json")
+        body = _Body.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if not where:
+            words = f"The body is no JSON object: {first['msg']}."
+            raise ApiError(400, words, code="invalid_json") from error
+        raise ApiError(400, f"{where}: {first['msg']}.", param=where) from error
+    extra = body.model_extra or {}
     for name in _REFUSED:
-        if found.get(name):
+        if extra.get(name):
             raise ApiError(
                 400, f"A pair of agents answers in text; it takes no {name}.", param=name
             )
-    form = found.get("response_format")
-    if isinstance(form, dict) and form.get("type", "text") != "text":
-        raise ApiError(400, "A pair of agents answers in text.", param="response_format")
-    try:
-        body = _Body.model_validate(found)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ApiError(400, f"{where}: {first['msg']}.", param=where) from error
-    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    extra = body.model_extra or {}
+    for name, value, plain in (
+        ("response_format", body.response_format, {"type": "text"}),
+        ("modalities", body.modalities, ["text"]),
+    ):
+        if value is not None and value != plain:
+            raise ApiError(400, "A pair of agents answers in text.", param=name)
     return Ask(
         body.model,
         _history(body.messages),
         body.max_completion_tokens or body.max_tokens,
         body.temperature or 0.0,
         body.seed,
-        tuple(text for text in stop if text),
+        _stops(body.stop),
         bool(body.stream),
         body.stream_options is not None and body.stream_options.include_usage,
         body.waltzrl.drafts if body.waltzrl else None,
@@ -114,10 +118,25 @@ def read_request(raw: bytes) -> Ask:
     )
 
 
+def _stops(told: Any) -> tuple[str, ...]:
+    stops = [told] if isinstance(told, str) else told or []
+    fine = isinstance(stops, list) and len(stops) <= _MOST_STOPS
+    if not fine or any(not isinstance(s, str) or len(s) > _LONGEST_STOP for s in stops):
+        raise ApiError(
+            400,
+            f"stop is a text or up to {_MOST_STOPS} texts of {_LONGEST_STOP} characters at most.",
+            param="stop",
+        )
+    return tuple(text for text in stops if text)
+
+
 def _history(turns: list[_Turn]) -> list[Message]:
     told, history = [], []
     for number, turn in enumerate(turns):
-        text = _text(turn, f"messages.{number}.content")
+        if (turn.model_extra or {}).get("tool_calls"):
+            where = f"messages.{number}.tool_calls"
+            raise ApiError(400, "A pair of agents calls no tools.", param=where)
+        text = _text(turn.content, f"messages.{number}.content")
         if turn.role in ("system", "developer"):
             told.append(text)
         else:
@@ -132,10 +151,14 @@ def _history(turns: list[_Turn]) -> list[Message]:
     return history
 
 
-def _text(turn: _Turn, where: str) -> str:
-    if isinstance(turn.content, list):
-        for part in turn.content:
-            if part.get("type") != "text":
-                raise ApiError(400, "A pair of agents reads text only.", param=where)
+def _text(content: Any, where: str) -> str:
+    parts = content if isinstance(content, list) else []
+    for part in parts:
+        if not isinstance(part, dict) or part.get("type") != "text":
+            raise ApiError(400, "A pair of agents reads text only.", param=where)
+    if not isinstance(content, str | list | None) or any(
+        not isinstance(part.get("text"), str) for part in parts
+    ):
+        raise ApiError(400, "The content is neither text nor parts of text.", param=where)
     whole = WholeText()
-    return whole.feed(content_text(turn.content)) + whole.rest()
+    return whole.feed(content_text(content)) + whole.rest()

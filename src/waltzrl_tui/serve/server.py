@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
 from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.serve.admission import admit
 from waltzrl_tui.serve.documents import END, WAITING, Completion, event, model_document
-from waltzrl_tui.serve.errors import ApiError, of_waltz
+from waltzrl_tui.serve.errors import ApiError, budget_reached, busy, internal, of_waltz
+from waltzrl_tui.serve.meter import Meter
 from waltzrl_tui.serve.play import Done, Step, Text, play
 from waltzrl_tui.serve.request import Ask, read_request
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
+_BODY_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,6 +30,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Tally:
     """Requests so far; `changed` is called at each change."""
 
+    waiting: int = 0
     running: int = 0
     answered: int = 0
     failed: int = 0
@@ -45,12 +46,16 @@ class Settings:
         drafts: Whether streams tell of drafts and verdicts unless a request says otherwise.
         max_tokens: Cap of a reply where a request names none.
         every: Seconds between two comments that keep a silent stream alive.
+        at_once: Requests that are answered at once.
+        waiting: Requests that may wait for that; further ones are refused.
     """
 
     key: str = ""
     drafts: bool = False
     max_tokens: int = 512
     every: float = 10.0
+    at_once: int = 32
+    waiting: int = 256
 
 
 class PairServer:
@@ -59,6 +64,7 @@ class PairServer:
     Args:
         pairs: What can be asked, by the name that clients give as the model.
         created: When each was made, seconds since 1970.
+        meter: What the pairs' endpoints charge; nothing is asked any more once it is used up.
     """
 
     def __init__(
@@ -66,10 +72,13 @@ class PairServer:
         pairs: Mapping[str, LivePair],
         created: Mapping[str, int],
         settings: Settings,
+        meter: Meter | None = None,
     ) -> None:
         self._pairs = pairs
         self._created = created
         self._settings = settings
+        self._meter = meter or Meter()
+        self._turns = asyncio.Semaphore(settings.at_once)
         self.tally = Tally()
         self._runner: web.AppRunner | None = None
 
@@ -100,35 +109,19 @@ class PairServer:
     @web.middleware
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            self._admit(request)
+            admit(request, self._settings.key)
             return await handler(request)
         except ApiError as error:
-            return web.json_response(error.document, status=error.status, headers=error.headers)
+            found = error
         except web.HTTPException as error:
             words = f"{request.method} {request.path}: {error.reason}."
-            return web.json_response(ApiError(error.status, words).document, status=error.status)
+            found = ApiError(error.status, words)
+        except (ClientPayloadError, web.RequestPayloadError):
+            found = ApiError(400, "The body did not come whole.", code="invalid_body")
         except Exception:
             _log.exception("a request failed")
-            shown = ApiError(
-                500, "This should not have happened; the log tells more.", kind="server_error"
-            )
-            return web.json_response(shown.document, status=500)
-
-    def _admit(self, request: web.Request) -> None:
-        """Refuse who lacks the key, and web pages: a page elsewhere may send to loopback, too."""
-        key = self._settings.key
-        if key:
-            sent = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-            if not hmac.compare_digest(sent.encode(), key.encode()):
-                raise ApiError(
-                    401, "The API key is missing or wrong.", param=None, code="invalid_api_key"
-                )
-            return
-        origin = request.headers.get("origin")
-        if not is_loopback(urlsplit(f"//{request.host}").hostname or "") or (
-            origin is not None and not is_loopback(urlsplit(origin).hostname or "")
-        ):
-            raise ApiError(403, "Without a key only programs on this machine are answered.")
+            found = internal()
+        return web.json_response(found.document, status=found.status, headers=found.headers)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         models = [model_document(name, self._created[name]) for name in self._pairs]
@@ -150,13 +143,25 @@ class PairServer:
         return self._pairs[name]
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        ask = read_request(await request.read())
-        pair = self._pair(ask.model)
         tally = self.tally
+        self._refuse_used_up()
+        inside = tally.running + tally.waiting
+        if inside >= self._settings.at_once + self._settings.waiting:
+            raise busy()
+        tally.waiting += 1
+        try:
+            ask = await self._read(request)
+            pair = self._pair(ask.model)
+            tally.changed()
+            await self._turns.acquire()
+        finally:
+            tally.waiting -= 1
         tally.running += 1
         tally.changed()
         fine = False
         try:
+            # Those before it may have used the budget up while it waited.
+            self._refuse_used_up()
             if ask.stream:
                 answer, fine = await self._stream(request, pair, ask)
                 return answer
@@ -164,10 +169,24 @@ class PairServer:
             fine = True
             return answered
         finally:
+            self._turns.release()
             tally.running -= 1
             tally.answered += fine
             tally.failed += not fine
             tally.changed()
+
+    def _refuse_used_up(self) -> None:
+        if self._meter.used_up:
+            raise budget_reached()
+
+    async def _read(self, request: web.Request) -> Ask:
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                raw = await request.read()
+        except TimeoutError as error:
+            raise ApiError(408, f"The body did not come within {_BODY_SECONDS:.0f} s.") from error
+        # A large one takes long enough to hold up the streams of others.
+        return await asyncio.to_thread(read_request, raw)
 
     async def _whole(self, pair: LivePair, ask: Ask) -> web.StreamResponse:
         try:
@@ -220,29 +239,24 @@ class PairServer:
                     with suppress(asyncio.CancelledError, WaltzError):
                         await coming
             await write(END)
-        except WaltzError as error:
-            failed = of_waltz(error)
-            if not response.prepared:
-                raise failed from error
-            await response.write(event(failed.document))
-            await response.write_eof()
-            return response, False
         except ConnectionResetError:
             return response, False
-        await response.write_eof()
+        except Exception as error:
+            failed = of_waltz(error) if isinstance(error, WaltzError) else internal()
+            if not isinstance(error, WaltzError):
+                _log.exception("a request failed")
+            if not response.prepared:
+                raise failed from error
+            # What was begun cannot get another status: the error is the stream's last event.
+            with suppress(ConnectionResetError):
+                await response.write(event(failed.document))
+                await response.write_eof()
+            return response, False
+        with suppress(ConnectionResetError):
+            await response.write_eof()
         return response, True
 
     def _play(
         self, pair: LivePair, ask: Ask, *, drafts: bool
     ) -> AsyncGenerator[Text | Step | Done, None]:
         return play(pair, ask, max_tokens=self._settings.max_tokens, drafts=drafts)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name means this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -40,6 +40,20 @@ class Price:
         return (read * self.usd_in + written * self.usd_out) / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A price as it is kept.
+
+    Attributes:
+        as_of: When it was said, as the store writes times; "" where that was not kept.
+        source: The address of the list that told it; "" for the user.
+    """
+
+    price: Price
+    as_of: str
+    source: str = ""
+
+
 INSERT: Final = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
 """Keeps one of `answer_rows`."""
 
@@ -88,22 +102,35 @@ class AnswerStore:
         rows = answer_rows(answers)
         await self._database.write(lambda connection: connection.executemany(INSERT, rows))
 
-    async def set_price(self, agent: str, price: Price) -> None:
-        """Keep what the tokens of an agent cost."""
+    async def set_price(self, agent: str, price: Price, source: str = "") -> Quote:
+        """Keep what the tokens of an agent cost. It goes with the agent.
 
-        def work(connection: sqlite3.Connection) -> None:
+        Args:
+            source: The address of the list that told it; "" for the user.
+        """
+        quote = Quote(price, now(), source)
+
+        def work(connection: sqlite3.Connection) -> Quote:
             connection.execute(
-                "INSERT OR REPLACE INTO agent_prices VALUES (?, ?, ?)",
-                (agent, price.usd_in, price.usd_out),
+                "INSERT OR REPLACE INTO agent_prices (agent, usd_in, usd_out, as_of, source)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (agent, price.usd_in, price.usd_out, quote.as_of, source),
             )
+            return quote
 
-        await self._database.write(work)
+        return await self._database.write(work)
+
+    async def quotes(self) -> dict[str, Quote]:
+        """The prices that are known, by agent, with when and by whom they were said."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, Quote]:
+            found = connection.execute(
+                "SELECT agent, usd_in, usd_out, as_of, source FROM agent_prices"
+            )
+            return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in found}
+
+        return await self._database.read(work)
 
     async def prices(self) -> dict[str, Price]:
         """The prices that are known, by agent."""
-
-        def work(connection: sqlite3.Connection) -> dict[str, Price]:
-            found = connection.execute("SELECT agent, usd_in, usd_out FROM agent_prices")
-            return {row[0]: Price(row[1], row[2]) for row in found}
-
-        return await self._database.read(work)
+        return {agent: quote.price for agent, quote in (await self.quotes()).items()}

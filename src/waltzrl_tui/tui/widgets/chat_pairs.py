@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from waltzrl_tui.agents.costs import Rates, rate_of
 from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import NotFoundError, WaltzError
 from waltzrl_tui.store import JobRow
+from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.widgets.chat_pick import PairChoice, pair_choices
@@ -39,6 +41,7 @@ class Pairs:
         self._app = app
         self._second = second
         self._up: list[DeploymentRow] = []
+        self._prices: dict[str, Price] = {}
         self._live: tuple[PairChoice, LivePair] | None = None
         self._warming: PairChoice | None = None
         self._making = asyncio.Lock()
@@ -66,8 +69,8 @@ class Pairs:
         if self.choice is None:
             return None, None
         judge = self.choice.feedback
-        talk = rate_of(self.choice.conversation, self._up)
-        return talk, rate_of(judge, self._up) if judge else None
+        talk = rate_of(self.choice.conversation, self._up, self._prices)
+        return talk, rate_of(judge, self._up, self._prices) if judge else None
 
     async def read(self, *, settled: bool) -> None:
         """Read the pairs; the base pair is made if there is none yet.
@@ -91,6 +94,7 @@ class Pairs:
             kept = self.choices[-1 if self._second else 0] if self.choices else None
         self.choice = kept
         self._up = await store.deployments.list(up=True)
+        self._prices = await store.answers.prices()
 
     def choose(self, name: str) -> bool:
         """Choose a pair by hand; False when there is none of that name."""
@@ -138,10 +142,10 @@ class Pairs:
             await self.ready()
 
 
-def slower(jobs: list[JobRow], choice: PairChoice | None) -> str:
+def slower(jobs: list[JobRow], choices: Sequence[PairChoice | None]) -> str:
     """What to say about jobs that compute on this machine while one chats, or ""."""
     running = [job for job in jobs if job.state == "running" and job.provider == "embedded"]
-    if not running or choice is None or not choice.embedded:
+    if not running or not any(choice is not None and choice.embedded for choice in choices):
         return ""
     name = one_line(running[0].id, 24)
     doing = "trains" if running[0].kind == "train" else "samples replies"

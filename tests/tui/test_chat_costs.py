@@ -1,0 +1,43 @@
+"""What a round costs, as chat shows it: from the prices that every part of the app knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chat_lab import KEY, SAFE, Running, add_pair
+from paced_server import PacedServer
+
+from waltzrl_tui.agents.costs import FREE, Rate
+from waltzrl_tui.store.answers import Price
+from waltzrl_tui.workspace import Workspace
+
+
+async def test_a_round_shows_its_cost_once_the_prices_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk-secret")
+    server = PacedServer()
+    await server.start()
+    workspace = Workspace(tmp_path / "home")
+    await add_pair(workspace, "paid", server.url, "talk", "judge")
+    server.script = lambda model, messages: SAFE if model == "judge" else "one two three"
+    try:
+        async with Running(workspace, (140, 45)) as chat:
+            assert chat.left.pairs.choose("paid")
+            choice = chat.left.pairs.choice
+            assert choice is not None and choice.feedback is not None
+            prices = chat.app.store.answers
+            # The server counts one token read and each word as one written.
+            await prices.set_price(choice.conversation.name, Price(10_000.0, 100_000.0))
+            await prices.set_price(choice.feedback.name, Price(0.0, 0.0))
+            known = Rate(0.0, 10_000.0, 100_000.0)
+            await chat.until(lambda: chat.left.pairs.rates == (known, FREE))
+            await chat.ask("Hello")
+            held = chat.left.last
+            assert held is not None
+            assert held.usd == pytest.approx(0.31)
+            await chat.shows("$0.31")
+    finally:
+        server.go.set()
+        await server.stop()
