@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripted_server import ChatServer
+from waltzrl_tui.agents.chat_export import to_jsonl, to_markdown
 from waltzrl_tui.agents.conversation import Conversation
-from waltzrl_tui.agents.endpoint import Delta
+from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint, Origin
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.agents.reading import LONGEST
 from waltzrl_tui.agents.transcript import (
@@ -169,3 +173,91 @@ async def test_a_pair_that_cannot_be_made_ready_ends_the_turn_with_its_reason(
     assert chat.row is not None
     assert (turn.error, turn.hint) == ("No weights.", "Install them.")
     assert (await Conversation.reopen(store, chat.row.id)).turns == [turn]
+
+
+def test_a_prompt_asked_again_takes_the_place_of_its_turn_if_a_reply_came() -> None:
+    def said(turns: list[Turn], **how: bool) -> list[str]:
+        return [turn["content"] for turn in history(turns, 1000, "next", **how)]
+
+    first, again = _turn("one", "worse"), _turn("one", "better")
+    again.again = True
+    failed = Turn("one", "pair", again=True)
+    assert said([_turn("zero", "0"), first, again]) == ["zero", "0", "one", "better"]
+    assert said([_turn("zero", "0"), first, again], again=True) == ["zero", "0"]
+    # What failed takes no place, and is passed over once more when it is asked for again.
+    assert said([first, failed]) == ["one", "worse"]
+    assert said([first, failed, again]) == ["one", "better"]
+
+
+class TellingServer(ChatServer):
+    """Tells of each reply where it came from, as real servers do."""
+
+    def _event(self, writer: asyncio.StreamWriter, fields: dict[str, Any]) -> None:
+        number = len(self.requests)
+        told = {"id": f"reply-{number}", "model": self.requests[-1][0] + "-2026"}
+        told["system_fingerprint"] = f"fp-{number}"
+        if not fields["choices"]:
+            ended = {"index": 0, "delta": {}, "finish_reason": "length"}
+            super()._event(writer, {**told, "choices": [ended]})
+        super()._event(writer, {**fields, **told})
+
+
+async def test_where_each_reply_and_verdict_came_from_is_kept_and_exported(store: Store) -> None:
+    flagged = '{"unsafe": true, "overrefuse": false, "feedback": "No."}'
+    server = TellingServer()
+    server.script = lambda model, messages: (
+        flagged if model == "judge" else f"reply {len(messages)}"
+    )
+    await server.start()
+    talk, judge = (OpenAIEndpoint(server.url, "k", name) for name in ("talk", "judge"))
+    pair = LivePair("pair", talk, "conversation/brief-1", judge, "feedback/brief-1")
+
+    async def live() -> LivePair:
+        return pair
+
+    chat = Conversation(store)
+    turn = [turn async for turn in chat.ask("Hello", "pair", live, stop=asyncio.Event())][-1]
+    for endpoint in (talk, judge):
+        await endpoint.close()
+    await server.stop()
+    assert chat.row is not None
+    (again,) = (await Conversation.reopen(store, chat.row.id)).turns
+    assert again == turn
+    wanted = [
+        Origin(f"{name}-2026", f"reply-{number}", f"fp-{number}", "length", ())
+        for number, name in enumerate(("talk", "judge", "talk", "judge"), 1)
+    ]
+    told = [each for state in again.rounds for each in (state.origin, state.verdict_origin)]
+    assert told == wanted
+    (line,) = to_jsonl(chat.row, [again]).splitlines()
+    exported = [each["origin"] for each in json.loads(line)["rounds"]]
+    assert [each[what] for each in exported for what in ("reply", "verdict")] == [
+        each.to_json() for each in wanted
+    ]
+    text = to_markdown(chat.row, [again])
+    assert all(f"id {each.id}" in text and each.model in text for each in wanted)
+
+
+async def test_in_a_later_turn_the_feedback_agent_sees_that_exchange_alone(
+    store: Store, chat_server: ChatServer
+) -> None:
+    chat_server.script = lambda model, messages: (
+        '{"unsafe": false, "overrefuse": false}' if model == "judge" else f"reply {len(messages)}"
+    )
+    talk, judge = (OpenAIEndpoint(chat_server.url, "k", name) for name in ("talk", "judge"))
+    pair = LivePair("pair", talk, "conversation/brief-1", judge, "feedback/brief-1")
+
+    async def live() -> LivePair:
+        return pair
+
+    chat = Conversation(store)
+    for prompt in ("first", "second"):
+        async for _ in chat.ask(prompt, "pair", live, stop=asyncio.Event()):
+            pass
+    for endpoint in (talk, judge):
+        await endpoint.close()
+    judged = [messages for model, messages in chat_server.requests if model == "judge"]
+    assert [messages[1:] for messages in judged] == [
+        [{"role": "user", "content": "Prompt: first\nReply: reply 2"}],
+        [{"role": "user", "content": "Prompt: second\nReply: reply 4"}],
+    ]

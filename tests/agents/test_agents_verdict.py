@@ -52,6 +52,8 @@ def test_any_text_is_a_verdict_or_a_reason(text: str) -> None:
         '{"reasoning": "x", "unsafe": true, "overrefuse": false, "feedback": "Refuse.',
         '{"verdict": {"unsafe": true, "overrefuse": false, "feedback": "Refuse."}}',
         'Sure! ```json\n{"unsafe": true, "overrefuse": false, "feedback": "Refuse."}\n``` Done.',
+        'As {asked}, {}: {"unsafe": true, "overrefuse": false, "feedback": "Refuse."} {"x": 1}',
+        '{"a": {"verdict": {"unsafe": true, "overrefuse": false, "feedback": "Refuse."}}}',
     ],
 )
 def test_near_json_is_read(text: str) -> None:
@@ -88,3 +90,9 @@ def test_a_flag_without_words_still_asks_for_a_revision() -> None:
 def test_deep_nesting_is_no_verdict() -> None:
     with pytest.raises(VerdictError):
         parse_verdict('{"a":' * 50_000)
+
+
+def test_a_verdict_that_is_quoted_in_a_broken_one_is_not_taken_for_it() -> None:
+    quoted = '{"unsafe": false, "overrefuse": false, "feedback": ""}'
+    with pytest.raises(VerdictError):
+        parse_verdict(f'{{"reasoning": "it says "{quoted}" itself", "unsafe": true, "over')

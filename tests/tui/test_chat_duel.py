@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from chat_lab import KEY, SAFE, Chat, Running, add_pair
+from chat_lab import KEY, SAFE, TIMID, Chat, Running, add_pair
 from paced_server import PacedServer
 from screen_text import screen_text
 from textual.widgets import Static
@@ -261,3 +262,91 @@ async def test_two_pairs_that_were_named_are_set_side_by_side(run: Run) -> None:
         await chat.ask("Hello")
         assert "word from the south" in chat.said(chat.left)
         assert "word from the north" in chat.said(chat.right)
+
+
+async def test_all_requests_go_out_before_anything_is_drawn(
+    run: Run, north: PacedServer, south: PacedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waltzrl_tui.tui.screens.chat_base._BREATH", 30.0)
+    north.hold_after = south.hold_after = 0
+    async with run() as chat:
+        await beside(chat)
+        await chat.pilot.press("i", *"Hello")
+        await chat.pilot.pause(0.3)
+        drawn: list[int] = []
+        monkeypatch.setattr(chat.app, "_display", lambda *_: drawn.append(1))
+        # Not by the pilot, which waits until all is drawn.
+        chat.screen.action_send()
+        while not (north.requests and south.requests):
+            await asyncio.sleep(0.01)
+        assert drawn == []
+        north.go.set()
+        while not drawn:
+            await asyncio.sleep(0.01)
+        assert "word from" in chat.said(chat.left) and chat.right.streaming
+        south.go.set()
+        await ended(chat)
+
+
+async def test_blind_replies_are_shown_together_so_that_none_tells_how_it_was_made(
+    run: Run, north: PacedServer, south: PacedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The south revises its draft, and the north is slow."""
+
+    def revising(model: str, messages: list[dict[str, str]]) -> str:
+        if model == "judge-s":
+            return TIMID if "a draft" in messages[-1]["content"] else SAFE
+        return "a draft" if len(messages) == 2 else "word from the south"
+
+    monkeypatch.setattr("secrets.randbelow", lambda _: 0)
+    south.script, north.hold_after = revising, 2
+    async with run() as chat:
+        await beside(chat)
+        await chat.pilot.press("b")
+        await chat.ask("Hello", wait=False)
+        await chat.until(lambda: not chat.right.streaming)
+        assert chat.left.last and chat.left.last.rounds
+        for column in (chat.left, chat.right):
+            assert "word" not in chat.said(column) and "a draft" not in chat.said(column)
+            assert column.state == "writing" and "both are shown" in chat.said(column)
+        # Nobody votes on what was not seen, and no key gives it away.
+        assert chat.app.focused is chat.screen.view
+        await chat.pilot.press("right", "y", "a", "o", "tab", "y")
+        assert [row.vote for row in await duels(chat)] == [""]
+        assert chat.app.clipboard == "" and chat.app.screen is chat.screen
+        north.go.set()
+        await ended(chat)
+        shown = screen_text(chat.pilot)
+        assert "word from the north" in shown and "word from the south" in shown
+        assert "2 rounds" not in shown and " tok" not in shown and "overrefuses" not in shown
+        await chat.pilot.press("t")
+        await chat.until(lambda: "2 rounds" in chat.said(chat.right))
+
+
+async def test_a_chat_of_a_blind_match_is_not_blind_when_it_is_reopened(run: Run) -> None:
+    async with run() as chat:
+        await beside(chat)
+        await chat.pilot.press("b")
+        await chat.ask("Hello")
+        await chat.pilot.press("t")
+        await chat.until(lambda: chat.screen.match.vote is not None)
+        row = chat.left.chat.row
+        assert row is not None
+        await chat.screen._reopen(row.id, None)
+        assert row.pair in str(chat.screen.view.border_title)
+
+
+async def test_both_are_asked_again_as_if_for_the_first_time(
+    run: Run, north: PacedServer, south: PacedServer
+) -> None:
+    async with run() as chat:
+        await beside(chat)
+        chat.screen.ask("Hello", "harmful", "prompts.jsonl", 7)
+        await chat.until(lambda: len(chat.left.chat.turns) == 1 and not chat.screen.streaming)
+        await chat.pilot.press("r")
+        await chat.until(lambda: len(chat.left.chat.turns) == 2 and not chat.screen.streaming)
+        for server in (north, south):
+            asked = [messages[1:] for model, messages in server.requests if "talk" in model]
+            assert asked == [[{"role": "user", "content": "Hello"}]] * 2
+        # A prompt of a file keeps its label and its place.
+        assert [(row.harm, row.line) for row in await duels(chat)] == [("harmful", 7)] * 2

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chat_lab import KEY, SAFE, TIMID, Running, add_pair
 from paced_server import PacedServer
+from screen_text import screen_text
 from textual import events
 
 from waltzrl_tui.errors import StoreError
+from waltzrl_tui.tui.screens.chat_about import AboutTurn
 from waltzrl_tui.tui.screens.chat_find import FindChat
 from waltzrl_tui.tui.widgets.chat_pick import Picker
 from waltzrl_tui.workspace import Workspace
@@ -340,7 +344,7 @@ async def test_a_prompt_that_cannot_be_stored_goes_back_into_the_field(
         async def full(*_: object) -> None:
             raise StoreError("The disk is full.", hint="Make room.")
 
-        monkeypatch.setattr(chat.app.store.transcripts, "append", full)
+        monkeypatch.setattr(chat.app.store.transcripts, "begin", full)
         field = chat.screen.field
         field.text = "Hello"
         await chat.pilot.press("enter")
@@ -420,3 +424,62 @@ async def test_a_revision_streams_in_with_its_words_compared(run: Run, server: P
         server.go.set()
         await chat.shows("kill itself.", "✓ safe")
         assert "here at all." in marked("strike")
+
+
+async def test_a_stop_before_the_first_word_is_told(run: Run, server: PacedServer) -> None:
+    server.hold_after = 0
+    async with run() as chat:
+        await chat.ask("Hello", wait=False)
+        await chat.until(lambda: bool(server.requests))
+        await chat.pilot.press("escape")
+        await chat.shows("■ stopped before the first word")
+        assert "empty reply" not in chat.words
+
+
+async def test_a_prompt_is_asked_again_and_its_first_reply_is_kept_but_not_sent(
+    run: Run, server: PacedServer
+) -> None:
+    server.script = lambda model, messages: (
+        SAFE if model == "judge" else f"answer {len(server.requests)}"
+    )
+    async with run() as chat:
+        await chat.ask("Hello")
+        await chat.leave_prompt()
+        await chat.pilot.press("r")
+        await chat.shows("answer 1", "answer 3")
+        await chat.until(lambda: not chat.screen.streaming)
+        await chat.ask("And now?")
+        again, later = (messages[1:] for model, messages in server.requests[2::2])
+        assert [turn["content"] for turn in again] == ["Hello"]
+        assert [turn["content"] for turn in later] == ["Hello", "answer 3", "And now?"]
+
+
+class TellingServer(PacedServer):
+    """Tells of each reply which model it was, and that it was cut off."""
+
+    def _event(self, writer: asyncio.StreamWriter, fields: dict[str, Any]) -> None:
+        told = {"model": f"{self.requests[-1][0]}-2026", "system_fingerprint": "fp_7", "id": "r-1"}
+        if not fields["choices"]:
+            ended = {"index": 0, "delta": {}, "finish_reason": "length"}
+            super()._event(writer, {**told, "choices": [ended]})
+        super()._event(writer, {**fields, **told})
+
+
+async def test_it_is_told_which_model_really_answered_and_why_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk-secret")
+    server = TellingServer()
+    server.script = lambda model, messages: '{"unsafe": fa' if model == "judge" else "one two"
+    await server.start()
+    workspace = Workspace(tmp_path / "home")
+    await add_pair(workspace, "safe-7b", server.url, "talk", "judge")
+    async with Running(workspace, (120, 40)) as chat:
+        await chat.ask("Count.")
+        await chat.shows("✂ cut off at the length limit", "✂ verdict cut off", "talk-2026")
+        await chat.leave_prompt()
+        await chat.pilot.press("a")
+        await chat.until(lambda: isinstance(chat.app.screen, AboutTurn))
+        shown = screen_text(chat.pilot)
+        assert all(word in shown for word in ("talk-2026", "judge-2026", "fp_7", "r-1", "length"))
+    await server.stop()

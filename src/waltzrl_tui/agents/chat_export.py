@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from waltzrl_tui.agents.endpoint_stream import Origin
 from waltzrl_tui.agents.transcript import RoundState, Turn
 from waltzrl_tui.store.rows import TranscriptRow
 from waltzrl_tui.text import one_line, printable
@@ -21,7 +22,7 @@ def to_markdown(row: TranscriptRow, turns: Iterable[Turn]) -> str:
             last = number + 1 == len(turn.rounds)
             name = f"{_plain(one_line(turn.pair, 80))}" if last else f"Draft {number + 1}"
             out += [f"### {name}{_took(state)}", "", _quoted(state.reply or "(no reply)"), ""]
-            out += _judged(state)
+            out += [*_told(state.origin), *_judged(state)]
         if turn.error:
             out += [f"**{_plain(one_line(turn.error, 400))}**", ""]
     return "\n".join(out)
@@ -57,7 +58,10 @@ def _round(state: RoundState) -> dict[str, Any]:
         "seconds": state.all_seconds,
         "tokens": state.all_tokens,
         "usd": state.all_usd,
-        "model": state.model,
+        "origin": {
+            "reply": state.origin.to_json(),
+            "verdict": state.verdict_origin.to_json() if state.judged else None,
+        },
     }
 
 
@@ -65,13 +69,27 @@ def _judged(state: RoundState) -> list[str]:
     if not state.judged:
         return []
     if state.verdict is None:
-        return [f"*Verdict: unreadable ({_plain(one_line(state.verdict_error, 200))})*", ""]
+        error = _plain(one_line(state.verdict_error, 200))
+        return [f"*Verdict: unreadable ({error})*", "", *_told(state.verdict_origin)]
     flags = ["unsafe"] * state.verdict.unsafe + ["overrefuses"] * state.verdict.overrefuse
     out = [f"*Verdict: {' and '.join(flags) or 'safe'}*", ""]
     for name, text in (("Why", state.verdict.reasoning), ("Feedback", state.verdict.feedback)):
         if text.strip():
             out += [f"{name}:", "", _quoted(text), ""]
-    return out
+    return out + _told(state.verdict_origin)
+
+
+def _told(origin: Origin) -> list[str]:
+    """What the server told of a reply or a verdict, in a line."""
+    told = (
+        ("model", origin.model),
+        ("ended", origin.finish),
+        ("id", origin.id),
+        ("fingerprint", origin.fingerprint),
+        ("asked without", ", ".join(origin.without)),
+    )
+    line = " · ".join(f"{name} {_plain(value)}" for name, value in told if value)
+    return [f"<sub>{line}</sub>", ""] if line else []
 
 
 def _took(state: RoundState) -> str:

@@ -158,6 +158,7 @@ class Conversation:
         live: Callable[[], Awaitable[LivePair]],
         *,
         stop: asyncio.Event,
+        again: bool = False,
         feedback: Feedback = "applied",
         watch: int = 0,
         rates: Rates = (None, None),
@@ -175,6 +176,7 @@ class Conversation:
             pair: The pair's name.
             live: Makes the pair ready; called after the prompt was stored.
             stop: Ends the reply in good order when set.
+            again: The prompt is that of the last turn, whose reply is not sent along.
             feedback: What is done with the pair's feedback agent, if it has one.
             watch: Tokens between two looks at a growing reply, as for `waltz`; 0 for none.
             rates: How its agents are billed.
@@ -185,7 +187,9 @@ class Conversation:
             StoreError: The store cannot be written; what was yielded before is in it.
         """
         await self.latest()
-        messages = [*history(self.turns, budget, prompt), {"role": "user", "content": prompt}]
+        again = again and bool(self.turns)
+        before = history(self.turns, budget, prompt, again=again)
+        messages = [*before, {"role": "user", "content": prompt}]
 
         async def events() -> AsyncGenerator[Event, None]:
             ready = await _unless(stop, live())
@@ -208,10 +212,12 @@ class Conversation:
         self._asking = True
         try:
             # The request is on its way while the prompt is stored.
+            opening = prompt_record(prompt, pair, again=again)
             if self.row is None:
-                self.row = await self._store.transcripts.create(pair, one_line(prompt, 80))
-            opening = prompt_record(prompt, pair)
-            number = await self._store.transcripts.append(self.row.id, opening)
+                title = one_line(prompt, 80)
+                self.row, number = await self._store.transcripts.begin(pair, title, *opening)
+            else:
+                number = await self._store.transcripts.append(self.row.id, opening)
             turn = replay([opening], self.turns)[-1]
             turn.number = len(self._openings)
             self._openings.append(number)

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from waltzrl_tui.agents.endpoint_stream import Origin
 from waltzrl_tui.agents.verdict import Verdict
+
+NOWHERE: Final = Origin()
+"""Of a reply whose server told nothing of it: one that was stopped, or broke off."""
+
+_CUT_OFF: Final = {
+    "length": "cut off at the length limit",
+    "content_filter": "cut off by the server's filter",
+}
+
+
+def cut_off(origin: Origin) -> str:
+    """What to say of a text that its server ended before it was whole, else ""."""
+    return _CUT_OFF.get(origin.finish, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,7 @@ class ReplyEnded:
     """`seconds` from asking to the last token; `tokens` as the endpoint counted them, or None.
 
     `cut`: the feedback agent found the draft unsafe while it grew, and it was stopped there.
-    `prompt_tokens` were read for it; `model` is what the server says that it ran.
+    `prompt_tokens` were read for it; `origin` is what the server told of it at its end.
     """
 
     round: int
@@ -35,7 +49,7 @@ class ReplyEnded:
     stopped: bool = False
     cut: bool = False
     prompt_tokens: int | None = None
-    model: str = ""
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +95,15 @@ class VerdictEnded:
     tokens: int | None
     stopped: bool = False
     prompt_tokens: int | None = None
-    model: str = ""
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """One reply and what the feedback agent said about it.
 
-    `seconds` and `tokens` cover both (tokens is 0 where no endpoint counted them).
+    `seconds` and `tokens` cover both (tokens is 0 where no endpoint counted them). The origins
+    are what the servers told of the reply and of its verdict.
     """
 
     reply: str
@@ -96,6 +111,8 @@ class Round:
     verdict_error: str
     seconds: float
     tokens: int
+    origin: Origin = NOWHERE
+    verdict_origin: Origin | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -104,6 +121,10 @@ class Round:
             "verdict_error": self.verdict_error,
             "seconds": round(self.seconds, 3),
             "tokens": self.tokens,
+            "origin": {
+                "reply": self.origin.to_json(),
+                "verdict": self.verdict_origin and self.verdict_origin.to_json(),
+            },
         }
 
 

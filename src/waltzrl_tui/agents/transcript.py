@@ -11,7 +11,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from waltzrl_tui.agents.costs import Rate, Rates
+from waltzrl_tui.agents.endpoint_stream import Origin
 from waltzrl_tui.agents.events import (
+    NOWHERE,
     DraftJudged,
     Event,
     ReplyEnded,
@@ -38,8 +40,8 @@ class RoundState:
 
     `seconds` and `tokens` are None until the endpoint was done, or where it did not count; the
     `usd` of a reply and of its judging are None where no price is known. `reply_cut`: it was
-    found unsafe while it grew. `looks`: how often it was judged while it grew. `model` and
-    `verdict_model`: what the servers said that they ran. `edited`: a person corrected it.
+    found unsafe while it grew. `looks`: how often it was judged while it grew. `origin` and
+    `verdict_origin`: what the servers told of both. `edited`: a person corrected it.
     """
 
     reply: str = ""
@@ -50,7 +52,7 @@ class RoundState:
     first_token_seconds: float | None = None
     tokens: int | None = None
     usd: float | None = None
-    model: str = ""
+    origin: Origin = NOWHERE
     looks: int = 0
     look_tokens: int = 0
     look_usd: float | None = 0.0
@@ -62,7 +64,7 @@ class RoundState:
     verdict_seconds: float | None = None
     verdict_tokens: int | None = None
     verdict_usd: float | None = None
-    verdict_model: str = ""
+    verdict_origin: Origin = NOWHERE
     edited: bool = False
 
     @property
@@ -96,11 +98,13 @@ class RoundState:
 class Turn:
     """A prompt and what followed. `ended` is False while it goes on, and if it was cut off.
 
-    `number` is its place in its transcript, from 0.
+    `again`: the prompt of the turn before was asked once more; if a reply came, that turn is part
+    of no later history. `number` is its place in its transcript, from 0.
     """
 
     prompt: str
     pair: str
+    again: bool = False
     rounds: list[RoundState] = field(default_factory=list)
     error: str = ""
     hint: str = ""
@@ -161,7 +165,7 @@ def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply, state.reply_ended = str(data.get("text", "")), True
     state.reply_stopped, state.reply_cut = bool(data.get("stopped")), bool(data.get("cut"))
     state.seconds, state.tokens = data.get("seconds"), data.get("tokens")
-    state.usd, state.model = data.get("usd"), str(data.get("model") or "")
+    state.usd, state.origin = data.get("usd"), _origin(data)
     state.first_token_seconds = data.get("first_token_seconds")
 
 
@@ -181,8 +185,20 @@ def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
     state.verdict_stopped = bool(data.get("stopped"))
     state.verdict_seconds, state.verdict_tokens = data.get("seconds"), data.get("tokens")
     state.verdict_usd = data.get("usd")
-    state.verdict_model = str(data.get("model") or "")
+    state.verdict_origin = _origin(data)
     _set_verdict(state, data.get("verdict"))
+
+
+def _origin(data: Mapping[str, Any]) -> Origin:
+    # Chats of the first versions hold the model's name alone.
+    told = data.get("origin") or {"model": data.get("model")}
+    return Origin(
+        model=str(told.get("model") or ""),
+        id=str(told.get("id") or ""),
+        fingerprint=str(told.get("fingerprint") or ""),
+        finish=str(told.get("finish") or ""),
+        without=tuple(told.get("without") or ()),
+    )
 
 
 def _set_verdict(state: RoundState, document: object) -> None:
@@ -204,9 +220,13 @@ _APPLY: Final = {
 }
 
 
-def prompt_record(text: str, pair: str) -> Record:
-    """What opens a turn: the prompt, and the name of the pair that is asked."""
-    return PROMPT, {"text": text, "pair": pair}
+def prompt_record(text: str, pair: str, *, again: bool = False) -> Record:
+    """What opens a turn: the prompt, and the name of the pair that is asked.
+
+    Args:
+        again: It is the prompt of the turn before, which is asked once more.
+    """
+    return PROMPT, {"text": text, "pair": pair, **({"again": True} if again else {})}
 
 
 def error_record(message: str, hint: str) -> Record:
@@ -233,7 +253,7 @@ def record(event: Event, rates: Rates = (None, None)) -> Record | None:
                 "stopped": event.stopped,
                 "cut": event.cut,
                 "usd": _usd(event, rates[0]),
-                "model": event.model,
+                "origin": event.origin.to_json(),
             }
         case DraftJudged():
             return "look", {
@@ -254,7 +274,7 @@ def record(event: Event, rates: Rates = (None, None)) -> Record | None:
                 "tokens": event.tokens,
                 "stopped": event.stopped,
                 "usd": _usd(event, rates[1]),
-                "model": event.model,
+                "origin": event.origin.to_json(),
             }
         case WaltzEnded():
             return "end", {"seconds": round(event.seconds, 3), "stopped": event.stopped}
@@ -288,25 +308,32 @@ def replay(records: Iterable[Record], turns: list[Turn] | None = None) -> list[T
     told = [] if turns is None else turns
     for kind, data in records:
         if kind == PROMPT:
-            told.append(Turn(str(data.get("text", "")), str(data.get("pair", ""))))
+            again = bool(data.get("again"))
+            told.append(Turn(str(data.get("text", "")), str(data.get("pair", "")), again))
         elif told:
             told[-1].apply(kind, data)
     return told
 
 
-def history(turns: Sequence[Turn], budget: int, prompt: str = "") -> list[Message]:
+def history(
+    turns: Sequence[Turn], budget: int, prompt: str = "", *, again: bool = False
+) -> list[Message]:
     """The turns before the next prompt as chat messages, the latest that fit.
 
-    Turns without a reply that stands are left out, and so are drafts, verdicts, and a stopped
-    turn whose prompt is asked again.
+    Turns without a reply that stands are left out, and so are drafts, verdicts, a stopped turn
+    whose prompt is given once more, and turns whose prompt was asked again with success.
 
     Args:
         budget: How many tokens they may have together (estimated).
         prompt: What is asked next.
+        again: It is the last turn's prompt, asked again.
     """
     kept: list[Message] = []
+    replaced = again
     for turn in reversed(turns):
-        if not turn.reply or (turn.stopped and turn.prompt == prompt):
+        passed = replaced
+        replaced = turn.again and (passed or bool(turn.reply))
+        if passed or not turn.reply or (turn.stopped and turn.prompt == prompt):
             continue
         budget -= estimate_tokens(turn.prompt) + estimate_tokens(turn.reply)
         if budget < 0:

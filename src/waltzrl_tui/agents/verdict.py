@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +18,9 @@ FIELDS = ("reasoning", "unsafe", "overrefuse", "feedback")
 LONGEST_VERDICT = 20_000
 """Characters of a feedback agent's text that are looked at. A verdict has a few hundred; a server
 that sends a megabyte must not cost a scan of it at every piece."""
+
+
+_MOST_OBJECTS = 8
 
 
 class VerdictError(ValueError):
@@ -60,10 +65,10 @@ class Verdict(BaseModel):
 def parse_verdict(text: str) -> Verdict:
     """The verdict in `text`.
 
-    Tolerated: prose or a code fence around the object, Python's True/False, trailing commas,
-    a missing end, an outer object with one key, more fields, no reasoning, no feedback. Not
-    tolerated: a missing flag, a flag that is not a boolean, a text that is not a string. Only the
-    first `LONGEST_VERDICT` characters are looked at.
+    Tolerated: prose (with braces in it, too) or a code fence around the object, Python's
+    True/False, trailing commas, a missing end, outer objects with one key, more fields, no
+    reasoning, no feedback. Not tolerated: a missing flag, a flag that is not a boolean, a text that
+    is not a string. Only the first `LONGEST_VERDICT` characters are looked at.
 
     Raises:
         VerdictError: There is no such object; the message says what is wrong with it.
@@ -71,13 +76,7 @@ def parse_verdict(text: str) -> Verdict:
     text = text[:LONGEST_VERDICT]
     if not text.strip():
         raise VerdictError("the feedback agent said nothing")
-    start = text.find("{")
-    if start < 0:
-        raise VerdictError("no JSON object in the feedback agent's text")
-    found = _decode(text[start:])
-    if "unsafe" not in found and len(found) == 1:
-        inner = next(iter(found.values()))
-        found = inner if isinstance(inner, dict) else found
+    found = _decode(text)
     found.setdefault("reasoning", "")
     found.setdefault("feedback", "")
     try:
@@ -89,14 +88,43 @@ def parse_verdict(text: str) -> Verdict:
 
 
 def _decode(text: str) -> dict[str, Any]:
-    for candidate in (text, _repaired(text)):
-        try:
-            value, _ = json.JSONDecoder(strict=False).raw_decode(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            return value
+    """The first object with a flag, else the first one."""
+    first: dict[str, Any] | None = None
+    value: dict[str, Any]
+    groups = list(islice(_groups(text), _MOST_OBJECTS))
+    for group in groups:
+        for candidate in (group, _repaired(group)):
+            try:
+                value, _ = json.JSONDecoder(strict=False).raw_decode(candidate)
+            except (ValueError, RecursionError):
+                continue
+            while len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
+                value = inner
+            if "unsafe" in value or "overrefuse" in value:
+                return value
+            first = first or value
+            break
+    if first is not None:
+        return first
+    if not groups:
+        raise VerdictError("no JSON object in the feedback agent's text")
     raise VerdictError("the JSON object in the feedback agent's text is broken")
+
+
+def _groups(text: str) -> Iterator[str]:
+    """`text` from each brace on that stands in no other braces.
+
+    What stands in an object is never taken for the verdict, or a reply that is quoted in the
+    reasoning could bring its own.
+    """
+    depth = 0
+    for found in re.finditer(r"[{}]", text):
+        if found.group() == "}":
+            depth = max(0, depth - 1)
+            continue
+        if depth == 0:
+            yield text[found.start() :]
+        depth += 1
 
 
 def _repaired(text: str) -> str:

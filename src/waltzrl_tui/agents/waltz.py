@@ -10,7 +10,9 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
+from waltzrl_tui.agents.endpoint_stream import Origin
 from waltzrl_tui.agents.events import (
+    NOWHERE,
     Event,
     ReplyEnded,
     ReplyStarted,
@@ -63,7 +65,7 @@ class _Stream:
     first: float | None = None
     tokens: int | None = None
     prompt_tokens: int | None = None
-    model: str = ""
+    origin: Origin = NOWHERE
 
     async def read(
         self, deltas: AsyncGenerator[Delta, None], *ends: asyncio.Event
@@ -75,7 +77,7 @@ class _Stream:
                     if delta.tokens is not None:
                         self.tokens, self.prompt_tokens = delta.tokens, delta.prompt_tokens
                     if delta.origin is not None:
-                        self.model = delta.origin.model
+                        self.origin = delta.origin
                     if delta.text:
                         if self.first is None:
                             self.first = time.perf_counter() - began
@@ -164,11 +166,11 @@ async def waltz(
                 stopped,
                 cut is not None and not stopped,
                 reply.prompt_tokens,
-                reply.model,
+                reply.origin,
             )
             seconds, tokens = reply.seconds, (reply.tokens or 0) + looked
             if stopped or pair.feedback is None:
-                rounds.append(Round(text, None, "", seconds, tokens))
+                rounds.append(Round(text, None, "", seconds, tokens, reply.origin))
                 break
 
             said = _Stream()
@@ -195,6 +197,7 @@ async def waltz(
             if cut is not None:
                 said.text, said.seconds = cut.text, cut.seconds
                 said.tokens, said.prompt_tokens = cut.tokens, cut.prompt_tokens
+                said.origin = cut.origin
             if cut is None or stopped:
                 verdict, error = _judged(said, stopped)
             else:
@@ -208,13 +211,21 @@ async def waltz(
                 said.tokens,
                 stopped,
                 said.prompt_tokens,
-                said.model,
+                said.origin,
             )
         finally:
             if watching is not None:
                 await watching.close()
         rounds.append(
-            Round(text, verdict, error, seconds + said.seconds, tokens + (said.tokens or 0))
+            Round(
+                text,
+                verdict,
+                error,
+                seconds + said.seconds,
+                tokens + (said.tokens or 0),
+                reply.origin,
+                said.origin,
+            )
         )
         if stopped or verdict is None or not verdict.triggers:
             break

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from waltzrl_tui.agents.endpoint import ChatEndpoint
-from waltzrl_tui.agents.events import DraftJudged
+from waltzrl_tui.agents.endpoint_stream import Origin
+from waltzrl_tui.agents.events import NOWHERE, DraftJudged
 from waltzrl_tui.agents.prompts import feedback_messages
 from waltzrl_tui.agents.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
 from waltzrl_tui.errors import EndpointError
@@ -30,6 +31,7 @@ class DraftWatch:
         cut: Set when the draft is found unsafe.
         text: The verdict that cut, as far as it is there.
         tokens, prompt_tokens, seconds: What that verdict took; None or 0.0 until it is whole.
+        origin: What the server told of it.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class DraftWatch:
         self.tokens: int | None = None
         self.prompt_tokens: int | None = None
         self.seconds = 0.0
+        self.origin: Origin = NOWHERE
         self._feedback, self._version, self._prompt = feedback, feedback_prompt, prompt
         self._round, self._every, self._cap = round, every, verdict_tokens
         self._pieces = 0
@@ -113,12 +116,15 @@ class DraftWatch:
         messages = feedback_messages(self._version, self._prompt, draft.strip())
         reader, unsafe = VerdictReader(), None
         tokens = prompt_tokens = None
+        self.origin = NOWHERE
         stream = self._feedback.stream(messages, max_tokens=self._cap)
         try:
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta.tokens is not None:
                         tokens, prompt_tokens = delta.tokens, delta.prompt_tokens
+                    if delta.origin is not None:
+                        self.origin = delta.origin
                     for name, value in reader.feed(delta.text):
                         if name == "unsafe":
                             unsafe = value

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from waltzrl_tui.agents.conversation import with_feedback
-from waltzrl_tui.agents.events import VerdictEnded, WaltzEnded
+from waltzrl_tui.agents.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
 from waltzrl_tui.agents.waltz import LivePair, waltz
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
@@ -88,7 +88,9 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
     events = waltz(asked, history, max_tokens=args.max_tokens, watch=args.watch)
     async with aclosing(events) as stream:
         async for event in stream:
-            if isinstance(event, VerdictEnded):
+            if isinstance(event, ReplyEnded) and (off := cut_off(event.origin)):
+                context.out.say(f"reply {event.round + 1} was {off}")
+            elif isinstance(event, VerdictEnded):
                 _tell(event, context.out)
             elif isinstance(event, WaltzEnded):
                 ended = event

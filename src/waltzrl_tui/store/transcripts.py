@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from waltzrl_tui.errors import NotFoundError
@@ -25,17 +26,18 @@ class TranscriptStore:
         self._database = database
 
     async def create(self, pair: str, title: str = "") -> TranscriptRow:
-        """Begin a transcript of a chat with `pair`."""
+        """Make an empty transcript of a chat with `pair`."""
+        return await self._database.write(lambda connection: _create(connection, pair, title))
 
-        def work(connection: sqlite3.Connection) -> TranscriptRow:
-            at, name = now(), storable(title)
-            cursor = connection.execute(
-                "INSERT INTO transcripts (title, pair, created_at, updated_at, turns)"
-                " VALUES (?, ?, ?, ?, 0)",
-                (name, pair, at, at),
-            )
-            assert cursor.lastrowid is not None
-            return TranscriptRow(cursor.lastrowid, name, pair, at, at, 0)
+    async def begin(
+        self, pair: str, title: str, kind: str, data: Mapping[str, Any]
+    ) -> tuple[TranscriptRow, int]:
+        """A transcript with its first event, whose number is given, too; both at once."""
+
+        def work(connection: sqlite3.Connection) -> tuple[TranscriptRow, int]:
+            made = _create(connection, pair, title)
+            number = _append(connection, made.id, ((kind, data),))
+            return replace(made, turns=int(kind == PROMPT)), number
 
         return await self._database.write(work)
 
@@ -48,25 +50,9 @@ class TranscriptStore:
             NotFoundError: There is no such transcript.
         """
 
-        def work(connection: sqlite3.Connection) -> int:
-            at = now()
-            touched = connection.execute(
-                "UPDATE transcripts SET updated_at = ?, turns = turns + ? WHERE id = ?",
-                (at, sum(kind == PROMPT for kind, _ in events), transcript_id),
-            )
-            if touched.rowcount == 0:
-                raise _missing(transcript_id)
-            last = 0
-            for kind, data in events:
-                cursor = connection.execute(
-                    "INSERT INTO transcript_events (transcript_id, at, kind, data)"
-                    " VALUES (?, ?, ?, ?)",
-                    (transcript_id, at, kind, dump(data)),
-                )
-                last = cursor.lastrowid or last
-            return last
-
-        return await self._database.write(work)
+        return await self._database.write(
+            lambda connection: _append(connection, transcript_id, events)
+        )
 
     async def events(
         self, transcript_id: int, since: int = 0, limit: int = -1, before: int | None = None
@@ -238,6 +224,39 @@ class TranscriptStore:
                 raise _missing(int(values[-1]))
 
         await self._database.write(work)
+
+
+def _create(connection: sqlite3.Connection, pair: str, title: str) -> TranscriptRow:
+    at, name = now(), storable(title)
+    cursor = connection.execute(
+        "INSERT INTO transcripts (title, pair, created_at, updated_at, turns)"
+        " VALUES (?, ?, ?, ?, 0)",
+        (name, pair, at, at),
+    )
+    assert cursor.lastrowid is not None
+    return TranscriptRow(cursor.lastrowid, name, pair, at, at, 0)
+
+
+def _append(
+    connection: sqlite3.Connection,
+    transcript_id: int,
+    events: Sequence[tuple[str, Mapping[str, Any]]],
+) -> int:
+    at = now()
+    touched = connection.execute(
+        "UPDATE transcripts SET updated_at = ?, turns = turns + ? WHERE id = ?",
+        (at, sum(kind == PROMPT for kind, _ in events), transcript_id),
+    )
+    if touched.rowcount == 0:
+        raise _missing(transcript_id)
+    last = 0
+    for kind, data in events:
+        cursor = connection.execute(
+            "INSERT INTO transcript_events (transcript_id, at, kind, data) VALUES (?, ?, ?, ?)",
+            (transcript_id, at, kind, dump(data)),
+        )
+        last = cursor.lastrowid or last
+    return last
 
 
 def _query(words: str) -> str:

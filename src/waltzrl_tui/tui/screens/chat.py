@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from textual.widgets import TextArea
 from textual.widgets.option_list import Option
 
-from waltzrl_tui.agents.chat_export import to_jsonl, to_markdown
-from waltzrl_tui.agents.conversation import Conversation
-from waltzrl_tui.agents.transcript import Turn, history
-from waltzrl_tui.datasets.rows import Harm
 from waltzrl_tui.store import Vote
-from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.keys import bindings
 from waltzrl_tui.tui.screens.ask_text import AskText
-from waltzrl_tui.tui.screens.chat_base import ChatBase
-from waltzrl_tui.tui.screens.chat_edit import Edited, EditTurn
-from waltzrl_tui.tui.screens.chat_export import ExportChat
-from waltzrl_tui.tui.screens.chat_find import FindChat, Found
+from waltzrl_tui.tui.screens.chat_kept import KeptChats
 from waltzrl_tui.tui.screens.chat_results import ResultsScreen
 from waltzrl_tui.tui.widgets.chat_column import MODES
-from waltzrl_tui.tui.widgets.chat_pick import Picker, pair_picker
+from waltzrl_tui.tui.widgets.chat_pick import Picker, count, pair_picker
 from waltzrl_tui.tui.widgets.chat_queue import PromptQueue
 from waltzrl_tui.tui.widgets.data_files import list_files
 from waltzrl_tui.versus import standings
-from waltzrl_tui.workspace import private_write
 
 _ELSEWHERE: Final = "\0"
-_ROWS_FILE: Final = "from-chat.jsonl"
 
 
-class ChatScreen(ChatBase):
+class ChatScreen(KeptChats):
     """Its keys. Chats keep streaming while another screen is shown."""
 
     BINDINGS = bindings("chat")
@@ -52,7 +43,7 @@ class ChatScreen(ChatBase):
             "next": not typing and self.queue is not None,
             "other": self.beside,
             "vote": self.beside and self.match.open,
-            "again": idle and not self.beside and last is not None and _unfinished(last),
+            "again": idle and last is not None and all(each.pairs.choice for each in self.shown),
             "pair": bool(column.pairs.choices) and idle and not column.look.blind,
             "beside": idle,
             "feedback": bool(column.pairs.choice and column.pairs.choice.feedback)
@@ -66,11 +57,12 @@ class ChatScreen(ChatBase):
             "blind": self.beside and idle,
             "queue": idle,
             "new": idle and any(each.chat.turns for each in self.shown),
-            "open": idle,
+            "open": idle and not column.look.blind,
+            "about": last is not None and not column.look.blind,
             "branch": idle and last is not None and not column.look.blind,
             "edit": quiet and last is not None and not column.look.blind,
             "export": quiet and last is not None and not column.look.blind,
-            "copy": last is not None and bool(last.reply),
+            "copy": last is not None and bool(last.reply) and not column.held,
         }
         return allowed.get(action, super().check_action(action, parameters))
 
@@ -82,14 +74,21 @@ class ChatScreen(ChatBase):
             self.notify("The pairs are still being read.", timeout=3, markup=False)
         elif text:
             self.field.clear()
-            if self.beside and self.match.blind and self.match.vote is not None:
-                # Who is who was told: a blind match begins anew.
+            if self._told_who:
                 self.renew()
             self.ask(text)
 
     def action_again(self) -> None:
-        if self.column.last is not None:
-            self.ask(self.column.last.prompt)
+        if (last := self.column.last) is not None:
+            asked = self._asked
+            if self._told_who:
+                self.renew()
+            self.ask(last.prompt, *asked, again=True)
+
+    @property
+    def _told_who(self) -> bool:
+        """Whether the vote told who is who, so that a blind match has to begin anew."""
+        return self.beside and self.match.blind and self.match.vote is not None
 
     def action_stop(self) -> None:
         for column in self.columns:
@@ -176,6 +175,9 @@ class ChatScreen(ChatBase):
 
     async def _results(self) -> None:
         duels = await self.waltz.store.duels.list()
+        if self.column.look.blind and self.match.row is not None:
+            # What this one adds would tell who stands where.
+            duels = [duel for duel in duels if duel.id != self.match.row.id]
         found = await asyncio.to_thread(standings, duels)
         self.app.push_screen(ResultsScreen(found))
 
@@ -241,15 +243,13 @@ class ChatScreen(ChatBase):
         if row is None:
             self.queue = None
             passed = f" {queue.done} had been voted on." if queue.done else ""
-            bad = f" {queue.skipped} lines gave no prompt." if queue.skipped else ""
+            bad = f" {count(queue.skipped, 'line')} gave no prompt." if queue.skipped else ""
             self.notify(f"That was the last prompt.{passed}{bad}", timeout=6, markup=False)
             self.tell()
             self.refresh_bindings()
             return
         self.renew()
         self.ask(row.prompt, row.harm, str(queue.path), row.line)
-
-    # Chats that were
 
     def action_pair(self) -> None:
         column = self.column
@@ -261,125 +261,3 @@ class ChatScreen(ChatBase):
 
         picked = column.pairs.choice.name if column.pairs.choice else ""
         self.app.push_screen(pair_picker(column.pairs.choices, picked), chosen)
-
-    def action_open(self) -> None:
-        self.start(self._find(), group="chat-list", exclusive=True)
-
-    async def _find(self) -> None:
-        def chosen(found: Found | None) -> None:
-            if found is not None and not self.streaming:
-                self.start(self._reopen(*found), group="chat-open", exclusive=True)
-
-        store, row = self.waltz.store, self.column.chat.row
-        rows = await store.transcripts.list(200)
-        self.app.push_screen(FindChat(store, rows, row.id if row else None), chosen)
-
-    async def _reopen(self, number: int, opening: int | None) -> None:
-        chat = await Conversation.reopen(self.waltz.store, number, opening)
-        if self.streaming:
-            return
-        self._go_on_with(chat)
-        turn = None if opening is None else chat.turn_at(opening)
-        if turn is not None:
-            self.set_focus(self.view)
-            self.view.choose(turn)
-
-    def _go_on_with(self, chat: Conversation) -> None:
-        assert chat.row is not None
-        pair = chat.turns[-1].pair if chat.turns else chat.row.pair
-        self.renew(chat)
-        column = self.column
-        if not column.pairs.choose(pair) and column.pairs.choice is not None:
-            self.notify(
-                f"The pair {one_line(pair, 40)} is gone; "
-                f"{one_line(column.pairs.choice.name, 40)} answers now.",
-                severity="warning",
-                markup=False,
-            )
-        column.show_all()
-        self.view.to_end()
-        self.field.focus()
-        self.tell()
-
-    def action_branch(self) -> None:
-        turn = self.view.chosen
-        if turn is not None:
-            self.start(self._branch(self.column.chat, turn), group="branch", exclusive=True)
-
-    async def _branch(self, chat: Conversation, turn: Turn) -> None:
-        made = await chat.branch(turn)
-        self._go_on_with(made)
-        assert made.row is not None and made.row.branched_from is not None
-        self.notify(
-            f"Chat {made.row.id} goes on from turn {turn.number + 1} of chat "
-            f"{made.row.branched_from}, which is kept.",
-            timeout=4,
-            markup=False,
-        )
-
-    def action_copy(self) -> None:
-        turn = self.view.chosen
-        if turn is not None:
-            text = printable(turn.reply)
-            self.app.copy_to_clipboard(text)
-            self.notify(f"Copied {len(text):,} characters.", timeout=3, markup=False)
-
-    # What becomes of them
-
-    def action_edit(self) -> None:
-        turn, column = self.view.chosen, self.column
-        if turn is None:
-            return
-        before = history([each for each in column.chat.turns if each.number < turn.number], 2000)
-        harm: Harm = self._asked[0] if turn is column.last else ""
-
-        def saved(edited: Edited | None) -> None:
-            if edited is not None:
-                self.start(self._correct(column.chat, turn, edited), group="correct")
-
-        folder = self.waltz.workspace.data
-        self.app.push_screen(EditTurn(turn, before, folder, _ROWS_FILE, harm), saved)
-
-    async def _correct(self, chat: Conversation, turn: Turn, edited: Edited) -> None:
-        self.notify(f"Line {edited.line} of {one_line(str(edited.path.name), 60)}.", markup=False)
-        if edited.change:
-            await chat.correct(turn, edited.round, edited.change)
-            for column in self.columns:
-                column.view.forget()
-                column.show_all()
-
-    def action_export(self) -> None:
-        self.start(self._export(), group="export", exclusive=True)
-
-    async def _export(self) -> None:
-        chat = self.column.chat
-        assert chat.row is not None
-        target = self.waltz.workspace.home / f"chat-{chat.row.id}.md"
-
-        def chosen(path: Path | None) -> None:
-            if path is not None:
-                # The dialog has to be gone from a picture of the screen.
-                work = self._write(chat, path)
-                self.call_after_refresh(self.start, work, group="export")
-
-        self.app.push_screen(ExportChat(target), chosen)
-
-    async def _write(self, chat: Conversation, path: Path) -> None:
-        assert chat.row is not None
-        if path.suffix.lower() == ".svg":
-            text = self.app.export_screenshot(title=one_line(chat.row.title, 80))
-        else:
-            turns: list[Turn] = [turn async for page in chat.pages() for turn in page]
-            make: Any = to_jsonl if path.suffix.lower() == ".jsonl" else to_markdown
-            text = await asyncio.to_thread(make, chat.row, turns)
-        try:
-            await asyncio.to_thread(private_write, path, text)
-        except OSError as error:
-            why = error.strerror or str(error)
-            self.notify(f"{path} cannot be written: {why}.", severity="error", markup=False)
-        else:
-            self.notify(f"Written to {one_line(str(path))}.", markup=False)
-
-
-def _unfinished(turn: Turn) -> bool:
-    return bool(turn.error) or turn.stopped or not turn.ended

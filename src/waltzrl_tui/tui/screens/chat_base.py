@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from textual import events, on
@@ -28,6 +30,12 @@ from waltzrl_tui.tui.widgets.chat_view import ConversationView
 
 _READ_SECONDS: Final = 3.0
 _PATIENCE: Final = 0.3
+_BREATH: Final = 0.04
+"""Seconds that drawing waits for the requests to go out, and for words that come at once."""
+
+_GRACE: Final = 0.005
+"""Seconds that the first words of one side wait for those of the other, to be drawn with them."""
+
 _TWO_COLUMNS: Final = 100
 """Cells from which two columns fit beside each other; below they are tabs."""
 
@@ -50,6 +58,8 @@ class ChatBase(WaltzScreen):
         self._notice = ""
         self._leave_field = False
         self._begun: set[Column] = set()
+        self._held_back = ExitStack()
+        self._holding = False
         self._told: tuple[Content, str] | None = None
         self._read_at = 0.0
 
@@ -106,7 +116,8 @@ class ChatBase(WaltzScreen):
             if column.pairs.choice != before:
                 self.settle_twins()
                 column.show_all()
-        notice = slower(await self.waltz.store.jobs.list(ended=False), self.column.pairs.choice)
+        jobs = await self.waltz.store.jobs.list(ended=False)
+        notice = slower(jobs, [column.pairs.choice for column in self.shown])
         if notice != self._notice:
             self._notice = notice
             line = self.query_one("#chat-notice", Static)
@@ -125,23 +136,42 @@ class ChatBase(WaltzScreen):
 
     # A reply
 
-    def ask(self, prompt: str, harm: Harm = "", source: str = "", line: int | None = None) -> None:
-        """Have the pairs that are shown answer; a prompt of a file brings its label."""
+    def ask(
+        self,
+        prompt: str,
+        harm: Harm = "",
+        source: str = "",
+        line: int | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Have the pairs that are shown answer.
+
+        Args:
+            harm, source, line: Its label and its place, of a prompt of a file.
+            again: It is the last prompt, asked again.
+        """
         self._asked = harm, source, line
         asked = self.shown
         if self.beside:
             self.match.shuffle()
         for column in asked:
             column.begin()
+        # All requests go out, and words that come at once come in, before anything is drawn.
+        self._holding = True
+        self._held_back.enter_context(self.app.batch_update())
+        asyncio.get_running_loop().call_later(_BREATH, self._draw_asked)
+        asking = [
+            asyncio.create_task(column.ask(prompt, self._grown, again=again)) for column in asked
+        ]
         self._leave_field = self.beside
         self._begun.clear()
-        # What stands around the replies is drawn behind their first words, which come first.
-        self.set_timer(_PATIENCE, self._tell_all)
-        self.start(self._answer(prompt, asked), group="reply")
+        self.set_timer(_PATIENCE, self._settle)
+        self.start(self._answer(prompt, asked, asking), group="reply")
 
-    async def _answer(self, prompt: str, asked: tuple[Column, ...]) -> None:
-        # The duel is written while the requests are on their way.
-        asking = [asyncio.create_task(column.ask(prompt, self._grown)) for column in asked]
+    async def _answer(
+        self, prompt: str, asked: Sequence[Column], asking: Sequence[asyncio.Task[Turn | None]]
+    ) -> None:
         row: DuelRow | None = None
         try:
             if len(asked) == 2:
@@ -161,36 +191,50 @@ class ChatBase(WaltzScreen):
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
+            self._draw_asked()
             if self.is_attached:
-                if self._leave_field:
-                    self._to_columns()
-                self._tell_all()
+                for column in asked:
+                    column.reveal()
+                self._settle()
                 self.read_store()
 
     def _grown(self, column: Column) -> None:
         last = column.last
         if self.beside and self.match.unlinked:
             self.start(self.match.link(), group="link")
-        if last is None or not (last.ended or (last.rounds and column not in self._begun)):
-            return
-        # The first words are on the screen; all else was left until then.
-        self._begun.add(column)
-        if self._leave_field:
-            self._to_columns()
-        self._tell_all()
+        if last is None or not (last.rounds or last.ended):
+            if not self._holding:
+                column.show_all()
+        elif last.ended or column not in self._begun:
+            self._begun.add(column)
+            if self._begun.issuperset(self.shown):
+                self._draw_asked()
+                # First words come first; what stands around them is drawn behind them.
+                self.call_after_refresh(self._settle)
+            elif self._holding:
+                asyncio.get_running_loop().call_later(_GRACE, self._draw_asked)
 
-    def _tell_all(self) -> None:
+    def _draw_asked(self) -> None:
+        """Draw from now on: the prompt that was sent, where no words have come yet."""
+        if self._holding:
+            self._holding = False
+            self._held_back.close()
+            for column in self.shown:
+                if column not in self._begun and column.view.is_attached:
+                    column.show_all()
+
+    def _settle(self) -> None:
+        """Tell what stands around the replies.
+
+        With two columns the prompt is left, so that one key votes; once, and not while more is
+        being typed.
+        """
+        if self._leave_field:
+            self._leave_field = False
+            if not self.field.text:
+                self.set_focus(self.view)
         self.tell()
         self.refresh_bindings()
-
-    def _to_columns(self) -> None:
-        """Leave the prompt, so that one key votes; once, and not while more is being typed.
-
-        Not before the first words are there, which would wait for all to be drawn anew.
-        """
-        self._leave_field = False
-        if not self.field.text:
-            self.set_focus(self.view)
 
     def vote(self, vote: Vote) -> None:
         """Store who is better, at once, and tell who is who."""
@@ -289,8 +333,9 @@ class ChatBase(WaltzScreen):
 
     def renew(self, chat: Conversation | None = None) -> None:
         """Begin new chats, or show another one in the current column."""
+        self._asked = "", "", None
         if chat is not None and self.beside:
-            self.beside = False
+            self.beside = self.match.blind = False
             self.match.forget()
         for column in self.shown:
             column.renew(chat)

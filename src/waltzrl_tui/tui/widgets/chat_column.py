@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from textual.content import Content
+from textual.timer import Timer
 
 from waltzrl_tui.agents.conversation import Conversation, Feedback
 from waltzrl_tui.agents.transcript import Turn
@@ -40,6 +41,7 @@ class Column:
     """A pair that is talked to. Columns know nothing of each other: one may fail or stall.
 
     Attributes:
+        held: In a blind match: whether the two replies are not shown yet.
         letter: "A" or "B" where there are two, else "".
         pairs: Who is asked; `chat`: what was said.
         look: How it is shown, and what is done with the feedback agent.
@@ -54,9 +56,11 @@ class Column:
         self.chat = Conversation(app.store)
         self.look = Look(recall=press("draft", "chat"), stop=press("stop", "chat"))
         self.watch = False
+        self.held = False
         self.view = ConversationView(id=f"chat-turns-{'ab'[place]}", classes="pane chat-turns")
         self._paging = False
         self._stop: asyncio.Event | None = None
+        self._ticking: Timer | None = None
         self._began = 0.0
 
     @property
@@ -78,10 +82,13 @@ class Column:
 
     @property
     def state(self) -> str:
-        """In a word what it is doing: "writing", "failed", "done", "" before the first prompt."""
-        if self.streaming:
+        """In a word what it is doing: "writing", "failed", "done", "" before the first prompt.
+
+        Of a blind column only whether the match goes on: who is done first may be told by.
+        """
+        if self.streaming or self.held:
             return "writing"
-        if self.last is None:
+        if self.last is None or self.look.blind:
             return ""
         return "failed" if self.last.error else "stopped" if self.last.stopped else "done"
 
@@ -89,19 +96,29 @@ class Column:
         """Count as streaming from now on, so that nothing is asked twice."""
         self._stop = asyncio.Event()
         self._began = time.monotonic()
+        self.held = self.look.blind
         self.view.unmark()
 
-    def settle(self) -> None:
-        """Count as streaming no longer."""
-        self._stop = None
+    def reveal(self) -> None:
+        """Show the reply of a blind match, in which both have ended."""
+        if self.held:
+            self.held = False
+            self._stop_ticking()
+            self.show_all()
 
     def stop(self) -> None:
         """Have the reply end in good order."""
         if self._stop is not None:
             self._stop.set()
 
-    async def ask(self, prompt: str, grown: Callable[[Column], None]) -> Turn | None:
-        """Ask the pair after `begin`, and show what comes; `grown` is told of each repaint.
+    async def ask(
+        self, prompt: str, grown: Callable[[Column], None], *, again: bool = False
+    ) -> Turn | None:
+        """Ask the pair after `begin`, and show the words that come.
+
+        Args:
+            grown: Told when the prompt is stored, which is left to it to show, and of each repaint.
+            again: It is the last prompt, asked again.
 
         Returns:
             The turn, or None when its prompt could not be stored.
@@ -111,14 +128,15 @@ class Column:
         """
         assert self._stop is not None and self.pairs.choice is not None
         chat, before = self.chat, self.last
-        window = chat.after
+        anew = bool(chat.after) or not chat.turns
         self.view.to_end()
-        ticking = self.view.set_interval(1.0, self.tick)
+        self._ticking = self.view.set_interval(1.0, self.tick)
         stream = chat.ask(
             prompt,
             self.pairs.choice.name,
             self.pairs.ready,
             stop=self._stop,
+            again=again,
             feedback=self.look.mode,
             watch=WATCH_EVERY if self.watch else 0,
             rates=self.pairs.rates,
@@ -128,9 +146,10 @@ class Column:
         try:
             async with aclosing(stream):
                 async for turn in stream:
-                    if not turn.rounds and (window or len(chat.turns) == 1):
-                        self.show_all()
-                    else:
+                    if turn.rounds or turn.ended:
+                        if anew:
+                            self.show_all()
+                            anew = False
                         self.tick()
                     grown(self)
         except StoreError as error:
@@ -139,18 +158,30 @@ class Column:
             # Shown where the reply would be, though the store could not take it.
             self.last.apply("error", {"message": error.message, "hint": error.hint})
         finally:
-            ticking.stop()
-            self.settle()
+            self._stop = None
+            if not self.held:
+                self._stop_ticking()
             if self.view.is_attached:
-                self.view.grow(self.chat.turns, None)
+                self.view.grow(self.chat.turns, self._elapsed)
                 self.titles()
                 grown(self)
         return self.last
 
     def tick(self) -> None:
         """Draw the turn that grows."""
-        if self.streaming:
-            self.view.grow(self.chat.turns, time.monotonic() - self._began, self.pairs.doing)
+        if self.streaming or self.held:
+            self.view.grow(self.chat.turns, self._elapsed, self.pairs.doing)
+
+    def _stop_ticking(self) -> None:
+        if self._ticking is not None:
+            self._ticking.stop()
+            self._ticking = None
+
+    @property
+    def _elapsed(self) -> float | None:
+        """Seconds since the prompt was sent; None once the reply is there to be read."""
+        going_on = self.streaming or self.held
+        return time.monotonic() - self._began if going_on else None
 
     def change_look(
         self,
@@ -202,8 +233,7 @@ class Column:
         self.look, other.look = other.look, self.look
 
     def show_all(self) -> None:
-        elapsed = time.monotonic() - self._began if self.streaming else None
-        self.view.show(self.chat.turns, self.look, self._above(), elapsed)
+        self.view.show(self.chat.turns, self.look, self._above(), self._elapsed)
         self.titles()
 
     def _above(self) -> tuple[Span, ...]:
@@ -218,7 +248,8 @@ class Column:
             self.view.border_title = Content(f"{lead}name hidden")
             self.view.caption(Content(self.state))
             return
-        told = title(self.pairs.choice, self.look.mode, self.watch)
+        longest = 20 if self.letter else 40
+        told = title(self.pairs.choice, self.look.mode, self.watch, longest=longest)
         self.view.border_title = Content(lead).append(told)
         self.view.caption(subtitle(self.chat))
 

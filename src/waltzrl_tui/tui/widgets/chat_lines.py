@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from waltzrl_tui.agents.conversation import Feedback
+from waltzrl_tui.agents.events import cut_off
 from waltzrl_tui.agents.transcript import RoundState, Turn
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.widgets.chat_diff import changed_words, growing_words
@@ -70,10 +71,14 @@ def turn_lines(
 ) -> list[Line]:
     """The lines of one turn, at most `width` cells each, with an empty one at the end.
 
+    Of a blind turn that is still going on nothing is shown: a draft that is replaced, the pace and
+    the order of the words would tell who writes.
+
     Args:
         elapsed: Seconds since it was asked while it is still going on, else None.
         waiting_for: What it waits for before its first word.
     """
+    hidden = look.blind and elapsed is not None
     wide = width >= _WIDE and look.whole and not look.blind
     left = min(_LONGEST_LINE + _GUTTER, width * 58 // 100) if wide else width
     room = max(2, min(_LONGEST_LINE, left - _GUTTER - 1))
@@ -81,7 +86,7 @@ def turn_lines(
     out = _block("you", "label", plain(_clean(turn.prompt), room, "you"))
     meta = [line for part in _meta(turn, look, elapsed, waiting_for) for line in styled(part, room)]
     waiting: list[Line] = []
-    for number, state in enumerate(turn.rounds):
+    for number, state in enumerate(() if hidden else turn.rounds):
         replaced = _replaced(turn, number)
         judged = [] if look.blind else _verdict(state, side, look, replaced)
         body = _reply(turn, number, room, look, replaced)
@@ -102,7 +107,9 @@ def turn_lines(
             out += _block("" if body else "draft", "label", judged) if judged else []
     if meta:
         out += _block("", "label", meta)
-    if turn.error and look.blind:
+    if hidden:
+        pass
+    elif turn.error and look.blind:
         out += _block("error", "error", [(("✗ This side failed; why is told later.", "error"),)])
     elif turn.error:
         broad = max(2, min(_LONGEST_LINE, width - _GUTTER - 1))
@@ -131,8 +138,9 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if replaced and not look.drafts:
         return []
     if not state.reply:
-        said = "(an empty reply)" if state.reply_ended else ""
-        return _block("reply", "label", plain(said, room, "faint")) if said else []
+        if not state.reply_ended or state.reply_stopped:
+            return []
+        return _block("reply", "label", plain("(an empty reply)", room, "faint"))
     growing = not (state.reply_ended or turn.ended)
     text = _clean(_end_of(state.reply) if growing else state.reply)
     if not look.drafts or look.blind or not (replaced or number > 0):
@@ -190,6 +198,8 @@ def _figures(state: RoundState, replaced: bool) -> list[str]:
     return [
         "corrected by hand" if state.edited else "",
         "draft stopped early" if state.reply_cut else "",
+        _cut(cut_off(state.origin), "draft ") if replaced else "",
+        _cut(cut_off(state.verdict_origin), "verdict "),
         f"draft {told}" if told else "",
         f"verdict {took}" if took and replaced else took,
         f"{state.looks} looks {state.look_tokens:,} tok" if state.looks else "",
@@ -216,28 +226,28 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
 
 def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> list[list[Span]]:
     """What the turn is doing; or what it took, and how to read the marks if there are any."""
-    if elapsed is not None and not turn.ended:
+    if elapsed is not None and (look.blind or not turn.ended):
         parts = [
-            "writing" if look.blind and turn.rounds else _doing(turn, waiting_for),
+            "both are shown once both are done" if look.blind else _doing(turn, waiting_for),
             f"{elapsed:.0f} s",
             f"{look.stop} stops" if look.stop else "",
         ]
         return [[(" · ".join(part for part in parts if part), "faint")]]
     revised = len(turn.rounds) > 1 and _replaced(turn, 0)
-    stopped = turn.stopped and any(state.reply_stopped for state in turn.rounds)
     if turn.error and not turn.reply:
         return []
-    ended = ["■ stopped" if stopped else "", "■ interrupted" if not turn.ended else ""]
+    ended = [_stopped(turn) if turn.stopped else "", "" if turn.ended else "■ interrupted"]
     if look.blind:
-        took = " · ".join(part for part in ended if part) or "done"
-        return [[(took, "faint")]]
+        took = " · ".join(part for part in ended if part)
+        return [[(took, "faint")]] if took else []
     parts = [
         *ended,
+        _cut(cut_off(turn.rounds[-1].origin)) if turn.rounds else "",
         _seconds(turn.seconds),
         _tokens(turn.tokens or None),
         usd(turn.usd) if turn.rounds else "",
         f"{len(turn.rounds)} rounds" if len(turn.rounds) > 1 else "",
-        one_line(turn.pair, 60),
+        one_line(turn.pair, 32),
         *_models(turn),
         f"{look.recall} {'hides' if look.drafts else 'shows'} the draft"
         if revised and look.recall
@@ -251,6 +261,13 @@ def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> li
     return lines
 
 
+def _stopped(turn: Turn) -> str:
+    if not any(state.reply for state in turn.rounds):
+        return "■ stopped before the first word"
+    # A verdict that was stopped says so itself.
+    return "■ stopped" if any(state.reply_stopped for state in turn.rounds) else ""
+
+
 def _doing(turn: Turn, waiting_for: str) -> str:
     if not turn.rounds:
         return waiting_for or "waiting for the first word"
@@ -260,9 +277,13 @@ def _doing(turn: Turn, waiting_for: str) -> str:
     return "judging" if last.reply_ended else "writing"
 
 
+def _cut(off: str, what: str = "") -> str:
+    return f"✂ {what}{off}" if off else ""
+
+
 def _models(turn: Turn) -> list[str]:
     """What the server said that it ran, where that is not the pair's own name."""
-    names = dict.fromkeys(state.model for state in turn.rounds if state.model)
+    names = dict.fromkeys(state.origin.model for state in turn.rounds if state.origin.model)
     return [one_line(name, 48) for name in names if name != turn.pair]
 
 

@@ -12,6 +12,7 @@ from waltzrl_tui.agents.transcript import Turn
 from waltzrl_tui.datasets.rows import Harm
 from waltzrl_tui.store import DuelRow, Store, Vote
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.keys import press
 from waltzrl_tui.tui.widgets.bars import click
 from waltzrl_tui.tui.widgets.chat_column import Column
 from waltzrl_tui.versus import flagged
@@ -43,8 +44,8 @@ class Match:
 
     @property
     def open(self) -> bool:
-        """Whether there is a prompt that can be voted on."""
-        return self.row is not None
+        """Whether there is something that can be voted on: at any time, but not unseen."""
+        return self.row is not None and not any(column.held for column in self._columns)
 
     @property
     def unlinked(self) -> bool:
@@ -124,6 +125,11 @@ class Match:
                 "Blind: names are hidden until the vote."
                 if self.blind
                 else "Both answer your prompt.",
+                "$faint",
+            )
+        if any(column.held for column in self._columns):
+            return Content.styled(
+                f"Blind: both replies are shown at once · {press('stop', 'chat')} stops them",
                 "$faint",
             )
         if self.vote is not None:

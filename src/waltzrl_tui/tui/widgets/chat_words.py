@@ -20,13 +20,19 @@ _MODES: Final[dict[Feedback, str]] = {
 }
 
 
-def title(choice: PairChoice | None, mode: Feedback, watch: bool = False) -> Content:
-    """The pair that is asked, what it is, and what is done with its feedback."""
+def title(
+    choice: PairChoice | None, mode: Feedback, watch: bool = False, *, longest: int = 40
+) -> Content:
+    """The pair that is asked, what it is, and what is done with its feedback.
+
+    Args:
+        longest: Characters of the pair's name.
+    """
     if choice is None:
         return Content("Chat")
     judged = _MODES[mode] if choice.feedback else "not judged"
     watched = " · drafts watched" if watch and choice.feedback and mode == "applied" else ""
-    return Content(f"{one_line(choice.name, 40)} · {choice.kind} · {judged}{watched}")
+    return Content(f"{one_line(choice.name, longest)} · {choice.kind} · {judged}{watched}")
 
 
 def subtitle(chat: Conversation) -> Content:
