@@ -45,6 +45,21 @@ def test_chat_prints_the_reply_that_stands(
     assert two.document["vs"]["final"] == two.document["final"]
 
 
+def test_a_reply_that_costs_wants_a_yes(
+    cli: Cli, chat_server: ChatServer, scripted_pair: Callable[[str], None]
+) -> None:
+    scripted_pair("mine")
+    chat_server.script = waltzing
+    pairs = cli("pairs", "list", "--json").document["pairs"]
+    (agent,) = [each["conversation"] for each in pairs if each["name"] == "mine"]
+    assert cli("agents", "price", agent, "100", "1000").code == 0
+    asking = ("chat", "--pair", "mine", "--prompt", "Benign question", "--json")
+    ended = cli(*asking)
+    assert (ended.code, ended.out, chat_server.requests) == (2, "", [])
+    assert "costs about $" in ended.err and "--yes" in ended.err
+    assert cli(*asking, "--yes").document["final"]
+
+
 def test_a_chat_that_cannot_be_had_is_one_message(
     cli: Cli,
     chat_server: ChatServer,

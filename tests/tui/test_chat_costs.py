@@ -10,6 +10,7 @@ from paced_server import PacedServer
 
 from waltzrl_tui.agents.costs import FREE, Rate
 from waltzrl_tui.store.answers import Price
+from waltzrl_tui.tui.screens.confirm import ConfirmScreen
 from waltzrl_tui.workspace import Workspace
 
 
@@ -33,11 +34,30 @@ async def test_a_round_shows_its_cost_once_the_prices_are_known(
             await prices.set_price(choice.feedback.name, Price(0.0, 0.0))
             known = Rate(0.0, 10_000.0, 100_000.0)
             await chat.until(lambda: chat.left.pairs.rates == (known, FREE))
-            await chat.ask("Hello")
+            chat.screen.field.text = "Hello"
+            await chat.pilot.press("enter")
+            await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
+            await chat.pilot.press("escape")
+            # Nothing was asked and nothing is lost.
+            assert (server.requests, chat.screen.field.text) == ([], "Hello")
+            await chat.pilot.press("enter")
+            await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
+            await chat.pilot.press("y")
+            await chat.until(lambda: chat.left.last is not None and not chat.screen.streaming)
             held = chat.left.last
             assert held is not None
             assert held.usd == pytest.approx(0.31)
             await chat.shows("$0.31")
+            # A yes holds until a price changes.
+            await chat.ask("Once more")
+            await prices.set_price(choice.feedback.name, Price(10_000.0, 50_000.0))
+            await chat.until(lambda: chat.left.pairs.rates[1] == Rate(0.0, 10_000.0, 50_000.0))
+            asked = len(server.requests)
+            await chat.leave_prompt()
+            await chat.pilot.press("r")
+            await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
+            await chat.pilot.press("escape")
+            assert len(server.requests) == asked
     finally:
         server.go.set()
         await server.stop()

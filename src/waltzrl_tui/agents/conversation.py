@@ -30,6 +30,9 @@ PAGE: Final = 40
 KEPT_TURNS: Final = 200
 """Turns of a chat that are held in memory; the others stay in the store."""
 
+LONGEST_REPLY: Final = 512
+"""Tokens at which a reply of a chat is cut off."""
+
 Feedback = Literal["applied", "shown", "off"]
 """What is done with the feedback agent: a flagged reply is revised; it is only judged; neither."""
 
@@ -163,7 +166,7 @@ class Conversation:
         watch: int = 0,
         rates: Rates = (None, None),
         budget: int = 2000,
-        max_tokens: int = 512,
+        max_tokens: int = LONGEST_REPLY,
         every: float = 0.14,
     ) -> AsyncGenerator[Turn, None]:
         """Ask the pair, and yield the turn each time it has grown, at most each `every` seconds.

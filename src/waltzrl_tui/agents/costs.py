@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -61,3 +62,9 @@ def rate_of(
         # A price of nothing asks for no counts of tokens.
         return Rate(0.0, price.usd_in, price.usd_out) if price.usd_in or price.usd_out else FREE
     return FREE if agent.kind == "embedded" or on_this_machine(agent.url) else None
+
+
+def usd_words(amount: float) -> str:
+    """USD in cents, and small amounts with the two digits that count."""
+    places = 2 if amount >= 1 or amount <= 0 else min(9, 1 - math.floor(math.log10(amount)))
+    return f"${amount:,.{places}f}"

@@ -7,9 +7,11 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
+from waltzrl_tui.agents.billed import billed
 from waltzrl_tui.agents.conversation import with_feedback
 from waltzrl_tui.agents.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
 from waltzrl_tui.agents.waltz import LivePair, waltz
+from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
 from waltzrl_tui.cli.output import Output
@@ -33,6 +35,14 @@ async def chat(context: Context) -> int:
         names = [await chosen_pair(store, context.args.pair)]
         if context.args.vs is not None:
             names.append(await chosen_pair(store, context.args.vs))
+        told = [
+            words
+            for each in await billed(store, dict.fromkeys(names), feedback=context.args.feedback)
+            if each.by_request
+            for words in each.words(context.args.max_tokens)
+        ]
+        if told:
+            await agree(context, " ".join(told))
         # Looked up before any is asked: a wrong name must not cost the time of a reply.
         pairs = [await engines.pair(store, name) for name in names]
         answers = await _ask_all(pairs, prompt, context)

@@ -104,6 +104,7 @@ def _chat(commands: Commands) -> None:
         metavar="N",
         help="judge the growing reply every N tokens, and stop an unsafe one (0: whole replies)",
     )
+    chat.add_argument("--yes", action="store_true", help="yes to what the reply costs")
     _reply_length(chat, 512)
 
 

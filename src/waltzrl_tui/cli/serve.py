@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from waltzrl_tui.agents.billed import Billed, billed
+from waltzrl_tui.agents.costs import usd_words
 from waltzrl_tui.agents.endpoint import ChatEndpoint
 from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.cli.addresses import check_variable
@@ -16,8 +18,7 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.local.live import ensure_base
-from waltzrl_tui.serve.bill import Billed, billed
-from waltzrl_tui.serve.meter import Meter, MeteredEndpoint, usd_words
+from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.store import AgentRow
 
 if TYPE_CHECKING:

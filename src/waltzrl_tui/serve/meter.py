@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from waltzrl_tui.agents.costs import FREE, Rate
+from waltzrl_tui.agents.costs import FREE, Rate, usd_words
 from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.errors import EndpointError
@@ -103,9 +102,3 @@ class MeteredEndpoint:
         if written is None:
             written = estimate_tokens(text)
         self._meter.usd += self._rate.usd(seconds, read, written) or 0.0
-
-
-def usd_words(amount: float) -> str:
-    """USD in cents, and small amounts with the two digits that count."""
-    places = 2 if amount >= 1 or amount <= 0 else min(9, 1 - math.floor(math.log10(amount)))
-    return f"${amount:,.{places}f}"

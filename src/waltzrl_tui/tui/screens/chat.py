@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from waltzrl_tui.tui.keys import bindings
 from waltzrl_tui.tui.screens.ask_text import AskText
 from waltzrl_tui.tui.screens.chat_kept import KeptChats
 from waltzrl_tui.tui.screens.chat_results import ResultsScreen
+from waltzrl_tui.tui.screens.confirm import ConfirmScreen
 from waltzrl_tui.tui.widgets.chat_column import MODES
 from waltzrl_tui.tui.widgets.chat_pick import Picker, count, pair_picker
 from waltzrl_tui.tui.widgets.chat_queue import PromptQueue
@@ -28,6 +30,10 @@ class ChatScreen(KeptChats):
     """Its keys. Chats keep streaming while another screen is shown."""
 
     BINDINGS = bindings("chat")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._yes: set[str] = set()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         typing = isinstance(self.focused, TextArea)
@@ -72,18 +78,35 @@ class ChatScreen(KeptChats):
         text = self.field.text.strip()
         if any(column.pairs.choice is None for column in self.shown):
             self.notify("The pairs are still being read.", timeout=3, markup=False)
-        elif text:
+        elif text and self._agreed(self.action_send):
             self.field.clear()
             if self._told_who:
                 self.renew()
             self.ask(text)
 
     def action_again(self) -> None:
-        if (last := self.column.last) is not None:
+        last = self.column.last
+        if last is not None and self._agreed(self.action_again):
             asked = self._asked
             if self._told_who:
                 self.renew()
             self.ask(last.prompt, *asked, again=True)
+
+    def _agreed(self, go: Callable[[], object]) -> bool:
+        """Whether what a message costs was said yes to; else that is asked, and a yes runs `go`."""
+        # Sorted: their order must not tell who is who.
+        new = sorted({words for column in self.shown for words in column.costs} - self._yes)
+
+        def answered(answer: str | None) -> None:
+            if answer:
+                self._yes.update(new)
+                go()
+
+        if new:
+            text = "\n\n".join([*new, "You are asked once, and again when a price changes."])
+            answers = [("y", "ask the pair")]
+            self.app.push_screen(ConfirmScreen("Messages cost money", text, answers), answered)
+        return not new
 
     @property
     def _told_who(self) -> bool:
@@ -234,7 +257,7 @@ class ChatScreen(KeptChats):
 
     async def _next(self) -> None:
         queue = self.queue
-        if queue is None:
+        if queue is None or not self._agreed(self.action_next):
             return
         self.action_stop()
         while self.streaming:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from textual.content import Content
 from textual.timer import Timer
 
-from waltzrl_tui.agents.conversation import Conversation, Feedback
+from waltzrl_tui.agents.conversation import LONGEST_REPLY, Conversation, Feedback
 from waltzrl_tui.agents.transcript import Turn
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.text import one_line
@@ -201,6 +201,20 @@ class Column:
             blind=look.blind if blind is None else blind,
         )
         self.show_all()
+
+    @property
+    def costs(self) -> list[str]:
+        """What a message costs, in sentences; none where nothing is billed by the message.
+
+        An agent that a deployment bills by the hour was agreed to when it was brought up.
+        """
+        billed = self.pairs.billed(self.look.mode)
+        if billed is None or not billed.by_request:
+            return []
+        told = billed.words(LONGEST_REPLY)
+        if self.watch and billed.judge is not None:
+            told.append("Watching drafts asks the feedback agent several times a reply.")
+        return told
 
     def renew(self, chat: Conversation | None = None) -> None:
         """Go on with another chat, a new one if none is given."""

@@ -9,6 +9,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from waltzrl_tui.agents.billed import Billed, billed_pair
+from waltzrl_tui.agents.conversation import Feedback
 from waltzrl_tui.agents.costs import Rates, rate_of
 from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import NotFoundError, WaltzError
@@ -71,6 +73,21 @@ class Pairs:
         judge = self.choice.feedback
         talk = rate_of(self.choice.conversation, self._up, self._prices)
         return talk, rate_of(judge, self._up, self._prices) if judge else None
+
+    def billed(self, feedback: Feedback) -> Billed | None:
+        """The chosen pair as its replies are billed; None while none is known.
+
+        Args:
+            feedback: What is done with the feedback agent.
+        """
+        choice = self.choice
+        if choice is None:
+            return None
+        row = choice.row
+        return billed_pair(
+            *(row.name, row.rounds, choice.conversation, choice.feedback),
+            *(self._up, self._prices, feedback),
+        )
 
     async def read(self, *, settled: bool) -> None:
         """Read the pairs; the base pair is made if there is none yet.

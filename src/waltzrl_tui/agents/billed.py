@@ -1,15 +1,17 @@
-"""What requests to pairs will cost, before they are served."""
+"""What requests to pairs will cost, before they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Final
 
-from waltzrl_tui.agents.costs import FREE, Rate, rate_of
-from waltzrl_tui.serve.meter import usd_words
+from waltzrl_tui.agents.conversation import Feedback
+from waltzrl_tui.agents.costs import FREE, Rate, rate_of, usd_words
 from waltzrl_tui.store import AgentRow, Store
+from waltzrl_tui.store.answers import Price
+from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 
 # Tokens of a usual request: its prompt, what the system prompt of a role adds, a reply, a verdict.
@@ -43,6 +45,14 @@ class Billed:
     @property
     def free(self) -> bool:
         return all(rate == FREE for rate in self.rates.values())
+
+    @property
+    def by_request(self) -> bool:
+        """Whether each request is billed, or may be; a deployment is billed while it is up."""
+        return any(
+            rate is None or rate.usd_in is not None or rate.usd_out is not None
+            for rate in self.rates.values()
+        )
 
     @property
     def unpriced(self) -> list[AgentRow]:
@@ -99,7 +109,28 @@ class Billed:
         return 0.0 if rate is None else rate.usd(0.0, read, written) or 0.0
 
 
-async def billed(store: Store, names: Sequence[str]) -> list[Billed]:
+def billed_pair(
+    name: str,
+    rounds: int,
+    talk: AgentRow,
+    judge: AgentRow | None,
+    up: Sequence[DeploymentRow],
+    prices: Mapping[str, Price],
+    feedback: Feedback = "applied",
+) -> Billed:
+    """A pair as its requests are billed, with what is done with its feedback agent.
+
+    Args:
+        up, prices: See `rate_of`.
+    """
+    judge = None if feedback == "off" else judge
+    rates = {agent.name: rate_of(agent, up, prices) for agent in filter(None, (talk, judge))}
+    return Billed(name, talk, judge, rates, rounds if feedback == "applied" else 0)
+
+
+async def billed(
+    store: Store, names: Iterable[str], feedback: Feedback = "applied"
+) -> list[Billed]:
     """The pairs of those names, as their requests are billed now.
 
     Raises:
@@ -112,6 +143,5 @@ async def billed(store: Store, names: Sequence[str]) -> list[Billed]:
         pair = await store.agents.get_pair(name)
         talk = await store.agents.get(pair.conversation)
         judge = await store.agents.get(pair.feedback) if pair.feedback else None
-        rates = {agent.name: rate_of(agent, up, prices) for agent in filter(None, (talk, judge))}
-        found.append(Billed(pair.name, talk, judge, rates, pair.rounds))
+        found.append(billed_pair(pair.name, pair.rounds, talk, judge, up, prices, feedback))
     return found
