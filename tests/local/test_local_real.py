@@ -171,6 +171,47 @@ async def test_the_server_asks_for_its_key_and_keeps_adapters_apart(
             await server.close()
 
 
+async def test_streams_of_two_adapters_run_at_the_same_time_when_they_are_to(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
+    from waltzrl_tui.local.weights import find_weights
+
+    weights = await asyncio.to_thread(find_weights, workspace)
+    adapter = await asyncio.to_thread(_random_adapter, weights.source, tmp_path, 1)
+    servers = Servers()
+    endpoints = [EmbeddedEndpoint(servers, weights.servable(), each) for each in (adapter, None)]
+    began: list[float] = []
+    ended: list[float] = []
+
+    async def say(endpoint: EmbeddedEndpoint, tokens: int) -> str:
+        messages = [{"role": "user", "content": "Count to a hundred."}]
+        pieces = []
+        async for delta in endpoint.stream(messages, max_tokens=tokens):
+            if not pieces:
+                began.append(time.perf_counter())
+            pieces.append(delta.text)
+        ended.append(time.perf_counter())
+        return "".join(pieces)
+
+    try:
+        alone = [await say(endpoint, 60) for endpoint in endpoints]
+        assert alone[0] != alone[1]
+        servers.share(2)
+        for endpoint in endpoints:
+            await endpoint.ready()
+        began.clear()
+        ended.clear()
+        both = await asyncio.gather(*(say(endpoint, 60) for endpoint in endpoints))
+        assert both == alone
+        # Each began before the other one had ended.
+        assert max(began) < min(ended)
+        servers.share(1)
+        assert await say(endpoints[0], 60) == alone[0]
+    finally:
+        await servers.close()
+
+
 async def _say(server: object, adapter: Path) -> str:
     messages = [{"role": "user", "content": "Name three colours."}]
     deltas = server.endpoint(adapter).stream(messages, max_tokens=10)  # type: ignore[attr-defined]

@@ -288,10 +288,10 @@ async def test_all_requests_go_out_before_anything_is_drawn(
         await ended(chat)
 
 
-async def test_blind_replies_are_shown_together_so_that_none_tells_how_it_was_made(
+async def test_blind_replies_are_shown_together_once_neither_can_be_revised(
     run: Run, north: PacedServer, south: PacedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The south revises its draft, and the north is slow."""
+    """The south revises its draft, whose verdict is slow, and the north stalls in mid-reply."""
 
     def revising(model: str, messages: list[dict[str, str]]) -> str:
         if model == "judge-s":
@@ -299,13 +299,18 @@ async def test_blind_replies_are_shown_together_so_that_none_tells_how_it_was_ma
         return "a draft" if len(messages) == 2 else "word from the south"
 
     monkeypatch.setattr("secrets.randbelow", lambda _: 0)
-    south.script, north.hold_after = revising, 2
+    south.script, south.hold_after, north.hold_after = revising, 2, 3
     async with run() as chat:
         await beside(chat)
         await chat.pilot.press("b")
         await chat.ask("Hello", wait=False)
-        await chat.until(lambda: not chat.right.streaming)
-        assert chat.left.last and chat.left.last.rounds
+        await chat.until(
+            lambda: all(
+                column.last is not None and bool(column.last.rounds)
+                for column in (chat.left, chat.right)
+            )
+        )
+        await chat.until(lambda: len(south.requests) == 2)
         for column in (chat.left, chat.right):
             assert "word" not in chat.said(column) and "a draft" not in chat.said(column)
             assert column.state == "writing" and "both are shown" in chat.said(column)
@@ -314,13 +319,21 @@ async def test_blind_replies_are_shown_together_so_that_none_tells_how_it_was_ma
         await chat.pilot.press("right", "y", "a", "o", "tab", "y")
         assert [row.vote for row in await duels(chat)] == [""]
         assert chat.app.clipboard == "" and chat.app.screen is chat.screen
+
+        south.go.set()
+        await chat.until(lambda: "word from the south" in chat.said(chat.right))
+        assert "word from the" in chat.said(chat.left) and chat.left.streaming
+        shown = screen_text(chat.pilot)
+        assert "a draft" not in shown and "2 rounds" not in shown
+        assert " tok" not in shown and "overrefuses" not in shown and "judging" not in shown
+        # What is seen is voted on at any time.
+        await chat.pilot.press("right")
+        await chat.until(lambda: "2 rounds" in chat.said(chat.right))
+        (row,) = await duels(chat)
+        assert (row.vote, row.voted_early) == ("right", True)
         north.go.set()
         await ended(chat)
-        shown = screen_text(chat.pilot)
-        assert "word from the north" in shown and "word from the south" in shown
-        assert "2 rounds" not in shown and " tok" not in shown and "overrefuses" not in shown
-        await chat.pilot.press("t")
-        await chat.until(lambda: "2 rounds" in chat.said(chat.right))
+        assert "word from the north" in chat.said(chat.left)
 
 
 async def test_a_chat_of_a_blind_match_is_not_blind_when_it_is_reopened(run: Run) -> None:

@@ -45,6 +45,7 @@ async def chat(context: Context) -> int:
             await agree(context, " ".join(told))
         # Looked up before any is asked: a wrong name must not cost the time of a reply.
         pairs = [await engines.pair(store, name) for name in names]
+        engines.share(len(pairs) * (2 if context.args.watch else 1))
         answers = await _ask_all(pairs, prompt, context)
     document = answers[0] if len(answers) == 1 else {**answers[0], "vs": answers[1]}
     headed = [f"── {each['pair']} ──\n{each.get('error', each['final'])}" for each in answers]

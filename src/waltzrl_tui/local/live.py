@@ -88,16 +88,18 @@ class Engines:
             for endpoint in (live.conversation, live.feedback)
             if isinstance(endpoint, EmbeddedEndpoint)
         ]
-        for gguf in {endpoint.gguf for endpoint in mine}:
-            adapters = [
-                endpoint.adapter for endpoint in mine if endpoint.gguf == gguf and endpoint.adapter
-            ]
-            server = await self._servers.with_adapters(gguf, adapters)
-            for adapter in [*adapters, None]:
-                await server.endpoint(adapter).connect()
+        for agent in mine:
+            also = [other.adapter for other in mine if other.adapter and other.gguf == agent.gguf]
+            server = await self._servers.serving(agent.gguf, agent.adapter, also)
+            await server.endpoint(agent.adapter).connect()
         for endpoint in (live.conversation, live.feedback):
             if isinstance(endpoint, RemoteEndpoint | DeployedEndpoint):
                 await endpoint.connect()
+
+    def share(self, at_once: int) -> None:
+        """Say how many streams of embedded agents are to run at the same time, from the next
+        prompt on: two pairs side by side, or an agent that judges what another one writes."""
+        self._servers.share(at_once)
 
     async def close(self) -> None:
         """Stop the servers and close all connections."""

@@ -27,6 +27,11 @@ BULK = 16
 """Streams of a server for whole replies: on two cores they give 1.8 times the tokens of one, where
 eight gave that in some runs and nothing in others."""
 
+APART = 2
+"""Streams of each of several chat servers beside each other: those of two columns."""
+
+_SLOT_TOKENS = 3072
+_BULK_TOKENS = 1536
 _START_SECONDS = 60.0
 _STREAM_SECONDS = 120.0
 _WHOLE_SECONDS = 3600.0
@@ -36,10 +41,17 @@ class LlamaServer:
     """A child process that serves one base and some adapters on a loopback port of its choice.
 
     The port asks for a key that only this process knows.
+
+    Args:
+        streaming: For chats; otherwise more streams are decoded together.
+        at_once: Servers that decode at the same time, among which the threads are shared.
     """
 
-    def __init__(self, gguf: Path, adapters: Sequence[Path], *, streaming: bool = True) -> None:
+    def __init__(
+        self, gguf: Path, adapters: Sequence[Path], *, streaming: bool = True, at_once: int = 1
+    ) -> None:
         self.gguf = gguf
+        self.at_once = at_once
         self._streaming = streaming
         self.adapters = tuple(adapters)
         self.port = 0
@@ -53,20 +65,22 @@ class LlamaServer:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, *, threads: int | None = None, context: int = 24576) -> None:
+    async def start(self, *, threads: int | None = None) -> None:
         """Start the child and wait until it listens (0.3 to 0.6 s on an idle machine).
 
         Raises:
             EngineError: It does not start; the message holds the engine's own words.
         """
         require(SERVING)
+        parallel = BULK if not self._streaming else PARALLEL if self.at_once == 1 else APART
         settings = {
             "gguf": str(self.gguf),
             "adapters": [str(path) for path in self.adapters],
             "key": self._key,
-            "threads": threads or thread_count(),
-            "parallel": PARALLEL if self._streaming else BULK,
-            "context": context,
+            "threads": threads or max(1, thread_count() // self.at_once),
+            "parallel": parallel,
+            # Memory for all of it is taken at once: 23 KB a token of the default base.
+            "context": parallel * (_SLOT_TOKENS if self._streaming else _BULK_TOKENS),
         }
         with tempfile.TemporaryFile() as complaints:
             self._process = await asyncio.create_subprocess_exec(
@@ -138,7 +152,11 @@ class LlamaServer:
 
 
 class Servers:
-    """Starts servers on demand; one a base, restarted when an agent needs one more adapter.
+    """Starts servers on demand: one a base, restarted when an agent needs one more adapter.
+
+    A server decodes streams of one adapter at a time, and those of another wait for their end. So
+    while streams of several are to run at once, each adapter has a server of its own, with its
+    share of the threads: two servers that want the same cores are fifty times slower than one.
 
     Args:
         streaming: False for work that nobody watches token by token: see `OpenAIEndpoint`.
@@ -146,32 +164,54 @@ class Servers:
 
     def __init__(self, *, streaming: bool = True) -> None:
         self._streaming = streaming
-        self._current: dict[Path, LlamaServer] = {}
+        self._at_once = 1
+        self._current: dict[tuple[Path, Path | None], LlamaServer] = {}
         self._retired: list[LlamaServer] = []
         self._lock = asyncio.Lock()
 
-    async def with_adapters(self, gguf: Path, adapters: Sequence[Path]) -> LlamaServer:
-        """A live server that has these adapters; others that it had before stay loaded.
+    def share(self, at_once: int) -> None:
+        """How many streams of different adapters are to run at once; servers follow when they are
+        next asked for, and streams under way end where they are."""
+        self._at_once = at_once
+
+    async def serving(
+        self, gguf: Path, adapter: Path | None, also: Sequence[Path] = ()
+    ) -> LlamaServer:
+        """A live server that has this adapter.
+
+        Args:
+            also: Adapters that will be asked for as well.
 
         Raises:
             EngineError: It cannot be started.
         """
         async with self._lock:
-            server = self._current.get(gguf)
-            if server is not None and server.alive and set(adapters) <= set(server.adapters):
+            at_once = self._at_once
+            for key, other in list(self._current.items()):
+                if other.at_once != at_once:
+                    await self._retire(self._current.pop(key))
+            key = (gguf, adapter if at_once > 1 else None)
+            wanted = [adapter] if adapter else []
+            if at_once == 1:
+                wanted += also
+            server = self._current.get(key)
+            if server is not None and server.alive and set(wanted) <= set(server.adapters):
                 return server
             known = [path for path in server.adapters if path.exists()] if server else []
-            wanted = list(dict.fromkeys([*known, *adapters]))
-            fresh = LlamaServer(gguf, wanted, streaming=self._streaming)
+            wanted = list(dict.fromkeys([*known, *wanted]))
+            fresh = LlamaServer(gguf, wanted, streaming=self._streaming, at_once=at_once)
             await fresh.start()
-            self._current[gguf] = fresh
+            self._current[key] = fresh
             if server is not None:
-                server.retired = True
-                if server.streams:
-                    self._retired.append(server)
-                else:
-                    await server.close()
+                await self._retire(server)
             return fresh
+
+    async def _retire(self, server: LlamaServer) -> None:
+        server.retired = True
+        if server.streams:
+            self._retired.append(server)
+        else:
+            await server.close()
 
     async def stream_ended(self, server: LlamaServer) -> None:
         """Close a server that was replaced while it streamed, once nothing streams from it."""
@@ -207,7 +247,7 @@ class EmbeddedEndpoint:
         Raises:
             EngineError: The server cannot be started.
         """
-        await self._servers.with_adapters(self.gguf, [self.adapter] if self.adapter else [])
+        await self._servers.serving(self.gguf, self.adapter)
 
     async def stream(
         self,
@@ -228,8 +268,7 @@ class EmbeddedEndpoint:
     async def _stream(
         self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int | None
     ) -> AsyncGenerator[Delta, None]:
-        wanted = [self.adapter] if self.adapter else []
-        server = await self._servers.with_adapters(self.gguf, wanted)
+        server = await self._servers.serving(self.gguf, self.adapter)
         server.streams += 1
         deltas = server.endpoint(self.adapter).stream(
             messages, max_tokens=max_tokens, temperature=temperature, seed=seed

@@ -93,6 +93,11 @@ class ChatBase(WaltzScreen):
         return self.query_one(PromptInput)
 
     @property
+    def _at_once(self) -> int:
+        """Streams that may run at the same time: of each column, and of who watches its draft."""
+        return sum(1 + column.watch for column in self.shown)
+
+    @property
     def streaming(self) -> bool:
         return any(column.streaming for column in self.columns)
 
@@ -153,6 +158,7 @@ class ChatBase(WaltzScreen):
         """
         self._asked = harm, source, line
         asked = self.shown
+        self.waltz.engines.share(self._at_once)
         if self.beside:
             self.match.shuffle()
         for column in asked:
@@ -200,6 +206,10 @@ class ChatBase(WaltzScreen):
 
     def _grown(self, column: Column) -> None:
         last = column.last
+        if all(each.held and each.settled for each in self.shown):
+            for each in self.shown:
+                each.reveal()
+            self._settle()
         if self.beside and self.match.unlinked:
             self.start(self.match.link(), group="link")
         if last is None or not (last.rounds or last.ended):
@@ -251,7 +261,8 @@ class ChatBase(WaltzScreen):
     def _typed(self) -> None:
         # The engine starts while the first prompt is being typed.
         for column in self.shown:
-            if self.field.text and column.pairs.begin_warming():
+            if self.field.text and column.pairs.begin_warming(self._at_once):
+                self.waltz.engines.share(self._at_once)
                 self.run_worker(column.pairs.warm(), group="warm", exit_on_error=False)
 
     @on(PromptInput.Recall)

@@ -41,7 +41,6 @@ class Column:
     """A pair that is talked to. Columns know nothing of each other: one may fail or stall.
 
     Attributes:
-        held: In a blind match: whether the two replies are not shown yet.
         letter: "A" or "B" where there are two, else "".
         pairs: Who is asked; `chat`: what was said.
         look: How it is shown, and what is done with the feedback agent.
@@ -56,7 +55,6 @@ class Column:
         self.chat = Conversation(app.store)
         self.look = Look(recall=press("draft", "chat"), stop=press("stop", "chat"))
         self.watch = False
-        self.held = False
         self.view = ConversationView(id=f"chat-turns-{'ab'[place]}", classes="pane chat-turns")
         self._paging = False
         self._stop: asyncio.Event | None = None
@@ -70,6 +68,25 @@ class Column:
     @property
     def last(self) -> Turn | None:
         return self.chat.turns[-1] if self.chat.turns else None
+
+    @property
+    def held(self) -> bool:
+        """In a blind match: whether the two replies are not shown yet."""
+        return self.look.held
+
+    @property
+    def settled(self) -> bool:
+        """Whether the words that come, or have come, are those of the reply that stands."""
+        turn, choice = self.last, self.pairs.choice
+        if turn is None or choice is None or turn.ended:
+            return turn is not None and turn.ended
+        if not turn.rounds:
+            return False
+        state = turn.rounds[-1]
+        revises = self.look.mode == "applied" and choice.feedback is not None
+        if not revises or len(turn.rounds) > choice.row.rounds:
+            return bool(state.reply)
+        return state.judged and not (state.verdict and state.verdict.triggers)
 
     @property
     def badge(self) -> str:
@@ -96,14 +113,15 @@ class Column:
         """Count as streaming from now on, so that nothing is asked twice."""
         self._stop = asyncio.Event()
         self._began = time.monotonic()
-        self.held = self.look.blind
+        self.look = replace(self.look, held=self.look.blind)
         self.view.unmark()
 
     def reveal(self) -> None:
-        """Show the reply of a blind match, in which both have ended."""
+        """Show the reply of a blind match, which is taken back on neither side any more."""
         if self.held:
-            self.held = False
-            self._stop_ticking()
+            self.look = replace(self.look, held=False)
+            if not self.streaming:
+                self._stop_ticking()
             self.show_all()
 
     def stop(self) -> None:
@@ -199,6 +217,7 @@ class Column:
             drafts=look.drafts if drafts is None else drafts,
             whole=look.whole if whole is None else whole,
             blind=look.blind if blind is None else blind,
+            held=look.held and blind is not False,
         )
         self.show_all()
 

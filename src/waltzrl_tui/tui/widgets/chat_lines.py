@@ -54,6 +54,7 @@ class Look:
         whole: Whether verdicts are shown whole, or in a line.
         drafts: Whether drafts that were revised are shown, with the words that changed.
         blind: Whether nothing is shown but replies: not who gave them, nor how.
+        held: Whether not even the reply under way is shown: it may still be taken back.
         recall: The name of the key that shows drafts.
         stop: The name of the key that stops a reply.
     """
@@ -62,6 +63,7 @@ class Look:
     whole: bool = True
     drafts: bool = False
     blind: bool = False
+    held: bool = False
     recall: str = ""
     stop: str = ""
 
@@ -71,14 +73,13 @@ def turn_lines(
 ) -> list[Line]:
     """The lines of one turn, at most `width` cells each, with an empty one at the end.
 
-    Of a blind turn that is still going on nothing is shown: a draft that is replaced, the pace and
-    the order of the words would tell who writes.
+    Of a blind turn no draft is shown that may be replaced: that would tell who writes.
 
     Args:
         elapsed: Seconds since it was asked while it is still going on, else None.
         waiting_for: What it waits for before its first word.
     """
-    hidden = look.blind and elapsed is not None
+    hidden = look.held and elapsed is not None
     wide = width >= _WIDE and look.whole and not look.blind
     left = min(_LONGEST_LINE + _GUTTER, width * 58 // 100) if wide else width
     room = max(2, min(_LONGEST_LINE, left - _GUTTER - 1))
@@ -227,8 +228,9 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
 def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> list[list[Span]]:
     """What the turn is doing; or what it took, and how to read the marks if there are any."""
     if elapsed is not None and (look.blind or not turn.ended):
+        doing = "writing" if look.blind else _doing(turn, waiting_for)
         parts = [
-            "both are shown once both are done" if look.blind else _doing(turn, waiting_for),
+            "both are shown once neither is taken back" if look.held else doing,
             f"{elapsed:.0f} s",
             f"{look.stop} stops" if look.stop else "",
         ]

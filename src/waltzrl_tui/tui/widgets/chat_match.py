@@ -129,7 +129,8 @@ class Match:
             )
         if any(column.held for column in self._columns):
             return Content.styled(
-                f"Blind: both replies are shown at once · {press('stop', 'chat')} stops them",
+                "Blind: both replies are shown as soon as neither can be revised any more"
+                f" · {press('stop', 'chat')} stops them",
                 "$faint",
             )
         if self.vote is not None:

@@ -45,7 +45,7 @@ class Pairs:
         self._up: list[DeploymentRow] = []
         self._prices: dict[str, Price] = {}
         self._live: tuple[PairChoice, LivePair] | None = None
-        self._warming: PairChoice | None = None
+        self._warming: tuple[PairChoice | None, int] = None, 0
         self._making = asyncio.Lock()
         self._base_made = False
         self.choices: list[PairChoice] = []
@@ -147,10 +147,15 @@ class Pairs:
         """What a prompt waits for before it is sent, or ""."""
         return "making the model ready" if self._making.locked() else ""
 
-    def begin_warming(self) -> bool:
-        """Whether the chosen pair should be made ready now; true once for each choice."""
-        begin = self.choice is not None and self._warming != self.choice
-        self._warming = self.choice
+    def begin_warming(self, at_once: int) -> bool:
+        """Whether the chosen pair should be made ready now; true once for each choice.
+
+        Args:
+            at_once: See `Engines.share`.
+        """
+        wanted = self.choice, at_once
+        begin = self.choice is not None and self._warming != wanted
+        self._warming = wanted
         return begin
 
     async def warm(self) -> None:
