@@ -16,6 +16,7 @@ from textual.widgets import Input
 from waltzrl_tui.agents.reading import LONGEST
 from waltzrl_tui.tui.screens.chat_edit import EditTurn
 from waltzrl_tui.tui.screens.chat_find import FindChat
+from waltzrl_tui.tui.screens.confirm import ConfirmScreen
 from waltzrl_tui.workspace import Workspace
 
 Run = Callable[..., Running]
@@ -176,6 +177,10 @@ async def test_a_price_that_is_not_known_is_not_called_free(run: Run, server: Pa
         choice = chat.left.pairs.choice
         assert choice is not None
         object.__setattr__(choice.conversation, "url", "https://api.example.com/v1")
-        await chat.ask("Again")
+        chat.screen.field.text = "Again"
+        await chat.pilot.press("enter")
+        await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
+        await chat.pilot.press("y")
+        await chat.until(lambda: len(chat.left.chat.turns) == 2 and not chat.screen.streaming)
         assert "price not known" in str(chat.screen.view.border_subtitle)
         assert chat.words.count("· $0 · odd") == 1
