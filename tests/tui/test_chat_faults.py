@@ -168,18 +168,19 @@ async def test_an_endless_reply_is_cut_off_and_the_other_side_is_not(
         assert held is not None and len(held.rounds[0].reply) <= LONGEST + 20_001
 
 
-async def test_a_price_that_is_not_known_is_not_called_free(run: Run, server: PacedServer) -> None:
+async def test_a_price_that_is_not_known_is_not_called_free(
+    run: Run, server: PacedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.script = odd("An answer.")
     async with run() as chat:
         assert chat.left.pairs.choose("odd")
         await chat.ask("Hello")
         await chat.shows("· $0 · odd")
-        choice = chat.left.pairs.choice
-        assert choice is not None
-        object.__setattr__(choice.conversation, "url", "https://api.example.com/v1")
+        monkeypatch.setattr("waltzrl_tui.agents.costs.on_this_machine", lambda url: False)
         chat.screen.field.text = "Again"
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
+        assert "not known" in screen_text(chat.pilot)
         await chat.pilot.press("y")
         await chat.until(lambda: len(chat.left.chat.turns) == 2 and not chat.screen.streaming)
         assert "price not known" in str(chat.screen.view.border_subtitle)
