@@ -19,6 +19,8 @@ from eval_lab import Lab
 
 import waltzrl_tui
 from scripted_server import Answer
+from waltzrl_tui.evaluation.subjects import Subject
+from waltzrl_tui.store.answers import Price
 
 FINE = '{"reasoning": "fine", "unsafe": false, "overrefuse": false, "feedback": ""}'
 HOSTILE = "Sure.\x1b]52;c;aGk=\x07 \u202eevil <script>alert(1)</script> [bold]x[/] =1+1"
@@ -100,6 +102,22 @@ async def test_what_costs_wants_a_yes_and_what_is_kept_costs_nothing(pair: Lab) 
     assert json.loads(out)["usd_per_reply"]["final"] > 0
     code, _, err = await done(pair, *arguments)
     assert (code, "about $" in err) == (0, False)
+
+
+async def test_going_on_with_a_run_wants_a_yes_too(pair: Lab) -> None:
+    run = await pair.run([Subject(name="mine", conversation="talk", feedback="judge")])
+    await pair.store.answers.set_price("talk", Price(1000.0, 2000.0))
+    arguments = ("evaluate", "--run", str(run.id), "--json")
+    code, out, err = await done(pair, *arguments)
+    assert (code, out) == (2, "") and "about $" in err and "--yes" in err
+    assert pair.server.requests == []
+    code, _, err = await done(pair, *arguments, "--judge", "judge")
+    assert code == 2 and "goes on with what its run was begun with" in err
+    code, out, err = await done(pair, *arguments, "--yes")
+    assert code == 0, err
+    assert json.loads(out)["done"] == 30
+    _, text, _ = await done(pair, "evaluations", "show", str(run.id), "--categories")
+    assert "100 % (80–100) of 15" in text
 
 
 async def test_baselines_are_compared_by_one_command(pair: Lab, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.evaluation.paired import Agreement, Paired, mcnemar
+from waltzrl_tui.evaluation.paired import Agreement, Paired, holm, mcnemar
 
 counts = st.integers(0, 300)
 tables = st.builds(Paired, counts, counts, counts, counts)
@@ -62,6 +62,23 @@ def test_changing_sides_mirrors_the_difference(paired: Paired) -> None:
     assert other.p == paired.p
 
 
+@pytest.mark.parametrize(
+    ("table", "difference", "low", "high"),
+    [  # Method 10 worked out apart, with Wilson's bounds as roots of their quadratic. The first has
+        # a negative correlation, the second one that the correction takes away.
+        ((36, 12, 2, 0), -0.2, -0.3404, -0.0569),
+        ((1, 1, 7, 12), 0.2857, 0.0256, 0.5069),
+        ((212, 144, 256, 707), 0.0849, 0.0554, 0.1142),
+    ],
+)
+def test_known_intervals(
+    table: tuple[int, int, int, int], difference: float, low: float, high: float
+) -> None:
+    paired = Paired(*table)
+    assert paired.difference == pytest.approx(difference, abs=5e-5)
+    assert paired.interval() == pytest.approx((low, high), abs=5e-5)
+
+
 def test_newcombes_interval_without_discordance() -> None:
     # Nothing differs, and the marginals are all of one kind: only the sizes of the bounds count.
     low, high = Paired(0, 0, 0, 50).interval()
@@ -69,12 +86,28 @@ def test_newcombes_interval_without_discordance() -> None:
     assert high == pytest.approx(0.0713, abs=1e-4)
 
 
+def test_holms_known_values() -> None:
+    # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_helps_and_keeps_the_order(ps: list[float]) -> None:
+    adjusted = holm(ps)
+    assert all(p <= more <= 1 for p, more in zip(ps, adjusted, strict=True))
+    ranks = sorted(range(len(ps)), key=ps.__getitem__)
+    assert [adjusted[rank] for rank in ranks] == sorted(adjusted)
+
+
 @settings(deadline=None)
 @given(answers)
-def test_identical_judges_have_a_kappa_of_one(said: list[bool]) -> None:
+def test_judges_who_never_differ(said: list[bool]) -> None:
     agreement = Agreement.of(zip(said, said, strict=True))
-    assert agreement.kappa == 1
     assert agreement.rate.value == 1
+    # Both always say the same: that is no agreement beyond chance, and none below it.
+    assert agreement.kappa == (1 if len(set(said)) == 2 else None)
 
 
 @settings(deadline=None)
@@ -82,9 +115,10 @@ def test_identical_judges_have_a_kappa_of_one(said: list[bool]) -> None:
 def test_kappa_is_symmetric_and_at_most_agreement(said: list[tuple[bool, bool]]) -> None:
     agreement = Agreement.of(said)
     kappa = agreement.kappa
-    assert kappa is not None and -1 <= kappa <= 1
-    assert kappa == pytest.approx(Agreement.of((b, a) for a, b in said).kappa)
-    assert kappa <= (agreement.rate.value or 0) + 1e-12
+    assert kappa == Agreement.of((b, a) for a, b in said).kappa
+    assert (kappa is None) == (len({each for both in said for each in both}) == 1)
+    if kappa is not None:
+        assert -1 <= kappa <= (agreement.rate.value or 0) + 1e-12
 
 
 def test_the_kappa_of_a_known_table() -> None:

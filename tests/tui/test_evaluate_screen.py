@@ -114,15 +114,15 @@ async def test_a_run_is_watched_read_settled_and_exported(
         screen = await ready(pilot, ("refusal-detector", "lax", "strict"))
         await pilot.press("enter")
         await until(pilot, lambda: "✓ done" in screen_text(pilot), 60)
-        await shows(pilot, "Run 1 · mine", "12 of 12", "100 % (61–100)", "paper 3.7")
+        await shows(pilot, "Run 1 · mine · judge strict", "12 of 12", "100 % (61–100)", "paper 3.7")
         assert "Do the judges agree?" in figures(screen) and "κ" in figures(screen)
 
-        await pilot.press("v")
-        await shows(pilot, "judge strict")
-        await pilot.press("v")
-        await shows(pilot, "judge lax")
+        # The detector comes last: a model judges better.
+        for judge in ("lax", "refusal-detector", "strict", "lax"):
+            await pilot.press("v")
+            await shows(pilot, f"judge {judge}")
         await pilot.press("c")
-        await until(pilot, lambda: "By category" in figures(screen))
+        await until(pilot, lambda: figures(screen).startswith("By category"))
 
         await pilot.press("i")
         await until(pilot, lambda: isinstance(app.screen, ItemsScreen))
@@ -142,8 +142,8 @@ async def test_a_run_is_watched_read_settled_and_exported(
         await pilot.press("c")
         await shows(pilot, "0 settled")
         await pilot.press("u", "escape")
-        await pilot.press("v")
-        await shows(pilot, "judge refusal-detector + hand")
+        await shows(pilot, "judge strict + hand")
+        await until(pilot, lambda: "Settled by hand: 1 of the 1 disputed" in figures(screen))
 
         await pilot.press("x")
         await shows(pilot, "Export run 1")
@@ -206,6 +206,15 @@ async def test_a_run_is_stopped_and_goes_on(home: Workspace, server: ChatServer)
         done = len(await app.store.runs.items(1))
         assert done < 12
         server.delay = 0
+        # What is left may cost by now: it is asked about, and no is no.
+        await app.store.answers.set_price("talk", Price(3.0, 15.0))
+        await pilot.press("g")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await shows(pilot, "about $0.", f"{12 - done} prompts are left")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen_of(pilot))
+        assert len(await app.store.runs.items(1)) == done
+        await app.store.answers.set_price("talk", Price(0.0, 0.0))
         await pilot.press("g")
         await until(pilot, lambda: "✓ done" in screen_text(pilot), 60)
         assert len(await app.store.runs.items(1)) == 12

@@ -14,12 +14,13 @@ from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.evaluate_text import FIGURES, report_text, results_text
 from waltzrl_tui.cli.layout import duration
+from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
 from waltzrl_tui.evaluation.bill import bill
 from waltzrl_tui.evaluation.items import Played
 from waltzrl_tui.evaluation.opening import agents_of
 from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.evaluation.run import Outcome, carry_out
+from waltzrl_tui.evaluation.run import Outcome, carry_out, load_prompts
 from waltzrl_tui.evaluation.service import begin, load_results, lock_path, make_spec, record
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject, baselines, subject_of
@@ -52,9 +53,12 @@ async def evaluate(context: Context) -> int:
         await ensure_base(store)
         if args.run is not None:
             run = await store.runs.get(args.run)
+            if not args.yes:
+                spec = RunSpec.model_validate(run.spec)
+                await _agree(context, store, spec, await asyncio.to_thread(load_prompts, spec))
         else:
             spec, suites = await _asked(context, store)
-            await _agree(context, store, spec, suites)
+            await _agree(context, store, spec, [suite.rows for suite in suites])
             run = await begin(store, spec)
         async with context.engines(bulk=True) as engines:
             results, documents = await _carried_out(context, store, engines, run)
@@ -108,6 +112,12 @@ def _check(args: Namespace) -> None:
             "What is to be evaluated is not said, or twice.",
             hint="Give --pair NAME (repeatable), or --baselines PAIR, or --run ID.",
         )
+    told = (args.prompts, args.suite, args.n, args.judge, args.concurrency, args.limit, args.fresh)
+    if args.run is not None and any(told):
+        raise UsageError(
+            "--run goes on with what its run was begun with; suites, judges and limits are given.",
+            hint="Leave them out, or begin a new run: what is kept is not asked for again.",
+        )
     if not args.baselines and (args.base or args.safeguard):
         raise UsageError("--base and --safeguard go with --baselines PAIR.")
 
@@ -153,10 +163,12 @@ async def _subjects(store: Store, args: Namespace) -> list[Subject]:
     return baselines(pair, base, args.safeguard)
 
 
-async def _agree(context: Context, store: Store, spec: RunSpec, suites: Sequence[Suite]) -> None:
-    """Say what the run costs, and go on with what costs only after a yes."""
+async def _agree(
+    context: Context, store: Store, spec: RunSpec, rows: Sequence[Sequence[Row]]
+) -> None:
+    """Say what is left of the run costs, and go on with what costs only after a yes."""
     agents = await agents_of(store, spec.agents)
-    made = await bill(store, spec, agents, [suite.rows for suite in suites])
+    made = await bill(store, spec, agents, rows)
     if not made.free:
         await agree(context, made.words())
 
@@ -165,7 +177,6 @@ async def _carried_out(
     context: Context, store: Store, engines: Engines, run: RunRow
 ) -> tuple[Results, list[dict[str, Any]]]:
     """Work on the run until it is done, and record it."""
-    began = time.monotonic()
     spec = RunSpec.model_validate(run.spec)
     lock = await _lock(context, run)
     with lock:
@@ -181,7 +192,7 @@ async def _carried_out(
             raise
         _tell_of_end(context, run, outcome, progress.done)
         results = await load_results(store, await store.runs.get(run.id))
-        documents = await record(store, context.workspace, results, time.monotonic() - began)
+        documents = await record(store, context.workspace, results, results.run.seconds)
     return results, documents
 
 
@@ -258,7 +269,7 @@ class _Progress:
         self._here += 1
         subject = place[0]
         final = item.opinion(self._spec.judges[0], "final", {})
-        self._unsafe[subject] += bool(final.harmful_response)
+        self._unsafe[subject] += item.harm == "harmful" and bool(final.harmful_response)
         self._refused[subject] += item.harm == "benign" and bool(final.refusal)
         spent = time.monotonic() - self._began
         left = spent / self._here * (self._spec.total - self.done)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import duration, rate, table
-from waltzrl_tui.evaluation.paired import Paired
+from waltzrl_tui.evaluation.notes import notes, tests_words
+from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
 from waltzrl_tui.evaluation.results import Results
@@ -28,7 +29,10 @@ def report_text(document: Mapping[str, Any]) -> str:
         figure = document[key]
         if figure is not None and (figure["first"]["n"] or key != "orr_sounds_alike"):
             final = figure.get("final")
-            rows.append((name, rate(figure["first"]), rate(final), str(figure["first"]["n"])))
+            n = str(figure["first"]["n"])
+            if final and final["n"] != figure["first"]["n"]:
+                n += f", {final['n']}"
+            rows.append((name, rate(figure["first"]), rate(final), n))
     accuracy = document["label_accuracy"]
     if accuracy is not None:
         baseline = accuracy["baseline_always_false"]
@@ -53,22 +57,31 @@ def report_text(document: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"Every item: {document['items_path']}"])
 
 
-def results_text(results: Results) -> str:
-    """All figures of a run: a table a judge and suite, differences, agreement, the paper."""
+def results_text(results: Results, *, categories: bool = False) -> str:
+    """All figures of a run: a table a judge and suite, differences, agreement, the paper.
+
+    Args:
+        categories: Whether the rates of each category are told, too.
+    """
     spec = results.spec
     parts: list[str] = []
     for judge in results.judges:
         for suite, ref in enumerate(spec.suites):
             reports = [results.report(n, suite, judge) for n in range(len(spec.subjects))]
             parts.append(f"{ref.name} · {ref.n} prompts · judge {judge}\n\n" + _table(reports))
+            if categories:
+                parts.append(_categories(reports))
         if len(spec.subjects) > 1:
             parts.append(_differences(results, judge))
-    if len(spec.judges) > 1:
+        if told := notes(results, judge):
+            parts.append("\n".join(told))
+    if len(spec.judges) > 1 or results.labelled_here:
         parts.append(_agreement(results))
     parts.append(_paper(results))
     parts.append(
-        "In brackets: 95 % intervals (Wilson; of differences Newcombe). p: McNemar's exact test on "
-        f"the same prompts.\nRun {results.run.id}, {duration(results.run.seconds)}. Open it in "
+        "In brackets: 95 % intervals (Wilson; of differences Newcombe). Bad JSON, unjudged: "
+        "verdicts and\nopinions that could not be read, on the draft + on the last reply.\n"
+        f"Run {results.run.id}, {duration(results.run.seconds)}. Open it in "
         "the app with 5, or: waltzrl-tui evaluations show " + str(results.run.id)
     )
     if results.run.error:
@@ -83,6 +96,7 @@ def _table(reports: list[Report]) -> str:
         rows.append(
             (
                 report.pair,
+                f"{report.asr.final.n}+{report.orr.final.n}",
                 rate(report.asr.first.to_json()),
                 rate(report.asr.final.to_json()),
                 rate(report.orr.first.to_json()),
@@ -90,7 +104,7 @@ def _table(reports: list[Report]) -> str:
                 rate(report.ftr.to_json()),
                 rate(report.label_accuracy.first.to_json()),
                 f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
-                str(unread.final.hits),
+                f"{unread.first.hits}+{unread.final.hits}",
                 f"{report.latency.median:.2f}",
                 _usd(report.usd),
             )
@@ -98,58 +112,84 @@ def _table(reports: list[Report]) -> str:
     return table(
         (
             "",
+            "n",
             "ASR first",
             "ASR final",
             "ORR first",
             "ORR final",
             "FTR",
             "labels right",
-            "unread",
-            "judge?",
+            "bad JSON",
+            "unjudged",
             "s",
             "$",
         ),
         rows,
-        right=set(range(1, 11)),
+        right=set(range(1, 12)),
     )
+
+
+def _categories(reports: list[Report]) -> str:
+    found = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in reports]
+    names = list(dict.fromkeys(key for rates in found for key in rates))
+    rows = [
+        (
+            name,
+            "ASR" if harm == "harmful" else "ORR",
+            *(
+                f"{rate(of.to_json())} of {of.n}" if (of := rates.get((harm, name))) else "–"
+                for rates in found
+            ),
+        )
+        for harm, name in names
+    ]
+    heads = ("category, final replies", "", *(report.pair for report in reports))
+    return table(heads, rows, right=set(range(2, 2 + len(reports))))
 
 
 def _differences(results: Results, judge: str) -> str:
     last = results.spec.subjects[-1].name
+    found = results.differences(judge)
     rows = [
-        (each.first, *_paired(each.unsafe), *_paired(each.overrefused))
-        for each in results.differences(judge)
+        (
+            each.first,
+            *_paired(each.unsafe, each.unsafe_holm),
+            *_paired(each.overrefused, each.overrefused_holm),
+        )
+        for each in found
     ]
-    return f"{last} against the others, final replies, judge {judge}\n\n" + table(
-        ("against", "ASR", "p", "ORR", "p"), rows, right={1, 2, 3, 4}
+    heads = ("less", "ASR", "p", "Holm", "n", "ORR", "p", "Holm", "n")
+    return (
+        f"{last} less the others, final replies, all suites, judge {judge}\n\n"
+        + table(heads, rows, right=set(range(1, len(heads))))
+        + f"\n{tests_words(found[0].tests)}"
     )
 
 
-def _paired(paired: Paired) -> tuple[str, str]:
+def _paired(paired: Paired, holm: float) -> tuple[str, str, str, str]:
     gap = paired.difference
     if gap is None:
-        return "–", "–"
+        return "–", "–", "–", "0"
     low, high = paired.interval()
-    return f"{100 * gap:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})", p_value(paired.p)
-
-
-def p_value(p: float) -> str:
-    """A p as it is printed."""
-    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+    shown = f"{100 * gap:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
+    return shown, p_words(paired.p), p_words(holm), str(paired.n)
 
 
 def _agreement(results: Results) -> str:
     rows = []
-    for each in results.agreements():
+    by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
+    for each in [*results.agreements(), *by_hand]:
         for question, found in (("harmful?", each.harmful), ("refusal?", each.refusal)):
             kappa = "–" if found.kappa is None else f"{found.kappa:.2f}"
             pair = f"{each.first} / {each.second}"
             rows.append((pair, question, rate(found.rate.to_json()), kappa, str(found.paired.n)))
-    disputed = len(results.disputes(settled=False))
+    disputes = results.disputes()
+    left = sum(each.label is None for each in disputes)
     return (
         "Agreement of the judges\n\n"
         + table(("judges", "", "same", "kappa", "n"), rows, right={2, 3, 4})
-        + f"\n{disputed} replies to be settled by hand: in the app, 5 and then d."
+        + f"\n{len(disputes)} replies are disputed, {left} of them not settled by hand: in the app "
+        f"5, then d, or: waltzrl-tui evaluations disputes {results.run.id}"
     )
 
 

@@ -79,7 +79,7 @@ async def show(context: Context) -> int:
             target = Path(path).expanduser().absolute()
             await asyncio.to_thread(write, target, results)
             document[name] = str(target)
-    context.out.result(document, results_text(results))
+    context.out.result(document, results_text(results, categories=args.categories))
     return 0
 
 

@@ -104,6 +104,7 @@ def _evaluations(commands: Commands) -> None:
     listed.add_argument("--limit", type=count, default=50, metavar="N", help="at most N (50)")
     show = command(made, "show", "evaluations:show", "the figures of a run, finished or not")
     show.add_argument("run", type=count, metavar="ID")
+    show.add_argument("--categories", action="store_true", help="the rates of each category, too")
     show.add_argument("--report", metavar="FILE", help="an HTML report that opens offline")
     show.add_argument("--csv", metavar="FILE", help="every item and opinion as CSV")
     stop = command(made, "stop", "evaluations:stop", "stop a run; what is finished is kept")

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.html import report_html
+from waltzrl_tui.evaluation.html_items import label_words
+from waltzrl_tui.evaluation.items import Played, Stage
+from waltzrl_tui.evaluation.judges import content_key
 from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.text import one_line
+from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.workspace import private_write
 
 COLUMNS: Final = (
     *("run", "subject", "suite", "line", "harm", "category", "prompt", "first_reply"),
     *("first_unsafe_flag", "first_overrefuse_flag", "feedback", "verdict_error", "final_reply"),
     *("judge", "first_harmful", "first_refusal", "final_harmful", "final_refusal", "judge_error"),
-    *("seconds", "tokens", "usd"),
+    *("first_by_hand", "final_by_hand", "seconds", "tokens", "usd"),
 )
-# A spreadsheet runs what begins like this as a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet runs what begins like this as a formula, in some languages the wide signs, too; of
+# spaces before it not every one takes notice.
+_FORMULA: Final = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
 def write_report(path: Path, results: Results) -> None:
@@ -34,7 +39,10 @@ def write_report(path: Path, results: Results) -> None:
 
 
 def write_csv(path: Path, results: Results) -> None:
-    """Write one line an item and judge; a cell that a spreadsheet would run is led by a quote.
+    """Write one line an item and judge (mode 0600).
+
+    A cell that a spreadsheet would run is led by a quote; control characters, which a terminal
+    would obey, are shown as pictures.
 
     Raises:
         WaltzError: It cannot be written.
@@ -75,17 +83,27 @@ def _rows(results: Results) -> Iterator[tuple[object, ...]]:
                 final.harmful_response,
                 final.refusal,
                 first.error or final.error,
+                _label(results, item, "first"),
+                _label(results, item, "final"),
                 item.seconds,
                 item.tokens,
                 item.usd,
             )
 
 
+def _label(results: Results, item: Played, stage: Stage) -> str:
+    if not results.hand:
+        return ""
+    label = results.hand.get(content_key(item.prompt, item.replies[stage]))
+    return "" if label is None else label_words(label)
+
+
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        shown = printable(value)
+        return f"'{shown}" if _FORMULA.match(shown) else shown
     return value
 
 

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from html import escape
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
 
-from waltzrl_tui.evaluation.items import EvalItem
+from waltzrl_tui.evaluation.html_items import items_html, safe
 from waltzrl_tui.evaluation.metrics import Rate
-from waltzrl_tui.evaluation.paired import Paired
+from waltzrl_tui.evaluation.notes import notes, tests_words
+from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import ASR_SUITES, ORR_SUITES, PAPER, paper_row
-from waltzrl_tui.evaluation.report import Report
+from waltzrl_tui.evaluation.report import FirstFinal, Report
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.svg import Bar, bars, forest, plane
-from waltzrl_tui.text import printable
+
+Row = TypeVar("Row")
 
 # A page that is mailed around must not fetch or run anything, whatever a reply in it says.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-_LONGEST: Final = 6000
 
 _STYLE: Final = """
 :root{--ink:#23272e;--soft:#5b626b;--line:#d5d1c9;--paper:#fbfaf7;--panel:#f1efeb;--first:#9db7d1;
---final:#2f6499;--bad:#b3352b;--good:#2c6e36;--mark:#9a5b00;color-scheme:light dark}
-@media(prefers-color-scheme:dark){:root{--ink:#d5d9e0;--soft:#a4adba;--line:#3b4047;
+--final:#4a80b8;--bad:#b3352b;--good:#2c6e36;--mark:#9a5b00;color-scheme:light dark}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#d5d9e0;--soft:#a4adba;--line:#3b4047;
 --paper:#121417;--panel:#1b1f24;--first:#4d6885;--final:#7fa8d1;--bad:#e0796f;--good:#8cc08f;
 --mark:#e9b872}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1080px;
-margin:2rem auto;padding:0 1rem}
+margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
 th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:500}
-.wide{overflow-x:auto}.soft{color:var(--soft)}
-svg{width:100%;max-width:820px;height:auto;display:block;margin:.8rem 0;font:12px system-ui}
+th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--paper)}
+td,th{overflow-wrap:normal}th{color:var(--soft);font-weight:500}
+.wide{overflow-x:auto;margin:.7rem 0}.soft{color:var(--soft)}
+svg{width:100%;min-width:640px;max-width:820px;height:auto;display:block;margin:.8rem 0;
+font:12px system-ui}
 svg text{fill:var(--ink)}svg .title{font-weight:600;font-size:14px}svg .tick{fill:var(--soft)}
 svg .grid{stroke:var(--line)}svg .zero{stroke:var(--ink)}svg .whisker{stroke:var(--ink);
 stroke-width:1.4}svg rect.first{fill:var(--first)}svg .final{fill:var(--final)}
@@ -42,6 +44,13 @@ padding-left:.8rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--panel);padding:.5rem .7rem;
 margin:.2rem 0 .6rem;border-radius:4px;font:13px/1.45 ui-monospace,monospace}
 .bad{color:var(--bad)}.good{color:var(--good)}
+@media(max-width:600px){body{margin:1rem auto;padding:0 .7rem}
+th:first-child,td:first-child{white-space:normal;min-width:7rem;
+overflow-wrap:anywhere}details details{padding-left:.4rem}}
+@media print{body{max-width:none;margin:0;background:#fff}svg{min-width:0;break-inside:avoid}
+.wide{overflow:visible}th,td{white-space:normal;font-size:9.5px;padding:.15rem .2rem}
+th:first-child,td:first-child{position:static;background:none;overflow-wrap:anywhere}tr{break-inside:avoid}
+h2{break-after:avoid}details.print::details-content{content-visibility:visible;height:auto}}
 """
 
 
@@ -52,13 +61,13 @@ def report_html(results: Results) -> Iterator[str]:
     yield "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield f"<title>{_safe(title)}</title><style>{_STYLE}</style></head><body>"
-    yield f"<h1>{_safe(title)}</h1>"
+    yield f"<title>{safe(title)}</title><style>{_STYLE}</style></head><body>"
+    yield f"<h1>{safe(title)}</h1>"
     suites = ", ".join(f"{suite.name} ({suite.n})" for suite in spec.suites)
     state = "" if run.state == "done" else f" · {run.state}: {len(results.items)} of {run.total}"
     yield (
-        f"<p class='soft'>{_safe(run.created_at[:16].replace('T', ' '))} UTC · suites: "
-        f"{_safe(suites)} · judges: {_safe(', '.join(results.judges))}{_safe(state)}</p>"
+        f"<p class='soft'>{safe(run.created_at[:16].replace('T', ' '))} UTC · suites: "
+        f"{safe(suites)} · judges: {safe(', '.join(results.judges))}{safe(state)}</p>"
     )
     yield (
         "<p>Bars: the draft above (light), the reply that stands below. Lines: 95 % Wilson "
@@ -66,18 +75,19 @@ def report_html(results: Results) -> Iterator[str]:
         "model. An unreadable judge's answer is in no rate.</p>"
     )
     if run.error:
-        yield f"<p class='bad'>{_safe(run.error)}</p>"
+        yield f"<p class='bad'>{safe(run.error)}</p>"
     for judge in results.judges:
         for suite, ref in enumerate(spec.suites):
-            yield f"<h2>{_safe(ref.name)} · judge {_safe(judge)}</h2>"
+            yield f"<h2>{safe(ref.name)} · judge {safe(judge)}</h2>"
             yield from _suite(results, suite, judge)
         if len(spec.subjects) > 1:
             yield from _differences(results, judge)
+        yield from (f"<p class='soft'>{safe(note)}</p>" for note in notes(results, judge))
     yield from _agreement(results)
     yield from _paper()
     yield "<h2>Every item</h2>"
     for number in range(len(spec.subjects)):
-        yield from _items(results, number)
+        yield from items_html(results, number)
     yield "</body></html>\n"
 
 
@@ -90,7 +100,8 @@ def _suite(results: Results, suite: int, judge: str) -> Iterator[str]:
         ("ORR: refusals of benign prompts", "orr", 2),
     ):
         rates = [getattr(report, figure) for report in reports]
-        yield bars(
+        yield _plot(
+            bars,
             title,
             [
                 Bar(
@@ -100,35 +111,30 @@ def _suite(results: Results, suite: int, judge: str) -> Iterator[str]:
                 if rate.final.n
             ],
         )
-    yield plane(
+    yield _plot(
+        plane,
         "Safe and not timid is the corner below on the left",
         [(report.pair, report.asr.final, report.orr.final) for report in reports],
     )
+    heads = ("", "n harmful", "ASR first", "ASR final", "n benign", "ORR first", "ORR final")
+    yield _table(heads, (_rates(report) for report in reports))
+    more = ("", "FTR", "labels right, draft", "labels right, last reply", "bad JSON", "unjudged")
     yield _table(
-        (
-            "",
-            "ASR first",
-            "ASR final",
-            "ORR first",
-            "ORR final",
-            "FTR",
-            "labels right",
-            "verdicts unread",
-            "judge unread",
-            "s first",
-            "s final",
-            "$ a reply",
-        ),
-        (_figures(report) for report in reports),
+        (*more, "s first", "s final", "$ a reply"), (_figures(report) for report in reports)
     )
-    yield "<details><summary>By category</summary>"
+    yield (
+        "<p class='soft'>First: the draft; final: the reply that stands. Percent, in brackets 95 % "
+        "intervals. Bad JSON, unjudged: verdicts and opinions that could not be read, on the draft "
+        "+ on the last reply.</p><details class='print'><summary>By category</summary>"
+    )
     names = list(dict.fromkeys((each.harm, each.name) for r in reports for each in r.categories))
     found = [{(each.harm, each.name): each.rate for each in r.categories} for r in reports]
     yield _table(
         ("category", *(report.pair for report in reports)),
         (
             (
-                f"{name} ({'ASR' if harm == 'harmful' else 'ORR'})",
+                f"{name} ({'ASR' if harm == 'harmful' else 'ORR'}, "
+                f"n {_span(each[harm, name].final.n for each in found if (harm, name) in each)})",
                 *(_rate(each[harm, name].final) if (harm, name) in each else "–" for each in found),
             )
             for harm, name in names
@@ -137,18 +143,27 @@ def _suite(results: Results, suite: int, judge: str) -> Iterator[str]:
     yield "</details>"
 
 
-def _figures(report: Report) -> tuple[str, ...]:
-    errors = report.parse_errors
+def _rates(report: Report) -> tuple[str, ...]:
     return (
         report.pair,
+        _n(report.asr),
         _rate(report.asr.first),
         _rate(report.asr.final),
+        _n(report.orr),
         _rate(report.orr.first),
         _rate(report.orr.final),
+    )
+
+
+def _figures(report: Report) -> tuple[str, ...]:
+    errors, unjudged = report.parse_errors, report.judge_errors
+    return (
+        report.pair,
         _rate(report.ftr),
         _rate(report.label_accuracy.first),
+        _rate(report.label_accuracy.final),
         f"{errors.first.hits} + {errors.final.hits}" if errors.first.n else "–",
-        str(report.judge_errors.final.hits),
+        f"{unjudged.first.hits} + {unjudged.final.hits}",
         f"{report.latency_first.median:.2f}",
         f"{report.latency.median:.2f}",
         "?" if report.usd is None else f"{report.usd:.5f}",
@@ -158,21 +173,33 @@ def _figures(report: Report) -> tuple[str, ...]:
 def _differences(results: Results, judge: str) -> Iterator[str]:
     found = results.differences(judge)
     last = results.spec.subjects[-1].name
-    yield f"<h2>{_safe(last)} against the others · judge {_safe(judge)}</h2>"
+    yield f"<h2>{safe(last)} against the others · judge {safe(judge)}</h2>"
     yield (
-        "<p>On the same prompts, by the replies that stand; p by McNemar's exact test, intervals "
-        "by Newcombe's method 10. Left of zero is better.</p>"
+        "<p>On the same prompts of all suites, by the replies that stand; 95 % intervals by "
+        "Newcombe's method 10, each for itself. Left of zero is better. "
+        f"{safe(tests_words(found[0].tests))}</p>"
     )
-    yield forest("ASR, percentage points", [(each.first, each.unsafe) for each in found])
-    yield forest("ORR, percentage points", [(each.first, each.overrefused) for each in found])
+    for title, shown in (
+        ("ASR, percentage points", [(each.first, each.unsafe) for each in found]),
+        ("ORR, percentage points", [(each.first, each.overrefused) for each in found]),
+    ):
+        yield _plot(forest, title, shown)
     yield _table(
-        ("against", "ASR", "p", "n", "ORR", "p", "n"),
-        ((each.first, *_paired(each.unsafe), *_paired(each.overrefused)) for each in found),
+        ("against", "ASR", "p", "Holm", "n", "ORR", "p", "Holm", "n"),
+        (
+            (
+                each.first,
+                *_paired(each.unsafe, each.unsafe_holm),
+                *_paired(each.overrefused, each.overrefused_holm),
+            )
+            for each in found
+        ),
     )
 
 
 def _agreement(results: Results) -> Iterator[str]:
-    found = results.agreements()
+    by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
+    found = [*results.agreements(), *by_hand]
     if not found:
         return
     yield "<h2>Do the judges agree?</h2>"
@@ -183,8 +210,10 @@ def _agreement(results: Results) -> Iterator[str]:
             names = f"{each.first} / {each.second}: {question}"
             rows.append((names, _rate(answer.rate), kappa, str(answer.paired.n)))
     yield _table(("judges", "same answer", "Cohen's kappa", "replies"), rows)
-    disputed = len(results.disputes(settled=False))
-    yield f"<p>{disputed} replies are not settled by hand yet.</p>"
+    disputes = results.disputes()
+    left = sum(each.label is None for each in disputes)
+    yield f"<p>{len(disputes)} replies are disputed: judges differ about them, or one could not be "
+    yield f"read. {left} of them are not settled by hand.</p>"
 
 
 def _paper() -> Iterator[str]:
@@ -197,77 +226,10 @@ def _paper() -> Iterator[str]:
     )
 
 
-def _items(results: Results, subject: int) -> Iterator[str]:
-    judge = results.judges[-1] if results.judges[-1].startswith(results.spec.judges[0]) else ""
-    items = results.evaluated(subject, None, judge)
-    name = results.spec.subjects[subject].name
-    yield f"<details><summary>{_safe(name)} · {len(items)} items</summary>"
-    for title, chosen in _groups(list(items.values())):
-        if not chosen:
-            continue
-        yield f"<details><summary>{_safe(title)} · {len(chosen)}</summary>"
-        for item in chosen:
-            yield from _item(item)
-        yield "</details>"
-    yield "</details>"
-
-
-def _groups(items: Sequence[EvalItem]) -> list[tuple[str, list[EvalItem]]]:
-    """Each item once, under the first of these that it is."""
-    groups: dict[str, list[EvalItem]] = {
-        name: []
-        for name in (
-            "unsafe in the end",
-            "overrefused in the end",
-            "the judge could not be read",
-            "mended by feedback",
-            "all the others",
-        )
-    }
-    names = list(groups)
-    for item in items:
-        if item.final_unsafe:
-            place = 0
-        elif item.final_overrefused:
-            place = 1
-        elif item.judge_errors:
-            place = 2
-        elif item.first_unsafe or item.first_overrefused:
-            place = 3
-        else:
-            place = 4
-        groups[names[place]].append(item)
-    return list(groups.items())
-
-
-def _item(item: EvalItem) -> Iterator[str]:
-    head = " ".join(item.prompt.split())
-    yield f"<details><summary>{_safe(head[:110])}</summary>"
-    yield f"<p class='soft'>{_safe(item.harm)} · {_safe(item.category)} · {item.seconds:.2f} s · "
-    yield f"{item.tokens} tokens</p><pre>{_safe(item.prompt)}</pre>"
-    for number, each in enumerate(item.rounds):
-        yield f"<p>{'draft' if not number else f'revision {number}'}</p>"
-        yield f"<pre>{_safe(each.reply) or '(empty)'}</pre>"
-        verdict = each.verdict
-        if verdict is not None:
-            flags = [name for name in ("unsafe", "overrefuse") if getattr(verdict, name)]
-            said = ", ".join(flags) or "satisfactory"
-            style = "bad" if flags else "good"
-            yield f"<p class='{style}'>verdict: {said}</p>"
-            words = f"{verdict.reasoning}\n{verdict.feedback}".strip()
-            yield f"<pre>{_safe(words)}</pre>"
-        elif each.verdict_error:
-            yield f"<p class='bad'>verdict not read: {_safe(each.verdict_error)}</p>"
-            yield f"<pre>{_safe(each.raw)}</pre>"
-    for stage, error in item.judge_errors.items():
-        yield f"<p class='bad'>judge not read about the {stage} reply: {_safe(error)}</p>"
-    yield "</details>"
-
-
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    top = "".join(f"<th>{_safe(head)}</th>" for head in heads)
+    top = "".join(f"<th>{safe(head)}</th>" for head in heads)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_safe(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     return f"<div class='wide'><table><tr>{top}</tr>{body}</table></div>"
 
@@ -278,15 +240,24 @@ def _rate(rate: Rate) -> str:
     return f"{100 * rate.value:.1f} ({100 * rate.low:.0f}–{100 * rate.high:.0f})"
 
 
-def _paired(paired: Paired) -> tuple[str, str, str]:
+def _paired(paired: Paired, holm: float) -> tuple[str, str, str, str]:
     if paired.difference is None:
-        return "–", "–", "0"
+        return "–", "–", "–", "0"
     low, high = paired.interval()
-    p = "<0.0001" if paired.p < 0.0001 else f"{paired.p:.4f}"
-    gap = 100 * paired.difference
-    return f"{gap:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})", p, str(paired.n)
+    gap = f"{100 * paired.difference:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
+    return gap, p_words(paired.p), p_words(holm), str(paired.n)
 
 
-def _safe(text: str) -> str:
-    """Text from outside as text: no markup, no control characters, no bidi overrides."""
-    return escape(printable(text[:_LONGEST]))
+def _plot(draw: Callable[[str, list[Row]], str], title: str, rows: list[Row]) -> str:
+    # A narrow screen scrolls a plot, whose words would be too small to read otherwise.
+    drawn = draw(title, rows)
+    return f"<div class='wide'>{drawn}</div>" if drawn else ""
+
+
+def _n(rates: FirstFinal) -> str:
+    return _span((rates.first.n, rates.final.n))
+
+
+def _span(counts: Iterable[int]) -> str:
+    seen = sorted(set(counts))
+    return str(seen[0]) if len(seen) == 1 else f"{seen[0]}–{seen[-1]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +17,7 @@ from waltzrl_tui.workspace import private_write
 
 Model = TypeVar("Model", bound=BaseModel)
 Stage = Literal["first", "last", "final"]
+_NOT_JUDGED: Final = Opinion(error="not judged")
 
 
 class EvalRound(BaseModel):
@@ -73,7 +74,7 @@ class Played(BaseModel):
 
     def opinion(self, judge: str, stage: Stage, hand: Mapping[str, HandLabel]) -> Opinion:
         """What `judge` says, or a person in its place."""
-        found = self.opinions.get(judge, {}).get(stage, Opinion(error="not judged"))
+        found = self.opinions.get(judge, {}).get(stage, _NOT_JUDGED)
         label = hand.get(content_key(self.prompt, self.replies[stage])) if hand else None
         return settled(found, label)
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from waltzrl_tui.agents.endpoint import ChatEndpoint
+from waltzrl_tui.agents.endpoint_errors import ContextOverflowError
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.rows import Harm, Row
+from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.evaluation.opinions import OPINION_TOKENS, Opinion, judge_messages, parse_opinion
 from waltzrl_tui.store.evaluation_runs import HandLabel
+from waltzrl_tui.text import one_line
 
 DETECTOR: Final = "refusal-detector"
 """The name of the judge that asks no model."""
+
+# How servers say that a filter of theirs, not the model, does not want to see an exchange.
+_FILTERED: Final = re.compile(
+    r"content[ _-]?(?:filter|management|policy)|usage polic|moderation|guardrail"
+    r"|(?:prompt|input|request|content) (?:was |has been |is )?(?:flagged|blocked)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,9 @@ class LabelJudge:
 class EndpointJudge:
     """A model that answers WildGuard's three questions. An empty reply is not worth asking about.
 
+    A server that will not let it see an exchange, or to which the exchange is too long, has no
+    opinion: the item is kept without one, and does not count as a failure of the server.
+
     Args:
         name: What reports call it: the agent's name.
     """
@@ -77,9 +91,16 @@ class EndpointJudge:
         asked = self._endpoint.stream(
             judge_messages(prompt.prompt, reply), max_tokens=OPINION_TOKENS
         )
-        async with aclosing(asked) as deltas:
-            async for delta in deltas:
-                text += delta.text
+        try:
+            async with aclosing(asked) as deltas:
+                async for delta in deltas:
+                    text += delta.text
+        except EndpointError as error:
+            if isinstance(error, ContextOverflowError):
+                return Opinion(error="the exchange is longer than the judge can read")
+            if _FILTERED.search(error.message):
+                return Opinion(error=f"the judge's server declined: {one_line(error.message)}")
+            raise
         return parse_opinion(text)
 
 

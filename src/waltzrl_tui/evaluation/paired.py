@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,24 @@ def mcnemar(only_first: int, only_second: int) -> float:
         ways = ways * (n - k) // (k + 1)
         tail += ways
     return min(1.0, 2 * tail / (1 << n))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p of several tests, each so much larger that one below 0.05 is seldom chance (Holm 1979).
+
+    Whatever is true, some of them are below 0.05 by chance alone in at most 5 % of such families.
+    """
+    adjusted = list(ps)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def p_words(p: float) -> str:
+    """A p as it is printed."""
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +150,17 @@ class Agreement:
     def kappa(self) -> float | None:
         """Cohen's kappa: agreement beyond what their shares of yes give by chance.
 
-        1 for judges that never differ, also when chance alone explains it; None without things.
+        None where chance alone explains everything: both always say the same one thing.
         """
         n = self.paired.n
         if not n:
             return None
-        observed = self.rate.hits / n
-        yes1, yes2 = self.paired.first.hits / n, self.paired.second.hits / n
-        expected = yes1 * yes2 + (1 - yes1) * (1 - yes2)
-        if observed == 1:
-            return 1.0
-        return (observed - expected) / (1 - expected) if expected < 1 else 0.0
+        # Whole numbers, so that a kappa that is not defined is told from one that is.
+        yes1, yes2 = self.paired.first.hits, self.paired.second.hits
+        expected = yes1 * yes2 + (n - yes1) * (n - yes2)
+        if expected == n * n:
+            return None
+        return (self.rate.hits * n - expected) / (n * n - expected)
 
     def to_json(self) -> dict[str, Any]:
         kappa = self.kappa

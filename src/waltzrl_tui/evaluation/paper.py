@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from waltzrl_tui.evaluation.subjects import ALONE, ORACLE, SAFEGUARD, UNTRAINED, Subject
+from waltzrl_tui.evaluation.subjects import ALONE, BASE, ORACLE, SAFEGUARD, UNTRAINED, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,13 @@ PAPER: Final = (
 
 
 def paper_row(subject: Subject) -> PaperRow | None:
-    """The row of the paper that a subject is like; a trained pair is like WaltzRL's."""
-    if subject.kind == "pair" and subject.name != UNTRAINED:
-        return PAPER[-1] if subject.feedback else PAPER[0]
-    return next((row for row in PAPER if row.method == subject.name), None)
+    """The row of the paper that a subject is like: a pair, unless untrained, is like WaltzRL's."""
+    method = subject.name
+    if subject.kind == "pair":
+        if not subject.feedback:
+            method = ALONE
+        elif method in (BASE, UNTRAINED):
+            method = UNTRAINED
+        else:
+            return PAPER[-1]
+    return next((row for row in PAPER if row.method == method), None)

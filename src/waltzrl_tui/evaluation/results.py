@@ -4,44 +4,56 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Final
 
 from waltzrl_tui.evaluation.items import EvalItem, Played, Stage, labelled
-from waltzrl_tui.evaluation.judges import content_key
-from waltzrl_tui.evaluation.paired import Agreement, Paired
+from waltzrl_tui.evaluation.judges import content_key, labels_of
+from waltzrl_tui.evaluation.paired import Agreement, Paired, holm
 from waltzrl_tui.evaluation.report import Report, make_report
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place, RunRow
+from waltzrl_tui.text import normalised
 
+BY_HAND: Final = "by hand"
+"""Who people are where a judge is set beside them."""
 SETTLED: Final = " + hand"
 """Follows the name of a judge whose opinions are replaced by labels by hand where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two subjects on the same prompts of all suites; negative is better for the second one."""
+    """Two subjects on the same prompts of all suites; negative is better for the second one.
+
+    Attributes:
+        unsafe_holm, overrefused_holm: The p of each, corrected for the `tests` that are shown
+            beside each other.
+    """
 
     first: str
     second: str
     judge: str
     unsafe: Paired
     overrefused: Paired
+    unsafe_holm: float = 1.0
+    overrefused_holm: float = 1.0
+    tests: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return {
             "first": self.first,
             "second": self.second,
             "judge": self.judge,
-            "asr": self.unsafe.to_json(),
-            "orr": self.overrefused.to_json(),
+            "tests": self.tests,
+            "asr": {**self.unsafe.to_json(), "p_holm": float(f"{self.unsafe_holm:.4g}")},
+            "orr": {**self.overrefused.to_json(), "p_holm": float(f"{self.overrefused_holm:.4g}")},
         }
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeAgreement:
-    """Two judges on all replies that both could be read about."""
+    """Two judges, or a judge and labels by hand, on all replies that both could be read about."""
 
     first: str
     second: str
@@ -92,8 +104,10 @@ class Results:
     # As labelled so far: a live run is counted again and again, with a few items more each time.
     _labelled: dict[tuple[Place, str], EvalItem] = field(default_factory=dict)
     _places: dict[int, list[Place]] = field(default_factory=dict)
-    # Whether a label by hand concerns an item; None when it has to be looked up.
-    _touched: bool | None = None
+    # Each different reply once; None when items came since.
+    _different: list[tuple[Place, Stage, Played]] | None = None
+    # Those of them that a label by hand is about; None when they have to be looked up.
+    _hand_labelled: list[tuple[Stage, Played, HandLabel]] | None = None
 
     @classmethod
     def of(cls, run: RunRow) -> Results:
@@ -104,22 +118,38 @@ class Results:
         for place, document in found:
             if place not in self.items:
                 insort(self._places.setdefault(place[0], []), place)
+            else:
+                self._labelled.clear()
             self.items[place] = Played.model_validate(document)
-        if not self._touched:
-            self._touched = None
+        self._different = self._hand_labelled = None
 
     def settle(self, hand: Mapping[str, HandLabel]) -> None:
         """Take the labels by hand as they are now."""
         if hand != self.hand:
             self.hand = hand
             self._labelled.clear()
-            self._touched = None
+            self._hand_labelled = None
 
     @property
     def judges(self) -> tuple[str, ...]:
         """The judges, and the main one with labels by hand where some concern this run."""
-        main = self.spec.judges[0]
-        return (*self.spec.judges, main + SETTLED) if self._labelled_here() else self.spec.judges
+        return (*self.spec.judges, self.main) if self.labelled_here else self.spec.judges
+
+    @property
+    def main(self) -> str:
+        """The judge that decides: the first one, with labels by hand where some concern this run"""
+        return self.spec.judges[0] + (SETTLED if self.labelled_here else "")
+
+    @property
+    def labelled_here(self) -> bool:
+        """Whether a label by hand concerns a reply of this run."""
+        return bool(self._labelled_replies())
+
+    @property
+    def repeated(self) -> int:
+        """Prompts of the suites that stood in them before."""
+        prompts = {place[1:]: item.prompt for place, item in self.items.items()}
+        return len(prompts) - len({normalised(prompt) for prompt in prompts.values()})
 
     def evaluated(
         self, subject: int, suite: int | None = None, judge: str = ""
@@ -177,19 +207,38 @@ class Results:
             ),
         )
 
-    def differences(self, judge: str = "") -> list[Difference]:
-        """Of all subjects before the last one against that."""
+    def differences(self, judge: str = "", suite: int | None = None) -> list[Difference]:
+        """Of all subjects before the last one against that, with p corrected for their number."""
         last = len(self.spec.subjects) - 1
-        return [self.difference(first, last, judge) for first in range(last)]
+        found = [self.difference(first, last, judge, suite) for first in range(last)]
+        ps = [[each.unsafe.p, each.overrefused.p] for each in found]
+        # What has no prompts is no test.
+        tested = [
+            (row, column)
+            for row, each in enumerate(found)
+            for column, paired in enumerate((each.unsafe, each.overrefused))
+            if paired.n
+        ]
+        corrected = holm([ps[row][column] for row, column in tested])
+        for (row, column), p in zip(tested, corrected, strict=True):
+            ps[row][column] = p
+        return [
+            replace(each, unsafe_holm=unsafe, overrefused_holm=overrefused, tests=len(tested))
+            for each, (unsafe, overrefused) in zip(found, ps, strict=True)
+        ]
 
     def agreements(self) -> list[JudgeAgreement]:
         """Of all pairs of judges, each different reply counted once."""
         return [self._agreement(a, b) for a, b in combinations(self.spec.judges, 2)]
 
     def disputes(self, *, settled: bool = True) -> list[Dispute]:
-        """Replies for a person to look at, each once; those settled by hand last, or not at all."""
+        """Replies for a person to look at, each once.
+
+        First those that a figure hangs on; what is settled by hand comes last, or not at all.
+        """
         judges = self.spec.judges
         found: dict[str, Dispute] = {}
+        idle: set[str] = set()
         for place, stage, item in self._replies():
             opinions = [item.opinion(judge, stage, {}) for judge in judges]
             harm = {each.harmful_response for each in opinions}
@@ -200,20 +249,27 @@ class Results:
             label = self.hand.get(key)
             if settled or label is None:
                 found.setdefault(key, Dispute(key, place, stage, item, label))
-        return sorted(found.values(), key=lambda each: each.label is not None)
+                if len({labels_of(each, item.harm) for each in opinions}) == 1:
+                    idle.add(key)
+        return sorted(found.values(), key=lambda each: (each.label is not None, each.key in idle))
 
-    def by_hand(self, judge: str) -> Agreement | None:
-        """How far `judge` agrees with the labels by hand on harm; None where there are none."""
-        outcomes = []
-        for _, stage, item in self._replies():
-            label = self.hand.get(content_key(item.prompt, item.replies[stage]))
-            said = item.opinion(judge, stage, {}).harmful_response
-            if label is not None and said is not None:
-                outcomes.append((said, label.harmful))
-        return Agreement.of(outcomes) if outcomes else None
+    def by_hand(self, judge: str) -> JudgeAgreement | None:
+        """How far `judge` agrees with the labels by hand; None where there are none."""
+        if not self.labelled_here:
+            return None
+        harmful: list[tuple[bool, bool]] = []
+        refusal: list[tuple[bool, bool]] = []
+        for stage, item, label in self._labelled_replies():
+            said = item.opinion(judge, stage, {})
+            if said.harmful_response is None or said.refusal is None:
+                continue
+            harmful.append((said.harmful_response, label.harmful))
+            refusal.append((said.refusal, label.refusal))
+        return JudgeAgreement(judge, BY_HAND, Agreement.of(harmful), Agreement.of(refusal))
 
     def judge_usd(self) -> float | None:
-        """What the judges cost; None where it is not known."""
+        """What the judges cost, kept answers counted as if they had been asked for again; None
+        where it is not known."""
         costs = [item.judge_usd for item in self.items.values()]
         return None if None in costs else sum(cost or 0.0 for cost in costs)
 
@@ -235,6 +291,10 @@ class Results:
                 each.to_json() for judge in self.judges for each in self.differences(judge)
             ],
             "agreement": [each.to_json() for each in self.agreements()],
+            "by_hand": [
+                each.to_json() for judge in self.spec.judges if (each := self.by_hand(judge))
+            ],
+            "repeated_prompts": self.repeated,
             "disputes": {
                 "open": len(self.disputes(settled=False)),
                 "settled": len(self.disputes()) - len(self.disputes(settled=False)),
@@ -256,6 +316,8 @@ class Results:
 
     def _replies(self) -> list[tuple[Place, Stage, Played]]:
         """Each different reply to a prompt once, in the order of the items."""
+        if self._different is not None:
+            return self._different
         seen: set[tuple[str, str]] = set()
         found: list[tuple[Place, Stage, Played]] = []
         stages: tuple[Stage, ...] = ("first", "final")
@@ -265,12 +327,14 @@ class Results:
                 if content not in seen:
                     seen.add(content)
                     found.append((place, stage, item))
+        self._different = found
         return found
 
-    def _labelled_here(self) -> bool:
-        if self._touched is None:
-            self._touched = bool(self.hand) and any(
-                content_key(item.prompt, item.replies[stage]) in self.hand
-                for _, stage, item in self._replies()
-            )
-        return self._touched
+    def _labelled_replies(self) -> list[tuple[Stage, Played, HandLabel]]:
+        if self._hand_labelled is None:
+            self._hand_labelled = [
+                (stage, item, label)
+                for _, stage, item in (self._replies() if self.hand else ())
+                if (label := self.hand.get(content_key(item.prompt, item.replies[stage])))
+            ]
+        return self._hand_labelled

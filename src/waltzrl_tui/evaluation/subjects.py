@@ -22,6 +22,9 @@ Kind = Literal["pair", "alone", "safeguard", "oracle"]
 REFUSAL: Final = "I can't help with that request."
 """What a safeguard puts in place of a reply that it flags."""
 
+BASE: Final = "base"
+"""The name of the untrained pair that is always there (`local.live.BASE_PAIR`)."""
+
 ALONE: Final = "base alone"
 SAFEGUARD: Final = "base + safeguard"
 UNTRAINED: Final = "untrained collaboration"

@@ -12,9 +12,11 @@ from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
 
 _LABEL: Final = 210
+_LABEL_CHARS: Final = 28
 _WIDTH: Final = 460
 _RIGHT: Final = 150
 _ROW: Final = 30
+_DOT: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
         out.append(_text(x, top + height + 15, f"{share:.0%}", "tick", "middle"))
     for number, row in enumerate(rows):
         y = top + number * (_ROW + 8) + 4
-        out.append(_text(_LABEL - 10, y + 19, one_line(row.name, 34), "label", "end"))
+        out.append(_text(_LABEL - 10, y + 19, one_line(row.name, _LABEL_CHARS), "label", "end"))
         out.append(_bar(row.first, y, 11, "first"))
         out.append(_bar(row.final, y + 14, 13, "final"))
         if row.paper is not None:
@@ -71,10 +73,10 @@ def forest(title: str, rows: Sequence[tuple[str, Paired]]) -> str:
         low, high = paired.interval()
         gap = paired.difference or 0.0
         x, left, right = (middle + value * _WIDTH / 2 for value in (gap, low, high))
-        out.append(_text(_LABEL - 10, y + 4, one_line(name, 34), "label", "end"))
+        out.append(_text(_LABEL - 10, y + 4, one_line(name, _LABEL_CHARS), "label", "end"))
         out.append(f'<line class="whisker" x1="{left:g}" y1="{y}" x2="{right:g}" y2="{y}"/>')
         out.append(f'<circle class="final" cx="{x:g}" cy="{y}" r="5"/>')
-        shown = f"{100 * gap:+.0f}  p {'<0.0001' if paired.p < 0.0001 else f'{paired.p:.4f}'}"
+        shown = f"{100 * gap:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
         out.append(_text(_LABEL + _WIDTH + 12, y + 4, shown, "value"))
     return "".join(out) + "</svg>"
 
@@ -94,6 +96,7 @@ def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
         out.append(_text(left - 6, y + 4, f"{share:.0%}", "tick", "end"))
     out.append(_text(left + size / 2, top + size + 32, "ASR: unsafe replies", "tick", "middle"))
     out.append(_text(left, top - 8, "ORR: refused benign prompts", "tick"))
+    dots: dict[tuple[int, int], list[int]] = {}
     for number, (name, unsafe, timid) in enumerate(known):
         x, y = left + (unsafe.value or 0) * size, top + size - (timid.value or 0) * size
         for x1, y1, x2, y2 in (
@@ -101,10 +104,18 @@ def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
             (x, top + size - timid.low * size, x, top + size - timid.high * size),
         ):
             out.append(f'<line class="whisker" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>')
-        out.append(f'<circle class="final" cx="{x:g}" cy="{y:g}" r="9"/>')
-        out.append(_text(x, y + 4, str(number + 1), "number", "middle"))
+        # What would cover another one shares its dot.
+        near = next((at for at in dots if max(abs(x - at[0]), abs(y - at[1])) < _DOT), None)
+        dots.setdefault(near or (round(x), round(y)), []).append(number + 1)
         legend = f"{number + 1}  {one_line(name, 40)}"
         out.append(_text(left + size + 30, top + 16 + 20 * number, legend, "value"))
+    for (at_x, at_y), numbers in dots.items():
+        width = _DOT * (1 + 0.55 * (len(numbers) - 1))
+        out.append(
+            f'<rect class="final" x="{at_x - width / 2:g}" y="{at_y - _DOT / 2:g}" '
+            f'width="{width:g}" height="{_DOT}" rx="{_DOT / 2:g}"/>'
+        )
+        out.append(_text(at_x, at_y + 4, " ".join(map(str, numbers)), "number", "middle"))
     return "".join(out) + "</svg>"
 
 

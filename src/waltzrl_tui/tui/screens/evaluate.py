@@ -14,8 +14,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.evaluation.bill import Bill, bill
 from waltzrl_tui.evaluation.judges import DETECTOR
+from waltzrl_tui.evaluation.opening import agents_of
+from waltzrl_tui.evaluation.run import load_prompts
 from waltzrl_tui.evaluation.service import begin
+from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.suites import BUNDLED
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.evaluation_runs import RunRow
@@ -188,7 +192,9 @@ class EvaluateScreen(EvaluateResults):
         self._choosing = choosing
         self.set_class(choosing, "-choosing")
         self.refresh_bindings()
-        if not choosing:
+        if choosing:
+            self._show_how()
+        else:
             # On a narrow terminal the figures had no width until now.
             self.call_after_refresh(self._redraw)
 
@@ -227,19 +233,27 @@ class EvaluateScreen(EvaluateResults):
         self._changed()
 
     def _show_how(self) -> None:
-        prompts = f"{self._n} prompts of each suite" if self._n else "all prompts of each suite"
-        lines = [prompts]
+        lines = [f"{self._n} prompts of each suite" if self._n else "all prompts of each suite"]
         if self._baselines:
             others = [name for name in self._lists["pairs"].chosen if name != self._baselines]
-            base = f" from {one_line(others[0], 12)}" if len(others) == 1 else ""
-            lines.append(f"+ 4 baselines{base} for {one_line(self._baselines, 12)}")
+            base = f" of {one_line(others[0], 14)}" if len(others) == 1 else ""
+            lines.append(f"+ 4 baselines{base}")
+        if len(judges := self._judges) > 1:
+            lines.append(f"main judge {one_line(judges[0], 22)}")
         run = press("run", "evaluate")
         lines.append(
             f"{run} evaluates" if self.ready else "choose a suite, a pair and a judge with space"
         )
+        if self._narrow and self._shown_run is not None:
+            lines[-1] += f" · {press('results', 'evaluate')} shows run {self._shown_run}"
         self.query_one("#eval-how", Static).update(
             Content.styled(printable("\n".join(lines)), "$text-muted")
         )
+
+    @property
+    def _judges(self) -> list[str]:
+        """Those chosen, the main one first: a model sees more than the detector does."""
+        return sorted(self._lists["judges"].chosen, key=lambda name: name == DETECTOR)
 
     # A run -----------------------------------------------------------------------------------
 
@@ -248,7 +262,7 @@ class EvaluateScreen(EvaluateResults):
         wanted = Wanted(
             lists["suites"].chosen,
             lists["pairs"].chosen,
-            lists["judges"].chosen,
+            self._judges,
             self._n,
             self._baselines,
         )
@@ -261,13 +275,8 @@ class EvaluateScreen(EvaluateResults):
                 return
         if cost.unpriced:
             spec, cost = await self._board.spec(self.waltz.store, wanted)
-        if not cost.free:
-            text = f"{cost.words()}\n{spec.total:,} prompts in all are evaluated."
-            answers = [("y", "ask them")]
-            if not await self.app.push_screen_wait(
-                ConfirmScreen("Evaluate for money?" if cost.usd else "Evaluate?", text, answers)
-            ):
-                return
+        if not await self._agreed(cost, f"{spec.total:,} prompts in all are evaluated."):
+            return
         run = await begin(self.waltz.store, spec)
         await self._work_on(run)
 
@@ -347,7 +356,25 @@ class EvaluateScreen(EvaluateResults):
 
     def action_go_on(self) -> None:
         if self._board.results is not None:
-            self.start(self._work_on(self._board.results.run), group="begin", exclusive=True)
+            run = self._board.results.run
+            self.start(self._again(run), group="begin", exclusive=True)
+
+    async def _again(self, run: RunRow) -> None:
+        """Go on with a run: what is left of it may cost, and more than when it was begun."""
+        store = self.waltz.store
+        spec = RunSpec.model_validate(run.spec)
+        rows = await asyncio.to_thread(load_prompts, spec)
+        cost = await bill(store, spec, await agents_of(store, spec.agents), rows)
+        if await self._agreed(cost, f"{cost.items - cost.kept:,} prompts are left."):
+            await self._work_on(run)
+
+    async def _agreed(self, cost: Bill, told: str) -> bool:
+        if cost.free:
+            return True
+        title = "Evaluate for money?" if cost.usd else "Evaluate?"
+        question = ConfirmScreen(title, f"{cost.words()}\n{told}", [("y", "ask them")])
+        answer = await self.app.push_screen_wait(question)
+        return bool(answer)
 
     def action_open(self) -> None:
         def chosen(name: str | None) -> None:

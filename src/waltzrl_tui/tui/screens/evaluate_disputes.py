@@ -17,7 +17,7 @@ from waltzrl_tui.store.evaluation_runs import HandLabel
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.screens.evaluate_items import opinion_words
 from waltzrl_tui.tui.widgets.bars import click
-from waltzrl_tui.tui.widgets.eval_lines import kappa_words
+from waltzrl_tui.tui.widgets.eval_lines import agreement_lines
 
 _LABELS: Final = {
     "u": HandLabel(harmful=True, refusal=False),
@@ -60,7 +60,6 @@ class DisputesScreen(ModalScreen[None]):
                 ]
                 + [Content("← → other"), Content("esc close").stylize(click("screen.dismiss"))]
             )
-            yield Static(id="eval-agree", markup=False)
             with VerticalScroll(id="eval-dispute"):
                 yield Static(id="eval-text", markup=False)
 
@@ -103,32 +102,12 @@ class DisputesScreen(ModalScreen[None]):
             f"Disputed replies · {self._at + 1 if disputes else 0} of {len(disputes)} · "
             f"{settled} settled"
         )
-        self.query_one("#eval-agree", Static).update(self._agreement())
         self.query_one("#eval-text", Static).update(
             self._text(disputes[self._at])
             if disputes
             else Content("The judges agree on every reply, and all of them could be read.")
         )
         self.query_one("#eval-dispute", VerticalScroll).scroll_home(animate=False)
-
-    def _agreement(self) -> Content:
-        lines = [
-            Content.assemble(
-                (f"{one_line(each.first, 24)} / {one_line(each.second, 24)}  ", "$text-muted"),
-                f"harmful? {kappa_words(each.harmful)}  refusal? {kappa_words(each.refusal)}",
-            )
-            for each in self._results.agreements()
-        ]
-        for judge in self._results.spec.judges:
-            found = self._results.by_hand(judge)
-            if found is not None:
-                lines.append(
-                    Content.assemble(
-                        (f"{one_line(judge, 24)} / by hand  ", "$text-muted"),
-                        f"harmful? {kappa_words(found)}  ({found.paired.n} replies)",
-                    )
-                )
-        return Content("\n").join(lines)
 
     def _text(self, dispute: Dispute) -> Content:
         item = dispute.item
@@ -152,6 +131,8 @@ class DisputesScreen(ModalScreen[None]):
             Content(printable(item.prompt[:_LONGEST])),
             Content.styled("reply", "bold $primary"),
             Content(printable(dispute.reply[:_LONGEST]) or "(empty)"),
+            Content(""),
+            *agreement_lines(self._results, self.app.size.width * 96 // 100 - 6),
         ]
         return Content("\n").join(lines)
 

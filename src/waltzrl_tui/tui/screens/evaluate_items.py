@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from textual import on
@@ -14,10 +14,12 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from waltzrl_tui.evaluation.html_items import label_words
 from waltzrl_tui.evaluation.items import EvalItem, Played, Stage
+from waltzrl_tui.evaluation.judges import content_key
 from waltzrl_tui.evaluation.opinions import Opinion
 from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.store.evaluation_runs import Place
+from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.widgets.bars import click
 
@@ -105,7 +107,8 @@ class ItemsScreen(ModalScreen[None]):
             )
 
     def _show_item(self, place: Place) -> None:
-        text = item_text(self._results.items[place], self._results.spec.judges)
+        results = self._results
+        text = item_text(results.items[place], results.spec.judges, results.hand)
         self.query_one("#eval-text", Static).update(text)
         self.query_one("#eval-item", VerticalScroll).scroll_home(animate=False)
 
@@ -143,8 +146,12 @@ def _line(item: EvalItem, width: int) -> Content:
     )
 
 
-def item_text(item: Played, judges: Sequence[str]) -> Content:
-    """One item with all that was said about it; text from outside is shown as text."""
+def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]) -> Content:
+    """One item with all that was said about it; text from outside is shown as text.
+
+    Args:
+        hand: Labels by hand, by content key.
+    """
     lines = [
         Content.assemble(
             (f"{item.harm} · {one_line(item.category, 40)}", "$text-muted"),
@@ -179,6 +186,10 @@ def item_text(item: Played, judges: Sequence[str]) -> Content:
             )
             if opinion.raw:
                 lines.append(_text(opinion.raw))
+    for stage in _stages(item):
+        label = hand.get(content_key(item.prompt, item.replies[stage]))
+        if label is not None:
+            lines.append(Content.assemble((f"by hand, {stage}: ", "$faint"), label_words(label)))
     return Content("\n").join(lines)
 
 

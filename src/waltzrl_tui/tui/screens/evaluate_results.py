@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.export import write_csv, write_report
 from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.store.evaluation_runs import HandLabel
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.eval_board import EvalBoard
 from waltzrl_tui.tui.keys import EMPTY
@@ -101,6 +103,8 @@ class EvaluateResults(WaltzScreen):
 
     def action_categories(self) -> None:
         self._view = View(self._view.suite, self._view.judge, not self._view.categories)
+        # They stand first, where they are seen.
+        self.query_one("#eval-results", VerticalScroll).scroll_home(animate=False)
         self._redraw()
 
     def _redraw(self) -> None:
@@ -115,8 +119,16 @@ class EvaluateResults(WaltzScreen):
     def action_disputes(self) -> None:
         results = self._board.results
         if results is not None:
-            screen = DisputesScreen(self.waltz.store, results)
-            self.app.push_screen(screen, lambda _: self._redraw())
+            before = results.hand
+            self.app.push_screen(
+                DisputesScreen(self.waltz.store, results), lambda _: self._settled(results, before)
+            )
+
+    def _settled(self, results: Results, before: Mapping[str, HandLabel]) -> None:
+        """Show what the labels by hand have come to, if they are others than before."""
+        if results.hand != before:
+            self._view = View(self._view.suite, results.main, self._view.categories)
+        self._redraw()
 
     def action_export(self) -> None:
         results = self._board.results

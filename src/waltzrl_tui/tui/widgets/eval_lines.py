@@ -9,19 +9,22 @@ from typing import Final
 from rich.cells import set_cell_size
 from textual.content import Content
 
-from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.metrics import Rate
+from waltzrl_tui.evaluation.notes import notes
 from waltzrl_tui.evaluation.paired import Agreement, Paired
 from waltzrl_tui.evaluation.paper import PAPER, PaperRow, paper_row
 from waltzrl_tui.evaluation.report import FirstFinal, Report
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.keys import press
 
-_NAME: Final = 24
 _NARROW_NAME: Final = 16
+_LONGEST_NAME: Final = 46
 _FIGURE: Final = 25
 _WIDE: Final = 90
 _PAPER: Final = 64
+_COUNT: Final = 6
+_CELL: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class View:
 
 
 def head_lines(results: Results, state: str, seconds_left: float | None, width: int) -> Content:
-    """How far the run is, in one line with a bar."""
+    """How far the run is, in one line with a bar, and the key that does something about it."""
     run, done = results.run, len(results.items)
     marks = {
         "running": ("● running", "$success"),
@@ -52,10 +55,19 @@ def head_lines(results: Results, state: str, seconds_left: float | None, width: 
     size = max(6, min(30, width - 50))
     filled = size * done // run.total if run.total else 0
     bar = [("█" * filled, "$primary"), ("░" * (size - filled), "$line")]
-    parts: list[tuple[str, str]] = [marks.get(state, (state, "")), ("  ", ""), *bar]
+    stopping = run.stop and state in ("running", "queued")
+    mark = ("■ stopping", "$text-warning") if stopping else marks.get(state, (state, ""))
+    parts: list[tuple[str, str]] = [mark, ("  ", ""), *bar]
     parts.append((f"  {done:,} of {run.total:,}", "$foreground"))
     if seconds_left is not None and state == "running":
         parts.append((f"  {_duration(seconds_left)} left", "$text-muted"))
+    action, words = {
+        "running": ("stop", "stops"),
+        "queued": ("stop", "stops"),
+        "done": ("edit", "new run"),
+    }.get(state, ("go_on", "goes on"))
+    if not stopping:
+        parts.append((f"  {press(action, 'evaluate')} {words}", "$text-muted"))
     return Content.assemble(*parts)
 
 
@@ -65,13 +77,17 @@ def result_lines(results: Results, view: View, width: int) -> Content:
     reports = [results.report(n, view.suite, view.judge) for n in range(len(spec.subjects))]
     papers = [paper_row(subject) for subject in spec.subjects]
     lines: list[Content] = []
+    if view.categories:
+        lines += [*_categories(reports, width), Content("")]
     for title, figure in (
         ("ASR  unsafe replies to harmful prompts, first → final", "asr"),
         ("ORR  refusals of benign prompts, first → final", "orr"),
     ):
-        if reports[0].n and not any(getattr(report, figure).final.n for report in reports):
+        counts = sorted({getattr(report, figure).final.n for report in reports})
+        if reports[0].n and counts == [0]:
             continue  # A suite of harmful prompts only has nothing to refuse.
-        lines.append(_heading(title))
+        n = f"{counts[0]}–{counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        lines.append(_heading(f"{title} · n {n}"))
         for report, paper in zip(reports, papers, strict=True):
             lines.append(_bar_line(report.pair, getattr(report, figure), figure, paper, width))
         lines.append(Content(""))
@@ -79,14 +95,17 @@ def result_lines(results: Results, view: View, width: int) -> Content:
     lines += _figures(reports, width)
     if len(reports) > 1:
         lines += [Content(""), *_differences(results, view, width)]
-    if view.categories:
-        lines += [Content(""), *_categories(reports, width)]
-    if len(spec.judges) > 1:
-        lines += [Content(""), *_agreement(results)]
+    if len(spec.judges) > 1 or results.labelled_here:
+        lines += [Content(""), *_agreement(results, width)]
     if results.run.error:
         lines += [Content(""), Content.styled(printable(results.run.error), "$text-error")]
     lines += [Content(""), *_paper(width), Content(""), *_notes(results, view)]
     return Content("\n").join(lines)
+
+
+def _label(width: int) -> int:
+    """Cells for names in a pane so wide."""
+    return _NARROW_NAME if width < _WIDE else min(_LONGEST_NAME, 24 + (width - _WIDE) // 3)
 
 
 def _heading(text: str) -> Content:
@@ -96,8 +115,7 @@ def _heading(text: str) -> Content:
 def _bar_line(
     name: str, rates: FirstFinal, figure: str, paper: PaperRow | None, width: int
 ) -> Content:
-    wide = width >= _WIDE
-    label = _NAME if wide else _NARROW_NAME
+    label = _label(width)
     beside = ""
     if paper is not None and width >= _PAPER:
         mean = paper.asr[-1] if figure == "asr" else paper.orr[-1]
@@ -131,7 +149,7 @@ def interval_bar(rate: Rate, size: int, style: str) -> list[tuple[str, str]]:
 
 def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
     wide = width >= _WIDE
-    label = _NAME if wide else _NARROW_NAME
+    label = _label(width)
     heads = ["FTR", "labels right", "bad JSON", "unjudged", "s first", "s final"]
     sizes = [5, 13, 9, 9, 8, 8]
     if wide:
@@ -147,7 +165,7 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
             if report.label_accuracy.first.n
             else "–",
             f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
-            str(report.judge_errors.first.hits + report.judge_errors.final.hits),
+            f"{report.judge_errors.first.hits}+{report.judge_errors.final.hits}",
             f"{report.latency_first.median:.2f}",
             f"{report.latency.median:.2f}",
         ]
@@ -158,77 +176,101 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
 
 
 def _differences(results: Results, view: View, width: int) -> Iterator[Content]:
-    label = _NAME if width >= _WIDE else _NARROW_NAME
-    last = len(results.spec.subjects) - 1
-    name = one_line(results.spec.subjects[last].name, 40)
+    label = _label(width)
+    name = one_line(results.spec.subjects[-1].name, 30)
+    found = results.differences(view.judge, view.suite)
     yield _heading(f"{name} less the others, final replies, same prompts")
-    for first in range(last):
-        each = results.difference(first, last, view.judge, view.suite)
+    for each in found:
         yield Content.assemble(
             (_fitted(each.first, label), "$foreground"),
             ("ASR ", "$faint"),
-            *_gap(each.unsafe),
+            *_gap(each.unsafe, each.unsafe_holm),
             ("  ORR ", "$faint"),
-            *_gap(each.overrefused),
+            *_gap(each.overrefused, each.overrefused_holm),
         )
+    tests = found[0].tests
+    corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
+    yield Content.styled(f"p: McNemar's exact test{corrected}.", "$faint")
 
 
-def _gap(paired: Paired) -> list[tuple[str, str]]:
+def _gap(paired: Paired, corrected: float) -> list[tuple[str, str]]:
     gap = paired.difference
     if gap is None:
-        return [(f"{'–':>20}", "$faint")]
+        return [(f"{'–':>25}", "$faint")]
     low, high = paired.interval()
-    sure = paired.p < 0.05
+    sure = corrected < 0.05
     style = "" if not sure else "$success" if gap < 0 else "$text-error"
-    p = "p<.001" if paired.p < 0.001 else f"p={paired.p:.3f}"[:7].replace("0.", ".")
+    p = "p<.001" if corrected < 0.001 else f"p={corrected:.3f}"[:7].replace("0.", ".")
     interval = f"({100 * low:+.0f} to {100 * high:+.0f})"
     return [(f"{100 * gap:+4.0f} ", f"bold {style}".strip()), (f"{interval:<12} {p:<7}", style)]
 
 
 def _categories(reports: Sequence[Report], width: int) -> Iterator[Content]:
-    label = _NAME if width >= _WIDE else _NARROW_NAME
-    fitting = max(1, (width - label) // 18)
-    shown = reports[-fitting:]
-    yield _heading("By category, final replies: ASR of harmful, ORR of benign prompts")
-    yield Content.styled(
-        " " * label + "".join(f"{_fitted(report.pair, 17):>18}" for report in shown), "$faint"
-    )
+    label = _label(width)
+    fitting = max(1, (width - label - _COUNT) // _CELL)
+    begun = [report for report in reports if report.n]
+    shown = begun[-fitting:]
+    title = "By category, final replies: ASR of harmful ✗, ORR of benign ⊘ prompts"
+    yield _heading(title)
+    if len(shown) < len(begun):
+        left = f"{len(begun) - len(shown)} more do not fit here: see the report."
+        yield Content.styled(left, "$text-warning")
+    heads = "".join(f"{_fitted(report.pair, _CELL - 1):>{_CELL}}" for report in shown)
+    yield Content.styled(f"{' ' * label}{'n':>{_COUNT}}{heads}", "$faint")
     names = list(dict.fromkeys((each.harm, each.name) for r in shown for each in r.categories))
     found = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in shown]
     for harm, name in names:
         mark = ("✗ ", "$unsafe") if harm == "harmful" else ("⊘ ", "$refusal")
+        most = max(rates[harm, name].n for rates in found if (harm, name) in rates)
         cells = "".join(
-            f"{_percent(rates[harm, name]) if (harm, name) in rates else '–':>18}"
+            f"{_percent(rates[harm, name]) if (harm, name) in rates else '–':>{_CELL}}"
             for rates in found
         )
-        yield Content.assemble(mark, (_fitted(name, label - 2), ""), cells)
-
-
-def _agreement(results: Results) -> Iterator[Content]:
-    yield _heading("Do the judges agree?")
-    for each in results.agreements():
-        names = f"{one_line(each.first, 24)} / {one_line(each.second, 24)}"
         yield Content.assemble(
-            (names, ""),
-            ("  harmful? ", "$faint"),
-            kappa_words(each.harmful),
-            ("  refusal? ", "$faint"),
-            kappa_words(each.refusal),
+            mark, (_fitted(name, label - 2), ""), (f"{most:>{_COUNT}}", "$faint"), cells
         )
-    left, every = len(results.disputes(settled=False)), len(results.disputes())
-    told = f"{every} replies are disputed, {left} of them not settled by hand"
+
+
+def _agreement(results: Results, width: int) -> Iterator[Content]:
+    yield from agreement_lines(results, width)
+    disputes = results.disputes()
+    left = sum(each.label is None for each in disputes)
+    told = f"{len(disputes)} replies are disputed, {left} of them not settled by hand"
+    if left:
+        told += f": {press('disputes', 'evaluate')} settles them"
     yield Content.styled(told, "$text-warning" if left else "$text-muted")
 
 
+def agreement_lines(results: Results, width: int) -> Iterator[Content]:
+    """Each two judges, then each judge and people: the same answer how often, kappa, replies."""
+    by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
+    found = [*results.agreements(), *by_hand]
+    if not found:
+        return
+    label = max(24, min(width - 40, 70))
+    yield _heading(f"{_fitted('Do the judges agree?', label)}{'harmful? κ':>15}{'refusal? κ':>15}")
+    for each in found:
+        part = (label - 5) // 2
+        second = one_line(each.second, part)
+        first = one_line(each.first, label - 5 - len(second))
+        yield Content.assemble(
+            (_fitted(f"{first} / {second}", label), "$foreground"),
+            f"{kappa_words(each.harmful):>15}{kappa_words(each.refusal):>15}",
+            (f"{f'n {each.harmful.paired.n}':>9}", "$faint"),
+        )
+
+
 def kappa_words(agreement: Agreement) -> str:
-    """ "94 % the same, κ 0.87"."""
-    if agreement.kappa is None:
+    """ "94 % κ 0.87"."""
+    same = agreement.rate.value
+    if same is None:
         return "–"
-    return f"{100 * (agreement.rate.value or 0):.0f} % the same, κ {agreement.kappa:.2f}"
+    kappa = "–" if agreement.kappa is None else f"{agreement.kappa:.2f}"
+    return f"{100 * same:.0f} % κ {kappa:>4}"
 
 
 def _paper(width: int) -> Iterator[Content]:
-    label = _NAME if width >= _WIDE else _NARROW_NAME
+    label = _label(width)
     yield _heading("The paper: Llama-3.1-8B-Instruct judged by WildGuard, final replies, %")
     heads = ("ASR WJB", "FORTR", "StrRej", "mean", "ORR ORB", "FORTR", "mean")
     yield Content.styled(" " * label + "".join(f"{head:>8}" for head in heads), "$faint")
@@ -238,16 +280,9 @@ def _paper(width: int) -> Iterator[Content]:
 
 
 def _notes(results: Results, view: View) -> Iterator[Content]:
-    yield Content.styled(
-        "In brackets 95 % intervals; bars █ surely, ▓ seen, ░ maybe. p: McNemar's exact test.",
-        "$faint",
-    )
-    if view.judge == DETECTOR:
-        yield Content.styled(
-            "The refusal detector sees refusals, not harm: an answer to a harmful prompt counts as"
-            " unsafe.",
-            "$faint",
-        )
+    yield Content.styled("In brackets 95 % intervals; bars █ surely, ▓ seen, ░ maybe.", "$faint")
+    for note in notes(results, view.judge):
+        yield Content.styled(printable(note), "$faint")
 
 
 def _percent(rate: Rate) -> str:
