@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.errors import DatasetError, EndpointError, EngineError, WaltzError
+from waltzrl_tui.errors import DatasetError, EndpointError, EngineError, StoreError, WaltzError
 from waltzrl_tui.evaluation.answers import Answers, Kept, Source, Writer
 from waltzrl_tui.evaluation.items import Played
 from waltzrl_tui.evaluation.judges import DETECTOR
@@ -77,8 +77,8 @@ async def carry_out(
     outcome = Outcome()
     try:
         await store.runs.begin(run.id)
-        work = await _Work.prepared(store, run, spec, opener, on_item, outcome)
-        await _until_stopped(store, run.id, work, outcome)
+        work = _work(store, run, spec, opener, on_item, outcome)
+        outcome.stopped = not await _unless_stopped(store, run.id, work)
     except BaseException as error:
         why = error.message if isinstance(error, WaltzError) else type(error).__name__
         state: RunState = "failed" if isinstance(error, Exception) else "stopped"
@@ -104,21 +104,40 @@ def _left_out(outcome: Outcome) -> str:
     )
 
 
-async def _until_stopped(store: Store, run_id: int, work: _Work, outcome: Outcome) -> None:
-    working = asyncio.create_task(work.all())
+async def _work(
+    store: Store,
+    run: RunRow,
+    spec: RunSpec,
+    opener: Opener,
+    on_item: OnItem | None,
+    outcome: Outcome,
+) -> None:
+    work = await _Work.prepared(store, run, spec, opener, on_item, outcome)
+    try:
+        await work.all()
+    finally:
+        await work.close()
+
+
+async def _unless_stopped(store: Store, run_id: int, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before somebody asked to stop."""
+    working = asyncio.create_task(work)
     try:
         while not working.done():
             await asyncio.wait({working}, timeout=_STOP_SECONDS)
             if not working.done() and (await store.runs.get(run_id)).stop:
-                outcome.stopped = True
-                return
+                working.cancel()
+                (ended,) = await asyncio.gather(working, return_exceptions=True)
+                if isinstance(ended, StoreError):
+                    raise ended
+                return False
         working.result()
+        return True
     except BaseExceptionGroup as failed:
         raise _first(failed) from None
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        await work.close()
 
 
 class _Work:

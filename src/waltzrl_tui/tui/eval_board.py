@@ -153,7 +153,8 @@ class EvalBoard:
 
     def _base_of(self, pair: PairRow, chosen: Sequence[str]) -> str:
         """The untrained pair: the one that is chosen beside it, else the embedded base."""
-        others = [name for name in chosen if name != pair.name]
+        # The embedded base is chosen before the user chooses, whatever the pair is made of.
+        others = [name for name in chosen if name not in (pair.name, BASE_PAIR)]
         if len(others) == 1:
             return others[0]
         model = self.agents[pair.conversation].base
