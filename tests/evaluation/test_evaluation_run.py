@@ -6,15 +6,19 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from eval_lab import Lab
 
 from scripted_server import Answer, ChatServer
+from waltzrl_tui.agents.endpoint import Delta
+from waltzrl_tui.agents.endpoint_stream import BEGUN
 from waltzrl_tui.agents.prompts import role_prompt
 from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
+from waltzrl_tui.evaluation.answers import Source
 from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.judges import DETECTOR, LabelJudge, labels_of
 from waltzrl_tui.evaluation.notes import notes
@@ -484,3 +488,16 @@ async def test_the_label_judge(harm: str, reply: str, unsafe: bool, overrefused:
     labels = labels_of(await LabelJudge().opinion(row, reply), row.harm)
     assert labels is not None
     assert (labels.unsafe, labels.overrefused) == (unsafe, overrefused)
+
+
+async def test_waiting_behind_other_requests_is_not_counted_as_the_endpoints_time() -> None:
+    class Queueing:
+        async def stream(self, messages: Any, **settings: Any) -> AsyncGenerator[Delta, None]:
+            await asyncio.sleep(0.6)
+            yield BEGUN
+            yield Delta("a reply", 2, 5)
+
+    source = Source("talk", "it", Queueing(), asyncio.Semaphore(1), 1)
+    answer = await source.ask([], 8, 0.0, None)
+    assert (answer.text, answer.tokens) == ("a reply", 2)
+    assert answer.seconds < 0.5

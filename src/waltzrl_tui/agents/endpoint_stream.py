@@ -63,6 +63,10 @@ class Delta:
     origin: Origin | None = None
 
 
+BEGUN: Final = Delta("")
+"""A first piece by which an endpoint that had the request wait tells that it is asked now."""
+
+
 @dataclass(slots=True)
 class Told:
     """What a server tells besides text while it replies."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
+from waltzrl_tui.agents.endpoint_stream import BEGUN
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.store.answers import Answer, AnswerStore, Price
@@ -171,6 +172,10 @@ class Source:
             )
             async with aclosing(asked) as deltas:
                 async for delta in deltas:
+                    if delta is BEGUN:
+                        # Until now it waited behind other requests of ours.
+                        began = time.perf_counter()
+                        continue
                     if delta.tokens is not None:
                         tokens = delta.tokens
                     if delta.prompt_tokens is not None:

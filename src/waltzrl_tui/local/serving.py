@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint
+from waltzrl_tui.agents.endpoint_stream import BEGUN
 from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.errors import EndpointError, EngineError
 from waltzrl_tui.local.extra import SERVING, require
@@ -230,7 +231,8 @@ class Servers:
 class EmbeddedEndpoint:
     """An embedded agent: the base with its adapter, on whichever server has it when asked.
 
-    With `waves`, many streams at once are faster and a single one may wait for others to end.
+    With `waves`, many streams at once are faster and a single one may wait for others to end;
+    it begins with `BEGUN` once it does not wait any more.
     """
 
     def __init__(
@@ -262,6 +264,8 @@ class EmbeddedEndpoint:
         wave = self._waves.of(self.adapter) if self._waves else nullcontext()
         stream = self._stream(messages, max_tokens, temperature, seed)
         async with wave, aclosing(stream) as deltas:
+            if self._waves:
+                yield BEGUN
             async for delta in deltas:
                 yield delta
 
