@@ -193,7 +193,7 @@ async def test_after_a_whole_run_the_key_is_nowhere(
         for deployment in there.deployments.values():
             deployment.word = "READY"
         commands("deployments", "list")
-        said = json.loads(commands("chat", "--pair", "mine", "--prompt", "How?", "--json"))
+        said = json.loads(commands("chat", "--yes", "--pair", "mine", "--prompt", "How?", "--json"))
         assert said["final"] == "Here is how."
         commands("agents", "list", "--json")
         for kind in ("csv", "markdown"):

@@ -81,7 +81,8 @@ def test_killed_at_any_moment_each_intent_makes_one_job(tmp_path: Path, acme: Ac
     assert sweeper.process.stdin
     sweeper.process.stdin.close()
     sweeper.process.wait(10)
-    assert kills >= _KILLS * 0.9
+    # How many turns a launch takes differs from run to run, so some moments lie behind its end.
+    assert kills >= _KILLS * 0.75
     # The kills fell before, between and after the two jobs were made.
     assert len(seen) == 3, seen
     print(f"{kills} kills over {turns} turns: {dict(seen)}")
