@@ -31,9 +31,9 @@ from waltzrl_tui.providers.protocol import (
     RemoteMetric,
     RemoteState,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
+from waltzrl_tui.providers.tuner import Tuner
 
 _STATES: dict[str, RemoteState] = {
     "waiting": "queued",

@@ -40,9 +40,9 @@ from waltzrl_tui.providers.protocol import (
     RemoteMetric,
     RemoteState,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
+from waltzrl_tui.providers.tuner import Tuner
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.workspace import Workspace
 

@@ -33,9 +33,9 @@ from waltzrl_tui.providers.protocol import (
     RemoteEvent,
     RemoteJob,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
+from waltzrl_tui.providers.tuner import Tuner
 
 _LISTED: Final = 100
 _TAKEN: Final = re.compile(r"already|in use|exists", re.I)

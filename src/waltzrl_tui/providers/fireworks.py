@@ -39,10 +39,10 @@ from waltzrl_tui.providers.protocol import (
     RemoteEvent,
     RemoteJob,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
 from waltzrl_tui.providers.stainless import translating
+from waltzrl_tui.providers.tuner import Tuner
 
 _URL: Final = "https://api.fireworks.ai"
 _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {

@@ -57,9 +57,9 @@ from waltzrl_tui.providers.protocol import (
     ProviderContext,
     RemoteJob,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
+from waltzrl_tui.providers.tuner import Tuner
 from waltzrl_tui.providers.worker_code import worker_code
 
 _TITLE: Final = "Hugging Face"

@@ -47,12 +47,12 @@ from waltzrl_tui.providers.protocol import (
     ProviderContext,
     RemoteJob,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
 from waltzrl_tui.providers.sent_file import sent_file
 from waltzrl_tui.providers.speakeasy import translating
 from waltzrl_tui.providers.stainless import of_status
+from waltzrl_tui.providers.tuner import Tuner
 
 _TITLE: Final = "Mistral"
 _URL: Final = "https://api.mistral.ai"

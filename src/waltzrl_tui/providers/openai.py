@@ -21,11 +21,11 @@ from waltzrl_tui.providers.protocol import (
     RemoteMetric,
     RemoteState,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
 from waltzrl_tui.providers.sent_file import sent_file
 from waltzrl_tui.providers.stainless import translating
+from waltzrl_tui.providers.tuner import Tuner
 
 _URL: Final = "https://api.openai.com/v1"
 _STATES: Final[dict[str, RemoteState]] = {

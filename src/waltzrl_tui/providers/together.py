@@ -15,32 +15,25 @@ from waltzrl_tui.providers.protocol import (
     DeploymentState,
     Estimate,
     JobSnapshot,
-    Level,
     Progress,
     ProviderContext,
-    RemoteEvent,
     RemoteJob,
     RemoteMetric,
-    RemoteState,
     TrainingUpload,
-    Tuner,
     TuneRequest,
 )
 from waltzrl_tui.providers.stainless import translating
+from waltzrl_tui.providers.together_jobs import (
+    STATES,
+    cost_of,
+    event_of,
+    job_of,
+    metric_of,
+    why,
+)
+from waltzrl_tui.providers.tuner import Tuner
 
 _URL: Final = "https://api.together.ai"
-_STATES: Final[dict[str, RemoteState]] = {
-    "pending": "queued",
-    "queued": "queued",
-    "running": "running",
-    "compressing": "running",
-    "uploading": "running",
-    "cancel_requested": "running",
-    "completed": "succeeded",
-    "error": "failed",
-    "user_error": "failed",
-    "cancelled": "cancelled",
-}
 _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
     "PROVISIONING": "starting",
     "SCALING": "starting",
@@ -50,7 +43,6 @@ _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
     "STOPPED": "stopped",
     "FAILED": "failed",
 }
-_LEVELS: Final[dict[str, Level]] = {"warning": "warning", "error": "error"}
 _PENDING: Final = ("train_file_not_validated", "eval_file_not_validated")
 _CHECK_SECONDS: Final = 1.5
 _CHECKS: Final = 400
@@ -195,7 +187,7 @@ class Together(Tuner):
             limits = await tuning.model_limits(model_name=request.model)
         try:
             async with translating(self.title, effect=True):
-                return _job(await tuning.create(**body, model_limits=limits))
+                return job_of(await tuning.create(**body, model_limits=limits))
         except UnavailableError as error:
             if isinstance(error.__cause__, ValueError) and not hasattr(error.__cause__, "request"):
                 # The SDK's own check of the values: nothing was sent.
@@ -213,7 +205,7 @@ class Together(Tuner):
     async def _list(self) -> list[RemoteJob]:
         async with translating(self.title):
             found = await self._api().fine_tuning.list()
-            return [_job(each) for each in found.data or []]
+            return [job_of(each) for each in found.data or []]
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         tuning = self._api().fine_tuning
@@ -224,23 +216,23 @@ class Together(Tuner):
             metrics: list[RemoteMetric] = []
             if str(job.status) not in ("pending", "queued"):
                 rows = await tuning.list_metrics(job_id, global_step_from=max(0, step + 1))
-                metrics = [each for each in map(_metric, rows.metrics or []) if each]
-            state = _STATES.get(str(job.status), "unknown")
+                metrics = [each for each in map(metric_of, rows.metrics or []) if each]
+            state = STATES.get(str(job.status), "unknown")
             steps = [event for event in events if event.step and event.total_steps]
             told = job.progress
             return JobSnapshot(
                 state,
                 str(job.status),
-                words=_why(events) if state == "failed" else "",
+                words=why(events) if state == "failed" else "",
                 step=max(
                     (each.step for each in metrics), default=steps[-1].step if steps else None
                 ),
                 total_steps=steps[-1].total_steps if steps else None,
                 eta_seconds=told.seconds_remaining if told and told.estimate_available else None,
-                cost_usd=_cost(job) if state in ("succeeded", "cancelled") else None,
+                cost_usd=cost_of(job) if state in ("succeeded", "cancelled") else None,
                 tokens=job.token_count,
                 result_model=str(job.x_model_output_name or "") if state == "succeeded" else "",
-                events=[_event(number, each) for number, each in enumerate(events)][seen:],
+                events=[event_of(number, each) for number, each in enumerate(events)][seen:],
                 metrics=metrics,
                 cursor={
                     "events": len(events),
@@ -251,7 +243,7 @@ class Together(Tuner):
     async def cancel(self, job_id: str) -> None:
         async with translating(self.title):
             job = await self._api().fine_tuning.retrieve(job_id)
-            if _STATES.get(str(job.status)) in ("succeeded", "failed", "cancelled"):
+            if STATES.get(str(job.status)) in ("succeeded", "failed", "cancelled"):
                 return
             await self._api().fine_tuning.cancel(job_id)
 
@@ -350,53 +342,3 @@ def _method(request: TuneRequest) -> dict[str, Any]:
     if request.method == "dpo":
         return {"method": "dpo"}
     return {"method": "sft", "train_on_inputs": "auto"}
-
-
-def _job(each: Any) -> RemoteJob:
-    # The suffix comes back as part of the result's name: `account/model-suffix-hash`.
-    status = str(each.status)
-    name = str(getattr(each, "suffix", None) or each.x_model_output_name or "")
-    return RemoteJob(
-        str(each.id),
-        _tag_in(name),
-        _STATES.get(status, "unknown"),
-        status,
-        str(each.model or ""),
-        str(each.created_at or ""),
-    )
-
-
-def _tag_in(name: str) -> str:
-    """Our tag (`k3f-conv-1a2b`) in a result's name, or ""."""
-    import re
-
-    found = re.search(r"[a-z][a-z2-9]{2,}-(?:conv|feed)-[0-9a-f]{4}", name)
-    return found.group() if found else ""
-
-
-def _event(number: int, each: Any) -> RemoteEvent:
-    level = _LEVELS.get(str(each.level or "").removeprefix("legacy_i"), "info")
-    return RemoteEvent(f"{number}:{each.created_at}", "", str(each.message), level)
-
-
-def _metric(row: Mapping[str, float]) -> RemoteMetric | None:
-    step = row.get("train/global_step", row.get("global_step"))
-    if step is None:
-        return None
-    return RemoteMetric(
-        int(step),
-        loss=row.get("train/loss"),
-        valid_loss=row.get("eval/loss"),
-        epoch=row.get("train/epoch"),
-        learning_rate=row.get("train/learning_rate"),
-    )
-
-
-def _why(events: list[Any]) -> str:
-    told = [each for each in events if "error" in str(each.level or "")]
-    return str((told or events)[-1].message) if events else ""
-
-
-def _cost(job: Any) -> float | None:
-    # In billionths of a dollar (inferred from the SDK's whole number and its console; not seen).
-    return None if job.total_price is None else job.total_price / 1e9

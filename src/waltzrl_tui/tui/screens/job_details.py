@@ -72,8 +72,8 @@ def detail_rows(
     rows: list[Row] = [("state", words.state(job).text, "bold")]
     if job.error:
         rows.append(("error", printable(job.error), "$text-error"))
-    if todo := _todo(job):
-        rows.append(("what next", todo, "$text-accent"))
+    if advice := _advice(job):
+        rows.append(("what next", advice, "$text-accent"))
     does = "samples replies of the base" if job.kind == "rollouts" else f"trains, {job.role}"
     rows += [
         ("kind", does, ""),
@@ -110,7 +110,7 @@ def _remote(job: JobRow, remote: RemoteJobRow) -> list[Row]:
     ]
 
 
-def _todo(job: JobRow) -> str:
+def _advice(job: JobRow) -> str:
     if job.provider == "embedded" and job.state in ("failed", "cancelled"):
         where = f"goes on from step {job.step}" if job.step else "starts it again"
         return f"{press('resume', 'jobs')} {where}; {press('log', 'jobs')} shows its log."
