@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
-from waltzrl_tui.agents.events import ReplyText, WaltzEnded
-from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.agents.events import ReplyEnded, ReplyText, VerdictEnded, WaltzEnded
 from waltzrl_tui.agents.transcript import record
 from waltzrl_tui.agents.waltz import LivePair, waltz
 from waltzrl_tui.serve.request import Ask
@@ -67,13 +65,11 @@ async def play(
     Raises:
         EndpointError: An agent failed.
     """
-    speaker = _Witness(pair.conversation)
-    judge = _Witness(pair.feedback) if pair.feedback else None
-    seen = replace(pair, conversation=speaker, feedback=judge)
-    last = pair.rounds if judge else 0
+    last = pair.rounds if pair.feedback else 0
     out = _Cut(ask.stops)
+    read = written = 0
     events = waltz(
-        seen,
+        pair,
         ask.history,
         max_tokens=ask.max_tokens or max_tokens,
         temperature=ask.temperature,
@@ -81,6 +77,9 @@ async def play(
     )
     async with aclosing(events) as told:
         async for event in told:
+            if isinstance(event, ReplyEnded | VerdictEnded):
+                read += event.prompt_tokens or 0
+                written += event.tokens or 0
             if isinstance(event, ReplyText) and event.round >= last:
                 if text := out.feed(event.text):
                     yield Text(text)
@@ -89,78 +88,23 @@ async def play(
                     yield Text(out.feed(event.final) + out.rest())
                 elif text := out.rest():
                     yield Text(text)
-                yield _done(pair.name, event, out, speaker, judge, ask)
+                waltzrl = {
+                    "pair": pair.name,
+                    "rounds": [each.to_json() for each in event.rounds],
+                    "seconds": round(event.seconds, 3),
+                    "ignored": list(ask.ignored),
+                }
+                yield Done(out.text, _finish(event, out), waltzrl, read, written)
             elif drafts and (found := record(event)) is not None:
                 yield Step({"event": found[0], **found[1]})
 
 
-def _done(
-    name: str,
-    ended: WaltzEnded,
-    out: _Cut,
-    speaker: _Witness,
-    judge: _Witness | None,
-    ask: Ask,
-) -> Done:
-    verdicts = judge.last if judge else []
-    rounds = []
-    finish = ""
-    for number, each in enumerate(ended.rounds):
-        document = each.to_json()
-        document["origin"] = {
-            "reply": _origin(speaker.last, number),
-            "verdict": _origin(verdicts, number),
-        }
-        rounds.append(document)
-        if each.reply and document["origin"]["reply"]:
-            finish = document["origin"]["reply"]["finish"]
-    pieces = [*speaker.last, *verdicts]
-    waltzrl = {
-        "pair": name,
-        "rounds": rounds,
-        "seconds": round(ended.seconds, 3),
-        "ignored": list(ask.ignored),
-    }
+def _finish(ended: WaltzEnded, out: _Cut) -> str:
+    told = [each.origin.finish for each in ended.rounds if each.reply]
     # A reply that ends at one of the request's stops ends as it was wished.
-    told = not out.ended and finish in ("length", "content_filter")
-    return Done(
-        out.text,
-        finish if told else "stop",
-        waltzrl,
-        sum(delta.prompt_tokens or 0 for delta in pieces),
-        sum(delta.tokens or 0 for delta in pieces),
-    )
-
-
-def _origin(last: Sequence[Delta], number: int) -> dict[str, Any] | None:
-    found = last[number].origin if number < len(last) else None
-    return found.to_json() if found else None
-
-
-class _Witness:
-    """An endpoint that keeps what the last piece of each of its replies tells."""
-
-    def __init__(self, endpoint: ChatEndpoint) -> None:
-        self._endpoint = endpoint
-        self.last: list[Delta] = []
-
-    async def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> AsyncGenerator[Delta, None]:
-        self.last.append(Delta(""))
-        replying = self._endpoint.stream(
-            messages, max_tokens=max_tokens, temperature=temperature, seed=seed
-        )
-        async with aclosing(replying) as deltas:
-            async for delta in deltas:
-                if delta.tokens is not None or delta.origin is not None:
-                    self.last[-1] = delta
-                yield delta
+    if told and told[-1] in ("length", "content_filter") and not out.ended:
+        return told[-1]
+    return "stop"
 
 
 class _Cut:
