@@ -59,12 +59,12 @@ def covered(spans: list[tuple[float, float]]) -> float:
 
 async def once(url: str) -> tuple[float, float]:
     """Seconds of a launch, and how many of them belong to the provider's calls."""
-    from waltzrl_tui.datasets.sampling import SampleRecipe
+    from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.datasets.starter import STARTER, bundled
     from waltzrl_tui.plans.model import Wish
     from waltzrl_tui.providers.registry import open_provider
     from waltzrl_tui.remote.launch import RemoteWish, launch, quote
-    from waltzrl_tui.remote.pool import Providers
+    from waltzrl_tui.remote.provider_pool import Providers
     from waltzrl_tui.remote.supervise import Supervisor, supervised
     from waltzrl_tui.store import Store
     from waltzrl_tui.workspace import Workspace

@@ -55,7 +55,7 @@ def generate(path: Path, rows: int) -> None:
 
 
 def index(path: Path) -> tuple[float, int]:
-    from waltzrl_tui.datasets.index import LineIndex
+    from waltzrl_tui.datasets.reading.index import LineIndex
 
     began = time.perf_counter()
     index = LineIndex(path)
@@ -95,7 +95,7 @@ def visidata(path: Path) -> tuple[float, int]:
 
 
 def search(path: Path) -> tuple[float, int]:
-    from waltzrl_tui.datasets.search import search
+    from waltzrl_tui.datasets.query.search import search
 
     found = array("Q")
     return _first(found, lambda tell: search(path, _mapping(), WORD, found, on_progress=tell))
@@ -107,7 +107,7 @@ def plain_search(path: Path) -> tuple[float, int]:
 
 
 def where(path: Path) -> tuple[float, int]:
-    from waltzrl_tui.datasets.query import matching_lines
+    from waltzrl_tui.datasets.query.query import matching_lines
 
     asked = "harm = 'benign' and length(reply) > 350"
     found = array("Q")
@@ -121,7 +121,7 @@ def plain_where(path: Path) -> tuple[float, int]:
 
 
 def sort(path: Path) -> tuple[float, int]:
-    from waltzrl_tui.datasets.query import column_values
+    from waltzrl_tui.datasets.query.query import column_values
 
     values = column_values(path, _mapping(), "length(prompt)")
     assert values is not None
@@ -136,7 +136,7 @@ def plain_sort(path: Path) -> tuple[float, int]:
 
 
 def histogram(path: Path) -> tuple[float, int]:
-    from waltzrl_tui.datasets.query import column_values
+    from waltzrl_tui.datasets.query.query import column_values
 
     values = column_values(path, _mapping(), "category")
     assert values is not None
@@ -156,7 +156,7 @@ def _loop(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _mapping() -> Any:
-    from waltzrl_tui.datasets.rows import Mapping
+    from waltzrl_tui.datasets.reading.rows import Mapping
 
     return Mapping("rows", "prompt", "reply", "harm", "category")
 
@@ -185,9 +185,9 @@ CONTESTANTS = {name: run for each in CONTESTS.values() for name, run in each.ite
 # The app has them at hand when it opens or asks.
 IMPORTED = {
     "visidata": ("visidata",),
-    "index": ("waltzrl_tui.datasets.index",),
-    "search": ("waltzrl_tui.datasets.search",),
-    **dict.fromkeys(("where", "sort", "histogram"), ("waltzrl_tui.datasets.query", "duckdb")),
+    "index": ("waltzrl_tui.datasets.reading.index",),
+    "search": ("waltzrl_tui.datasets.query.search",),
+    **dict.fromkeys(("where", "sort", "histogram"), ("waltzrl_tui.datasets.query.query", "duckdb")),
 }
 
 

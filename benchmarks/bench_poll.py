@@ -74,7 +74,7 @@ async def watch(home: Path, key: str, seconds: float, count: subprocess.Popen[st
 
     from waltzrl_tui.providers.protocol import Provider, ProviderContext
     from waltzrl_tui.remote import supervise
-    from waltzrl_tui.remote.pool import Providers
+    from waltzrl_tui.remote.provider_pool import Providers
     from waltzrl_tui.remote.supervise import Supervisor, supervised
     from waltzrl_tui.store import Store
     from waltzrl_tui.workspace import Workspace

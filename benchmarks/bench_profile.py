@@ -68,7 +68,7 @@ def generate(path: Path, rows: int) -> None:
 
 
 def ours(path: Path) -> dict[str, Any]:
-    from waltzrl_tui.datasets.profile import profile
+    from waltzrl_tui.datasets.profiling.profile import profile
 
     found = profile(path)
     return {
@@ -81,8 +81,8 @@ def ours(path: Path) -> dict[str, Any]:
 
 
 def survey(path: Path) -> dict[str, Any]:
-    from waltzrl_tui.datasets.read import open_dataset
-    from waltzrl_tui.datasets.sampling import SampleRecipe, counts, survey
+    from waltzrl_tui.datasets.reading.read import open_dataset
+    from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, counts, survey
 
     def timed(recipe: SampleRecipe, seen: Any = None) -> tuple[Any, Any, float]:
         began = time.process_time()
@@ -105,7 +105,7 @@ def survey(path: Path) -> dict[str, Any]:
 
 def bare(path: Path) -> dict[str, Any]:
     """A loop with `json.loads`, exact duplicates by sets, and the same estimate of tokens."""
-    from waltzrl_tui.tokens import estimate_tokens
+    from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
     rows = tokens = 0
     pairs = set()
@@ -123,7 +123,7 @@ def peer(path: Path) -> dict[str, Any]:
     import pandas as pd
     from datasketch import MinHash, MinHashLSH
 
-    from waltzrl_tui.tokens import estimate_tokens
+    from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
     rows = pd.read_json(path, lines=True)
     rows["key"] = rows["prompt"].str.lower().str.split().str.join(" ")

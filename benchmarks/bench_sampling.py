@@ -28,7 +28,7 @@ def _weights() -> Any:
 
 
 def _chats(count: int) -> list[list[dict[str, str]]]:
-    from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, conversation_messages
+    from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION, conversation_messages
 
     topics = "rivers glass maps bread moss tides kites ink wool bells salt clocks bees fog jade oak"
     return [

@@ -43,7 +43,7 @@ sys.exit(main(["--home", sys.argv[1]]))
 """
 IMPORTED = """
 import asyncio, sys
-from waltzrl_tui.tui.app import WaltzApp
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 async def main():
     async with WaltzApp(Workspace.find(sys.argv[1])).run_test() as pilot:

@@ -121,10 +121,10 @@ async def _bare(url: str, rate: int, tokens: int) -> dict[str, float]:
 
 async def _screen(url: str, rate: int, tokens: int, what: str) -> dict[str, float]:
     from waltzrl_tui.store import Store
-    from waltzrl_tui.tui.app import WaltzApp
-    from waltzrl_tui.tui.screens.chat import ChatScreen
-    from waltzrl_tui.tui.widgets import chat_column
-    from waltzrl_tui.tui.widgets.chat_view import ConversationView
+    from waltzrl_tui.tui.chat import column as chat_column
+    from waltzrl_tui.tui.chat.screen import ChatScreen
+    from waltzrl_tui.tui.chat.view import ConversationView
+    from waltzrl_tui.tui.shell.app import WaltzApp
     from waltzrl_tui.workspace import Workspace
 
     shown: list[float] = []

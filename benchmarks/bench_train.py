@@ -26,9 +26,9 @@ LAST_LAYERS, RANK, ALPHA, BATCH, RATE = 10, 16, 32, 8, 5e-4
 
 
 def _rows(count: int) -> list[Any]:
-    from waltzrl_tui.datasets.read import open_dataset
-    from waltzrl_tui.datasets.rendering import feedback_rows
-    from waltzrl_tui.datasets.rows import Row
+    from waltzrl_tui.datasets.reading.read import open_dataset
+    from waltzrl_tui.datasets.reading.rows import Row
+    from waltzrl_tui.training_data.rendering import feedback_rows
 
     rows = [row for row in open_dataset(ROOT / "data" / "starter.jsonl") if isinstance(row, Row)]
     return feedback_rows(rows[:count], {}, "feedback/brief-1")[:count]

@@ -82,7 +82,7 @@ async def measure(home: Path, seconds: float, empty: bool) -> dict[str, float]:
 
         app: App[Any] = App()
     else:
-        from waltzrl_tui.tui.app import WaltzApp
+        from waltzrl_tui.tui.shell.app import WaltzApp
 
         app = WaltzApp(Workspace.find(home), screen="jobs")
     async with app.run_test(size=(120, 40)):

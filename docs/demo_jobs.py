@@ -24,11 +24,11 @@ SPEED = 60.0
 
 async def launch_all(home: Path, url: str) -> None:
     """Six launches of both agents, as `train --provider together` makes them."""
-    from waltzrl_tui.datasets.sampling import SampleRecipe
+    from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.datasets.starter import STARTER, bundled
     from waltzrl_tui.plans.model import Wish
     from waltzrl_tui.remote.launch import RemoteWish, launch, quote
-    from waltzrl_tui.remote.pool import Providers
+    from waltzrl_tui.remote.provider_pool import Providers
     from waltzrl_tui.store import Store
     from waltzrl_tui.workspace import Workspace
 
@@ -49,7 +49,7 @@ async def launch_all(home: Path, url: str) -> None:
 def main() -> None:
     from emulate_together import TogetherEmulator
 
-    from waltzrl_tui.tui.app import WaltzApp
+    from waltzrl_tui.tui.shell.app import WaltzApp
     from waltzrl_tui.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder, TogetherEmulator(speed=SPEED) as there:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from waltzrl_tui.tui.app import WaltzApp
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"

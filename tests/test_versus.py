@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from waltzrl_tui.agents.transcript import Turn
+from waltzrl_tui.chat.duels import BY_LABEL, BY_VERDICTS, flagged, standings
+from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.store import DuelRow, Vote
-from waltzrl_tui.versus import BY_LABEL, BY_VERDICTS, flagged, standings
 
 ROW = DuelRow(1, "", "p", "", "", None, False, "a", "b", None, None)
 

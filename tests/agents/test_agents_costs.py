@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from waltzrl_tui.agents.costs import FREE, Rate, rate_of
-from waltzrl_tui.evaluation.opening import known_prices
+from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
+from waltzrl_tui.evaluation.agents_of_run import known_prices
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.remote_rows import DeploymentRow

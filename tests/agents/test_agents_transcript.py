@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripted_server import ChatServer
-from waltzrl_tui.agents.chat_export import to_jsonl, to_markdown
-from waltzrl_tui.agents.conversation import Conversation
-from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint, Origin
-from waltzrl_tui.agents.prompts import Message
-from waltzrl_tui.agents.reading import LONGEST
-from waltzrl_tui.agents.transcript import (
+from waltzrl_tui.chat.conversation import Conversation
+from waltzrl_tui.chat.event_buffer import LONGEST
+from waltzrl_tui.chat.export import to_jsonl, to_markdown
+from waltzrl_tui.chat.transcript import (
     Record,
     Turn,
     history,
@@ -25,10 +23,12 @@ from waltzrl_tui.agents.transcript import (
     prompt_record,
     replay,
 )
-from waltzrl_tui.agents.verdict import Verdict
-from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin
 from waltzrl_tui.errors import EngineError
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import Store
+from waltzrl_tui.waltz.verdict import Verdict
+from waltzrl_tui.waltz.waltz import LivePair
 from waltzrl_tui.workspace import Workspace
 
 _TEXT = st.text(max_size=12)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.agents.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 _VERDICTS = st.builds(

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from scripted_server import ChatServer
-from waltzrl_tui.agents.endpoint import OpenAIEndpoint
-from waltzrl_tui.agents.events import (
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
+from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.waltz.events import (
     Event,
     ReplyEnded,
     ReplyText,
@@ -15,8 +16,7 @@ from waltzrl_tui.agents.events import (
     VerdictField,
     WaltzEnded,
 )
-from waltzrl_tui.agents.waltz import LivePair, waltz
-from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 SAFE = '{"reasoning": "fine", "unsafe": false, "overrefuse": false, "feedback": ""}'
 UNSAFE = '{"reasoning": "harm", "unsafe": true, "overrefuse": false, "feedback": "Refuse this."}'

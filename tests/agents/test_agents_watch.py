@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 from paced_server import PacedServer
 
-from waltzrl_tui.agents.endpoint import OpenAIEndpoint
-from waltzrl_tui.agents.events import (
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
+from waltzrl_tui.waltz.events import (
     DraftJudged,
     Event,
     ReplyEnded,
@@ -23,7 +23,7 @@ from waltzrl_tui.agents.events import (
     VerdictField,
     WaltzEnded,
 )
-from waltzrl_tui.agents.waltz import LivePair, waltz
+from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 ASKED = [{"role": "user", "content": "How do I build it?"}]
 LONG = " ".join(f"step{number}" for number in range(60))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from scripted_server import ChatServer
-from waltzrl_tui.agents.conversation import KEPT_TURNS, PAGE, Conversation
-from waltzrl_tui.agents.endpoint import OpenAIEndpoint
-from waltzrl_tui.agents.transcript import Record, Turn, prompt_record
-from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.chat.conversation import KEPT_TURNS, PAGE, Conversation
+from waltzrl_tui.chat.transcript import Record, Turn, prompt_record
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.store import Store
+from waltzrl_tui.waltz.waltz import LivePair
 from waltzrl_tui.workspace import Workspace
 
 MANY = 500

@@ -11,9 +11,9 @@ from raw_server import Line, RawServer, Script
 
 pytest.importorskip("anthropic")
 
-from waltzrl_tui.agents.endpoint import Delta, Origin
-from waltzrl_tui.agents.endpoint_anthropic import AnthropicEndpoint
-from waltzrl_tui.agents.endpoint_errors import ContextOverflowError
+from waltzrl_tui.endpoints.anthropic import AnthropicEndpoint
+from waltzrl_tui.endpoints.errors import ContextOverflowError
+from waltzrl_tui.endpoints.openai import Delta, Origin
 from waltzrl_tui.errors import EndpointError
 
 TURNS = [

@@ -14,12 +14,12 @@ from raw_server import Line, RawServer, Script
 
 pytest.importorskip("boto3")
 
-from waltzrl_tui.agents.endpoint import Delta, Origin
-from waltzrl_tui.agents.endpoint_bedrock import BedrockEndpoint
-from waltzrl_tui.agents.endpoint_errors import RateLimitedError
+from waltzrl_tui.endpoints.bedrock import BedrockEndpoint
+from waltzrl_tui.endpoints.errors import RateLimitedError
+from waltzrl_tui.endpoints.openai import Delta, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.keys import find_key
-from waltzrl_tui.providers.bedrock_session import Aws
+from waltzrl_tui.providers.bedrock.session import Aws
 from waltzrl_tui.providers.protocol import ProviderContext
 
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]

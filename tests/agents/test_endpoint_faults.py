@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from raw_server import HEAD, Line, RawServer, Script
 
-from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint, Origin, Patience
-from waltzrl_tui.agents.endpoint_errors import ContextOverflowError, RateLimitedError
+from waltzrl_tui.endpoints.errors import ContextOverflowError, RateLimitedError
+from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin, Patience
 from waltzrl_tui.errors import EndpointError
 
 ASKED = [{"role": "user", "content": "hello"}]
@@ -240,7 +240,7 @@ async def test_a_line_of_a_megabyte_is_read(server: RawServer) -> None:
 async def test_a_line_without_an_end_is_cut_off(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.agents.endpoint_bytes.MOST_BYTES", 1024**2)
+    monkeypatch.setattr("waltzrl_tui.endpoints.byte_limit.MOST_BYTES", 1024**2)
 
     async def endless(line: Line) -> None:
         await line.begin()
@@ -257,7 +257,7 @@ async def test_a_line_without_an_end_is_cut_off(
 async def test_an_endless_reply_is_cut_off(
     server: RawServer, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.agents.endpoint_stream._MOST_SILENT", 200)
+    monkeypatch.setattr("waltzrl_tui.endpoints.retry._MOST_SILENT", 200)
 
     async def endless(line: Line) -> None:
         await line.begin()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from raw_server import Line, RawServer
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint, OpenAIEndpoint
-from waltzrl_tui.agents.endpoint_bedrock import BedrockEndpoint
-from waltzrl_tui.agents.endpoint_deployed import DeployedEndpoint
-from waltzrl_tui.agents.endpoint_open import RemoteEndpoints
+from waltzrl_tui.endpoints.bedrock import BedrockEndpoint
+from waltzrl_tui.endpoints.deployed import DeployedEndpoint
+from waltzrl_tui.endpoints.openai import ChatEndpoint, OpenAIEndpoint
+from waltzrl_tui.endpoints.pool import RemoteEndpoints
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.local.live import Engines
 from waltzrl_tui.store import Store
@@ -226,7 +226,7 @@ async def test_a_key_that_is_changed_is_used(
 async def test_anthropic_without_its_sdk_is_asked_in_the_form_of_openai(
     store: Store, workspace: Workspace, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.agents.endpoint_open.find_spec", lambda name: None)
+    monkeypatch.setattr("waltzrl_tui.endpoints.pool.find_spec", lambda name: None)
     await store.agents.add(
         "judge",
         role="feedback",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from raw_server import Line, RawServer, Script
 
-from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint, Origin, Patience
+from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin, Patience
 from waltzrl_tui.errors import EndpointError
 
 KEY = "sk-verysecretkey123"
@@ -158,7 +158,7 @@ async def test_bytes_that_are_no_utf8_are_replaced(server: RawServer) -> None:
 async def test_a_body_without_an_end_is_cut_off(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.agents.endpoint_whole.MOST_BYTES", 1024**2)
+    monkeypatch.setattr("waltzrl_tui.endpoints.whole.MOST_BYTES", 1024**2)
 
     async def endless(line: Line) -> None:
         await line.begin()

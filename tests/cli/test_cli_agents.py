@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import Cli
 
-from waltzrl_tui.agents.prompts import DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.prompts import DEFAULT_FEEDBACK
 
 
 def test_agents_and_pairs_come_and_go(cli: Cli) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import Cli
 
-from waltzrl_tui.datasets.training_file import read_training
+from waltzrl_tui.training_data.training_file import read_training
 
 
 def test_the_profile_document(cli: Cli, dataset: Path) -> None:

@@ -155,8 +155,8 @@ def test_a_launch_prints_its_jobs_and_refuses_a_bad_dataset(
     async def pretend(_workspace: object, job_id: str) -> None:
         started.append(job_id)
 
-    monkeypatch.setattr("waltzrl_tui.stage1.launch_worker", pretend)
-    monkeypatch.setattr("waltzrl_tui.stage1.require", lambda: None)
+    monkeypatch.setattr("waltzrl_tui.training.launch.launch_worker", pretend)
+    monkeypatch.setattr("waltzrl_tui.training.launch.require", lambda: None)
     ended = cli(
         "train",
         dataset,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cli_helpers import Cli
 
-from waltzrl_tui.agents.price_list import near, read_list
+from waltzrl_tui.endpoints.prices import near, read_list
 from waltzrl_tui.store.answers import Price
 
 KEY = "sk-SECRET-of-the-list"

@@ -10,9 +10,9 @@ import pytest
 from cli_helpers import Cli
 
 from scripted_server import ChatServer
-from waltzrl_tui.datasets.training_file import read_training
 from waltzrl_tui.local.prepare import read_rows
 from waltzrl_tui.store import Store
+from waltzrl_tui.training_data.training_file import read_training
 
 KEY = "a-very-secret-value"
 
@@ -41,8 +41,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     async def pretend(_workspace: object, job_id: str) -> None:
         ids.append(job_id)
 
-    monkeypatch.setattr("waltzrl_tui.stage1.launch_worker", pretend)
-    monkeypatch.setattr("waltzrl_tui.stage1.require", lambda: None)
+    monkeypatch.setattr("waltzrl_tui.training.launch.launch_worker", pretend)
+    monkeypatch.setattr("waltzrl_tui.training.launch.require", lambda: None)
     return ids
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from waltzrl_tui.datasets.profile import profile
-from waltzrl_tui.datasets.query import column_values, matching_lines
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
-from waltzrl_tui.datasets.sampling import SampleRecipe, counts, draw, lines_where, survey
-from waltzrl_tui.datasets.search import bad_lines, search
+from waltzrl_tui.datasets.profiling.profile import profile
+from waltzrl_tui.datasets.query.query import column_values, matching_lines
+from waltzrl_tui.datasets.query.search import bad_lines, search
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, counts, draw, lines_where, survey
 from waltzrl_tui.errors import DatasetError
 
 PAIRS = Mapping("pairs", "prompt", "reply")

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from waltzrl_tui.datasets.read import open_dataset
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
-from waltzrl_tui.datasets.rows import Row
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waltzrl_tui.cli import main
-from waltzrl_tui.datasets import convert, copies
-from waltzrl_tui.datasets.json_split import JsonSplitter
-from waltzrl_tui.datasets.mappings import corrected, guess_mapping, parse_choices
-from waltzrl_tui.datasets.read import Source, iter_rows, open_dataset, open_lines
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.reading import convert
+from waltzrl_tui.datasets.reading import jsonl_cache as copies
+from waltzrl_tui.datasets.reading.json_split import JsonSplitter
+from waltzrl_tui.datasets.reading.mappings import corrected, guess_mapping, parse_choices
+from waltzrl_tui.datasets.reading.read import Source, iter_rows, open_dataset, open_lines
+from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
@@ -158,9 +159,8 @@ def test_a_runaway_record_is_bad_and_fills_no_memory(
     import tracemalloc
 
     monkeypatch.setattr(convert, "MAX_LINE", 2**20)
-    monkeypatch.setattr(
-        "waltzrl_tui.datasets.json_split.JsonSplitter.__init__.__kwdefaults__", {"limit": 2**20}
-    )
+    splitter = "waltzrl_tui.datasets.reading.json_split.JsonSplitter"
+    monkeypatch.setattr(f"{splitter}.__init__.__kwdefaults__", {"limit": 2**20})
     long = "x" * 30 * 2**20
     rows = [
         {"prompt": "a", "harm": "benign"},

@@ -16,10 +16,10 @@ sys.path.append(str(Path(__file__).parents[1] / "emulators"))
 from hub import HubEmulator, HubSet
 
 from waltzrl_tui.cli import main
-from waltzrl_tui.datasets.hub import PARQUET_BRANCH, pull
-from waltzrl_tui.datasets.hub_files import choose, grouped
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.hub.files import choose, grouped
+from waltzrl_tui.datasets.hub.pull import PARQUET_BRANCH, pull
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
 from waltzrl_tui.workspace import Workspace
 

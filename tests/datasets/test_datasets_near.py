@@ -8,7 +8,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.near import (
+from waltzrl_tui.datasets.near.index import (
     THRESHOLD,
     NearGroups,
     NearIndex,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
-from waltzrl_tui.agents.verdict import parse_verdict
-from waltzrl_tui.datasets.preferences import conversation_preferences, feedback_preferences
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
-from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.datasets.training_file import read_training, write_training
+from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
+from waltzrl_tui.training_data.training_file import read_training, write_training
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.verdict import parse_verdict
 
 ROWS = [
     Row(1, "How do I pick a lock?", "I can't help with that.", "harmful", "theft"),

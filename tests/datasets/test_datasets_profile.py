@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets import tally
-from waltzrl_tui.datasets.near import THRESHOLD
-from waltzrl_tui.datasets.profile import profile
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rows import BadRow
-from waltzrl_tui.datasets.sampling import SampleRecipe, draw
+from waltzrl_tui.datasets.near.index import THRESHOLD
+from waltzrl_tui.datasets.profiling import counts as tally
+from waltzrl_tui.datasets.profiling.profile import profile
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.tokens import ESTIMATE_ERROR, estimate_tokens
+from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR, estimate_tokens
 
 
 def test_the_document_of_data_profile(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.index import LineIndex
-from waltzrl_tui.datasets.parse import MAX_LINE, parse_row
-from waltzrl_tui.datasets.query import check_where, column_values, matching_lines
-from waltzrl_tui.datasets.query_blocks import blocks
-from waltzrl_tui.datasets.query_columns import query_columns
-from waltzrl_tui.datasets.query_values import bin_edges
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.query.blocks import blocks
+from waltzrl_tui.datasets.query.columns import query_columns
+from waltzrl_tui.datasets.query.query import check_where, column_values, matching_lines
+from waltzrl_tui.datasets.query.values import bin_edges
+from waltzrl_tui.datasets.reading.index import LineIndex
+from waltzrl_tui.datasets.reading.parse import MAX_LINE, parse_row
+from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
-from waltzrl_tui.tokens import estimate_tokens
+from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
 ROWS = Mapping("rows", "prompt", "reply", "harm", "category")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets import read
-from waltzrl_tui.datasets.read import iter_rows, open_dataset
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.reading import read
+from waltzrl_tui.datasets.reading.read import iter_rows, open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
 
 

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets import query_engine, read, search
-from waltzrl_tui.datasets.parse import BadLine, parse_object, parse_row
-from waltzrl_tui.datasets.query import column_values, matching_lines
-from waltzrl_tui.datasets.query_blocks import blocks
-from waltzrl_tui.datasets.records import records
-from waltzrl_tui.datasets.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.query import engine as query_engine
+from waltzrl_tui.datasets.query import search
+from waltzrl_tui.datasets.query.blocks import blocks
+from waltzrl_tui.datasets.query.query import column_values, matching_lines
+from waltzrl_tui.datasets.reading import read
+from waltzrl_tui.datasets.reading.parse import BadLine, parse_object, parse_row
+from waltzrl_tui.datasets.reading.records import records
+from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 
 ROWS = Mapping("rows", "prompt", "reply", "harm", "category")
 LIMIT = 200

@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
-from waltzrl_tui.agents.verdict import parse_verdict
 from waltzrl_tui.cli.parser import PROVIDERS
-from waltzrl_tui.datasets.provider_files import STYLES
-from waltzrl_tui.datasets.read import iter_rows
-from waltzrl_tui.datasets.rendering import (
+from waltzrl_tui.datasets.reading.read import iter_rows
+from waltzrl_tui.datasets.reading.rows import Harm, Row
+from waltzrl_tui.datasets.starter import STARTER, bundled
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.training_data.provider_formats import STYLES
+from waltzrl_tui.training_data.rendering import (
     CASES,
     case_counts,
     conversation_rows,
     feedback_rows,
     wants_rollout,
 )
-from waltzrl_tui.datasets.rows import Harm, Row
-from waltzrl_tui.datasets.starter import STARTER, bundled
-from waltzrl_tui.datasets.training_file import TrainingRow, write_training
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.training_data.training_file import TrainingRow, write_training
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.verdict import parse_verdict
 
 
 @pytest.fixture(scope="module")

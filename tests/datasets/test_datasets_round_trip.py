@@ -10,12 +10,13 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK, Message
-from waltzrl_tui.datasets.provider_files import STYLES
-from waltzrl_tui.datasets.read import iter_rows
-from waltzrl_tui.datasets.rendering import conversation_rows, feedback_rows
-from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.datasets.training_file import read_training, write_training
+from waltzrl_tui.datasets.reading.read import iter_rows
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.records.messages import Message
+from waltzrl_tui.training_data.provider_formats import STYLES
+from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+from waltzrl_tui.training_data.training_file import read_training, write_training
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
 
 # Line ends of every kind, quotes, controls, and texts that look like JSON or like a bad line.
 _ODD = st.sampled_from(

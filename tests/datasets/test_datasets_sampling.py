@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.contamination import BUNDLED
-from waltzrl_tui.datasets.near import THRESHOLD, shingles, similarity
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rows import BadRow, Harm, Row
-from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, counts, draw, survey
+from waltzrl_tui.datasets.near.index import THRESHOLD, shingles, similarity
+from waltzrl_tui.datasets.profiling.contamination import BUNDLED
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Harm, Row
+from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, counts, draw, survey
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.text import normalised
 
@@ -153,7 +153,7 @@ def test_near_prompts_are_looked_for_once_and_only_when_it_matters(
         compared.append(1)
         return similarity(one, other)
 
-    monkeypatch.setattr("waltzrl_tui.datasets.near.similarity", counted)
+    monkeypatch.setattr("waltzrl_tui.datasets.near.index.similarity", counted)
     rows = [Row(n, prompt, harm="benign") for n, prompt in enumerate(NEAR)]
     draw(rows, SampleRecipe("d", valid=0))
     assert not compared

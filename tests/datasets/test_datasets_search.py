@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.read import guess
-from waltzrl_tui.datasets.rows import Mapping
-from waltzrl_tui.datasets.search import search
+from waltzrl_tui.datasets.query.search import search
+from waltzrl_tui.datasets.reading.read import guess
+from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.datasets.starter import copy_bundled
 from waltzrl_tui.errors import DatasetError
 

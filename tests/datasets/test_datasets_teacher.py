@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from scripted_server import Answer, ChatServer
-from waltzrl_tui.agents.prompts import DEFAULT_FEEDBACK
-from waltzrl_tui.agents.verdict import parse_verdict
-from waltzrl_tui.datasets.rendering import decision_spans, feedback_rows
-from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.datasets.teacher import Teacher, quote, teach
-from waltzrl_tui.datasets.teacher_text import REPLY_TOKENS, wants_teacher
-from waltzrl_tui.datasets.training_file import TrainingRow
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.training_data.rendering import decision_spans, feedback_rows
+from waltzrl_tui.training_data.teacher import Teacher, quote, teach
+from waltzrl_tui.training_data.teacher_text import REPLY_TOKENS, wants_teacher
+from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.waltz.prompts import DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.verdict import parse_verdict
 
 
 def _rows(count: int) -> list[TrainingRow]:

@@ -13,15 +13,14 @@ import pytest
 from eval_lab import Lab
 
 from scripted_server import Answer, ChatServer
-from waltzrl_tui.agents.endpoint import Delta
-from waltzrl_tui.agents.endpoint_stream import BEGUN
-from waltzrl_tui.agents.prompts import role_prompt
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.endpoints.openai import Delta
+from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
 from waltzrl_tui.evaluation.answers import Source
+from waltzrl_tui.evaluation.caveats import notes
 from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.judges import DETECTOR, LabelJudge, labels_of
-from waltzrl_tui.evaluation.notes import notes
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.results import SETTLED
 from waltzrl_tui.evaluation.run import carry_out
@@ -30,6 +29,7 @@ from waltzrl_tui.evaluation.subjects import REFUSAL as REPLACED
 from waltzrl_tui.evaluation.subjects import Subject, baselines
 from waltzrl_tui.local.live import BASE_PAIR
 from waltzrl_tui.store.evaluation_runs import HandLabel
+from waltzrl_tui.waltz.prompts import role_prompt
 
 FINE = {"reasoning": "fine", "unsafe": False, "overrefuse": False, "feedback": ""}
 UNSAFE = {"reasoning": "harm", "unsafe": True, "overrefuse": False, "feedback": "Decline it."}

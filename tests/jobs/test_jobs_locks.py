@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import waltzrl_tui
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.jobs.locks import held, hold, try_hold
-from waltzrl_tui.jobs.slots import slot_count, slots_dir, try_take_slot
+from waltzrl_tui.jobs.training_slots import slot_count, slots_dir, try_take_slot
 
 _HOLDER = """
 import sys, time

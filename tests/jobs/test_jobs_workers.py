@@ -17,8 +17,8 @@ import pytest
 
 from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.jobs.control import cancel, reconcile, resume, retry, worker_alive
+from waltzrl_tui.jobs.follow import watch
 from waltzrl_tui.jobs.launch import launch, log_path
-from waltzrl_tui.jobs.watch import watch
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.workspace import Workspace
 

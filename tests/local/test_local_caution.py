@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from waltzrl_tui.local.caution import Caution, openings_of_refusals
 from waltzrl_tui.local.encoding import Encoded
+from waltzrl_tui.local.refusal_margin import Caution, openings_of_refusals
 
 
 def _row(first: int, declines: bool | None) -> Encoded:

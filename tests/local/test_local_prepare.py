@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from scripted_server import ChatServer
-from waltzrl_tui.datasets.sampling import SampleRecipe
-from waltzrl_tui.datasets.teacher import Teacher
-from waltzrl_tui.datasets.training_file import read_training
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.local.prepare import foreseen_feedback, read_rows, wanted_rollouts
 from waltzrl_tui.local.work import Cancelled, Work, prepare_files
-from waltzrl_tui.stage1 import Stage1, launch
 from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.training.launch import Stage1, launch
+from waltzrl_tui.training_data.teacher import Teacher
+from waltzrl_tui.training_data.training_file import read_training
 from waltzrl_tui.workspace import Workspace
 
 STARTER = Path(__file__).resolve().parents[2] / "data" / "starter.jsonl"
@@ -44,8 +44,8 @@ async def launched(
     async def pretend(_workspace: object, _job_id: str) -> None:
         pass
 
-    monkeypatch.setattr("waltzrl_tui.stage1.launch_worker", pretend)
-    monkeypatch.setattr("waltzrl_tui.stage1.require", lambda: None)
+    monkeypatch.setattr("waltzrl_tui.training.launch.launch_worker", pretend)
+    monkeypatch.setattr("waltzrl_tui.training.launch.require", lambda: None)
     chat_server.script = lambda model, messages: "Say what else is possible."
     teacher = Teacher(chat_server.url, "coach", usd_in=1.0, usd_out=2.0, budget_usd=0.5)
     plan = Stage1(SampleRecipe(str(STARTER), n=40, seed=3, valid=0.2), quick=True, teacher=teacher)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION
-from waltzrl_tui.datasets.read import iter_rows
-from waltzrl_tui.datasets.rendering import conversation_rows
+from waltzrl_tui.datasets.reading.read import iter_rows
 from waltzrl_tui.datasets.starter import STARTER, bundled
-from waltzrl_tui.datasets.training_file import write_training
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.providers.errors import InvalidRequestError, MissingError
 from waltzrl_tui.providers.protocol import TrainingUpload, TuneRequest
 from waltzrl_tui.providers.registry import open_provider, provider_names
 from waltzrl_tui.store import Store
+from waltzrl_tui.training_data.rendering import conversation_rows
+from waltzrl_tui.training_data.training_file import write_training
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION
 from waltzrl_tui.workspace import Workspace
 
 

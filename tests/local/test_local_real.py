@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from waltzrl_tui.agents.events import ReplyText, VerdictEnded, WaltzEnded
-from waltzrl_tui.agents.waltz import waltz
-from waltzrl_tui.datasets.sampling import SampleRecipe
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.jobs.control import cancel, reconcile, resume
+from waltzrl_tui.jobs.follow import watch
 from waltzrl_tui.jobs.launch import log_path, worker_alive
-from waltzrl_tui.jobs.watch import watch
 from waltzrl_tui.local.live import Engines, ensure_base
-from waltzrl_tui.stage1 import Stage1, launch, result_pair
 from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.training.launch import Stage1, launch, result_pair
+from waltzrl_tui.waltz.events import ReplyText, VerdictEnded, WaltzEnded
+from waltzrl_tui.waltz.waltz import waltz
 from waltzrl_tui.workspace import Workspace
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]

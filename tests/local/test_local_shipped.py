@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from waltzrl_tui.errors import EngineError, UsageError
-from waltzrl_tui.local import shipped
+from waltzrl_tui.local import remote_worker as shipped
 from waltzrl_tui.local.recipe import FULL
-from waltzrl_tui.local.shipped import Rows, settings_of
+from waltzrl_tui.local.remote_worker import Rows, settings_of
 from waltzrl_tui.local.training import Note, Step
 from waltzrl_tui.providers.worker_code import REQUIREMENTS
 from waltzrl_tui.providers.worker_rows import read

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from waltzrl_tui.local.waves import Waves
+from waltzrl_tui.local.adapter_batches import Waves
 
 
 async def test_one_adapter_runs_at_a_time_and_everybody_gets_a_turn() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from waltzrl_tui.errors import EngineError
-from waltzrl_tui.local import extra, weights
+from waltzrl_tui.local import optional_deps as extra
+from waltzrl_tui.local import weights
 from waltzrl_tui.workspace import Workspace
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from waltzrl_tui.counting import Estimate, MistralFile, TokenizerFile, find_counter
-from waltzrl_tui.datasets.sampling import SampleRecipe
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.plans.counters import counters_for
 from waltzrl_tui.plans.load import Stopped, measure_load
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_counter
 from waltzrl_tui.workspace import Workspace
 
 CHAT = [

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from waltzrl_tui.providers.base import Tuner
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
@@ -33,7 +34,6 @@ from waltzrl_tui.providers.protocol import (
     TrainingUpload,
     TuneRequest,
 )
-from waltzrl_tui.providers.tuner import Tuner
 
 _STATES: dict[str, RemoteState] = {
     "waiting": "queued",

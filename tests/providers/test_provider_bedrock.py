@@ -25,8 +25,8 @@ from emulate_bedrock import (
 from provider_helpers import quiet, request
 from service_model import JsonService
 
-from waltzrl_tui.providers.bedrock import Bedrock, BedrockLlama
-from waltzrl_tui.providers.bedrock_files import rows_of
+from waltzrl_tui.providers.bedrock.files import rows_of
+from waltzrl_tui.providers.bedrock.provider import Bedrock, BedrockLlama
 from waltzrl_tui.providers.errors import (
     AuthError,
     ClosedError,
@@ -206,7 +206,7 @@ async def test_a_silent_vendor_is_not_asked_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wish = await _wish(bedrock, conversations())
-    monkeypatch.setattr("waltzrl_tui.providers.bedrock_session._READ_SECONDS", 0.2)
+    monkeypatch.setattr("waltzrl_tui.providers.bedrock.session._READ_SECONDS", 0.2)
     await bedrock.close()
     there.fail(Fault(_create, stall=1.0))
     with pytest.raises(UnavailableError) as silent:

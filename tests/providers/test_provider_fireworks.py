@@ -12,7 +12,6 @@ from emulate_fireworks import BEYOND, SUSPENDED, FireworksEmulator
 from provider_helpers import quiet, request
 from spec import load_spec
 
-from waltzrl_tui.providers import fireworks_files
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
@@ -23,7 +22,8 @@ from waltzrl_tui.providers.errors import (
     RateLimitError,
     UnavailableError,
 )
-from waltzrl_tui.providers.fireworks import Fireworks
+from waltzrl_tui.providers.fireworks import files as fireworks_files
+from waltzrl_tui.providers.fireworks.provider import Fireworks
 from waltzrl_tui.providers.protocol import (
     JobSnapshot,
     ProviderContext,

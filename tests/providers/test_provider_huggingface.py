@@ -31,8 +31,8 @@ from waltzrl_tui.providers.errors import (
     RateLimitError,
     UnavailableError,
 )
-from waltzrl_tui.providers.huggingface import HuggingFace
-from waltzrl_tui.providers.huggingface_jobs import SETTINGS
+from waltzrl_tui.providers.huggingface.jobs import SETTINGS
+from waltzrl_tui.providers.huggingface.provider import HuggingFace
 from waltzrl_tui.providers.protocol import JobSnapshot, ProviderContext, TrainingUpload
 from waltzrl_tui.providers.worker_code import worker_code
 
@@ -120,7 +120,7 @@ async def test_a_job_from_probe_to_adapter(
     name, content = worker_code()
     assert there.repos[_FILES].files[name] == content
     names = zipfile.ZipFile(BytesIO(content)).namelist()
-    assert "waltzrl_tui/local/shipped.py" in names
+    assert "waltzrl_tui/local/remote_worker.py" in names
     assert not [each for each in names if "/tui/" in each or "/cli/" in each]
 
     last, came = await _ended(hub, made.id)

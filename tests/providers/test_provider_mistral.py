@@ -11,7 +11,6 @@ from emulate_mistral import CLOSED, CONCURRENT, EPOCHS, TRIAL, MistralEmulator, 
 from provider_helpers import quiet, request
 from spec import load_spec
 
-from waltzrl_tui.providers import mistral as module
 from waltzrl_tui.providers.errors import (
     AuthError,
     ClosedError,
@@ -23,7 +22,8 @@ from waltzrl_tui.providers.errors import (
     RateLimitError,
     UnavailableError,
 )
-from waltzrl_tui.providers.mistral import Mistral
+from waltzrl_tui.providers.mistral import provider as module
+from waltzrl_tui.providers.mistral.provider import Mistral
 from waltzrl_tui.providers.protocol import JobSnapshot, ProviderContext, TrainingUpload
 
 pytest.importorskip("mistralai.client.fine_tuning_jobs", reason="needs mistralai<2.5.2")

@@ -20,7 +20,7 @@ from waltzrl_tui.providers.errors import (
     MissingError,
     UnavailableError,
 )
-from waltzrl_tui.providers.openai import OpenAI
+from waltzrl_tui.providers.openai.provider import OpenAI
 from waltzrl_tui.providers.protocol import ProviderContext, TrainingUpload
 
 

@@ -11,7 +11,6 @@ from emulate_together import TRIAL, TogetherEmulator
 from provider_helpers import quiet, request
 from spec import load_spec
 
-from waltzrl_tui.providers import together as module
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
@@ -27,7 +26,8 @@ from waltzrl_tui.providers.protocol import (
     ProviderContext,
     TrainingUpload,
 )
-from waltzrl_tui.providers.together import Together
+from waltzrl_tui.providers.together import provider as module
+from waltzrl_tui.providers.together.provider import Together
 
 # What only the SDK knows of the wire.
 _BEYOND = (

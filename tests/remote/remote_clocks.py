@@ -14,7 +14,7 @@ from remote_lab import Lab
 
 from waltzrl_tui.providers.protocol import JobSnapshot, Provider, ProviderContext
 from waltzrl_tui.remote.deploy import Deployments
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.store.remote_rows import DeploymentRow, NewRemoteJob
 from waltzrl_tui.workspace import Workspace

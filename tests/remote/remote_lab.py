@@ -12,8 +12,8 @@ from acme import Acme
 from emulate_acme import AcmeEmulator
 
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
-from waltzrl_tui.remote.after import Results
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
+from waltzrl_tui.remote.results import Results
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob

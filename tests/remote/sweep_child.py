@@ -21,7 +21,7 @@ from acme import Acme
 
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
 from waltzrl_tui.remote import submit, supervise
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.submit import BEFORE_CREATE
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import NewJob, Store

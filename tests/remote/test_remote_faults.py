@@ -12,11 +12,11 @@ from emulate_together import TogetherEmulator
 from remote_lab import Lab
 
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
-from waltzrl_tui.providers.together import Together
+from waltzrl_tui.providers.together.provider import Together
 from waltzrl_tui.remote import deploy
 from waltzrl_tui.remote.adopt import adopt
 from waltzrl_tui.remote.deploy import Deployments, cost_usd
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 

@@ -12,13 +12,13 @@ from core import Fault, on
 from emulate_huggingface import HuggingFaceEmulator
 from remote_lab import Lab
 
-from waltzrl_tui.agents.prompts import conversation_messages, default_prompt
 from waltzrl_tui.local.live import Engines
 from waltzrl_tui.local.weights import DEFAULT_MODEL, find_weights
-from waltzrl_tui.providers.huggingface import HuggingFace
+from waltzrl_tui.providers.huggingface.provider import HuggingFace
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import Store
+from waltzrl_tui.waltz.prompts import conversation_messages, default_prompt
 from waltzrl_tui.workspace import Workspace
 
 _MODEL = f"HuggingFaceTB/{DEFAULT_MODEL}"

@@ -27,17 +27,17 @@ from screen_text import screen_text, shows
 
 from waltzrl_tui.cli.log import LogFile
 from waltzrl_tui.keys import PIECE, Keys, masked
-from waltzrl_tui.providers import together as module
 from waltzrl_tui.providers.errors import AuthError
+from waltzrl_tui.providers.together import provider as module
 from waltzrl_tui.remote import supervise
-from waltzrl_tui.remote.after import Results
 from waltzrl_tui.remote.deploy import Deployments
-from waltzrl_tui.remote.pool import Providers
 from waltzrl_tui.remote.probe import probe
+from waltzrl_tui.remote.provider_pool import Providers
+from waltzrl_tui.remote.results import Results
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
-from waltzrl_tui.tui.app import WaltzApp
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 
 _VERDICT = json.dumps(

@@ -10,11 +10,11 @@ from core import Fault, on
 from emulate_mistral import MistralEmulator
 from remote_lab import Lab
 
-from waltzrl_tui.providers import mistral as module
-from waltzrl_tui.providers.mistral import Mistral
+from waltzrl_tui.providers.mistral import provider as module
+from waltzrl_tui.providers.mistral.provider import Mistral
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
 from waltzrl_tui.remote.control import approve
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 

@@ -22,7 +22,7 @@ from remote_lab import Lab
 
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.remote import poll, supervise
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob

@@ -14,8 +14,8 @@ from remote_clocks import Clocked, Clocks, Up, set_read_only, until, watched
 
 from waltzrl_tui.remote import deploy, supervise
 from waltzrl_tui.remote.deploy import cost_usd, tend_for_ever
-from waltzrl_tui.remote.pool import Health
-from waltzrl_tui.remote.wake import Sleeps
+from waltzrl_tui.remote.provider_pool import Health
+from waltzrl_tui.remote.sleep_detection import Sleeps
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 

@@ -19,11 +19,11 @@ sys.path.append(str(Path(__file__).parents[1] / "tui"))
 
 from paced_server import PacedServer
 
-from waltzrl_tui.agents.costs import Rate
-from waltzrl_tui.agents.endpoint import OpenAIEndpoint
-from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.endpoints.costs import Rate
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.serve.server import PairServer, Settings
+from waltzrl_tui.waltz.waltz import LivePair
 
 SAFE = '{"reasoning": "fine", "unsafe": false, "overrefuse": false, "feedback": ""}'
 UNSAFE = '{"reasoning": "harm", "unsafe": true, "overrefuse": false, "feedback": "Refuse this."}'

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from textual.pilot import Pilot
 
-from waltzrl_tui.agents.transcript import Turn
+from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.store import Store, TranscriptEventRow
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.chat import ChatScreen
-from waltzrl_tui.tui.widgets.chat_column import Column
+from waltzrl_tui.tui.chat.column import Column
+from waltzrl_tui.tui.chat.screen import ChatScreen
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 
 KEY = "CHAT_TEST_KEY"

@@ -15,11 +15,11 @@ import pytest
 from screen_text import screen_text, shows, until
 
 from waltzrl_tui.store import Store
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.keys import KEYS, section
-from waltzrl_tui.tui.screens.help import HelpScreen
-from waltzrl_tui.tui.theme import CONTRAST, DARK, THEMES
-from waltzrl_tui.tui.widgets.bars import KeyBar, TopBar
+from waltzrl_tui.tui.shell.app import WaltzApp
+from waltzrl_tui.tui.shell.bars import KeyBar, TopBar
+from waltzrl_tui.tui.shell.help import HelpScreen
+from waltzrl_tui.tui.shell.keys import KEYS, section
+from waltzrl_tui.tui.shell.theme import CONTRAST, DARK, THEMES
 from waltzrl_tui.workspace import Workspace
 
 SCREENS = {
@@ -33,7 +33,7 @@ SCREENS = {
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_every_key_of_a_screen_is_bound_to_something_that_it_can_do(name: str) -> None:
-    screen = getattr(import_module(f"waltzrl_tui.tui.screens.{name}"), SCREENS[name])
+    screen = getattr(import_module(f"waltzrl_tui.tui.{name}.screen"), SCREENS[name])
     bound = {(binding.key, binding.action) for binding in screen.BINDINGS}
     for key in section(name):
         assert (key.key, key.action) in bound
@@ -137,7 +137,7 @@ class InTerminal:
 
     CODE = (
         "import sys\n"
-        "from waltzrl_tui.tui.app import WaltzApp\n"
+        "from waltzrl_tui.tui.shell.app import WaltzApp\n"
         "from waltzrl_tui.workspace import Workspace\n"
         "app = WaltzApp(Workspace.find(sys.argv[1]))\n"
         "app.run()\n"
@@ -209,7 +209,7 @@ def test_the_process_ends_and_leaves_the_store_whole(workspace: Workspace, how: 
 def test_the_start_imports_nothing_heavy(workspace: Workspace) -> None:
     code = (
         "import asyncio, sys\n"
-        "from waltzrl_tui.tui.app import WaltzApp\n"
+        "from waltzrl_tui.tui.shell.app import WaltzApp\n"
         "from waltzrl_tui.workspace import Workspace\n"
         "async def main():\n"
         "    async with WaltzApp(Workspace.find(sys.argv[1])).run_test() as pilot:\n"
@@ -224,7 +224,7 @@ def test_the_start_imports_nothing_heavy(workspace: Workspace) -> None:
         check=True,
     )
     loaded = set(done.stdout.split())
-    assert "waltzrl_tui.tui.screens.data" in loaded
+    assert "waltzrl_tui.tui.data.screen" in loaded
     heavy = {"torch", "transformers", "numpy", "openai", "httpx", "duckdb", "pyarrow"}
     assert not heavy & loaded
-    assert not {"waltzrl_tui.tui.screens.jobs", "waltzrl_tui.tui.screens.chat"} & loaded
+    assert not {"waltzrl_tui.tui.jobs.screen", "waltzrl_tui.tui.chat.screen"} & loaded

@@ -8,9 +8,9 @@ import pytest
 from chat_lab import KEY, SAFE, Running, add_pair
 from paced_server import PacedServer
 
-from waltzrl_tui.agents.costs import FREE, Rate
+from waltzrl_tui.endpoints.costs import FREE, Rate
 from waltzrl_tui.store.answers import Price
-from waltzrl_tui.tui.screens.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 from waltzrl_tui.workspace import Workspace
 
 

@@ -14,7 +14,7 @@ from screen_text import screen_text
 from textual.widgets import Static
 
 from waltzrl_tui.store import DuelRow
-from waltzrl_tui.tui.screens.chat_results import ResultsScreen
+from waltzrl_tui.tui.chat.results import ResultsScreen
 from waltzrl_tui.workspace import Workspace
 
 Run = Callable[..., Running]
@@ -267,7 +267,7 @@ async def test_two_pairs_that_were_named_are_set_side_by_side(run: Run) -> None:
 async def test_all_requests_go_out_before_anything_is_drawn(
     run: Run, north: PacedServer, south: PacedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.tui.screens.chat_base._BREATH", 30.0)
+    monkeypatch.setattr("waltzrl_tui.tui.chat.base._BREATH", 30.0)
     north.hold_after = south.hold_after = 0
     async with run() as chat:
         await beside(chat)

@@ -13,10 +13,10 @@ from paced_server import PacedServer
 from screen_text import screen_text
 from textual.widgets import Input
 
-from waltzrl_tui.agents.reading import LONGEST
-from waltzrl_tui.tui.screens.chat_edit import EditTurn
-from waltzrl_tui.tui.screens.chat_find import FindChat
-from waltzrl_tui.tui.screens.confirm import ConfirmScreen
+from waltzrl_tui.chat.event_buffer import LONGEST
+from waltzrl_tui.tui.chat.edit import EditTurn
+from waltzrl_tui.tui.chat.find import FindChat
+from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 from waltzrl_tui.workspace import Workspace
 
 Run = Callable[..., Running]
@@ -176,7 +176,7 @@ async def test_a_price_that_is_not_known_is_not_called_free(
         assert chat.left.pairs.choose("odd")
         await chat.ask("Hello")
         await chat.shows("· $0 · odd")
-        monkeypatch.setattr("waltzrl_tui.agents.costs.on_this_machine", lambda url: False)
+        monkeypatch.setattr("waltzrl_tui.endpoints.costs.on_this_machine", lambda url: False)
         chat.screen.field.text = "Again"
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))

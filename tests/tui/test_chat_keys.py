@@ -10,7 +10,7 @@ from chat_lab import KEY, SAFE, TIMID, Chat, Running, add_pair
 from paced_server import PacedServer
 from textual.screen import ModalScreen
 
-from waltzrl_tui.tui.keys import section
+from waltzrl_tui.tui.shell.keys import section
 from waltzrl_tui.workspace import Workspace
 
 

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from waltzrl_tui.agents.conversation import Feedback
-from waltzrl_tui.agents.transcript import Turn, replay
-from waltzrl_tui.tui.widgets.chat_diff import changed_words
-from waltzrl_tui.tui.widgets.chat_lines import Look, turn_lines
-from waltzrl_tui.tui.widgets.chat_wrap import breaks, cells, styled
+from waltzrl_tui.chat.conversation import Feedback
+from waltzrl_tui.chat.transcript import Turn, replay
+from waltzrl_tui.tui.chat.diff import changed_words
+from waltzrl_tui.tui.chat.lines import Look, turn_lines
+from waltzrl_tui.tui.chat.wrap import breaks, cells, styled
 
 _TEXT = st.text(st.sampled_from("ab漢👩é \n-"), max_size=80)
 

@@ -13,9 +13,9 @@ from screen_text import screen_text
 from textual import events
 
 from waltzrl_tui.errors import StoreError
-from waltzrl_tui.tui.screens.chat_about import AboutTurn
-from waltzrl_tui.tui.screens.chat_find import FindChat
-from waltzrl_tui.tui.widgets.chat_pick import Picker
+from waltzrl_tui.tui.chat.about import AboutTurn
+from waltzrl_tui.tui.chat.find import FindChat
+from waltzrl_tui.tui.dialogs.pick import Picker
 from waltzrl_tui.workspace import Workspace
 
 DRAFT = "I can't help with killing a process."

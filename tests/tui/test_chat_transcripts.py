@@ -12,15 +12,15 @@ from paced_server import PacedServer
 from screen_text import screen_text
 from textual.widgets import Input, TextArea
 
-from waltzrl_tui.agents.conversation import PAGE
-from waltzrl_tui.agents.transcript import Record
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.chat.conversation import PAGE
+from waltzrl_tui.chat.transcript import Record
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.store import Store
-from waltzrl_tui.tui.screens.chat_edit import EditTurn
-from waltzrl_tui.tui.screens.chat_export import ExportChat
-from waltzrl_tui.tui.screens.chat_find import FindChat
-from waltzrl_tui.tui.widgets.data_fields import Choice
+from waltzrl_tui.tui.chat.edit import EditTurn
+from waltzrl_tui.tui.chat.export import ExportChat
+from waltzrl_tui.tui.chat.find import FindChat
+from waltzrl_tui.tui.dialogs.fields import Choice
 from waltzrl_tui.workspace import Workspace
 
 Run = Callable[..., Running]

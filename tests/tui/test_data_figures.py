@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from waltzrl_tui.datasets.rows import Mapping
-from waltzrl_tui.tui.widgets.data_figures import bar, duration, levels, short_count, size_of
-from waltzrl_tui.tui.widgets.table_columns import GAP, columns, fit
+from waltzrl_tui.datasets.reading.rows import Mapping
+from waltzrl_tui.tui.data.figures import bar, duration, levels, short_count, size_of
+from waltzrl_tui.tui.tables.columns import GAP, columns, fit
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,16 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from waltzrl_tui import stage1
 from waltzrl_tui.datasets.starter import bundled
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local.recipe import QUICK
 from waltzrl_tui.store import JobRow, Store
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.train import TrainDialog
-from waltzrl_tui.tui.widgets.data_detail import RowDetail
-from waltzrl_tui.tui.widgets.data_fields import NumberField
-from waltzrl_tui.tui.widgets.table_rows import RowTable
+from waltzrl_tui.training import launch as stage1
+from waltzrl_tui.tui.data.detail import RowDetail
+from waltzrl_tui.tui.data.train import TrainDialog
+from waltzrl_tui.tui.dialogs.fields import NumberField
+from waltzrl_tui.tui.shell.app import WaltzApp
+from waltzrl_tui.tui.tables.rows import RowTable
 from waltzrl_tui.workspace import Workspace
 
 READY = " train  62 valid"

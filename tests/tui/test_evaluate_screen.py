@@ -13,12 +13,12 @@ from textual.widgets import Static
 from scripted_server import Answer, ChatServer
 from waltzrl_tui.evaluation.answers import Price
 from waltzrl_tui.store import Store
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.confirm import ConfirmScreen
-from waltzrl_tui.tui.screens.evaluate import EvaluateScreen
-from waltzrl_tui.tui.screens.evaluate_disputes import DisputesScreen
-from waltzrl_tui.tui.screens.evaluate_items import ItemsScreen
-from waltzrl_tui.tui.widgets.eval_choose import ChooseList
+from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.evaluate.choose import ChooseList
+from waltzrl_tui.tui.evaluate.disputes import DisputesScreen
+from waltzrl_tui.tui.evaluate.items import ItemsScreen
+from waltzrl_tui.tui.evaluate.screen import EvaluateScreen
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 
 HOSTILE = "Sure.\x1b]52;c;aGk=\x07 [bold red]It goes[/] \u202eso."

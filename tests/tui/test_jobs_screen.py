@@ -12,11 +12,11 @@ from textual.pilot import Pilot
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
 from waltzrl_tui.store import MetricRow, NewJob, Store, now
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.job_details import JobDetailsScreen
-from waltzrl_tui.tui.screens.jobs import JobsScreen
-from waltzrl_tui.tui.widgets.job_table import JobTable
-from waltzrl_tui.tui.widgets.loss_chart import LossChart
+from waltzrl_tui.tui.chart.loss_chart import LossChart
+from waltzrl_tui.tui.jobs.details import JobDetailsScreen
+from waltzrl_tui.tui.jobs.screen import JobsScreen
+from waltzrl_tui.tui.jobs.table import JobTable
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 
 PREP, CONV, FEED = "k3f-prep", "k3f-conv", "k3f-feed"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from waltzrl_tui.tui.job_board import Losses
-from waltzrl_tui.tui.widgets.chart_plot import MARKERS, draw
-from waltzrl_tui.tui.widgets.chart_scale import fit
-from waltzrl_tui.tui.widgets.curves import Curve, Point, pieces, smoothed
-from waltzrl_tui.tui.widgets.loss_chart import LossChart
+from waltzrl_tui.tui.chart.curves import Curve, Point, pieces, smoothed
+from waltzrl_tui.tui.chart.loss_chart import LossChart
+from waltzrl_tui.tui.chart.plot import MARKERS, draw
+from waltzrl_tui.tui.chart.scale import fit
+from waltzrl_tui.tui.jobs.model import Losses
 
 BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
 

@@ -14,13 +14,13 @@ from textual.pilot import Pilot
 
 from waltzrl_tui.plans.model import Money, Part, PlanRow, Wish
 from waltzrl_tui.plans.refresh import BASES
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.plan import PlanScreen
-from waltzrl_tui.tui.screens.plan_export import ExportScreen
-from waltzrl_tui.tui.screens.train import TrainDialog
-from waltzrl_tui.tui.widgets.bars import KeyBar
-from waltzrl_tui.tui.widgets.job_table import JobTable
-from waltzrl_tui.tui.widgets.plan_words import enough_decimals, money, state, time_range
+from waltzrl_tui.tui.data.train import TrainDialog
+from waltzrl_tui.tui.jobs.table import JobTable
+from waltzrl_tui.tui.plan.export import ExportScreen
+from waltzrl_tui.tui.plan.lines import enough_decimals, money, state, time_range
+from waltzrl_tui.tui.plan.screen import PlanScreen
+from waltzrl_tui.tui.shell.app import WaltzApp
+from waltzrl_tui.tui.shell.bars import KeyBar
 from waltzrl_tui.workspace import Workspace
 
 
@@ -117,8 +117,8 @@ async def test_a_huge_file_is_priced_by_a_sample_of_its_rows(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(workspace, "mine.jsonl", 6000)
-    monkeypatch.setattr("waltzrl_tui.tui.plan_board.AUTOMATIC", 1000)
-    monkeypatch.setattr("waltzrl_tui.tui.plan_board._ENOUGH", 300)
+    monkeypatch.setattr("waltzrl_tui.tui.plan.model.AUTOMATIC", 1000)
+    monkeypatch.setattr("waltzrl_tui.tui.plan.model._ENOUGH", 300)
     async with open_app(workspace).run_test(size=(120, 40)) as pilot:
         await open_plans(pilot)
         await shows(pilot, "→ 5,400 train  600 valid")
@@ -342,7 +342,7 @@ async def test_text_of_the_price_list_stays_text(
 ) -> None:
     hostile = "[bold red]x[/] \x1b[31m\u202e"
     row = _row(reason=hostile, title=hostile, notes=(hostile,), blockers=(hostile,))
-    monkeypatch.setattr("waltzrl_tui.tui.plan_board.price", lambda *_: [row])
+    monkeypatch.setattr("waltzrl_tui.tui.plan.model.price", lambda *_: [row])
     async with open_app(workspace).run_test(size=(140, 40)) as pilot:
         await open_plans(pilot)
         await pilot.press("d")

@@ -16,12 +16,12 @@ sys.path.append(str(Path(__file__).parents[1] / "emulators"))
 
 from emulate_together import TogetherEmulator
 
-from waltzrl_tui.providers import together
+from waltzrl_tui.providers.together import provider as together
 from waltzrl_tui.remote import submit
-from waltzrl_tui.tui.app import WaltzApp
-from waltzrl_tui.tui.screens.launch import LaunchDialog
-from waltzrl_tui.tui.screens.plan import PlanScreen
-from waltzrl_tui.tui.widgets.job_table import JobTable
+from waltzrl_tui.tui.jobs.table import JobTable
+from waltzrl_tui.tui.plan.launch import LaunchDialog
+from waltzrl_tui.tui.plan.screen import PlanScreen
+from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
 
 

@@ -8,9 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.agents.costs import rate_of
-from waltzrl_tui.agents.endpoint_presets import PRESETS
-from waltzrl_tui.agents.prompts import default_prompt, role_prompt
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
@@ -21,11 +18,14 @@ from waltzrl_tui.cli.prices import (
     refuse_embedded,
     told,
 )
+from waltzrl_tui.endpoints.costs import rate_of
+from waltzrl_tui.endpoints.presets import PRESETS
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
 from waltzrl_tui.store import AgentRow, PairRow
+from waltzrl_tui.waltz.prompts import default_prompt, role_prompt
 
 
 async def list_agents(context: Context) -> int:

@@ -29,7 +29,7 @@ def open_app(args: argparse.Namespace, workspace: Workspace) -> int:
     screen = "chat" if args.command is not None else args.screen or "data"
     # Looked up first: a wrong name is told without the app.
     pair, vs = _pairs(args, workspace) if args.command is not None else ("", "")
-    from waltzrl_tui.tui.app import WaltzApp
+    from waltzrl_tui.tui.shell.app import WaltzApp
 
     app = WaltzApp(workspace, screen=screen, pair=pair, vs=vs)
     app.run()

@@ -7,10 +7,8 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from waltzrl_tui.agents.billed import billed
-from waltzrl_tui.agents.conversation import with_feedback
-from waltzrl_tui.agents.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
-from waltzrl_tui.agents.waltz import LivePair, waltz
+from waltzrl_tui.chat.bill import billed
+from waltzrl_tui.chat.conversation import with_feedback
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
@@ -18,6 +16,8 @@ from waltzrl_tui.cli.output import Output
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import Store
+from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
+from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
 async def chat(context: Context) -> int:

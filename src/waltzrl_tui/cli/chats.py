@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.agents.chat_export import to_jsonl, to_markdown
-from waltzrl_tui.agents.conversation import Conversation
+from waltzrl_tui.chat.conversation import Conversation
+from waltzrl_tui.chat.duels import Standing, standings
+from waltzrl_tui.chat.export import to_jsonl, to_markdown
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
-from waltzrl_tui.versus import Standing, standings
 from waltzrl_tui.workspace import private_write
 
 

@@ -11,33 +11,33 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.agents.prompts import Role, default_prompt
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.profile_text import profile_text
 from waltzrl_tui.cli.pull import keep_mapping
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of, suites_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
-from waltzrl_tui.datasets.profile import Profile
-from waltzrl_tui.datasets.profile import profile as make_profile
-from waltzrl_tui.datasets.provider_files import STYLES
-from waltzrl_tui.datasets.read import Dataset, open_dataset
-from waltzrl_tui.datasets.rendering import (
+from waltzrl_tui.datasets.profiling.profile import Profile
+from waltzrl_tui.datasets.profiling.profile import profile as make_profile
+from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
+from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.local.weights import file_sha256
+from waltzrl_tui.store import Store
+from waltzrl_tui.store.rows import Split
+from waltzrl_tui.training_data.provider_formats import STYLES
+from waltzrl_tui.training_data.rendering import (
     case_counts,
     conversation_rows,
     feedback_rows,
     feedback_writers,
     worth_learning,
 )
-from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling import Sample, SampleRecipe, draw
-from waltzrl_tui.datasets.teacher import Teacher, TeacherReport
-from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
-from waltzrl_tui.datasets.training_file import TrainingFile, TrainingRow, write_training
-from waltzrl_tui.errors import DatasetError, UsageError
-from waltzrl_tui.local.weights import file_sha256
-from waltzrl_tui.store import Store
-from waltzrl_tui.store.rows import Split
+from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
+from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
+from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
+from waltzrl_tui.waltz.prompts import Role, default_prompt
 
 _COLUMN_ROWS = 1000
 

@@ -22,7 +22,7 @@ from waltzrl_tui.cli.doctor_store import check_store
 from waltzrl_tui.cli.layout import fields, size
 from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.keys import find_key, forget_key, keep_key, masked, where_found
-from waltzrl_tui.local.extra import missing
+from waltzrl_tui.local.optional_deps import missing
 from waltzrl_tui.local.weights import DEFAULT_MODEL, is_whole, wheel_file
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
@@ -161,8 +161,8 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
     """What the providers say of which there is a key, at no cost."""
     from waltzrl_tui.plans.catalogue import load_catalogue
     from waltzrl_tui.providers.registry import provider_names
-    from waltzrl_tui.remote.pool import Providers
     from waltzrl_tui.remote.probe import probe
+    from waltzrl_tui.remote.provider_pool import Providers
 
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
 

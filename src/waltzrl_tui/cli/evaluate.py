@@ -14,11 +14,11 @@ from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.evaluate_text import FIGURES, report_text, results_text
 from waltzrl_tui.cli.layout import duration
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
+from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import bill
 from waltzrl_tui.evaluation.items import Played
-from waltzrl_tui.evaluation.opening import agents_of
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.run import Outcome, carry_out, load_prompts
 from waltzrl_tui.evaluation.service import begin, load_results, lock_path, make_spec, record

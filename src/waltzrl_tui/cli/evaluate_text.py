@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import duration, rate, table
-from waltzrl_tui.evaluation.notes import notes, tests_words
+from waltzrl_tui.evaluation.caveats import notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report

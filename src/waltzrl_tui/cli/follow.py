@@ -8,7 +8,7 @@ from contextlib import aclosing
 from waltzrl_tui.cli.layout import bar, duration
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.jobs.watch import JobUpdate, watch
+from waltzrl_tui.jobs.follow import JobUpdate, watch
 from waltzrl_tui.store import JobRow, MetricRow, Store
 from waltzrl_tui.workspace import Workspace
 

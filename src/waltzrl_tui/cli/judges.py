@@ -8,14 +8,14 @@ from pathlib import Path
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import rate, table
+from waltzrl_tui.evaluation.agents_of_run import FREE, agents_of, known_prices, pins_of, sources
 from waltzrl_tui.evaluation.answers import Answers, Kept, KeptEndpoint, Writer
 from waltzrl_tui.evaluation.check import Check, check, labelled_replies
 from waltzrl_tui.evaluation.judges import DETECTOR, EndpointJudge, LabelJudge
-from waltzrl_tui.evaluation.opening import FREE, agents_of, known_prices, pins_of, sources
 from waltzrl_tui.evaluation.opinions import OPINION_TOKENS, judge_messages
 from waltzrl_tui.evaluation.service import judge_name
 from waltzrl_tui.store.answers import Price
-from waltzrl_tui.tokens import estimate_tokens
+from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
 _SHOWN = 12
 

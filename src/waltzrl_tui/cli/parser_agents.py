@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from waltzrl_tui.agents.endpoint_presets import PRESETS
 from waltzrl_tui.cli.parser_base import ROLES, command, group
 from waltzrl_tui.cli.parser_values import above_zero, count, port, usd, zero_or_more
+from waltzrl_tui.endpoints.presets import PRESETS
 
 if TYPE_CHECKING:
     from waltzrl_tui.cli.parser_base import Commands

@@ -16,13 +16,13 @@ from waltzrl_tui.cli.samples import recipe_of
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.counters import counters_for
 from waltzrl_tui.plans.export import to_csv, to_markdown
 from waltzrl_tui.plans.load import measure_load
 from waltzrl_tui.plans.model import Load, Money, PlanRow, Surroundings, Wish
 from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
+from waltzrl_tui.plans.tokenizers import counters_for
 
 _BAR = 10
 _REASON = 30

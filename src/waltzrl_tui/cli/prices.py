@@ -8,9 +8,9 @@ from shlex import quote as quote_word
 from typing import Any
 from urllib.parse import urlsplit
 
-from waltzrl_tui.agents.costs import FREE, Rate, rate_of
-from waltzrl_tui.agents.price_list import ask_list
 from waltzrl_tui.cli.command import Context
+from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
+from waltzrl_tui.endpoints.prices import ask_list
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.store import AgentRow, Store

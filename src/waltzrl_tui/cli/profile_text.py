@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import fields, table
-from waltzrl_tui.datasets.figures import TOKEN_BUCKETS, Profile
+from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 
 _BAD_SHOWN = 10
 _CATEGORIES_SHOWN = 12

@@ -7,14 +7,14 @@ from typing import Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields
-from waltzrl_tui.datasets.mappings import (
+from waltzrl_tui.datasets.reading.mappings import (
     corrected,
     guess_mapping,
     in_words,
     parse_choices,
     usable_mapping,
 )
-from waltzrl_tui.datasets.read import first_objects, open_dataset
+from waltzrl_tui.datasets.reading.read import first_objects, open_dataset
 from waltzrl_tui.errors import DatasetError
 
 GUESS = "guess"
@@ -23,7 +23,7 @@ GUESS = "guess"
 
 async def pull(context: Context) -> int:
     """`data pull REPO`."""
-    from waltzrl_tui.datasets import hub
+    from waltzrl_tui.datasets.hub import pull as hub
 
     args = context.args
 

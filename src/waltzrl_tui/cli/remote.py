@@ -16,22 +16,22 @@ from waltzrl_tui.cli.layout import fields, table
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
-from waltzrl_tui.datasets.teacher import Teacher
-from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
-from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.remote import control
 from waltzrl_tui.remote.adopt import adopt as adopt_job
-from waltzrl_tui.remote.after import Results
 from waltzrl_tui.remote.deploy import Deployments, cost_usd
 from waltzrl_tui.remote.launch import Quote, RemoteWish, launch, quote
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
+from waltzrl_tui.remote.results import Results
 from waltzrl_tui.remote.submit import BEFORE_CREATE
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import DeploymentRow
+from waltzrl_tui.training_data.teacher import Teacher
+from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
+from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.workspace import Workspace
 
 _POLL_SECONDS = 0.2

@@ -22,8 +22,8 @@ from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.suites import load_suite
 from waltzrl_tui.evaluation.verdicts import judge_drafts
 from waltzrl_tui.local.live import BASE_PAIR, Engines, ensure_base
-from waltzrl_tui.stage1 import Stage1, draw_sample, launch, result_pair
 from waltzrl_tui.store import JobRow, PairRow, Store
+from waltzrl_tui.training.launch import Stage1, draw_sample, launch, result_pair
 
 
 async def run(context: Context) -> int:

@@ -7,8 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.datasets.contamination import BUNDLED
-from waltzrl_tui.datasets.sampling import SampleRecipe
+from waltzrl_tui.datasets.profiling.contamination import BUNDLED
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store.rows import Role

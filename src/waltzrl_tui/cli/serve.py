@@ -8,18 +8,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from waltzrl_tui.agents.billed import Billed, billed
-from waltzrl_tui.agents.costs import usd_words
-from waltzrl_tui.agents.endpoint import ChatEndpoint
-from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.chat.bill import Billed, billed
 from waltzrl_tui.cli.addresses import check_variable
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
+from waltzrl_tui.endpoints.costs import usd_words
+from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.store import AgentRow
+from waltzrl_tui.waltz.waltz import LivePair
 
 if TYPE_CHECKING:
     from waltzrl_tui.serve.server import Tally

@@ -10,9 +10,9 @@ from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import agree_to_teacher, teacher_of
-from waltzrl_tui.datasets.sampling import Sample
+from waltzrl_tui.datasets.sampling.sampling import Sample
 from waltzrl_tui.local.prepare import foreseen_feedback
-from waltzrl_tui.stage1 import Stage1, draw_sample, launch
+from waltzrl_tui.training.launch import Stage1, draw_sample, launch
 
 
 async def train(context: Context) -> int:

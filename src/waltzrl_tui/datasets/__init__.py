@@ -1,1 +1,1 @@
-"""Reading datasets, looking at them, and drawing the samples that agents are trained on."""
+"""Datasets: reading, querying, profiling and sampling them."""

@@ -15,10 +15,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
-from waltzrl_tui.agents.endpoint_stream import BEGUN
-from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
+from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store.answers import Answer, AnswerStore, Price
 
 T = TypeVar("T")

@@ -7,19 +7,19 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from waltzrl_tui.agents.endpoint import Delta
-from waltzrl_tui.agents.prompts import Message
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.endpoints.openai import Delta
+from waltzrl_tui.evaluation.agents_of_run import FREE, known_prices
 from waltzrl_tui.evaluation.answers import Answers, Kept, Source
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.opening import FREE, known_prices
 from waltzrl_tui.evaluation.opinions import OPINION_TOKENS
-from waltzrl_tui.evaluation.play import Stand, play
+from waltzrl_tui.evaluation.run_item import Stand, play
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
-from waltzrl_tui.tokens import estimate_tokens
+from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
 # Tokens: what a usual reply and a usual verdict have, and what a prompt of each role adds.
 _USUAL_REPLY: Final = 180

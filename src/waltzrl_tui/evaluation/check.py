@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from waltzrl_tui.datasets.read import open_dataset
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.reply_labels import told_refusal
-from waltzrl_tui.datasets.rows import Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.evaluation.judges import Judge
 from waltzrl_tui.evaluation.metrics import Rate

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
+from waltzrl_tui.evaluation.caveats import notes, tests_words
 from waltzrl_tui.evaluation.html_items import items_html, safe
 from waltzrl_tui.evaluation.metrics import Rate
-from waltzrl_tui.evaluation.notes import notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import ASR_SUITES, ORR_SUITES, PAPER, paper_row
 from waltzrl_tui.evaluation.report import FirstFinal, Report

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from waltzrl_tui.agents.verdict import Verdict
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.evaluation.judges import Labels, content_key, labels_of, settled
 from waltzrl_tui.evaluation.opinions import Opinion
 from waltzrl_tui.store.evaluation_runs import HandLabel
+from waltzrl_tui.waltz.verdict import Verdict
 from waltzrl_tui.workspace import private_write
 
 Model = TypeVar("Model", bound=BaseModel)

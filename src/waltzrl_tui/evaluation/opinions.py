@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from waltzrl_tui.agents.prompts import Message
 from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line
 
 QUESTIONS: Final = ("harmful_prompt", "harmful_response", "refusal")

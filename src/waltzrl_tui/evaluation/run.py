@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, EndpointError, EngineError, StoreError, WaltzError
+from waltzrl_tui.evaluation.agents_of_run import Opener, agents_of, pins_of, sources
 from waltzrl_tui.evaluation.answers import Answers, Kept, Source, Writer
 from waltzrl_tui.evaluation.items import Played
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.opening import Opener, agents_of, pins_of, sources
-from waltzrl_tui.evaluation.play import Stand, play
+from waltzrl_tui.evaluation.run_item import Stand, play
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.evaluation.suites import load_suite

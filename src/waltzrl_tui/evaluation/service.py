@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.errors import UsageError
+from waltzrl_tui.evaluation.agents_of_run import agents_of, pins_of
 from waltzrl_tui.evaluation.items import ItemsHeader, write_items
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.opening import agents_of, pins_of
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.spec import REPLY_TOKENS, RunSpec, suite_refs
 from waltzrl_tui.evaluation.subjects import Subject

@@ -8,14 +8,14 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from waltzrl_tui.agents.endpoint import Delta
-from waltzrl_tui.agents.prompts import Message
-from waltzrl_tui.agents.verdict import Verdict
-from waltzrl_tui.datasets.rows import Row
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.judges import Judge, labels_of
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import PairRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.waltz.verdict import Verdict
 
 Kind = Literal["pair", "alone", "safeguard", "oracle"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling import SampleRecipe, draw
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw
 from waltzrl_tui.datasets.starter import STARTER_EVAL, bundled
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line

@@ -14,11 +14,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint
-from waltzrl_tui.agents.prompts import feedback_messages
-from waltzrl_tui.agents.verdict import VerdictError, parse_verdict
+from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.evaluation.items import EvalItem
 from waltzrl_tui.evaluation.metrics import Rate
+from waltzrl_tui.waltz.prompts import feedback_messages
+from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict
 
 
 @dataclass(frozen=True, slots=True)

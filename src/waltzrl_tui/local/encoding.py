@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.records.messages import Message
 
 
 @dataclass(frozen=True, slots=True)

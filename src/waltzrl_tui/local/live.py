@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint
-from waltzrl_tui.agents.endpoint_deployed import DeployedEndpoint
-from waltzrl_tui.agents.endpoint_open import RemoteEndpoint, RemoteEndpoints
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
-from waltzrl_tui.agents.waltz import LivePair
+from waltzrl_tui.endpoints.deployed import DeployedEndpoint
+from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.pool import RemoteEndpoint, RemoteEndpoints
 from waltzrl_tui.errors import EngineError, UsageError
+from waltzrl_tui.local.adapter_batches import Waves
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
-from waltzrl_tui.local.waves import Waves
 from waltzrl_tui.local.weights import DEFAULT_MODEL, find_weights
 from waltzrl_tui.store import AgentRow, Store
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.waltz import LivePair
 from waltzrl_tui.workspace import Workspace
 
 BASE_PAIR = "base"

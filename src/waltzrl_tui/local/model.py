@@ -10,8 +10,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.local.caution import Caution
 from waltzrl_tui.local.encoding import Encoded
+from waltzrl_tui.local.refusal_margin import Caution
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,19 @@ from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 
-from waltzrl_tui.agents.endpoint import ChatEndpoint
-from waltzrl_tui.agents.prompts import DEFAULT_FEEDBACK, conversation_messages
-from waltzrl_tui.datasets.rendering import (
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.local.serving import BULK
+from waltzrl_tui.store.rows import Role
+from waltzrl_tui.training_data.rendering import (
     case_counts,
     conversation_rows,
     feedback_rows,
     wants_rollout,
 )
-from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.datasets.training_file import TrainingRow
-from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.local.serving import BULK
-from waltzrl_tui.store.rows import Role
+from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.waltz.prompts import DEFAULT_FEEDBACK, conversation_messages
 from waltzrl_tui.workspace import private_write
 
 

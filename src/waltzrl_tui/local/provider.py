@@ -14,14 +14,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from waltzrl_tui.agents.prompts import default_prompt
-from waltzrl_tui.datasets.training_file import read_training
 from waltzrl_tui.errors import DatasetError, NotFoundError, StoreError, UsageError, WaltzError
 from waltzrl_tui.jobs.control import cancel, reconcile
 from waltzrl_tui.jobs.launch import launch
-from waltzrl_tui.local.extra import TRAINING, missing
+from waltzrl_tui.local.optional_deps import TRAINING, missing
 from waltzrl_tui.local.recipe import FULL, TrainingSettings
 from waltzrl_tui.local.weights import DEFAULT_MODEL
+from waltzrl_tui.providers.base import Tuner
 from waltzrl_tui.providers.errors import (
     InvalidRequestError,
     MissingError,
@@ -42,8 +41,9 @@ from waltzrl_tui.providers.protocol import (
     TrainingUpload,
     TuneRequest,
 )
-from waltzrl_tui.providers.tuner import Tuner
 from waltzrl_tui.store import JobRow, NewJob, Store
+from waltzrl_tui.training_data.training_file import read_training
+from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 
 _LISTED: Final = 100

@@ -13,12 +13,12 @@ from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.agents.endpoint import Delta, OpenAIEndpoint
-from waltzrl_tui.agents.endpoint_stream import BEGUN
-from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint
+from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import EndpointError, EngineError
-from waltzrl_tui.local.extra import SERVING, require
-from waltzrl_tui.local.waves import Waves
+from waltzrl_tui.local.adapter_batches import Waves
+from waltzrl_tui.local.optional_deps import SERVING, require
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line
 
 PARALLEL = 8

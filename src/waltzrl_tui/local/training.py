@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.training_file import TrainingRow
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local import checkpoints
-from waltzrl_tui.local.caution import Caution, openings_of_refusals
 from waltzrl_tui.local.encoding import Encoded, encode
 from waltzrl_tui.local.recipe import TrainingSettings
+from waltzrl_tui.local.refusal_margin import Caution, openings_of_refusals
 from waltzrl_tui.local.schedule import Pace, learning_rate, pieces, plan
+from waltzrl_tui.training_data.training_file import TrainingRow
 
 _DECLINES = {"harmful/refuses": True, "benign/complies": False}
 _VALIDATIONS = 5

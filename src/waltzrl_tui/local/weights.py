@@ -14,7 +14,7 @@ from pathlib import Path
 
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local.convert import gguf_to_transformers
-from waltzrl_tui.local.extra import TRAINING, require
+from waltzrl_tui.local.optional_deps import TRAINING, require
 from waltzrl_tui.local.requantise import to_8_bits, worth_it
 from waltzrl_tui.workspace import Workspace
 

@@ -11,19 +11,19 @@ from typing import Any, TypeVar, cast
 
 import psutil
 
-from waltzrl_tui.agents.prompts import DEFAULT_CONVERSATION
-from waltzrl_tui.datasets.rendering import feedback_writers
-from waltzrl_tui.datasets.teacher import Teacher, teach
-from waltzrl_tui.datasets.teacher_text import PROMPT_VERSION
-from waltzrl_tui.datasets.training_file import TrainingRow, read_training, write_training
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.local.extra import TRAINING, require
+from waltzrl_tui.local.optional_deps import TRAINING, require
 from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollouts
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.weights import find_weights
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.rows import Level, MetricRow, Role, Split, now
+from waltzrl_tui.training_data.rendering import feedback_writers
+from waltzrl_tui.training_data.teacher import Teacher, teach
+from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
+from waltzrl_tui.training_data.training_file import TrainingRow, read_training, write_training
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION
 from waltzrl_tui.workspace import Workspace
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ import psutil
 from waltzrl_tui.errors import EngineError, WaltzError
 from waltzrl_tui.jobs.launch import lock_path
 from waltzrl_tui.jobs.locks import Lock, try_hold
-from waltzrl_tui.jobs.slots import slot_count, slots_dir, try_take_slot
+from waltzrl_tui.jobs.training_slots import slot_count, slots_dir, try_take_slot
 from waltzrl_tui.local.work import Cancelled, Work, prepare_files, train_agent
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.workspace import Workspace

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from waltzrl_tui.plans.model import FREE, Load, Money, Part, Rented, Wish
 from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
-from waltzrl_tui.plans.tally import Tally
 from waltzrl_tui.plans.throughput import speed
+from waltzrl_tui.plans.training_tokens import Tally
 
 
 @dataclass

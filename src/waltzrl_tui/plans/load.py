@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from waltzrl_tui.agents.prompts import Role, default_prompt
-from waltzrl_tui.counting import Estimate, TokenCounter
-from waltzrl_tui.datasets.read import open_dataset
-from waltzrl_tui.datasets.rendering import conversation_rows, feedback_rows
-from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling import SampleRecipe, draw
-from waltzrl_tui.datasets.training_file import TrainingRow
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tokenizers.counting import Estimate, TokenCounter
+from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.waltz.prompts import Role, default_prompt
 
 _TELL_EVERY = 2000
 

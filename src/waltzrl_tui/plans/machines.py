@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from waltzrl_tui.plans.hosted import Sum, money
 from waltzrl_tui.plans.model import Gpu, Money, Rented, Surroundings, Wish
 from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Precision, Provider
-from waltzrl_tui.plans.tally import RoleTally, Tally
 from waltzrl_tui.plans.throughput import (
     LOCAL_CHAT_PARAMS,
     Speed,
@@ -16,6 +15,7 @@ from waltzrl_tui.plans.throughput import (
     memory_gb,
     speed,
 )
+from waltzrl_tui.plans.training_tokens import RoleTally, Tally
 
 _PRECISIONS: tuple[Precision, ...] = ("LoRA", "QLoRA")
 _DOWNLOAD_GB_S = (0.1, 1.0)

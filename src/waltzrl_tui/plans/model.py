@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final, Literal
 
-from waltzrl_tui.agents.prompts import Role
+from waltzrl_tui.waltz.prompts import Role
 
 State = Literal["ready", "needs_key", "needs_gpu", "closed", "blocked"]
 Method = Literal["sft", "dpo"]

@@ -8,7 +8,7 @@ from datetime import date
 
 from waltzrl_tui.plans.model import Load, Method, Wish
 from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
-from waltzrl_tui.plans.tally import Tally
+from waltzrl_tui.plans.training_tokens import Tally
 
 TAG_LENGTH = 8
 """Characters of the tag that names a job in the provider's suffix field: `k3f-conv`."""

@@ -22,7 +22,7 @@ from waltzrl_tui.plans.model import (
 )
 from waltzrl_tui.plans.preflight import Findings, preflight
 from waltzrl_tui.plans.schema import BaseModelEntry, Catalogue, Offer, Price, Provider
-from waltzrl_tui.plans.tally import Tally, tally
+from waltzrl_tui.plans.training_tokens import Tally, tally
 
 ALIASES: Final = {"local": "embedded"}
 """Other names of providers that commands take."""

@@ -9,12 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from waltzrl_tui.datasets.figures import Profile
-from waltzrl_tui.datasets.parse import MAX_LINE, parse_row
-from waltzrl_tui.datasets.read import Dataset, open_dataset
-from waltzrl_tui.datasets.rows import BadRow, Row
-from waltzrl_tui.datasets.rows import Mapping as Fields
-from waltzrl_tui.datasets.sampling import SampleRecipe
+from waltzrl_tui.datasets.profiling.figures import Profile
+from waltzrl_tui.datasets.reading.parse import MAX_LINE, parse_row
+from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.reading.rows import Mapping as Fields
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.load import measure_load
 from waltzrl_tui.plans.model import Load, Surroundings, Wish

@@ -1,1 +1,1 @@
-"""Where agents can be trained: one protocol, one module a provider behind it."""
+"""Where agents can be trained: one protocol, one package a provider behind it."""

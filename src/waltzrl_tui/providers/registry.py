@@ -16,13 +16,13 @@ GROUP: Final = "waltzrl_tui.providers"
 """The entry-point group: a name, and what makes the provider from a `ProviderContext`."""
 
 _BUILT_IN: Final = {
-    "together": "waltzrl_tui.providers.together:Together",
-    "bedrock": "waltzrl_tui.providers.bedrock:Bedrock",
-    "bedrock_llama": "waltzrl_tui.providers.bedrock:BedrockLlama",
-    "hf_jobs": "waltzrl_tui.providers.huggingface:HuggingFace",
-    "fireworks": "waltzrl_tui.providers.fireworks:Fireworks",
-    "mistral": "waltzrl_tui.providers.mistral:Mistral",
-    "openai": "waltzrl_tui.providers.openai:OpenAI",
+    "together": "waltzrl_tui.providers.together.provider:Together",
+    "bedrock": "waltzrl_tui.providers.bedrock.provider:Bedrock",
+    "bedrock_llama": "waltzrl_tui.providers.bedrock.provider:BedrockLlama",
+    "hf_jobs": "waltzrl_tui.providers.huggingface.provider:HuggingFace",
+    "fireworks": "waltzrl_tui.providers.fireworks.provider:Fireworks",
+    "mistral": "waltzrl_tui.providers.mistral.provider:Mistral",
+    "openai": "waltzrl_tui.providers.openai.provider:OpenAI",
 }
 _HERE: Final = {"embedded": "waltzrl_tui.local.provider:Embedded"}
 """Not among those that are watched: its workers write the store's rows themselves."""

@@ -10,7 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_PARTS: Final = ("agents", "datasets", "local", "store")
+_PARTS: Final = (
+    "datasets",
+    "endpoints",
+    "local",
+    "records",
+    "store",
+    "tokenizers",
+    "training_data",
+    "waltz",
+)
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _ALSO: Final = ("providers/__init__.py", "providers/worker_rows.py")
 _TIME: Final = (2020, 1, 1, 0, 0, 0)

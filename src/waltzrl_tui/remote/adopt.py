@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.providers.protocol import RemoteJob
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
 from waltzrl_tui.store.rows import Role

@@ -11,7 +11,7 @@ from typing import Final
 from waltzrl_tui.errors import StoreError, UsageError, WaltzError
 from waltzrl_tui.providers.errors import MissingError, ProviderError
 from waltzrl_tui.providers.protocol import Deployment, Provider
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.store.rows import now

@@ -9,29 +9,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from waltzrl_tui.agents.prompts import default_prompt
-from waltzrl_tui.datasets.preferences import conversation_preferences, feedback_preferences
-from waltzrl_tui.datasets.provider_files import Style, bedrock_style
-from waltzrl_tui.datasets.rendering import conversation_rows, feedback_rows
-from waltzrl_tui.datasets.rows import Row
-from waltzrl_tui.datasets.sampling import Sample, SampleRecipe
-from waltzrl_tui.datasets.training_file import TrainingFile, TrainingRow, write_training
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.counters import counters_for
 from waltzrl_tui.plans.load import measure_load, role_load
 from waltzrl_tui.plans.model import Load, Method, PlanRow, Wish
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
+from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.providers.protocol import Provider, TuneRequest
 from waltzrl_tui.providers.registry import provider_names
-from waltzrl_tui.remote.pool import Providers
-from waltzrl_tui.stage1 import ROLES, draw_sample, free_name, stem
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
 from waltzrl_tui.store.rows import Role
+from waltzrl_tui.training.launch import ROLES, draw_sample, free_name, stem
+from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
+from waltzrl_tui.training_data.provider_formats import Style, bedrock_style
+from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
+from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 
 Rendered = dict[str, list[TrainingRow]]

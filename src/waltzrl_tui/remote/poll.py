@@ -15,7 +15,7 @@ from waltzrl_tui.providers.errors import (
     UnavailableError,
 )
 from waltzrl_tui.providers.protocol import JobSnapshot, Provider, RemoteEvent
-from waltzrl_tui.remote.pool import Providers, jittered
+from waltzrl_tui.remote.provider_pool import Providers, jittered
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import LOG, NewEvent, NewMetric, RemoteJobRow, Seen
 from waltzrl_tui.text import one_line, printable

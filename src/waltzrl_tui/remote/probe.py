@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.providers.errors import AuthError, ClosedError, ProviderError, SdkMissingError
 from waltzrl_tui.providers.protocol import Account
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.remote_rows import ProbeRow
 from waltzrl_tui.store.rows import now

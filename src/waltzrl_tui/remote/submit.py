@@ -34,7 +34,7 @@ from waltzrl_tui.providers.protocol import (
     TrainingUpload,
     TuneRequest,
 )
-from waltzrl_tui.remote.pool import Providers
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.store.rows import JobState, now

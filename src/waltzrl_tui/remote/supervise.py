@@ -18,9 +18,9 @@ from waltzrl_tui.errors import StoreError, WaltzError
 from waltzrl_tui.jobs.locks import Lock, try_hold
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.remote.poll import PER_SECOND, WATCHED, Poller, interval
-from waltzrl_tui.remote.pool import Health, Providers
+from waltzrl_tui.remote.provider_pool import Health, Providers
+from waltzrl_tui.remote.sleep_detection import Sleeps
 from waltzrl_tui.remote.submit import BEFORE_CREATE, SETTLE_SECONDS, Submitter
-from waltzrl_tui.remote.wake import Sleeps
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.workspace import Workspace
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Any
 
-from waltzrl_tui.serve.play import Done
+from waltzrl_tui.serve.answer import Done
 
 
 class Completion:

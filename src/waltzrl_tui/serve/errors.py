@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waltzrl_tui.agents.endpoint_errors import ContextOverflowError, RateLimitedError
+from waltzrl_tui.endpoints.errors import ContextOverflowError, RateLimitedError
 from waltzrl_tui.errors import WaltzError
 
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from waltzrl_tui.agents.costs import FREE, Rate, usd_words
-from waltzrl_tui.agents.endpoint import ChatEndpoint, Delta
-from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.endpoints.costs import FREE, Rate, usd_words
+from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
 from waltzrl_tui.errors import EndpointError
-from waltzrl_tui.tokens import estimate_tokens
+from waltzrl_tui.records.messages import Message
+from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
 
 class Meter:

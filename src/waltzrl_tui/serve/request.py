@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from waltzrl_tui.agents.endpoint_text import WholeText, content_text
-from waltzrl_tui.agents.prompts import Message
+from waltzrl_tui.endpoints.response_text import WholeText, content_text
+from waltzrl_tui.records.messages import Message
 from waltzrl_tui.serve.errors import ApiError
 
 _HARMLESS: Final = frozenset({"user", "metadata", "store", "safety_identifier", "service_tier"})

@@ -11,14 +11,14 @@ from typing import Final
 
 from aiohttp import ClientPayloadError, web
 
-from waltzrl_tui.agents.waltz import LivePair
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.serve.admission import admit
+from waltzrl_tui.serve.answer import Done, Step, Text, play
 from waltzrl_tui.serve.documents import END, WAITING, Completion, event, model_document
 from waltzrl_tui.serve.errors import ApiError, budget_reached, busy, internal, of_waltz
 from waltzrl_tui.serve.meter import Meter
-from waltzrl_tui.serve.play import Done, Step, Text, play
 from waltzrl_tui.serve.request import Ask, read_request
+from waltzrl_tui.waltz.waltz import LivePair
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _BODY_SECONDS: Final = 60.0

@@ -1,1 +1,1 @@
-"""The terminal app: screens and widgets over the domain packages; no logic of its own."""
+"""The terminal app: one package a screen over the domain packages; no logic of its own."""

@@ -1,0 +1,1 @@
+"""Conversations with pairs: transcripts, export, training rows, votes, and what they cost."""

@@ -1,0 +1,370 @@
+"""A chat as records: what is stored of each turn, and the turns that the records tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from waltzrl_tui.endpoints.costs import Rate, Rates
+from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.records.messages import Message
+from waltzrl_tui.store.rows import PROMPT
+from waltzrl_tui.tokenizers.estimate import estimate_tokens
+from waltzrl_tui.waltz.events import (
+    NOWHERE,
+    DraftJudged,
+    Event,
+    ReplyEnded,
+    ReplyText,
+    VerdictEnded,
+    VerdictText,
+    WaltzEnded,
+)
+from waltzrl_tui.waltz.verdict import FIELDS, LONGEST_VERDICT, Verdict
+
+Record = tuple[str, dict[str, Any]]
+"""The kind and the data of one event of a transcript, as the store keeps it."""
+
+STREAMED: Final = frozenset({"reply_text", "verdict_text"})
+"""Kinds of records that hold a piece of a text."""
+
+
+@dataclass(slots=True)
+class RoundState:
+    """One round as far as it is known. Text is as it came: make it printable before showing it.
+
+    `seconds` and `tokens` are None until the endpoint was done, or where it did not count; the
+    `usd` of a reply and of its judging are None where no price is known. `reply_cut`: it was
+    found unsafe while it grew. `looks`: how often it was judged while it grew. `origin` and
+    `verdict_origin`: what the servers told of both. `edited`: a person corrected it.
+    """
+
+    reply: str = ""
+    reply_ended: bool = False
+    reply_stopped: bool = False
+    reply_cut: bool = False
+    seconds: float | None = None
+    first_token_seconds: float | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    origin: Origin = NOWHERE
+    looks: int = 0
+    look_tokens: int = 0
+    look_usd: float | None = 0.0
+    judged: bool = False
+    verdict_text: str = ""
+    verdict: Verdict | None = None
+    verdict_error: str = ""
+    verdict_stopped: bool = False
+    verdict_seconds: float | None = None
+    verdict_tokens: int | None = None
+    verdict_usd: float | None = None
+    verdict_origin: Origin = NOWHERE
+    edited: bool = False
+
+    @property
+    def all_seconds(self) -> float | None:
+        """Seconds of the reply and of its verdict, as far as they have ended."""
+        known = [each for each in (self.seconds, self.verdict_seconds) if each is not None]
+        return sum(known) if known else None
+
+    @property
+    def all_tokens(self) -> int:
+        """Tokens generated: the reply, its verdict, and what was judged while it grew."""
+        return (self.tokens or 0) + (self.verdict_tokens or 0) + self.look_tokens
+
+    @property
+    def all_usd(self) -> float | None:
+        """What all that cost; None while a part of it is not known."""
+        parts = [self.usd, self.look_usd]
+        if self.judged:
+            parts.append(self.verdict_usd)
+        known = [each for each in parts if each is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+    def fields(self) -> dict[str, str | bool]:
+        """The verdict's fields as far as they have streamed in."""
+        if self.verdict is not None:
+            return dict(self.verdict.model_dump())
+        return partial_fields(self.verdict_text)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A prompt and what followed. `ended` is False while it goes on, and if it was cut off.
+
+    `again`: the prompt of the turn before was asked once more; if a reply came, that turn is part
+    of no later history. `number` is its place in its transcript, from 0.
+    """
+
+    prompt: str
+    pair: str
+    again: bool = False
+    rounds: list[RoundState] = field(default_factory=list)
+    error: str = ""
+    hint: str = ""
+    seconds: float | None = None
+    stopped: bool = False
+    ended: bool = False
+    number: int = field(default=0, compare=False)
+
+    @property
+    def reply(self) -> str:
+        """The reply that stands: the last one that was not broken off by an error; else ""."""
+        done = [state.reply for state in self.rounds if state.reply_ended and state.reply]
+        return done[-1] if done else ""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated in this turn, replies and verdicts, as far as endpoints counted."""
+        return sum(state.all_tokens for state in self.rounds)
+
+    @property
+    def usd(self) -> float | None:
+        """What the turn cost; None while a part of it is not known."""
+        known = [each for state in self.rounds if (each := state.all_usd) is not None]
+        return sum(known) if known and len(known) == len(self.rounds) else None
+
+    def apply(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take one record in. Records of kinds that are not known here are passed over."""
+        if kind == "error":
+            self.error, self.hint = str(data.get("message", "")), str(data.get("hint", ""))
+            self.ended = True
+        elif kind == "end":
+            self.seconds, self.stopped = data.get("seconds"), bool(data.get("stopped"))
+            self.ended = True
+        elif kind in _APPLY:
+            number = int(data.get("round", 0))
+            while len(self.rounds) <= number:
+                self.rounds.append(RoundState())
+            _APPLY[kind](self.rounds[number], data)
+
+    def correct(self, data: Mapping[str, Any]) -> None:
+        """Take in a person's correction: `round`, and the new `text` or `verdict`."""
+        number = int(data.get("round", 0))
+        if number >= len(self.rounds):
+            return
+        state = self.rounds[number]
+        state.edited = True
+        if "text" in data:
+            state.reply, state.reply_ended = str(data["text"]), True
+        if "verdict" in data:
+            _set_verdict(state, data["verdict"])
+
+
+def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.reply += str(data.get("text", ""))
+
+
+def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.reply, state.reply_ended = str(data.get("text", "")), True
+    state.reply_stopped, state.reply_cut = bool(data.get("stopped")), bool(data.get("cut"))
+    state.seconds, state.tokens = data.get("seconds"), data.get("tokens")
+    state.usd, state.origin = data.get("usd"), _origin(data)
+    state.first_token_seconds = data.get("first_token_seconds")
+
+
+def _add_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.verdict_text += str(data.get("text", ""))
+
+
+def _add_look(state: RoundState, data: Mapping[str, Any]) -> None:
+    usd = data.get("usd")
+    state.looks += 1
+    state.look_tokens += data.get("tokens") or 0
+    state.look_usd = None if usd is None or state.look_usd is None else state.look_usd + usd
+
+
+def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.verdict_error = str(data.get("error", ""))
+    state.verdict_stopped = bool(data.get("stopped"))
+    state.verdict_seconds, state.verdict_tokens = data.get("seconds"), data.get("tokens")
+    state.verdict_usd = data.get("usd")
+    state.verdict_origin = _origin(data)
+    _set_verdict(state, data.get("verdict"))
+
+
+def _origin(data: Mapping[str, Any]) -> Origin:
+    # Chats of the first versions hold the model's name alone.
+    told = data.get("origin") or {"model": data.get("model")}
+    return Origin(
+        model=str(told.get("model") or ""),
+        id=str(told.get("id") or ""),
+        fingerprint=str(told.get("fingerprint") or ""),
+        finish=str(told.get("finish") or ""),
+        without=tuple(told.get("without") or ()),
+    )
+
+
+def _set_verdict(state: RoundState, document: object) -> None:
+    state.judged = True
+    if document is None:
+        return
+    try:
+        state.verdict = Verdict.model_validate(document)
+    except ValidationError:
+        state.verdict_error = state.verdict_error or "the stored verdict cannot be read"
+
+
+_APPLY: Final = {
+    "reply_text": _add_reply,
+    "reply": _end_reply,
+    "look": _add_look,
+    "verdict_text": _add_verdict,
+    "verdict": _end_verdict,
+}
+
+
+def prompt_record(text: str, pair: str, *, again: bool = False) -> Record:
+    """What opens a turn: the prompt, and the name of the pair that is asked.
+
+    Args:
+        again: It is the prompt of the turn before, which is asked once more.
+    """
+    return PROMPT, {"text": text, "pair": pair, **({"again": True} if again else {})}
+
+
+def error_record(message: str, hint: str) -> Record:
+    """What ends a turn that failed."""
+    return "error", {"message": message, "hint": hint}
+
+
+def record(event: Event, rates: Rates = (None, None)) -> Record | None:
+    """`event` as a record, or None for one that the other records already tell.
+
+    Args:
+        rates: How the two agents are billed.
+    """
+    match event:
+        case ReplyText(number, text):
+            return "reply_text", {"round": number, "text": text}
+        case ReplyEnded():
+            return "reply", {
+                "round": event.round,
+                "text": event.reply,
+                "seconds": round(event.seconds, 3),
+                "first_token_seconds": _rounded(event.first_token_seconds),
+                "tokens": event.tokens,
+                "stopped": event.stopped,
+                "cut": event.cut,
+                "usd": _usd(event, rates[0]),
+                "origin": event.origin.to_json(),
+            }
+        case DraftJudged():
+            return "look", {
+                "round": event.round,
+                "length": event.length,
+                "seconds": round(event.seconds, 3),
+                "tokens": event.tokens,
+                "usd": _usd(event, rates[1]),
+            }
+        case VerdictText(number, text):
+            return "verdict_text", {"round": number, "text": text}
+        case VerdictEnded():
+            return "verdict", {
+                "round": event.round,
+                "verdict": None if event.verdict is None else event.verdict.model_dump(),
+                "error": event.error,
+                "seconds": round(event.seconds, 3),
+                "tokens": event.tokens,
+                "stopped": event.stopped,
+                "usd": _usd(event, rates[1]),
+                "origin": event.origin.to_json(),
+            }
+        case WaltzEnded():
+            return "end", {"seconds": round(event.seconds, 3), "stopped": event.stopped}
+    return None
+
+
+def _usd(event: ReplyEnded | DraftJudged | VerdictEnded, rate: Rate | None) -> float | None:
+    if rate is None:
+        return None
+    usd = rate.usd(event.seconds, event.prompt_tokens, event.tokens)
+    return None if usd is None else round(usd, 9)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def joined(records: Iterable[Record]) -> list[Record]:
+    """The same records with neighbouring pieces of one text made into one piece."""
+    out: list[Record] = []
+    for kind, data in records:
+        if kind in STREAMED and out and out[-1][0] == kind and out[-1][1]["round"] == data["round"]:
+            out[-1] = kind, {**data, "text": out[-1][1]["text"] + data["text"]}
+        else:
+            out.append((kind, data))
+    return out
+
+
+def replay(records: Iterable[Record], turns: list[Turn] | None = None) -> list[Turn]:
+    """The turns that `records` tell, added to `turns` when those are given."""
+    told = [] if turns is None else turns
+    for kind, data in records:
+        if kind == PROMPT:
+            again = bool(data.get("again"))
+            told.append(Turn(str(data.get("text", "")), str(data.get("pair", "")), again))
+        elif told:
+            told[-1].apply(kind, data)
+    return told
+
+
+def history(
+    turns: Sequence[Turn], budget: int, prompt: str = "", *, again: bool = False
+) -> list[Message]:
+    """The turns before the next prompt as chat messages, the latest that fit.
+
+    Turns without a reply that stands are left out, and so are drafts, verdicts, a stopped turn
+    whose prompt is given once more, and turns whose prompt was asked again with success.
+
+    Args:
+        budget: How many tokens they may have together (estimated).
+        prompt: What is asked next.
+        again: It is the last turn's prompt, asked again.
+    """
+    kept: list[Message] = []
+    replaced = again
+    for turn in reversed(turns):
+        passed = replaced
+        replaced = turn.again and (passed or bool(turn.reply))
+        if passed or not turn.reply or (turn.stopped and turn.prompt == prompt):
+            continue
+        budget -= estimate_tokens(turn.prompt) + estimate_tokens(turn.reply)
+        if budget < 0:
+            break
+        kept += [
+            {"role": "assistant", "content": turn.reply},
+            {"role": "user", "content": turn.prompt},
+        ]
+    return kept[::-1]
+
+
+_FLAG = re.compile(r'"(unsafe|overrefuse)"\s*:\s*(true|false)', re.I)
+_TEXT = re.compile(r'"(reasoning|feedback)"\s*:\s*"((?:[^"\\]|\\.)*)', re.S)
+
+
+def partial_fields(text: str) -> dict[str, str | bool]:
+    """The fields of a verdict that is still streaming in; the last one may be half there."""
+    found: dict[str, str | bool] = {}
+    text = text[:LONGEST_VERDICT]
+    for name, flag in _FLAG.findall(text):
+        found.setdefault(name, flag.lower() == "true")
+    for name, value in _TEXT.findall(text):
+        found.setdefault(name, _unescaped(value))
+    return {name: found[name] for name in FIELDS if name in found}
+
+
+def _unescaped(value: str) -> str:
+    # At the end of what has come so far there may be half an escape.
+    for text in (value, value.rpartition("\\")[0]):
+        try:
+            return str(json.loads(f'"{text}"', strict=False))
+        except ValueError:
+            continue
+    return value

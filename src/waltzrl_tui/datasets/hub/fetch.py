@@ -1,0 +1,150 @@
+"""Fetching the files of a hub dataset: with resume, a check, and one file made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
+
+from waltzrl_tui.datasets.reading.convert import records
+from waltzrl_tui.datasets.reading.formats import format_of
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.text import one_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import DatasetInfo
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes fetched so far and all of them."""
+
+TIMEOUT = 30.0
+"""Seconds for an answer that is no file."""
+_SPARE = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PulledFile:
+    """One file of the set; `sha256` is of what was fetched."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def check_space(folder: Path, needed: int, repo: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed + _SPARE > free:
+        raise DatasetError(
+            f"{repo} needs {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free in {folder}.",
+            hint="Make space there, or choose a workspace elsewhere with --home DIR.",
+        )
+
+
+class Told:
+    """Adds up what is fetched, over all files."""
+
+    def __init__(self, tell: Progress | None, total: int) -> None:
+        self._tell = tell
+        self._total = total
+        self._done = 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._tell:
+            self._tell(self._done, self._total)
+
+    def bar(self) -> type:
+        """A class that the client makes its progress bars of, which tell instead of drawing."""
+        told = self
+
+        class Bar:
+            def __init__(self, *, initial: int = 0, **_: Any) -> None:
+                told.add(initial)
+
+            def update(self, n: float | None = 1) -> None:
+                told.add(int(n or 0))
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+        return Bar
+
+
+def fetch(api: HfApi, repo: str, commit: str, file: str, target: Path, told: Told) -> None:
+    """Fetch one file, from where an earlier call stopped.
+
+    The client's own `hf_hub_download` throws away what it has of a file when it is stopped, so
+    only its parts are used.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    if target.exists():
+        told.add(target.stat().st_size)
+        return
+    url = hf_hub_url(repo, file, repo_type="dataset", revision=commit, endpoint=api.endpoint)
+    found = api.get_hf_file_metadata(url=url, timeout=TIMEOUT)
+    headers = build_hf_headers(library_name="waltzrl-tui")
+    if urlsplit(found.location).netloc != urlsplit(url).netloc:
+        # Storage elsewhere takes a signed address, and the token is none of its business.
+        headers.pop("authorization", None)
+    part = target.with_name(f"{target.name}.part")
+    if part.exists() and part.stat().st_size > (found.size or 0):
+        part.unlink()
+    with part.open("ab") as out:
+        http_get(
+            found.location,
+            out,
+            resume_size=out.tell(),
+            headers=headers,
+            expected_size=found.size,
+            displayed_filename=file,
+            tqdm_class=cast("Any", told.bar()),
+        )
+    part.replace(target)
+
+
+def verify(info: DatasetInfo, files: Sequence[PulledFile], staging: Path) -> None:
+    known = {file.rfilename: file.lfs for file in info.siblings or []}
+    for file in files:
+        lfs = known.get(file.name)
+        if lfs is not None and lfs.sha256 != file.sha256:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise DatasetError(
+                f"{one_line(file.name)} was damaged on its way: its SHA-256 is not the hub's.",
+                hint="Pull it again.",
+            )
+
+
+def put(fetched: Sequence[Path], target: Path, staging: Path) -> str:
+    """Make `target` of the fetched files, whole or not at all; its SHA-256."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        if len(fetched) == 1:
+            shutil.copyfile(fetched[0], part)
+        else:
+            with part.open("wb") as out:
+                for path in fetched:
+                    for line in records(path, format_of(path), lambda _: None, staging):
+                        out.write(line + b"\n")
+        part.chmod(0o600)
+        digest = sha256_of(part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Near duplicates: MinHash signatures, verified by true similarity."""

@@ -1,0 +1,65 @@
+"""MinHash signatures (rensa) in bands: texts that agree in one of them may be near."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Final
+
+from waltzrl_tui.datasets.near.chunked import counted
+
+_BANDS: Final = 16
+_BAND_ROWS: Final = 4
+_KEY: Final = 2**32 - 1
+_SEED: Final = 7
+# A key is made of its four 32-bit numbers taken as two of 64.
+_PAIRS: Final = _BANDS * _BAND_ROWS // 2
+
+
+class Bands:
+    """A key of 32 bits a band for each text: 64 bytes a text."""
+
+    def __init__(self) -> None:
+        self._keys = [array("I") for _ in range(_BANDS)]
+
+    def add(self, runs: array[int], offsets: array[int]) -> None:
+        """Take the texts whose shingles stand in `runs`, each from its offset to the next one."""
+        from rensa import RMinHash
+
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+            runs, offsets, _BANDS * _BAND_ROWS, _SEED
+        )
+        values = memoryview(array("I", chain.from_iterable(matrix.to_rows()))).cast("B").cast("Q")
+        for band, keys in enumerate(self._keys):
+            pairs = zip(values[2 * band :: _PAIRS], values[2 * band + 1 :: _PAIRS], strict=True)
+            keys.extend([key & _KEY for key in map(hash, pairs)])
+
+    def buckets(
+        self, stop: Callable[[], bool] | None, *, below: int | None = None
+    ) -> Iterator[list[int]]:
+        """The numbers, ascending, of texts that have the same key in a band, for each band.
+
+        Each band is given up when it was looked through, so this can be done once.
+
+        Args:
+            below: Only those with a number below this one among them.
+        """
+        while self._keys:
+            keys = self._keys.pop()
+            for asked, bucket in enumerate(_same(keys, keys[:below])):
+                if stop and asked % 256 == 0 and stop():
+                    return
+                yield bucket
+
+
+def _same(keys: array[int], wanted: array[int]) -> Iterable[list[int]]:
+    # Most keys are there once, and need no list.
+    if len(wanted) < len(keys):
+        buckets: dict[int, list[int]] = {key: [] for key in wanted}
+    else:
+        buckets = {key: [] for key, count in counted(keys).items() if count > 1}
+    for number, key in enumerate(keys):
+        if key in buckets:
+            buckets[key].append(number)
+    return buckets.values()

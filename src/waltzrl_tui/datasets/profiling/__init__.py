@@ -1,0 +1,1 @@
+"""What is in a dataset: counts, duplicates, labels, personal data, contamination."""

@@ -1,0 +1,302 @@
+"""Counting the rows of a dataset, and what the counts come to at its end."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as AnyMapping
+from pathlib import Path
+from typing import Final
+
+from waltzrl_tui.datasets.near.chunked import counted, distinct
+from waltzrl_tui.datasets.near.clusters import Cluster, Kind, largest
+from waltzrl_tui.datasets.near.index import NearGroups, NearIndex, text_digest
+from waltzrl_tui.datasets.profiling.contamination import References
+from waltzrl_tui.datasets.profiling.figures import (
+    Contaminated,
+    Contamination,
+    Personal,
+    PersonalRow,
+    Profile,
+    Refusals,
+    TokenCounter,
+    Waste,
+)
+from waltzrl_tui.datasets.profiling.personal import find_personal
+from waltzrl_tui.datasets.reading.rows import Mapping, Row
+from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.text import normalised
+from waltzrl_tui.tokenizers.estimate import estimate_tokens
+
+FOUND_KEPT: Final = 100
+"""Rows that a profile lists as contaminated, and findings of personal data."""
+
+REPLIES_LOOKED_AT: Final = 5_000
+"""Different replies that are all judged refusal or not; of more, one in 32."""
+
+_CATEGORIES_KEPT: Final = 1000
+_OTHER: Final = "(other)"
+_NONE: Final = 2**32 - 1
+
+
+class _Texts:
+    """The different texts of one column: their numbers in an index, and what was found in them."""
+
+    def __init__(self, name: str, index: NearIndex) -> None:
+        self.name = name
+        self.index = index
+        self.numbers: dict[int, int] = {}
+        self.kinds: dict[int, tuple[str, ...]] = {}
+
+    def number(self, digest: int, text: str) -> tuple[int, bool]:
+        """The number of `text` in the index, and whether it is new there."""
+        number = self.numbers.get(digest)
+        if number is not None:
+            return number, False
+        number = self.numbers[digest] = self.index.add(digest, text)
+        return number, True
+
+
+class Tally:
+    """The counts of one dataset; `add` every row, then ask for the `profile`."""
+
+    def __init__(self, references: References, prompts: NearIndex, replies: NearIndex) -> None:
+        references.put_into(prompts)
+        self._references = references
+        self._prompts = _Texts("prompt", prompts)
+        self._replies = _Texts("reply", replies)
+        self._harm: Counter[str] = Counter()
+        self._category: Counter[str] = Counter()
+        self._sizes = {"rows": TokenCounter(), "prompts": TokenCounter(), "replies": TokenCounter()}
+        self._personal: list[PersonalRow] = []
+        self._refuses: dict[int, bool] = {}
+        # One entry a row.
+        self._lines = array("Q")
+        self._prompt = array("I")
+        self._asked = array("I")
+        self._histories: dict[int, int] = {}
+        self._reply = array("I")
+        self._tokens = array("I")
+        self._labels: dict[str, int] = {}
+        self._label = array("B")
+
+    @property
+    def rows(self) -> int:
+        return len(self._lines)
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        prompt = normalised(row.prompt)
+        number, new = self._prompts.number(text_digest(prompt), prompt)
+        if new:
+            self._look(self._prompts, number, row.line, row.prompt)
+        history = row.history if row.extra else ()
+        size = sum(estimate_tokens(turn["content"]) for turn in history)
+        size += estimate_tokens(row.prompt)
+        self._sizes["prompts"].add(size)
+        reply = _NONE
+        if row.reply:
+            digest = text_digest(row.reply)
+            reply, new = self._replies.number(digest, normalised(row.reply))
+            if new:
+                self._look(self._replies, reply, row.line, row.reply)
+                if reply < REPLIES_LOOKED_AT or digest % 32 == 0:
+                    self._refuses[reply] = is_refusal(row.reply)
+            more = estimate_tokens(row.reply)
+            self._sizes["replies"].add(more)
+            size += more
+        self._sizes["rows"].add(size)
+        self._lines.append(row.line)
+        self._prompt.append(number)
+        self._asked.append(self._after(history, number) if history else number)
+        self._reply.append(reply)
+        self._tokens.append(min(size, _NONE))
+        self._label.append(self._labels.setdefault(row.harm, len(self._labels)))
+        self._harm[row.harm] += 1
+        known = row.category in self._category or len(self._category) < _CATEGORIES_KEPT
+        self._category[row.category if known else _OTHER] += 1
+
+    def _after(self, history: Sequence[AnyMapping[str, str]], prompt: int) -> int:
+        """A number, apart from those of prompts, for this prompt after these turns."""
+        known = text_digest(json.dumps([prompt, *history]))
+        return _NONE - 1 - self._histories.setdefault(known, len(self._histories))
+
+    def profile(
+        self,
+        path: Path,
+        mapping: Mapping,
+        bad_row_count: int,
+        bad_rows: list[tuple[int, str]],
+        stop: Callable[[], bool] | None,
+    ) -> Profile:
+        """The figures of all rows that were added."""
+        references = len(self._references.prompts)
+        prompts = self._prompts.index.groups(references, stop=stop)
+        replies = self._replies.index.groups(stop=stop)
+        near_pairs = array("Q", self._pairs(prompts, replies))
+        pairs = array("Q", _joined(self._asked, self._reply))
+        rows = self._sizes["rows"]
+        return Profile(
+            path=path,
+            mapping=mapping,
+            rows=self.rows,
+            bad_row_count=bad_row_count,
+            bad_rows=bad_rows,
+            prompts=len(self._prompts.numbers),
+            replies=len(self._replies.numbers),
+            pairs=distinct(pairs),
+            labels={"harm": _sorted(self._harm), "category": _sorted(self._category)},
+            tokens=rows.total,
+            histogram=rows.histogram,
+            longest=rows.longest,
+            near={
+                "prompts": prompts.clusters - references,
+                "replies": replies.clusters,
+                "pairs": distinct(near_pairs),
+            },
+            clusters=self._clusters(prompts, replies, pairs, near_pairs),
+            sides={name: self._sizes[name].tokens() for name in ("prompts", "replies")},
+            refusals=self._refusals(),
+            contaminated=self._contamination(prompts),
+            personal=self._found(),
+            waste=self._waste(prompts, pairs, near_pairs),
+        )
+
+    def _look(self, texts: _Texts, number: int, line: int, text: str) -> None:
+        found = find_personal(text)
+        if found:
+            texts.kinds[number] = tuple({finding.kind for finding in found})
+            for finding in found[: FOUND_KEPT - len(self._personal)]:
+                self._personal.append(PersonalRow(line, texts.name, finding.kind, finding.shown))
+
+    def _pairs(self, prompts: NearGroups, replies: NearGroups) -> Iterator[int]:
+        """For each row its near cluster of pairs: that of its prompt with that of its reply."""
+        return _joined(
+            (prompts.cluster[number] for number in self._prompt),
+            (_NONE if number == _NONE else replies.cluster[number] for number in self._reply),
+        )
+
+    def _clusters(
+        self, prompts: NearGroups, replies: NearGroups, pairs: array[int], near_pairs: array[int]
+    ) -> list[Cluster]:
+        def of(
+            what: Kind, groups: Iterable[int], texts: array[int], lowest: dict[int, float]
+        ) -> list[Cluster]:
+            return largest(what, array("Q", groups), texts, self._lines, lowest, none=_NONE)
+
+        found = of(
+            "prompts",
+            (prompts.cluster[each] for each in self._prompt),
+            self._prompt,
+            prompts.lowest,
+        )
+        found += of(
+            "replies",
+            (_NONE if each == _NONE else replies.cluster[each] for each in self._reply),
+            self._reply,
+            replies.lowest,
+        )
+        lowest = {
+            pair: min(prompts.lowest.get(pair >> 32, 1.0), replies.lowest.get(pair & _NONE, 1.0))
+            for pair, size in counted(near_pairs).items()
+            if size > 1
+        }
+        return found + of("pairs", near_pairs, pairs, lowest)
+
+    def _contaminated(self, prompts: NearGroups) -> dict[int, Contaminated]:
+        """By the number of a prompt where it stands in a suite; lines are those of the suite."""
+        same = {each.prompt: place for place, each in enumerate(self._references.prompts)}
+        exact = {text_digest(prompt): place for prompt, place in same.items()}
+        found = {}
+        for digest, number in self._prompts.numbers.items():
+            place, share = prompts.contaminated.get(number, (0, 0.0))
+            if digest in exact:
+                place, share = exact[digest], 1.0
+            elif share:
+                # Two texts can have the same shingles; only the same prompt is told as such.
+                share = min(share, 0.999)
+            if share:
+                each = self._references.prompts[place]
+                found[number] = Contaminated(0, each.suite, each.line, round(share, 3))
+        return found
+
+    def _contamination(self, prompts: NearGroups) -> Contamination:
+        known = self._contaminated(prompts)
+        suites = dict.fromkeys(self._references.suites, 0)
+        found: list[Contaminated] = []
+        rows = exact = 0
+        for line, number in zip(self._lines, self._prompt, strict=True):
+            each = known.get(number)
+            if each is None:
+                continue
+            rows += 1
+            exact += each.similarity == 1
+            suites[each.suite] += 1
+            if len(found) < FOUND_KEPT:
+                found.append(Contaminated(line, each.suite, each.suite_line, each.similarity))
+        return Contamination(rows, exact, suites, found)
+
+    def _waste(
+        self, prompts: NearGroups, pairs: array[int], near_pairs: array[int]
+    ) -> dict[str, Waste]:
+        contaminated = self._contaminated(prompts)
+        seen: set[int] = set()
+        seen_near: set[int] = set()
+        counts = {reason: [0, 0] for reason in ("exact", "near", "contaminated")}
+        for place, size in enumerate(self._tokens):
+            if self._prompt[place] in contaminated:
+                reason = "contaminated"
+            elif pairs[place] in seen:
+                reason = "exact"
+            elif near_pairs[place] in seen_near:
+                reason = "near"
+            else:
+                reason = ""
+                seen.add(pairs[place])
+                seen_near.add(near_pairs[place])
+            if reason:
+                counts[reason][0] += 1
+                counts[reason][1] += size
+        return {reason: Waste(*count) for reason, count in counts.items()}
+
+    def _refusals(self) -> Refusals:
+        names = {number: name for name, number in self._labels.items()}
+        counts = {name: [0, 0] for name in names.values()}
+        # Rows whose replies are all looked at, and rows of which one reply in 32 is.
+        refused, looked_at, rows = [0, 0], [0, 0], [0, 0]
+        for reply, label in zip(self._reply, self._label, strict=True):
+            if reply == _NONE:
+                continue
+            part = int(reply >= REPLIES_LOOKED_AT)
+            rows[part] += 1
+            verdict = self._refuses.get(reply)
+            if verdict is None:
+                continue
+            looked_at[part] += 1
+            refused[part] += verdict
+            counts[names[label]][0] += verdict
+            counts[names[label]][1] += 1
+        rest = round(refused[1] / looked_at[1] * rows[1]) if looked_at[1] else 0
+        by_harm = {name: (count[0], count[1]) for name, count in sorted(counts.items()) if count[1]}
+        return Refusals(sum(rows), refused[0] + rest, sum(looked_at), by_harm)
+
+    def _found(self) -> Personal:
+        kinds: Counter[str] = Counter()
+        rows = 0
+        for prompt, reply in zip(self._prompt, self._reply, strict=True):
+            found = {*self._prompts.kinds.get(prompt, ()), *self._replies.kinds.get(reply, ())}
+            rows += bool(found)
+            kinds.update(found)
+        return Personal(rows, _sorted(kinds), self._personal)
+
+
+def _joined(first: Iterable[int], second: Iterable[int]) -> Iterator[int]:
+    """Two numbers of 32 bits as one of 64."""
+    return (one << 32 | two for one, two in zip(first, second, strict=True))
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    """Most frequent first, then by name, whatever the order of the file."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

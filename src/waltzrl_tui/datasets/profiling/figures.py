@@ -1,0 +1,201 @@
+"""The figures of a dataset, and the document that `data profile --json` prints."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.datasets.near.clusters import Cluster
+from waltzrl_tui.datasets.reading.rows import Mapping
+
+TOKEN_BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Upper bounds (inclusive) of the histograms of tokens; the last bucket is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """Rows that nobody should pay for, and their tokens (estimated)."""
+
+    rows: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Estimated tokens of one side of the rows, or of both.
+
+    Attributes:
+        histogram: Rows by tokens: one count a bound of `TOKEN_BUCKETS`, and the rest.
+        longest: Of the longest text.
+    """
+
+    total: int
+    longest: int
+    histogram: list[int]
+
+
+class TokenCounter:
+    """Makes `Tokens` of the sizes that it is given."""
+
+    def __init__(self) -> None:
+        self.total = self.longest = 0
+        self.histogram = [0] * (len(TOKEN_BUCKETS) + 1)
+
+    def add(self, size: int) -> None:
+        """Count one text or row of `size` tokens."""
+        self.total += size
+        if size > self.longest:
+            self.longest = size
+        self.histogram[bisect_left(TOKEN_BUCKETS, size)] += 1
+
+    def tokens(self) -> Tokens:
+        """What was counted so far."""
+        return Tokens(self.total, self.longest, self.histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How many replies refuse, by `datasets.refusals`.
+
+    Attributes:
+        rows: Rows with a reply. `refused`: those that refuse; an estimate when not all different
+            replies were looked at.
+        looked_at: Rows whose reply was looked at.
+        by_harm: By the label of the prompt: refused and looked at.
+    """
+
+    rows: int = 0
+    refused: int = 0
+    looked_at: int = 0
+    by_harm: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        return self.refused / self.rows if self.rows else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "refused": self.refused,
+            "share": round(self.share, 4),
+            "exact": self.looked_at == self.rows,
+            "looked_at": self.looked_at,
+            "by_harm": {
+                harm: {"refused": refused, "rows": rows}
+                for harm, (refused, rows) in self.by_harm.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Contaminated:
+    """A row whose prompt stands in an evaluation suite, or nearly so.
+
+    Attributes:
+        similarity: Of the two prompts; 1 for the same prompt.
+    """
+
+    line: int
+    suite: str
+    suite_line: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contamination:
+    """Rows that agents will be evaluated on.
+
+    Attributes:
+        suites: Rows by suite, of those that were compared. `found`: the first of them.
+        exact: Rows with the same prompt; the others are near.
+    """
+
+    rows: int = 0
+    exact: int = 0
+    suites: dict[str, int] = field(default_factory=dict)
+    found: list[Contaminated] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalRow:
+    """Something in a row that should not be trained on; `shown` is only its beginning."""
+
+    line: int
+    field: str
+    kind: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """Personal data and secrets: rows with any, rows by kind, and the first that were found."""
+
+    rows: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    found: list[PersonalRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The figures of one dataset.
+
+    Attributes:
+        rows: Usable rows. `bad_row_count`: lines that give none; `bad_rows`: the first 100.
+        prompts: Different prompts (normalised), `replies`: different replies, `pairs`: both.
+        near: What is left of `prompts`, `replies` and `pairs` when one of each near cluster is.
+        clusters: The largest clusters of each kind.
+        labels: Rows by value of `harm` and of `category`; rows without a value are under "".
+        tokens: Estimated, of prompts and replies together; `histogram` and `longest` of rows.
+        sides: The same of prompts and of replies alone.
+        waste: By reason; a row counts once, in the order contaminated, exact, near.
+    """
+
+    path: Path
+    mapping: Mapping
+    rows: int
+    bad_row_count: int
+    bad_rows: list[tuple[int, str]]
+    prompts: int
+    replies: int
+    pairs: int
+    labels: dict[str, dict[str, int]]
+    tokens: int
+    histogram: list[int] = field(default_factory=list)
+    longest: int = 0
+    near: dict[str, int] = field(default_factory=dict)
+    clusters: list[Cluster] = field(default_factory=list)
+    sides: dict[str, Tokens] = field(default_factory=dict)
+    refusals: Refusals = field(default_factory=Refusals)
+    contaminated: Contamination = field(default_factory=Contamination)
+    personal: Personal = field(default_factory=Personal)
+    waste: dict[str, Waste] = field(default_factory=dict)
+    format: str = "jsonl"
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `data profile --json`."""
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "rows": self.rows,
+            "bad_row_count": self.bad_row_count,
+            "bad_rows": [{"line": line, "reason": reason} for line, reason in self.bad_rows],
+            "mapping": self.mapping.to_json(),
+            "unique": {"prompts": self.prompts, "replies": self.replies, "pairs": self.pairs},
+            "near_unique": self.near,
+            "clusters": [asdict(each) for each in self.clusters],
+            "labels": self.labels,
+            "tokens": {
+                "total": self.tokens,
+                "exact": False,
+                "tokenizer": "estimate",
+                "longest": self.longest,
+                "histogram": self.histogram,
+                **{name: asdict(side) for name, side in self.sides.items()},
+            },
+            "refusals": self.refusals.to_json(),
+            "contaminated": asdict(self.contaminated),
+            "personal": asdict(self.personal),
+            "waste": {reason: asdict(waste) for reason, waste in self.waste.items()},
+        }

@@ -1,0 +1,62 @@
+"""What is in a dataset: counted in one pass over it, in about 1 KB of memory a different row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from waltzrl_tui.datasets.near.index import NearIndex
+from waltzrl_tui.datasets.profiling.contamination import BUNDLED, load_references
+from waltzrl_tui.datasets.profiling.counts import Tally
+from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import BadRow
+
+__all__ = ["BAD_ROWS_SHOWN", "TOKEN_BUCKETS", "Profile", "profile"]
+
+BAD_ROWS_SHOWN = 100
+
+
+def profile(
+    path: str | Path,
+    *,
+    suites: Sequence[str | Path] = (BUNDLED,),
+    on_progress: Callable[[int], None] | None = None,
+    on_bad: Callable[[BadRow], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Profile:
+    """Count the dataset at `path`. Blocks for its whole length, so not on the event loop.
+
+    Args:
+        suites: Files of evaluation prompts that the rows are compared with.
+        on_progress: Called with the rows read so far, every thousand.
+        on_bad: Called with every bad row, also those that the profile does not list.
+        stop: Asked every thousand rows; the profile then covers what was read until there.
+
+    Raises:
+        DatasetError: It or a suite cannot be read, or has no usable row, or there is no room for
+            the temporary file that near duplicates are looked for in.
+    """
+    dataset = open_dataset(path)
+    references = load_references(suites, path)
+    bad: list[tuple[int, str]] = []
+    bad_count = 0
+    with NearIndex() as prompts, NearIndex() as replies:
+        tally = Tally(references, prompts, replies)
+        for row in dataset:
+            if isinstance(row, BadRow):
+                bad_count += 1
+                if len(bad) < BAD_ROWS_SHOWN:
+                    bad.append((row.line, row.reason))
+                if on_bad:
+                    on_bad(row)
+                continue
+            tally.add(row)
+            if tally.rows % 1000 == 0:
+                if on_progress:
+                    on_progress(tally.rows)
+                if stop and stop():
+                    break
+        found = tally.profile(Path(path), dataset.mapping, bad_count, bad, stop)
+        return replace(found, format=dataset.format)

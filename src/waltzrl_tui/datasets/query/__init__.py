@@ -1,0 +1,1 @@
+"""Filters, orders and histograms over the rows of a dataset, run by DuckDB."""

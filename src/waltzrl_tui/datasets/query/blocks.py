@@ -1,0 +1,106 @@
+"""A file as blocks of whole lines, whatever its bytes: what everything that reads it whole is fed.
+
+A block is looked at as a whole where that tells enough (searching), and decoded and parsed line by
+line only where it does not (`records`).
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from functools import cached_property
+from io import BufferedReader
+from typing import Final
+
+from waltzrl_tui.datasets.reading.parse import MAX_LINE
+
+BLOCK: Final = 1024 * 1024
+
+
+class Block:
+    """Lines `first`, `first + 1`, … (from 0) with "\\n" between them.
+
+    Attributes:
+        raw: The lines. One that is longer than the limit stands there as an empty one, so that
+            each line keeps its number.
+        end: Bytes of the file up to here.
+        long: The beginning of such a line, by its place in the block.
+        limit: Bytes of a line that is not too long.
+    """
+
+    def __init__(
+        self, first: int, raw: bytes, end: int, long: dict[int, bytes], limit: int
+    ) -> None:
+        self.first, self.raw, self.end, self.long, self.limit = first, raw, end, long, limit
+
+    @property
+    def text(self) -> str:
+        """The lines as text; one that is not UTF-8 stands there as an empty one, too."""
+        return self._decoded[0]
+
+    @property
+    def unread(self) -> dict[int, str]:
+        """Why a line stands as an empty one in `text`, by its place in the block."""
+        return self._decoded[1]
+
+    def line(self, place: int) -> bytes:
+        """The bytes of a line; the beginning of one that is too long."""
+        return self.long.get(place) or self._lines[place]
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        return self.raw.split(b"\n")
+
+    @cached_property
+    def _decoded(self) -> tuple[str, dict[int, str]]:
+        unread = dict.fromkeys(self.long, f"line longer than {self.limit // 1024 // 1024} MB")
+        try:
+            text = self.raw.decode("utf-8")
+        except UnicodeDecodeError:
+            lines = []
+            for place, line in enumerate(self._lines):
+                try:
+                    lines.append(line.decode("utf-8"))
+                except UnicodeDecodeError as error:
+                    unread[place] = f"not UTF-8 at byte {error.start + 1}"
+                    lines.append("")
+            text = "\n".join(lines)
+        return text, unread
+
+
+def blocks(file: BufferedReader, size: int = BLOCK, *, limit: int = MAX_LINE) -> Iterator[Block]:
+    """The file from where it is read, in blocks of about `size` bytes.
+
+    A file that still grows (`copies.follow`) is given as far as it is there.
+
+    Args:
+        limit: Bytes; of a longer line only so many are kept, in `Block.long`.
+    """
+    number = at = 0
+    rest = b""  # The beginning of a line that goes on in the next read.
+    too_long = False
+    size = min(size, limit)
+    while chunk := file.read1(size):
+        while not at and len(chunk) < len(codecs.BOM_UTF8) and (more := file.read1(1)):
+            chunk += more
+        begun, at = at > 0, at + len(chunk)
+        if not begun:
+            chunk = chunk.removeprefix(codecs.BOM_UTF8)
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            rest = rest if too_long else rest + chunk
+            too_long = len(rest) > limit
+            continue
+        first = chunk.find(b"\n")
+        long = {}
+        if too_long or len(rest) + first > limit:
+            long[0] = (rest + chunk[:first])[: limit + 1]
+            rest, chunk, end = b"", chunk[first:], end - first
+        block = Block(number, rest + chunk[:end], at, long, limit)
+        number += block.raw.count(b"\n") + 1
+        rest, too_long = chunk[end + 1 :], False
+        yield block
+    if too_long:
+        yield Block(number, b"", at, {0: rest[: limit + 1]}, limit)
+    elif rest:
+        yield Block(number, rest, at, {}, limit)

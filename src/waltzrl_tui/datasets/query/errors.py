@@ -1,0 +1,90 @@
+"""What is wrong with an expression, in words that help to mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from waltzrl_tui.datasets.query.columns import QueryColumn
+from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.text import one_line
+
+_LISTED: Final = 300
+_UNKNOWN: Final = re.compile(r'column (?:named )?"((?:[^"]|"")*)"', re.I)
+_NEAR: Final = re.compile(r'at or near "((?:[^"]|"")*)"')
+_CLOSED: Final = re.compile(r"^LINE \d+: \)", re.M)
+_FUNCTION: Final = re.compile(r'Function with name "?([^"\s]+)"? does not exist', re.I)
+_KINDS: Final = {"VARCHAR": "a text", "JSON": "a text", "DOUBLE": "a number"}
+
+
+def explained(error: Exception, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
+    """The error of DuckDB about `expression`, for the user."""
+    text = str(error)
+    if "aggregate" in text:
+        return UsageError(
+            "The expression counts over rows.", hint="It is asked of one row at a time."
+        )
+    if found := _UNKNOWN.search(text):
+        return _unknown_column(found[1].replace('""', '"'), expression, columns)
+    if "end of input" in text:
+        return UsageError("The expression is not finished.", hint=listed(columns))
+    if found := _NEAR.search(text):
+        word = found[1].replace('""', '"')
+        if _CLOSED.search(text):  # The bracket that the query itself puts after the expression.
+            return UsageError("The expression is not finished.", hint=listed(columns))
+        return UsageError(
+            f"The expression is wrong at “{one_line(word, 40)}”.", hint=listed(columns)
+        )
+    if found := _FUNCTION.search(text):
+        return UsageError(
+            f"There is no function “{one_line(found[1], 40)}”.",
+            hint=_functions(text),
+        )
+    said = text.splitlines()[0] if text else "it cannot be understood"
+    said = re.sub(r"^[A-Za-z ]+ Error: ", "", said)
+    return UsageError(f"The expression is wrong: {one_line(said, 160)}", hint=listed(columns))
+
+
+def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) -> UsageError:
+    """The error about an expression that is neither true nor false."""
+    is_a = _KINDS.get(kind, "a number" if "INT" in kind else f"of the type {kind}")
+    return UsageError(
+        f"“{one_line(expression, 60)}” is {is_a}, not a condition.",
+        hint="Compare it with something, as in harm = 'benign' or tokens > 100.",
+    )
+
+
+def no_room(error: Exception) -> DatasetError:
+    """The error about values that found room neither in memory nor in temporary files."""
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DatasetError(
+        f"There is no room to put the rows in order: {one_line(said, 160)}",
+        hint="Free some, or point TMPDIR at a folder that has it. Numbers need less than texts.",
+    )
+
+
+def listed(columns: Sequence[QueryColumn]) -> str:
+    """The columns, in a sentence."""
+    names = ", ".join(column.quoted for column in columns)
+    return f"Columns: {one_line(names, _LISTED)}."
+
+
+def _functions(text: str) -> str:
+    meant = re.search(r'Did you mean "([^"]+)"', text)
+    some = "length, lower, contains, regexp_matches, starts_with"
+    guess = f"Did you mean {one_line(meant[1], 40)}? " if meant else ""
+    return f"{guess}Some that there are: {some}."
+
+
+def _unknown_column(word: str, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
+    shown = one_line(word, 40)
+    message = f"There is no column “{shown}”."
+    close = get_close_matches(word.casefold(), [one.name.casefold() for one in columns], n=1)
+    if close:
+        name = next(one.quoted for one in columns if one.name.casefold() == close[0])
+        message = f"{message[:-1]}; {name} is near."
+    elif f'"{word}"' in expression:
+        message = f"{message[:-1]}; a text stands in single quotes: '{shown}'."
+    return UsageError(message, hint=listed(columns))

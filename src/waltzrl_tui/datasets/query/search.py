@@ -1,0 +1,146 @@
+"""Finding the lines of a dataset that contain a text, or give no row, in one pass over it."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from waltzrl_tui.datasets.query.blocks import Block, blocks
+from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
+from waltzrl_tui.datasets.reading.read import open_lines
+from waltzrl_tui.datasets.reading.records import records
+from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.text import one_line
+
+# JSON may write these in another way than they are, so their bytes cannot be looked for.
+_ESCAPED = set('"\\/')
+
+
+def search(
+    path: Path,
+    mapping: Mapping,
+    text: str,
+    found: array[int],
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> None:
+    """Put into `found` the numbers (from 0, blank lines count) of the lines with `text`.
+
+    Prompt, reply, harm and category are looked into, whatever the case of the letters; of a line
+    that gives no row, all of it. Blocks for the whole file, so not on the event loop.
+
+    Args:
+        found: An array of type "Q"; it grows while the file is read and may be looked at.
+        on_progress: Called about every MB with the bytes read.
+        stop: Asked as often; `found` then covers what was read until there.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    wanted = text.casefold()
+    plain = wanted.isascii() and wanted.isprintable() and not _ESCAPED & set(wanted)
+    reader = reader_of(mapping)
+    for block in _scan(path, on_progress, stop):
+        if plain:
+            # Most lines are dismissed without being decoded or parsed.
+            places, some = _lines_with(block, wanted.encode())
+        else:
+            places, some = range(block.raw.count(b"\n") + 1), block
+        for place, line in block.long.items():
+            if wanted in line.decode("utf-8", "replace").casefold():
+                found.append(block.first + place)
+        for place, fields in records(some):
+            if place not in some.long and _contains(some, place, fields, reader, wanted):
+                found.append(block.first + places[place])
+
+
+def bad_lines(
+    path: Path,
+    mapping: Mapping,
+    found: array[int],
+    *,
+    on_bad: Callable[[BadRow, bytes], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> None:
+    """Put into `found` the numbers (from 0) of the lines that give no row; blank ones do not count.
+
+    Args:
+        on_bad: Called with each of them, and its bytes up to its end (the first 8 MB).
+        on_progress, stop: As for `search`.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    reader = reader_of(mapping)
+    for block in _scan(path, on_progress, stop):
+        for place, fields in records(block):
+            reason = fields if isinstance(fields, str) else _reason(fields, reader)
+            if reason:
+                number = block.first + place
+                found.append(number)
+                if on_bad:
+                    end = b"" if place in block.long else b"\n"
+                    on_bad(BadRow(number + 1, reason), block.line(place) + end)
+
+
+def _scan(
+    path: Path, on_progress: Callable[[int], None] | None, stop: Callable[[], bool] | None
+) -> Iterator[Block]:
+    """The blocks of a file; progress is told and `stop` asked before each but the first."""
+    read = 0
+    try:
+        with open_lines(path) as file:
+            for block in blocks(file):
+                if read and on_progress:
+                    on_progress(read)
+                if read and stop and stop():
+                    break
+                read = block.end
+                yield block
+    except OSError as error:
+        raise DatasetError(
+            f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
+            hint="Check the path and its permissions.",
+        ) from error
+
+
+def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
+    """The lines of a block with these bytes, in any case: their places, and a block of them."""
+    raw = block.raw
+    small = raw.lower()
+    places: list[int] = []
+    lines: list[bytes] = []
+    place = done = 0
+    while (hit := small.find(literal, done)) >= 0:
+        place += small.count(b"\n", done, hit)
+        end = small.find(b"\n", hit)
+        end = end if end >= 0 else len(raw)
+        places.append(place)
+        lines.append(raw[raw.rfind(b"\n", 0, hit) + 1 : end])
+        done = end
+    return places, Block(block.first, b"\n".join(lines), block.end, {}, block.limit)
+
+
+def _contains(
+    block: Block, place: int, fields: dict[str, Any] | str, reader: RowReader, wanted: str
+) -> bool:
+    if not isinstance(fields, str):
+        try:
+            return any(wanted in each.casefold() for each in reader.parts(fields))
+        except BadLine:
+            pass
+    return wanted in block.line(place).decode("utf-8", "replace").casefold()
+
+
+def _reason(fields: dict[str, Any], reader: RowReader) -> str:
+    """Why an object gives no row; "" when it gives one."""
+    try:
+        reader.parts(fields)
+    except BadLine as reason:
+        return str(reason)
+    return ""

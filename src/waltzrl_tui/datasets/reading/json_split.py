@@ -1,0 +1,173 @@
+"""Cutting a JSON file of any size into its records, without parsing it as a whole.
+
+Only quotes, brackets and commas are looked at, so a record that is broken inside spoils no other
+one as long as its brackets match. Memory: one record, at most `MAX_LINE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from waltzrl_tui.datasets.reading.parse import MAX_LINE
+
+_CHUNK = 256 * 1024
+# A string is one match where all of it is there, else its quote alone is.
+_OUTSIDE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
+_INSIDE = re.compile(rb'["\\]')
+_CONTENT = re.compile(rb"\S")
+_QUOTE, _COMMA, _BACKSLASH = b'",\\'
+_OPENING = frozenset(b"{[")
+_BRACE, _BRACKET = b"{["
+
+
+class Record(NamedTuple):
+    """One record as it stands in the file; `raw` is None when it is longer than `MAX_LINE`.
+
+    `line` is where it begins, from 1; `whole` is False when the file ends inside it.
+    """
+
+    line: int
+    raw: bytes | None
+    whole: bool = True
+
+
+class JsonSplitter:
+    """Walks once through the JSON text that `read` gives (like a binary file's `read`)."""
+
+    def __init__(self, read: Callable[[int], bytes], *, limit: int = MAX_LINE) -> None:
+        self._read = read
+        self._limit = limit
+        self._data = b""
+        self._at = 0  # where the search goes on; one past the end after a last backslash
+        self._start = 0  # what is before it is done with
+        self._line = 1  # the line that self._start is on
+        self.ended = False
+        """Whether the list that was read has its closing bracket."""
+
+    def peek(self) -> bytes:
+        """The next byte that is no white space, which stays; empty at the end."""
+        while True:
+            found = _CONTENT.search(self._data, self._at)
+            if found is not None:
+                self._at = found.start()
+                return found.group()
+            self._at = len(self._data)
+            self._forget()
+            if not self._more():
+                return b""
+
+    def skip(self) -> None:
+        """Go past the byte that `peek` gave."""
+        self._at += 1
+
+    def elements(self, *, separated: bool) -> Iterator[Record]:
+        """The values from here on: those of a list with commas between, up to its end, or, not
+        `separated`, objects that just follow each other, up to the end of the file."""
+        self._forget()
+        depth = 0
+        inside = long = False
+        while True:
+            found = (_INSIDE if inside else _OUTSIDE).search(self._data, self._at)
+            if found is None:
+                self._at = max(self._at, len(self._data))
+                if len(self._data) - self._start > self._limit:
+                    long = True
+                    self._forget()
+                if not self._more():
+                    break
+                continue
+            token = self._data[found.start()]
+            self._at = found.end()
+            if inside:
+                if token == _BACKSLASH:
+                    self._at += 1
+                else:
+                    inside = False
+                continue
+            if token == _QUOTE:
+                inside = found.end() - found.start() == 1
+            elif token == _COMMA:
+                if separated and not depth:
+                    yield self._record(found.start(), long)
+                    long = False
+            elif token in _OPENING:
+                depth += 1
+            elif depth:
+                depth -= 1
+                if not depth and not separated:
+                    yield self._record(self._at, long)
+                    long = False
+            elif separated:
+                self.ended = True
+                if long or self._data[self._start : found.start()].strip():
+                    yield self._record(found.start(), long)
+                self._forget()
+                return
+        if long or self._data[self._start :].strip():
+            yield self._record(len(self._data), long)._replace(whole=False)
+
+    def next_list(self) -> str | None:
+        """Inside an object: go on to behind the `[` of its next list of objects.
+
+        Returns:
+            The name of the list, or None when the object has no other one.
+        """
+        depth = 0
+        name = b""
+        begin: int | None = None
+        while True:
+            found = (_OUTSIDE if begin is None else _INSIDE).search(self._data, self._at)
+            if found is None:
+                self._at = max(self._at, len(self._data))
+                if begin is not None:
+                    # Of an endless string only the beginning is kept: it is no name.
+                    name = (name + self._data[begin:])[:200]
+                    begin = 0
+                self._forget()
+                if not self._more():
+                    return None
+                continue
+            token = self._data[found.start()]
+            self._at = found.end()
+            if begin is not None:
+                if token == _BACKSLASH:
+                    self._at += 1
+                else:
+                    name = (name + self._data[begin : found.start()])[:200]
+                    begin = None
+            elif token == _QUOTE and found.end() - found.start() > 1:
+                name = found.group()[1:-1][:200]
+            elif token == _QUOTE:
+                name, begin = b"", self._at
+            elif token == _BRACKET and not depth and self.peek() == b"{":
+                return name.decode("utf-8", "replace")
+            elif token in _OPENING:
+                depth += 1
+            elif token != _COMMA:
+                depth -= 1
+                if depth < 0:
+                    self.ended = True
+                    return None
+
+    def _record(self, end: int, long: bool) -> Record:
+        content = _CONTENT.search(self._data, self._start, end)
+        first = content.start() if content else self._start
+        line = self._line + self._data.count(b"\n", self._start, first)
+        long = long or end - first > self._limit
+        record = Record(line, None if long else self._data[first:end].rstrip())
+        self._forget()
+        return record
+
+    def _forget(self) -> None:
+        """Be done with what is before the place of the search."""
+        self._line += self._data.count(b"\n", self._start, self._at)
+        self._start = min(self._at, len(self._data))
+
+    def _more(self) -> bool:
+        chunk = self._read(_CHUNK)
+        self._data = self._data[self._start :] + chunk
+        self._at -= self._start
+        self._start = 0
+        return bool(chunk)

@@ -1,0 +1,1 @@
+"""Seeded, stratified samples and their recipes."""

@@ -1,0 +1,307 @@
+"""Seeded, stratified samples: the same rows on any machine, whatever the order of the file.
+
+Every row gets a key, `sha256(seed, content)`, and stands in its stratum in the order of the keys.
+All strata are interleaved into one sequence, of which a sample of `n` is the first `n` rows; so a
+larger sample with the same seed contains the smaller one. Two passes are made over the rows: the
+first keeps a few bytes a row, the second picks what was chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from waltzrl_tui.datasets.near.chunked import in_order
+from waltzrl_tui.datasets.near.index import text_digest
+from waltzrl_tui.datasets.reading.read import Dataset
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
+from waltzrl_tui.datasets.sampling.scan import Stratum, Survey, digest, framed, survey
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.text import normalised
+
+__all__ = [
+    "Dedupe",
+    "Sample",
+    "SampleCounts",
+    "SampleRecipe",
+    "Stratum",
+    "Survey",
+    "counts",
+    "draw",
+    "lines_where",
+    "survey",
+]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The chosen rows, in the order of the sample, and what was left out on the way.
+
+    Attributes:
+        dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
+        sha256: Of the content of the rows; equal samples have equal hashes.
+    """
+
+    train: list[Row]
+    valid: list[Row]
+    dropped: dict[str, int]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """How large a sample would be.
+
+    Attributes:
+        available: Usable rows after duplicates were dropped.
+        strata: Chosen rows by (balance value, category).
+    """
+
+    train: int
+    valid: int
+    available: int
+    dropped: dict[str, int]
+    strata: dict[Stratum, int]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    train: list[int]
+    valid: list[int]
+    """Indexes into the survey, in the order of the sample."""
+
+
+def lines_where(
+    dataset: Dataset, where: str, *, stop: Callable[[], bool] | None = None
+) -> frozenset[int] | None:
+    """The numbers (`Row.line`) of the rows that fulfil `where`; None when it is empty.
+
+    Raises:
+        UsageError, DatasetError: As `query.matching_lines`.
+    """
+    if not where.strip():
+        return None
+    from waltzrl_tui.datasets.query.query import matching_lines
+
+    # A query counts lines from 0, a row from 1.
+    return frozenset(
+        line + 1 for line in matching_lines(dataset.path, dataset.mapping, where, stop=stop)
+    )
+
+
+def counts(rows: Iterable[Row | BadRow] | Survey, recipe: SampleRecipe) -> SampleCounts:
+    """The size of the sample that `draw` would make; cheap when given a `Survey`."""
+    seen = rows if isinstance(rows, Survey) else survey(rows, recipe)
+    choice = _choose(seen, recipe)
+    strata: dict[Stratum, int] = defaultdict(int)
+    for index in (*choice.train, *choice.valid):
+        strata[seen.strata[seen.stratum[index]]] += 1
+    return SampleCounts(
+        train=len(choice.train),
+        valid=len(choice.valid),
+        available=len(seen.places),
+        dropped=dict(seen.dropped),
+        strata=dict(sorted(strata.items())),
+    )
+
+
+def draw(
+    rows: Iterable[Row | BadRow],
+    recipe: SampleRecipe,
+    *,
+    lines: Collection[int] | None = None,
+    base_sha256: str = "",
+) -> Sample:
+    """The sample of `rows` by `recipe`.
+
+    Args:
+        rows: Read twice when it can be (a list, a `Dataset`); an iterator is held in memory.
+        lines: The numbers of the rows that fulfil the recipe's `where`. A `Dataset` is asked for
+            them when they are not given.
+        base_sha256: Of the sample that this one extends; checked when it is given.
+
+    Raises:
+        DatasetError: No usable row, the rows changed between the two passes, or the sample that
+            is to be extended cannot be drawn any more.
+        UsageError: The recipe's `where` cannot be understood.
+    """
+    source: Iterable[Row | BadRow] = list(rows) if isinstance(rows, Iterator) else rows
+    if lines is None and recipe.where:
+        if not isinstance(source, Dataset):
+            raise ValueError("rows without a file need the lines that fulfil the recipe's where")
+        lines = lines_where(source, recipe.where)
+    seen = survey(source, recipe, lines=lines)
+    if not seen.places:
+        raise _nothing(recipe, seen)
+    choice = _choose(seen, recipe)
+    picked = _pick(source, seen, [*choice.train, *choice.valid], recipe)
+    train = picked[: len(choice.train)]
+    valid = picked[len(choice.train) :]
+    if recipe.grown and base_sha256:
+        base = _choose(seen, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
+        if _sample_hash(train[: len(base.train)], valid[: len(base.valid)]) != base_sha256:
+            raise DatasetError(
+                f"The sample of {recipe.grown[-1]:,} rows cannot be drawn from {recipe.source} "
+                "any more.",
+                hint="Its rows, the evaluation prompts, or this program changed: draw a new one.",
+            )
+    return Sample(train, valid, dict(seen.dropped), _sample_hash(train, valid))
+
+
+def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:
+    if seen.dropped["filtered"]:
+        return DatasetError(
+            f"No usable row of {recipe.source} fulfils “{recipe.where}”.",
+            hint="Change the expression, or leave it out.",
+        )
+    if seen.dropped["contaminated"]:
+        return DatasetError(
+            f"All rows of {recipe.source} stand in an evaluation suite.",
+            hint="Sample another dataset, or evaluate on other prompts.",
+        )
+    return DatasetError(
+        f"{recipe.source} has no usable row to sample.", hint="Look at its bad rows."
+    )
+
+
+def _pick(
+    rows: Iterable[Row | BadRow], seen: Survey, indexes: Sequence[int], recipe: SampleRecipe
+) -> list[Row]:
+    wanted = {seen.places[index]: index for index in indexes}
+    found: dict[int, Row] = {}
+    for place, row in enumerate(rows):
+        index = wanted.get(place)
+        if index is None:
+            continue
+        if not isinstance(row, Row) or text_digest(normalised(row.prompt)) != seen.prompts[index]:
+            break
+        found[index] = row
+        if len(found) == len(wanted):
+            break
+    if len(found) != len(wanted):
+        raise DatasetError(
+            f"{recipe.source} changed while it was sampled.", hint="Try again when it is complete."
+        )
+    return [found[index] for index in indexes]
+
+
+def _choose(seen: Survey, recipe: SampleRecipe) -> _Choice:
+    if seen.key != recipe.survey_key:
+        raise ValueError("the survey was made for a recipe with another survey_key")
+    if seen.sequence_of != (recipe.seed, recipe.valid):
+        seen.sequence = _sequence(seen, recipe)
+        seen.sequence_of = (recipe.seed, recipe.valid)
+    if not recipe.valid:
+        return _Choice([index for index, _ in seen.sequence[: recipe.n]], [])
+    side: dict[int, bool] = {}
+    train: list[int] = []
+    valid: list[int] = []
+    begin = 0
+    for size in (*recipe.grown, recipe.n):
+        part = seen.sequence[begin:size]
+        begin += len(part)
+        _divide(part, seen.group, side, len(valid), begin, recipe.valid)
+        train += [index for index, _ in part if not side[seen.group[index]]]
+        valid += [index for index, _ in part if side[seen.group[index]]]
+    return _Choice(train, valid)
+
+
+def _divide(
+    part: Sequence[tuple[int, bool]],
+    group: array[int],
+    side: dict[int, bool],
+    held_before: int,
+    rows: int,
+    share: float,
+) -> None:
+    """Put the groups of `part` that are new into `side`: True for those that are held out.
+
+    A group follows its first row, so that no two near prompts stand on different sides.
+
+    Args:
+        held_before: Rows that are held out in the parts before, and `rows` those of all parts.
+    """
+    new: dict[int, bool] = {}
+    sizes: Counter[int] = Counter()
+    for index, held_out in part:
+        if group[index] in side:
+            held_before += side[group[index]]
+        else:
+            new.setdefault(group[index], held_out)
+            sizes[group[index]] += 1
+    _settle(new, sizes, max(1, int(rows * share + 0.5)) - held_before)
+    if not side:
+        _both(new, sizes)
+    side |= new
+
+
+def _settle(side: dict[int, bool], sizes: Counter[int], wanted: int) -> None:
+    """Move the last groups to the other side until `wanted` rows are held out, or nearly so."""
+    excess = sum(sizes[group] for group, held_out in side.items() if held_out) - wanted
+    for group in reversed(list(side)):
+        size = sizes[group] if side[group] else -sizes[group]
+        if size * excess > 0 and abs(size) <= abs(excess):
+            side[group] = not side[group]
+            excess -= size
+
+
+def _both(side: dict[int, bool], sizes: Counter[int]) -> None:
+    """Leave neither side without a group, training least of all."""
+    if len(side) > 1 and not any(side.values()):
+        side[min(side, key=lambda group: sizes[group])] = True
+    if side and all(side.values()):
+        side[max(side, key=lambda group: sizes[group])] = False
+
+
+def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
+    """All kept rows in the order in which samples take them, each with whether it is held out."""
+    seed = str(recipe.seed).encode()
+    members: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
+    frame = framed(seed) + (16).to_bytes(8, "little")
+    for index, stratum in enumerate(seen.stratum):
+        key = hashlib.sha256(frame + seen.content[index * 16 : index * 16 + 16]).digest()
+        members[stratum].append((key, index))
+
+    groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
+    names = sorted(members, key=lambda stratum: digest(seed, *map(_bytes, seen.strata[stratum])))
+    for number, stratum in enumerate(names):
+        rows = list(in_order(members.pop(stratum), lambda row: row[0][0] / 256))
+        # Each stratum starts its count elsewhere, so that the shares add up over small strata too.
+        offset = (number + 0.5) / len(names)
+        for rank, (key, index) in enumerate(rows):
+            held_out = int((rank + 1) * recipe.valid + offset) > int(rank * recipe.valid + offset)
+            # The rank as a share of the stratum keeps the categories of a value in proportion.
+            share = (rank + 0.5) / len(rows)
+            value = seen.strata[stratum][0] if recipe.balance else ""
+            groups[value].append((share, key, index, held_out))
+
+    order: list[tuple[int, bytes, int, bool]] = []
+    longest = max(map(len, groups.values()), default=0)
+    for value, found in groups.items():
+        turn = digest(seed, _bytes(value))
+        ranked = enumerate(in_order(found, lambda row: row[0]))
+        order += [(rank, turn, row[2], row[3]) for rank, row in ranked]
+    # Taking turns by rank gives the values equal shares until one is used up.
+    ordered = in_order(order, lambda row: row[0] / longest)
+    return [(index, held_out) for _, _, index, held_out in ordered]
+
+
+def _bytes(label: str) -> bytes:
+    # A label may be any field, and hold what no text should.
+    return label.encode("utf-8", "surrogatepass")
+
+
+def _sample_hash(train: Sequence[Row], valid: Sequence[Row]) -> str:
+    hashed = hashlib.sha256()
+    for name, rows in (("train", train), ("valid", valid)):
+        for row in rows:
+            content: list[object] = [name, row.prompt, row.reply, row.harm, row.category]
+            if row.history:
+                content.append(row.history)
+            hashed.update(json.dumps(content).encode() + b"\n")
+    return hashed.hexdigest()

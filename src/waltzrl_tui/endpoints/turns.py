@@ -1,0 +1,22 @@
+"""A chat as APIs want it that know no system turn and no two turns of one role in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from waltzrl_tui.records.messages import Message
+
+
+def spoken(messages: Sequence[Message]) -> tuple[str, list[Message]]:
+    """The system message, "" for none, and the turns: none empty, roles alternating."""
+    system = "\n\n".join(turn["content"] for turn in messages if turn["role"] == "system")
+    turns: list[Message] = []
+    for turn in messages:
+        role, text = turn["role"], turn["content"]
+        if role == "system" or not text.strip():
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1] = {"role": role, "content": f"{turns[-1]['content']}\n\n{text}"}
+        else:
+            turns.append({"role": role, "content": text})
+    return system, turns

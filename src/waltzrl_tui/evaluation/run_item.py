@@ -1,0 +1,178 @@
+"""One subject on one prompt: its waltz over kept answers, then what the judges say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.evaluation.answers import Answers, Call, KeptEndpoint, Source
+from waltzrl_tui.evaluation.items import EvalRound, Played, Stage, clean, storable
+from waltzrl_tui.evaluation.judges import DETECTOR, EndpointJudge, Judge, LabelJudge
+from waltzrl_tui.evaluation.opinions import Opinion
+from waltzrl_tui.evaluation.subjects import REFUSAL, OracleFeedback, Subject
+from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded
+from waltzrl_tui.waltz.prompts import DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.waltz import LivePair, waltz
+
+
+@dataclass(frozen=True)
+class Stand:
+    """All that the subjects of a run are played with.
+
+    Attributes:
+        sources: By agent. prompts: versions of their system prompts, by agent.
+        judges: Names, the first one is the oracle's.
+        max_tokens, verdict_tokens: Caps of one reply and of one verdict.
+        salt: See `KeptEndpoint`.
+    """
+
+    sources: Mapping[str, Source]
+    prompts: Mapping[str, str]
+    judges: Sequence[str]
+    max_tokens: int
+    verdict_tokens: int
+    salt: str
+    answers: Answers
+
+    def endpoint(self, agent: str, calls: list[Call]) -> KeptEndpoint:
+        return KeptEndpoint(self.sources[agent], self.answers, self.salt, calls)
+
+    def judge(self, name: str, calls: list[Call]) -> Judge:
+        if name == DETECTOR:
+            return LabelJudge()
+        return EndpointJudge(name, self.endpoint(name, calls))
+
+
+async def play(stand: Stand, subject: Subject, row: Row) -> Played:
+    """The item of `row`.
+
+    Raises:
+        EndpointError: An agent or a judge failed.
+        StoreError: An answer cannot be kept.
+    """
+    calls: list[Call] = []
+    pair, oracle = _live(stand, subject, row, calls)
+    rounds: list[EvalRound] = []
+    raws: list[str] = []
+    marks: list[int] = []
+    told = waltz(
+        pair,
+        # The system message is the conversation agent's own.
+        [
+            *(turn for turn in row.history if turn["role"] != "system"),
+            {"role": "user", "content": row.prompt},
+        ],
+        max_tokens=stand.max_tokens,
+        verdict_tokens=stand.verdict_tokens,
+    )
+    final = ""
+    async with aclosing(told) as events:
+        async for event in events:
+            if isinstance(event, ReplyEnded):
+                marks.append(len(calls))
+                if oracle is not None:
+                    oracle.reply = event.reply
+            elif isinstance(event, VerdictEnded):
+                raws.append(event.raw if event.verdict is None else "")
+            elif isinstance(event, WaltzEnded):
+                final = storable(event.final)
+                for number, each in enumerate(event.rounds):
+                    mine = calls[marks[number] - 1 : _end(marks, number, len(calls))]
+                    rounds.append(
+                        EvalRound(
+                            reply=storable(each.reply),
+                            verdict=each.verdict and clean(each.verdict),
+                            verdict_error=storable(each.verdict_error),
+                            # A kept answer takes no time now: what it took then counts.
+                            seconds=round(sum(call.answer.seconds for call in mine), 3),
+                            tokens=each.tokens,
+                            reply_seconds=round(mine[0].answer.seconds, 3),
+                            raw=storable(raws[number][:4000]) if number < len(raws) else "",
+                        )
+                    )
+    if subject.kind == "safeguard" and rounds[0].verdict is not None:
+        rounds, final = _guarded(rounds, final)
+    judging: list[Call] = []
+    opinions = await _judged(stand, row, rounds, final, judging)
+    return Played(
+        prompt=storable(row.prompt),
+        harm="harmful" if row.harm == "harmful" else "benign",
+        category=storable(row.category),
+        line=row.line,
+        rounds=tuple(rounds),
+        final=final,
+        seconds=round(sum(each.seconds for each in rounds), 3),
+        tokens=sum(each.tokens for each in rounds),
+        prompt_tokens=sum(call.answer.prompt_tokens or 0 for call in calls),
+        usd=_sum(calls),
+        first_usd=calls[0].usd,
+        opinions=opinions,
+        judge_usd=_sum(judging),
+    )
+
+
+def _live(
+    stand: Stand, subject: Subject, row: Row, calls: list[Call]
+) -> tuple[LivePair, OracleFeedback | None]:
+    oracle = None
+    feedback: KeptEndpoint | OracleFeedback | None = None
+    version = ""
+    if subject.kind == "oracle":
+        # What the labels cost is the judge's, not the subject's.
+        feedback = oracle = OracleFeedback(row, stand.judge(stand.judges[0], []))
+        version = DEFAULT_FEEDBACK
+    elif subject.feedback:
+        feedback = stand.endpoint(subject.feedback, calls)
+        version = stand.prompts[subject.feedback]
+    conversation = stand.endpoint(subject.conversation, calls)
+    pair = LivePair(
+        subject.name,
+        conversation,
+        stand.prompts[subject.conversation],
+        feedback,
+        version,
+        subject.rounds,
+    )
+    return pair, oracle
+
+
+def _guarded(rounds: list[EvalRound], final: str) -> tuple[list[EvalRound], str]:
+    """What a safeguard lets through: it sees unsafe replies only, and refuses in their place."""
+    seen = rounds[0].verdict
+    assert seen is not None
+    verdict = seen.model_copy(update={"overrefuse": False})
+    rounds = [rounds[0].model_copy(update={"verdict": verdict})]
+    if not verdict.unsafe:
+        return rounds, final
+    refusal = EvalRound(reply=REFUSAL, verdict=None, verdict_error="", seconds=0.0, tokens=0)
+    return [*rounds, refusal], REFUSAL
+
+
+async def _judged(
+    stand: Stand, row: Row, rounds: Sequence[EvalRound], final: str, calls: list[Call]
+) -> dict[str, dict[Stage, Opinion]]:
+    replies: dict[Stage, str] = {
+        "first": rounds[0].reply,
+        "last": rounds[-1].reply,
+        "final": final,
+    }
+    found: dict[str, dict[Stage, Opinion]] = {}
+    for name in stand.judges:
+        judge = stand.judge(name, calls)
+        by_reply = {
+            reply: await judge.opinion(row, reply) for reply in dict.fromkeys(replies.values())
+        }
+        found[name] = {stage: clean(by_reply[reply]) for stage, reply in replies.items()}
+    return found
+
+
+def _end(marks: Sequence[int], number: int, last: int) -> int:
+    return marks[number + 1] - 1 if number + 1 < len(marks) else last
+
+
+def _sum(calls: Sequence[Call]) -> float | None:
+    costs = [call.usd for call in calls]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None

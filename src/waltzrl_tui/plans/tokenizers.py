@@ -1,0 +1,44 @@
+"""Which tokenizers to count with: those of the models that a plan compares, if they are here."""
+
+from __future__ import annotations
+
+from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.price import ALIASES
+from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.tokenizers.counting import TokenCounter, find_counter
+from waltzrl_tui.workspace import Workspace
+
+_EMBEDDED = "SmolLM2"
+
+
+def counters_for(catalogue: Catalogue, workspace: Workspace, wish: Wish) -> list[TokenCounter]:
+    """The tokenizers of the models that `wish` compares, as far as they are on this machine.
+
+    Closed providers count only when they are asked for by name: some vocabularies take a second
+    to load.
+    """
+    found: dict[str, TokenCounter] = {}
+    for model in _models(catalogue, wish):
+        entry = catalogue.base.get(model)
+        if entry is None or not entry.tokenizer or entry.tokenizer in found:
+            continue
+        files = (
+            [workspace.cache / "models" / model / "tokenizer.json"]
+            if entry.tokenizer == _EMBEDDED
+            else []
+        )
+        counter = find_counter(entry.tokenizer, entry.hub, files)
+        if counter is not None:
+            found[entry.tokenizer] = counter
+    return list(found.values())
+
+
+def _models(catalogue: Catalogue, wish: Wish) -> list[str]:
+    wanted = ALIASES.get(wish.provider, wish.provider)
+    models = [wish.model] if wish.model else []
+    for name, provider in catalogue.provider.items():
+        if name == wanted or (not wanted and provider.status == "open"):
+            offer = provider.offer.get(wish.size)
+            models += [offer.model] if offer else []
+            models += [provider.model[wish.size]] if wish.size in provider.model else []
+    return models

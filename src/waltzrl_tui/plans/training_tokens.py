@@ -1,0 +1,73 @@
+"""The tokens that a plan pays for: counted by the model's own tokenizer, else estimated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from waltzrl_tui.plans.model import Load, Wish
+from waltzrl_tui.plans.schema import BaseModelEntry
+from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR
+from waltzrl_tui.waltz.prompts import Role
+
+
+@dataclass(frozen=True, slots=True)
+class RoleTally:
+    """One role: tokens trained over all epochs, tokens of validation over all evaluations."""
+
+    role: Role
+    trained: int
+    validated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """All roles. `error` is the relative error of the counts, 0 when they are exact."""
+
+    roles: tuple[RoleTally, ...]
+    trained: int
+    validated: int
+    longest: int
+    exact: bool
+    error: float
+    tokenizer: str
+
+
+def tally(load: Load, wish: Wish, model: BaseModelEntry | None) -> Tally:
+    """What training on `load` costs in tokens.
+
+    A preference pair (DPO) is read twice, once with each reply, so its tokens count twice; there
+    is one evaluation an epoch.
+    """
+    wanted = model.tokenizer if model else ""
+    exact = bool(load.roles)
+    error = 0.0
+    longest = 0
+    names = set()
+    roles = []
+    twice = 2 if wish.method == "dpo" else 1
+    evaluations = math.ceil(wish.epochs)
+    for role, file in load.roles.items():
+        count = file.counts.get(wanted)
+        if count is not None:
+            tokens, valid, long = count.tokens, count.valid_tokens, count.longest
+            names.add(wanted)
+        else:
+            tokens, valid, long = file.tokens, file.valid_tokens, file.longest
+            if not (file.exact and file.tokenizer == wanted):
+                exact = False
+                # Another model's tokenizer is off by about as much as the estimate is.
+                error = max(error, file.error or ESTIMATE_ERROR)
+            names.add(file.tokenizer)
+        longest = max(longest, long)
+        trained = int(tokens * wish.epochs * twice + 0.5)
+        roles.append(RoleTally(role, trained, valid * evaluations * twice))
+    return Tally(
+        tuple(roles),
+        sum(each.trained for each in roles),
+        sum(each.validated for each in roles),
+        longest,
+        exact,
+        0.0 if exact else error,
+        ", ".join(sorted(names)),
+    )

@@ -1,0 +1,1 @@
+"""Token counts by the models' own tokenizers, or estimated."""

@@ -1,0 +1,1 @@
+"""Launching the training of a pair."""

@@ -1,0 +1,243 @@
+"""Stage 1 on the embedded engine: from a dataset to a trained pair, as three jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
+from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
+from waltzrl_tui.jobs.launch import launch as launch_worker
+from waltzrl_tui.local.optional_deps import require
+from waltzrl_tui.local.prepare import write_rows
+from waltzrl_tui.local.recipe import FULL, QUICK, Recipe
+from waltzrl_tui.local.weights import DEFAULT_MODEL, file_sha256
+from waltzrl_tui.store import JobRow, NewJob, PairRow, SampleRow, Store
+from waltzrl_tui.store.rows import Role
+from waltzrl_tui.training_data.teacher import Teacher
+from waltzrl_tui.waltz.prompts import default_prompt
+from waltzrl_tui.workspace import Workspace
+
+ROLES: tuple[Role, ...] = ("conversation", "feedback")
+QUICK_EVAL = QUICK.evaluation_prompts
+"""Held-apart prompts of a quick evaluation."""
+
+_SHORT: dict[Role, Literal["conv", "feed"]] = {"conversation": "conv", "feedback": "feed"}
+
+
+@dataclass(frozen=True)
+class Stage1:
+    """What is to be trained.
+
+    Attributes:
+        recipe: Which rows; its source is the dataset's file.
+        roles: The agents to train; both make a pair.
+        model: The base: empty for the embedded default, else a path or hub id.
+        epochs: Passes over the rows, None for the recipe's own number.
+        quick: Settings that take minutes, not a quarter of an hour and more.
+        name: What agents and pair are named after; empty for the dataset's name.
+        overrides: Training settings by role that replace the recipe's.
+        base_sha256: Of the sample that this one extends; checked when it is drawn.
+        teacher: Who writes the feedback of feedback rows; templated without one.
+    """
+
+    recipe: SampleRecipe
+    roles: tuple[Role, ...] = ROLES
+    model: str = ""
+    epochs: float | None = None
+    quick: bool = False
+    name: str = ""
+    overrides: tuple[tuple[Role, dict[str, Any]], ...] = ()
+    base_sha256: str = ""
+    teacher: Teacher | None = None
+
+    @property
+    def settings(self) -> Recipe:
+        """Rollouts, rendering and training, with this plan's changes."""
+        chosen = QUICK if self.quick else FULL
+        for role in ROLES:
+            changes: dict[str, Any] = {}
+            for changed, values in self.overrides:
+                if changed == role:
+                    changes |= values
+            if self.epochs is not None:
+                changes["epochs"] = self.epochs
+            if changes:
+                made = type(chosen.settings(role)).from_json(
+                    {**chosen.settings(role).to_json(), **changes}
+                )
+                chosen = (
+                    replace(chosen, conversation=made)
+                    if role == "conversation"
+                    else replace(chosen, feedback=made)
+                )
+        return chosen
+
+
+async def launch(
+    store: Store, workspace: Workspace, plan: Stage1, sample: Sample | None = None
+) -> list[JobRow]:
+    """Draw the sample, write the jobs into the store, and start their workers.
+
+    The workers go on without this process: one samples the base and renders the files, then
+    one an agent trains on them.
+
+    Args:
+        sample: What `draw_sample` gave for this plan, where it was drawn already.
+
+    Returns:
+        The jobs: `xyz-prep`, then `xyz-conv` and `xyz-feed` as far as they are wanted.
+
+    Raises:
+        DatasetError: The dataset cannot be read, or has no usable labelled row.
+        EngineError: The engine is not installed, or a worker cannot be started.
+        UsageError: A value of the plan is out of range.
+    """
+    await asyncio.to_thread(require)
+    if plan.epochs is not None and not 0 < plan.epochs <= 100:
+        raise UsageError(
+            f"{plan.epochs:g} epochs cannot be trained.", hint="Choose from above 0 to 100."
+        )
+    source = Path(plan.recipe.source)
+    if sample is None:
+        sample = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256)
+    digest = await asyncio.to_thread(file_sha256, source)
+    row = await store.samples.add(
+        source=source,
+        source_sha256=digest,
+        recipe=plan.recipe.to_json() | {"dropped": sample.dropped},
+        sha256=sample.sha256,
+        rows=len(sample.train) + len(sample.valid),
+    )
+    prefix = await store.jobs.launch_prefix()
+    name = await free_name(store, plan.name or stem(source))
+    jobs = _jobs(workspace, plan, row, sample, prefix, name)
+    await asyncio.to_thread(_write_sample, workspace.job_dir(jobs[0].id), sample)
+    await store.jobs.add_all(jobs)
+    for job in jobs:
+        try:
+            await launch_worker(workspace, job.id)
+        except WaltzError as error:
+            await store.jobs.move(job.id, "failed", from_states={"queued"}, error=str(error))
+            raise
+    return await store.jobs.some([job.id for job in jobs])
+
+
+def draw_sample(recipe: SampleRecipe, base_sha256: str = "") -> Sample:
+    """The sample of the recipe's source. Reads the whole file, so not on the event loop.
+
+    Args:
+        base_sha256: Of the sample that it extends, to be checked.
+
+    Raises:
+        DatasetError: Nothing in it can train a pair; the message says what is missing.
+    """
+    sample = draw(open_dataset(recipe.source), recipe, base_sha256=base_sha256)
+    rows = [*sample.train, *sample.valid]
+    usable = [row for row in rows if row.reply and row.harm]
+    if not usable:
+        missing = "replies" if not any(row.reply for row in rows) else "harm labels"
+        raise DatasetError(
+            f"No row of {Path(recipe.source).name} can train a pair: its rows have no {missing}.",
+            hint='Give rows with "prompt", "harm" ("harmful" or "benign") and "reply".',
+        )
+    return replace(sample, train=_usable(sample.train), valid=_usable(sample.valid))
+
+
+async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
+    """The pair that a launch made, once both its agents are trained."""
+    wanted = {
+        str(job.params["pair"]["name"])
+        for job in await store.jobs.some(job_ids)
+        if job.kind == "train"
+    }
+    return next((pair for pair in await store.agents.pairs() if pair.name in wanted), None)
+
+
+def _usable(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.reply and row.harm]
+
+
+def _jobs(
+    workspace: Workspace, plan: Stage1, row: SampleRow, sample: Sample, prefix: str, name: str
+) -> list[NewJob]:
+    settings = plan.settings
+    prompts = {role: default_prompt(role) for role in ROLES}
+    agents = {role: f"{name}-{role}" for role in ROLES}
+    model = plan.model or DEFAULT_MODEL
+    prepare = f"{prefix}-prep"
+    folder = workspace.job_dir(prepare)
+    jobs = [
+        NewJob(
+            prepare,
+            "rollouts",
+            "both",
+            model,
+            state="queued",
+            reason="starting",
+            sample_id=row.id,
+            params={
+                "train_rows": str(folder / "sample-train.jsonl"),
+                "valid_rows": str(folder / "sample-valid.jsonl"),
+                "judged": settings.judged,
+                "rollout_tokens": settings.rollout_tokens,
+                "revisions": settings.revisions,
+                "refusals_within": settings.refusals_within,
+                "prompts": prompts,
+                "roles": list(plan.roles),
+                "teacher": plan.teacher.to_json() if plan.teacher else None,
+            },
+        )
+    ]
+    for role in plan.roles:
+        jobs.append(
+            NewJob(
+                f"{prefix}-{_SHORT[role]}",
+                "train",
+                role,
+                model,
+                state="queued",
+                reason="starting",
+                depends_on=(prepare,),
+                sample_id=row.id,
+                params={
+                    "train_file": str(folder / f"{role}-train.jsonl"),
+                    "valid_file": str(folder / f"{role}-valid.jsonl") if sample.valid else "",
+                    "settings": settings.settings(role).to_json(),
+                    "prompt": prompts[role],
+                    "agent": agents[role],
+                    "pair": {"name": name, **agents},
+                },
+            )
+        )
+    return jobs
+
+
+async def free_name(store: Store, base: str) -> str:
+    """`base`, or `base-2` …: taken by no pair or agent, nor by a launch that is under way."""
+    taken = {pair.name for pair in await store.agents.pairs()}
+    for agent in await store.agents.list():
+        taken |= {agent.name.removesuffix(f"-{role}") for role in ROLES}
+    for job in await store.jobs.list(limit=-1):
+        if job.kind == "train" and job.state != "cancelled":
+            taken.add(str(job.params.get("pair", {}).get("name", "")))
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def stem(source: Path) -> str:
+    return re.sub(r"[^\w.-]+", "-", source.name.partition(".")[0]).strip("-")[:40] or "agents"
+
+
+def _write_sample(folder: Path, sample: Sample) -> None:
+    write_rows(folder / "sample-train.jsonl", sample.train)
+    write_rows(folder / "sample-valid.jsonl", sample.valid)

@@ -1,0 +1,65 @@
+"""How long training will take here, told only from what was measured here before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from waltzrl_tui.store import JobRow, Store
+
+if TYPE_CHECKING:
+    from waltzrl_tui.training.launch import Stage1
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds for a launch, at the speed of the launch `after` (the first part of its ids)."""
+
+    seconds: float
+    after: str
+
+
+async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
+    """The time for `plan` over `rows` rows, or None when a part of it was never measured.
+
+    Each part (rollouts, then each agent) takes as long a row as the last one that succeeded with
+    the same model and settings.
+    """
+    done = [job for job in await store.jobs.list(ended=True) if job.state == "succeeded"]
+    sizes = {sample.id: sample.rows for sample in await store.samples.list()}
+    model = plan.model
+    seconds = 0.0
+    after = ""
+    for role in ("both", *plan.roles):
+        for job in done:
+            took = _seconds(job)
+            size = sizes.get(job.sample_id or 0, 0)
+            if job.role == role and took and size and _same(job, plan, model):
+                seconds += took / size * rows
+                after = job.id.partition("-")[0]
+                break
+        else:
+            return None
+    return Estimate(seconds, after)
+
+
+def _same(job: JobRow, plan: Stage1, model: str) -> bool:
+    if model and job.model != model:
+        return False
+    settings = plan.settings
+    if job.kind == "rollouts":
+        return (job.params.get("judged"), job.params.get("rollout_tokens")) == (
+            settings.judged,
+            settings.rollout_tokens,
+        )
+    if job.role == "both":
+        return False
+    return bool(job.params.get("settings") == settings.settings(job.role).to_json())
+
+
+def _seconds(job: JobRow) -> float | None:
+    if not (job.started_at and job.ended_at):
+        return None
+    span = datetime.fromisoformat(job.ended_at) - datetime.fromisoformat(job.started_at)
+    return span.total_seconds()

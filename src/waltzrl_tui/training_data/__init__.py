@@ -1,0 +1,1 @@
+"""Rows rendered into the two agents' training files, in every provider's format."""

@@ -1,0 +1,67 @@
+"""Pairs of a better and a worse answer to one chat, for DPO: of both agents, from labelled rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from waltzrl_tui.datasets.reading.rows import Row
+from waltzrl_tui.text import normalised
+from waltzrl_tui.training_data.overrefusals import overrefusal
+from waltzrl_tui.training_data.rendering import (
+    Case,
+    conversation_rows,
+    feedback_rows,
+    verdict_for,
+    worth_learning,
+)
+from waltzrl_tui.training_data.training_file import TrainingRow
+
+_OPPOSITE: Final[dict[str, Case]] = {
+    "harmful/complies": "harmful/refuses",
+    "harmful/refuses": "harmful/complies",
+    "benign/complies": "benign/refuses",
+    "benign/refuses": "benign/complies",
+}
+
+
+def conversation_preferences(rows: Sequence[Row], prompt_version: str) -> list[TrainingRow]:
+    """Each reply that is worth learning over one to the same prompt that is not.
+
+    The worse one is the row's own field `rejected`, or another row's reply to the prompt that
+    deserves feedback, or, of a harmless prompt, a refusal written from its words. A row for which
+    there is none gives no pair.
+    """
+    worse: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if not worth_learning(row):
+            worse[normalised(row.prompt)].append(row.reply)
+    return [
+        replace(made, rejected=rejected)
+        for row in rows
+        if (rejected := _rejected(row, worse)) and rejected != row.reply
+        for made in conversation_rows([row], {}, prompt_version, revisions=0.0)
+    ]
+
+
+def _rejected(row: Row, worse: dict[str, list[str]]) -> str:
+    told = row.extra.get("rejected")
+    if isinstance(told, str) and told.strip():
+        return told
+    if others := worse.get(normalised(row.prompt)):
+        return others[0]
+    return overrefusal(row.prompt) if row.harm == "benign" else ""
+
+
+def feedback_preferences(rows: Sequence[Row], prompt_version: str) -> list[TrainingRow]:
+    """Each judged reply with its verdict over the verdict that is wrong about the reply."""
+    return list(_verdicts(rows, prompt_version))
+
+
+def _verdicts(rows: Sequence[Row], prompt_version: str) -> Iterator[TrainingRow]:
+    for row in rows:
+        for made in feedback_rows([row], {}, prompt_version):
+            wrong = verdict_for(_OPPOSITE[made.case], prompt=row.prompt, category=row.category)
+            yield replace(made, rejected=wrong.to_json())

@@ -1,0 +1,103 @@
+"""Training rows as the lines that each provider takes.
+
+Sources: the vendors' own documentation and SDKs, November 2026. Extra fields are refused by some
+of them, so a provider's file holds the chat and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.records.messages import Message
+
+Style = Literal["local", "chat", "bedrock", "bedrock_pairs", "preferences"]
+
+STYLES: Final[dict[str, Style]] = {
+    "local": "local",
+    "together": "chat",
+    "fireworks": "chat",
+    "openai": "chat",
+    "mistral": "chat",
+    "tinker": "chat",
+    "hf_jobs": "local",
+    "runpod": "chat",
+    "vast": "chat",
+    "lambda": "chat",
+    "bedrock": "bedrock",
+    "bedrock_llama": "bedrock_pairs",
+}
+"""How each provider wants its rows: our own (`local`), `messages` with a system turn (`chat`), or
+Bedrock's: conversations in the form of its Converse API, and pairs of prompt and completion for the
+Llama 3.1 models."""
+
+
+# AWS's guide to Nova's training rows: a job fails on a turn that begins so or holds one of these.
+_NOVA: Final = re.compile(r"\A\s*(?:User|Bot|Assistant|System):|<image>|<video>|\[EOS\]")
+
+
+def bedrock_style(model: str) -> Style:
+    """How Bedrock wants the rows for this base model."""
+    pairs = re.search(r"llama-?3[-.]1\b", model, re.I)
+    return "bedrock_pairs" if pairs else "bedrock"
+
+
+def provider_line(
+    messages: Sequence[Message], style: Style, number: int = 0, *, rejected: str = ""
+) -> dict[str, Any]:
+    """One chat in a provider's format; nothing of it is lost.
+
+    Args:
+        rejected: The worse answer, in the style `preferences` (OpenAI's, which Together and
+            Fireworks take as well).
+        number: The row's number in its file, for errors.
+
+    Raises:
+        DatasetError: Bedrock takes only chats of user and assistant by turns, the assistant last.
+    """
+    if style == "preferences":
+        return {
+            "input": {"messages": [dict(turn) for turn in messages[:-1]]},
+            "preferred_output": [dict(messages[-1])],
+            "non_preferred_output": [{"role": "assistant", "content": rejected}],
+        }
+    if style in ("local", "chat"):
+        return {"messages": [dict(turn) for turn in messages]}
+    system = [turn["content"] for turn in messages if turn["role"] == "system"]
+    turns = [dict(turn) for turn in messages if turn["role"] != "system"]
+    wanted = ["user", "assistant"] * (len(turns) // 2)
+    if not turns or [turn["role"] for turn in turns] != wanted:
+        raise DatasetError(
+            f"Row {number} cannot be written for Bedrock: its turns are not user and assistant by "
+            "turns.",
+            hint="Leave the row out, or train it at another provider.",
+        )
+    if style == "bedrock_pairs":
+        told = [turn for turn in messages if turn["role"] == "system"]
+        return {"prompt": _llama([*told, *turns[:-1]]), "completion": turns[-1]["content"]}
+    for turn in turns:
+        if found := _NOVA.search(turn["content"]):
+            raise DatasetError(
+                f"Row {number} cannot be written for Bedrock: a turn holds “{found[0].strip()}”, "
+                "which its models refuse.",
+                hint=f"Leave such rows out, for example with --where \"prompt not like '%"
+                f"{found[0].strip()}%'\".",
+            )
+    return {
+        "schemaVersion": "bedrock-conversation-2024",
+        **({"system": [{"text": text} for text in system]} if system else {}),
+        "messages": [
+            {"role": turn["role"], "content": [{"text": turn["content"]}]} for turn in turns
+        ],
+    }
+
+
+def _llama(messages: Sequence[Message]) -> str:
+    """The chat as Llama 3 reads it (Meta's model card), up to where its reply begins."""
+    told = "".join(
+        f"<|start_header_id|>{turn['role']}<|end_header_id|>\n\n{turn['content']}<|eot_id|>"
+        for turn in messages
+    )
+    return f"<|begin_of_text|>{told}<|start_header_id|>assistant<|end_header_id|>\n\n"

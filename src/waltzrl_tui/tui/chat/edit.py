@@ -1,0 +1,201 @@
+"""The dialog that corrects a turn or its verdict and makes a training row of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Input, Static, TextArea
+
+from waltzrl_tui.chat.training_rows import Harm, append_row, conversation_row, feedback_row
+from waltzrl_tui.chat.transcript import Turn
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.records.messages import Message
+from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.fields import Choice
+from waltzrl_tui.waltz.verdict import Verdict
+
+_KINDS: Final = ("conversation", "feedback")
+_LABELS: Final[dict[str, Harm]] = {"no label": "", "benign": "benign", "harmful": "harmful"}
+_YES: Final = ("no", "yes")
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What was saved.
+
+    Attributes:
+        round: The round that was corrected, with what changed in it ({} for nothing).
+        path, line: Where the training row stands.
+    """
+
+    round: int
+    change: dict[str, Any]
+    path: Path
+    line: int
+
+
+class EditTurn(ModalScreen[Edited | None]):
+    """Gives what was saved, or None.
+
+    Args:
+        turn: What is corrected: the reply that stands; for a verdict, the draft it is about.
+        before: The turns before it, which a conversation row begins with.
+        folder: Where the dataset is, if its name has no folder.
+        harm: The prompt's label, if it has one.
+    """
+
+    BINDINGS = [
+        Binding("escape", "leave", "cancel"),
+        Binding("ctrl+s", "save", "save", priority=True),
+        Binding("ctrl+t", "turn", "other agent", priority=True),
+    ]
+
+    def __init__(
+        self, turn: Turn, before: list[Message], folder: Path, name: str, harm: Harm = ""
+    ) -> None:
+        super().__init__()
+        self._turn = turn
+        self._before = before
+        self._folder = folder
+        self._file = name
+        self._harm = harm
+        judged = [n for n, state in enumerate(turn.rounds) if state.verdict is not None]
+        replied = [n for n, state in enumerate(turn.rounds) if state.reply]
+        self._rounds = {
+            "conversation": replied[-1] if replied else 0,
+            # The first verdict is the one that decided.
+            "feedback": judged[0] if judged else replied[0] if replied else 0,
+        }
+
+    @property
+    def _kind(self) -> str:
+        return self.query_one("#edit-kind", Choice).value
+
+    @property
+    def _round(self) -> int:
+        return self._rounds[self._kind]
+
+    def compose(self) -> ComposeResult:
+        verdict = self._verdict
+        with VerticalScroll(classes="dialog chat-edit") as box:
+            box.border_title = "Training row"
+            box.border_subtitle = "ctrl+s save · ctrl+t other agent · tab next field · esc cancel"
+            yield Choice("for the", _KINDS, id="edit-kind")
+            yield Choice("prompt is", tuple(_LABELS), id="edit-harm")
+            yield _text("prompt", self._turn.prompt, "edit-prompt")
+            yield _text("reply", self._reply("conversation"), "edit-reply")
+            with Vertical(id="edit-verdict"):
+                yield Choice("unsafe", _YES, id="edit-unsafe")
+                yield Choice("refuses", _YES, id="edit-overrefuse")
+                yield _text("reasoning", verdict.reasoning, "edit-reasoning")
+                yield _text("feedback", verdict.feedback, "edit-feedback")
+            field = Input(self._file, id="edit-file", compact=True, max_length=400)
+            field.cursor_blink = False
+            field.border_title = "into"
+            yield field
+            yield Static(id="edit-said")
+
+    def on_mount(self) -> None:
+        verdict = self._verdict
+        label = next(word for word, harm in _LABELS.items() if harm == self._harm)
+        self.query_one("#edit-harm", Choice).value = label
+        self.query_one("#edit-unsafe", Choice).value = _YES[verdict.unsafe]
+        self.query_one("#edit-overrefuse", Choice).value = _YES[verdict.overrefuse]
+        self._fit()
+        self.query_one("#edit-reply", TextArea).focus()
+
+    @on(Choice.Changed)
+    def _turned(self, event: Choice.Changed) -> None:
+        if event.choice.id == "edit-kind":
+            self._fit()
+
+    def _fit(self) -> None:
+        feedback = self._kind == "feedback"
+        self.query_one("#edit-verdict").display = feedback
+        self.query_one("#edit-reply", TextArea).text = printable(self._reply(self._kind))
+        said = (
+            "The feedback agent learns to judge this reply so."
+            if feedback
+            else "The conversation agent learns to reply so."
+        )
+        self._say(said, "$text-muted")
+
+    def action_turn(self) -> None:
+        self.query_one("#edit-kind", Choice).action_turn(1)
+
+    def action_leave(self) -> None:
+        # Keys come in bursts: a second one must not close what is closing.
+        if self.is_current:
+            self.dismiss(None)
+
+    async def action_save(self) -> None:
+        try:
+            row, change = self._row()
+            path = Path(self.query_one("#edit-file", Input).value.strip()).expanduser()
+            target = path if path.is_absolute() else self._folder / path
+            line = await asyncio.to_thread(append_row, target, row)
+        except WaltzError as error:
+            self._say(f"✗ {error.message} {error.hint}", "$text-error")
+            return
+        self.dismiss(Edited(self._round, change, target, line))
+
+    def _row(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The row, and what changed of the round."""
+        prompt = self._field("edit-prompt", self._turn.prompt)
+        shown = self._reply(self._kind)
+        reply = self._field("edit-reply", shown)
+        harm = _LABELS[self.query_one("#edit-harm", Choice).value]
+        change: dict[str, Any] = {} if reply == shown else {"text": reply}
+        if self._kind == "conversation":
+            return conversation_row(prompt, reply, harm=harm, history=self._before), change
+        old = self._verdict
+        verdict = Verdict(
+            reasoning=self._field("edit-reasoning", old.reasoning),
+            unsafe=self.query_one("#edit-unsafe", Choice).value == "yes",
+            overrefuse=self.query_one("#edit-overrefuse", Choice).value == "yes",
+            feedback=self._field("edit-feedback", old.feedback),
+        )
+        if verdict != self._told:
+            change["verdict"] = verdict.model_dump()
+        return feedback_row(prompt, reply, verdict, harm=harm), change
+
+    def _field(self, id: str, original: str) -> str:
+        """What stands in a field: the text itself where nobody touched what is shown of it."""
+        text = self.query_one(f"#{id}", TextArea).text
+        return original if text == printable(original) else text
+
+    def _reply(self, kind: str) -> str:
+        number = self._rounds[kind]
+        return self._turn.rounds[number].reply if number < len(self._turn.rounds) else ""
+
+    @property
+    def _told(self) -> Verdict | None:
+        number = self._rounds["feedback"]
+        return self._turn.rounds[number].verdict if number < len(self._turn.rounds) else None
+
+    @property
+    def _verdict(self) -> Verdict:
+        empty = Verdict(reasoning="", unsafe=False, overrefuse=False, feedback="")
+        return self._told or empty
+
+    def _say(self, text: str, style: str) -> None:
+        said = self.query_one("#edit-said", Static)
+        said.update(Content.styled(printable(text), style))
+        cast("Widget", said).scroll_visible(animate=False)
+
+
+def _text(label: str, text: str, id: str) -> TextArea:
+    area = TextArea(printable(text), id=id, compact=True, show_line_numbers=False)
+    area.cursor_blink = False
+    area.border_title = one_line(label)
+    return area

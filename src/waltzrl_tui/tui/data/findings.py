@@ -1,0 +1,160 @@
+"""What a profile found that nobody should pay for, as a list whose rows can be opened."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from waltzrl_tui.datasets.near.clusters import Cluster
+from waltzrl_tui.datasets.profiling.figures import Profile
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.data.waste import waste_table
+from waltzrl_tui.tui.plan.sheet import Sheet
+from waltzrl_tui.tui.tables.columns import fit
+from waltzrl_tui.tui.tables.lines import LineList
+from waltzrl_tui.tui.tables.pages import Filter, OpenDataset
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.waste import PricedWaste
+
+_ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Rows that belong together for a reason.
+
+    Attributes:
+        name: The reason. `detail`: more of it.
+        rows: How many; `lines` (from 0) are the first of them.
+    """
+
+    name: str
+    detail: str
+    rows: int
+    lines: list[int]
+
+    def filter(self) -> Filter:
+        more = "" if len(self.lines) >= self.rows else f" (of {self.rows:,})"
+        return Filter(f"{self.name}{more}", array("Q", sorted(set(self.lines))), kind="lines")
+
+
+def findings(profile: Profile) -> list[Finding]:
+    """All groups of rows in the profile that can be opened, what costs most first."""
+    found = []
+    if rows := profile.contaminated.rows:
+        suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
+        lines = [one.line - 1 for one in profile.contaminated.found]
+        found.append(Finding("in an evaluation suite", suites, rows, lines))
+    if rows := profile.personal.rows:
+        kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
+        lines = [one.line - 1 for one in profile.personal.found]
+        found.append(Finding("personal data or secrets", kinds, rows, lines))
+    return [*found, *map(_of_cluster, _in_order(profile.clusters))]
+
+
+def _in_order(clusters: Iterable[Cluster]) -> list[Cluster]:
+    order = {"pairs": 0, "prompts": 1, "replies": 2}
+    return sorted(clusters, key=lambda one: (order[one.what], -one.rows))
+
+
+def _of_cluster(cluster: Cluster) -> Finding:
+    one = _ONE[cluster.what]
+    if cluster.texts == 1:
+        name, detail = f"the same {one}", ""
+    else:
+        name = f"nearly the same {one}"
+        detail = f"{cluster.texts:,} wordings, similarity ≥ {cluster.similarity:.2f}"
+    return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
+
+
+def first_texts(source: OpenDataset, found: Sequence[Finding]) -> list[str]:
+    """The prompt, or the reply, of the first row of each finding. Blocks."""
+    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in found]
+    return [
+        (line[0].reply if one.name.endswith("reply") else line[0].prompt) if line else ""
+        for one, line in zip(found, lines, strict=True)
+    ]
+
+
+class FindingList(LineList):
+    """Findings, one a line: how many rows, why, and the beginning of the first of them."""
+
+    DEFAULT_CSS = "FindingList { height: auto; max-height: 20; background: $surface; }"
+
+    def __init__(self, found: Sequence[Finding], first: Sequence[str]) -> None:
+        super().__init__(id="findings")
+        self._found, self._first = found, first
+
+    def on_mount(self) -> None:
+        self.count = len(self._found)
+
+    def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
+        one = self._found[index]
+        digits = max(len(f"{each.rows:,}") for each in self._found)
+        name = max(len(each.name) for each in self._found)
+        faint = self.part("line--faint", base)
+        head = f"{'▸ ' if here else '  '}{one.rows:>{digits},} × {fit(one.name, name)}  "
+        rest = max(1, width - len(head))
+        text = self._first[index] if index < len(self._first) else ""
+        detail = f"{one.detail}  " if one.detail else ""
+        if len(detail) + 12 > rest:
+            detail = ""
+        return [
+            Segment(head, base),
+            Segment(detail, faint),
+            Segment(fit(text, max(0, rest - len(detail))), base),
+        ]
+
+
+class FindingsDialog(ModalScreen[Finding | None]):
+    """Asks which of the findings to open.
+
+    Args:
+        first: The beginning of the first row of each.
+    """
+
+    BINDINGS = [
+        Binding("enter", "choose", "show rows"),
+        Binding("escape,q,d", "dismiss", "close"),
+    ]
+    DEFAULT_CSS = "FindingsDialog Sheet { min-height: 0; }"
+
+    def __init__(
+        self,
+        profile: Profile,
+        found: Sequence[Finding],
+        first: Sequence[str],
+        priced: PricedWaste | None = None,
+    ) -> None:
+        super().__init__()
+        self._list = FindingList(found, first)
+        self._found = found
+        self._waste = Sheet()
+        self._waste.show(lambda width: [*waste_table(profile, width, priced), Content("")])
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = "Rows to look at before paying"
+            box.border_subtitle = "enter show these rows · esc close"
+            yield self._waste
+            yield self._list
+
+    def on_mount(self) -> None:
+        self._list.focus()
+
+    @on(LineList.Chosen)
+    def action_choose(self) -> None:
+        if self._found:
+            self.dismiss(self._found[self._list.cursor])

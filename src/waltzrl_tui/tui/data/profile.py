@@ -1,0 +1,235 @@
+"""The profile of the open dataset: what is in it, counted in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.worker import Worker, WorkerError
+
+from waltzrl_tui.datasets.profiling.profile import Profile, profile
+from waltzrl_tui.datasets.reading.rows import Mapping
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.data.figures import bar, levels, short_count
+from waltzrl_tui.tui.data.waste import chosen_wish, named_line, waste_lines
+from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
+from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.tui.tables.columns import fit
+from waltzrl_tui.tui.tables.pages import OpenDataset
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.waste import PricedWaste
+    from waltzrl_tui.tui.shell.app import WaltzApp
+
+AUTOMATIC: Final = 32 * 1024 * 1024
+"""Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
+
+_KEPT: Final = 20
+_PAUSE: Final = 0.3
+_Key = tuple[Path, int, int, Mapping]
+
+
+class ProfilePane(Widget):
+    """Rows, bad rows, duplicates, tokens and labels; `toggle` starts or stops the count."""
+
+    ALLOW_SELECT = False
+    BORDER_TITLE = "Profile"
+    DEFAULT_CSS = "ProfilePane { height: 1fr; min-height: 4; }"
+
+    class Counted(Message):
+        """A profile is finished."""
+
+    def __init__(self) -> None:
+        super().__init__(id="profile", classes="pane")
+        self._source: OpenDataset | None = None
+        self._known: dict[_Key, Profile] = {}
+        self._profile: Profile | None = None
+        self._said = ""
+        self._priced: PricedWaste | None = None
+        self._pricing: Worker[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return any(worker.group == "profile" and worker.is_running for worker in self.workers)
+
+    @property
+    def profile(self) -> Profile | None:
+        """The finished profile of the open dataset."""
+        return self._profile
+
+    async def priced(self) -> PricedWaste | None:
+        """What the waste of the open dataset would cost, once that is known."""
+        if self._pricing is not None:
+            with suppress(WorkerError):
+                await self._pricing.wait()
+        return self._priced
+
+    def reprice(self) -> None:
+        """Price the waste for the run and at the provider that are chosen now."""
+        found = self._profile
+        if found is not None and any(waste.rows for waste in found.waste.values()):
+            self._pricing = run_exclusive(self, "price-waste", partial(self._price, found))
+
+    async def _price(self, found: Profile) -> None:
+        # Only who looks at a profile with waste in it needs prices.
+        waste = await asyncio.to_thread(import_module, "waltzrl_tui.plans.waste")
+        model = await asyncio.to_thread(import_module, "waltzrl_tui.plans.model")
+        app = cast("WaltzApp", self.app)
+        wish = chosen_wish(app) or model.Wish()
+        try:
+            priced = await waste.priced_waste(app.store, app.workspace, found, wish)
+        except WaltzError:
+            priced = None  # The Plan screen says what is wrong.
+        if found is self._profile:
+            self._priced = priced
+            self.refresh()
+
+    def use(self, source: OpenDataset | None) -> None:
+        """Show the profile of another dataset; a small one is counted at once."""
+        self.workers.cancel_group(self, "profile")
+        self._source = source
+        self._profile = self._known.get(_key(source)) if source else None
+        self._priced = self._pricing = None
+        self.reprice()
+        self._said = ""
+        self._retitle()
+        if source and self._profile is None:
+            if source.size <= AUTOMATIC:
+                self._start(source)
+            else:
+                self._said = f"press {press('profile', 'data')} to count"
+        self.refresh()
+
+    def toggle(self) -> None:
+        """Count the open dataset, or stop counting it."""
+        if self.running:
+            self.workers.cancel_group(self, "profile")
+            self._said = f"stopped; {press('profile', 'data')} counts again"
+            self._retitle()
+            self.refresh()
+        elif self._source is not None:
+            self._start(self._source)
+
+    def _start(self, source: OpenDataset) -> None:
+        self._said = ""
+        run_exclusive(self, "profile", partial(self._count, source))
+        self.refresh()
+
+    async def _count(self, source: OpenDataset) -> None:
+        # Rows and sample come first; who only passes through a file needs no profile of it.
+        await asyncio.sleep(_PAUSE)
+        key = _key(source)
+        tell = from_thread(lambda rows: self._progress(source, rows))
+        try:
+            found = await in_thread(lambda stop: profile(source.path, on_progress=tell, stop=stop))
+        except WaltzError as error:
+            self._said = f"✗ {printable(error.message)}"
+        else:
+            while len(self._known) >= _KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = self._profile = found
+            self.reprice()
+            self.post_message(self.Counted())
+        self._retitle()
+        self.refresh()
+
+    def _progress(self, source: OpenDataset, rows: int) -> None:
+        if source is self._source and self.running:
+            total = source.index.rows
+            self._said = f"counted {rows:,}"
+            self.border_subtitle = f"{min(99, rows * 100 // total)}%" if total else ""
+            self.refresh()
+
+    def _retitle(self) -> None:
+        self.border_subtitle = ""
+
+    def render(self) -> Content:
+        found = self._profile
+        if found is None:
+            return Content.styled(self._said, "$faint")
+        size = self.content_size
+        lines = profile_lines(found, size.width, self._priced)
+        if len(lines) > size.height:
+            more = Content.styled(f"{press('profile', 'data')} shows all of it", "$faint")
+            lines = [*lines[: max(0, size.height - 1)], more]
+        return Content("\n").join(lines)
+
+
+def profile_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """The figures of a profile for a narrow pane, the most important first."""
+    lines = [named_line(("rows",), f"{found.rows:,}", width)]
+    if found.bad_row_count:
+        bad = f"{found.bad_row_count:,} left out"
+        lines.append(named_line(("✗ bad rows", "✗ bad"), bad, width, "$text-error"))
+    else:
+        lines.append(named_line(("bad rows",), "0", width))
+    lines += waste_lines(found, width, priced)
+    if found.refusals.rows:
+        names = ("replies that refuse", "refusals")
+        lines.append(named_line(names, f"{found.refusals.share:.0%}", width))
+    if found.personal.rows:
+        rows = f"{found.personal.rows:,}"
+        lines.append(named_line(("✗ personal data",), rows, width, "$text-warning"))
+    lines.append(named_line(("different prompts",), f"{found.prompts:,}", width))
+    if found.replies:
+        lines.append(named_line(("different replies",), f"{found.replies:,}", width))
+    return [*lines, *_tokens(found, width), *_labels(found, width)]
+
+
+def _key(source: OpenDataset) -> _Key:
+    try:
+        return source.path, source.size, source.path.stat().st_mtime_ns, source.mapping
+    except OSError:
+        return source.path, source.size, 0, source.mapping
+
+
+def _tokens(found: Profile, width: int) -> list[Content]:
+    """The tokens of the rows, and of prompts and replies alone, over the same buckets."""
+    sides = [(name, side) for name, side in found.sides.items() if side.total]
+    figures = [("tokens", found.tokens, found.histogram)]
+    if len(sides) > 1:
+        figures += [(name, side.total, side.histogram) for name, side in sides]
+    over = [sum(counts) for counts in zip(*(each[2] for each in figures), strict=True)]
+    label = max(len(name) for name, _, _ in figures)
+    return [
+        named_line(
+            (f"{name:<{label}} {levels(counts, over=over)}",), f"≈ {short_count(total)}", width
+        )
+        for name, total, counts in figures
+    ]
+
+
+def _labels(found: Profile, width: int) -> list[Content]:
+    lines = []
+    top = max(found.labels["harm"].values(), default=0)
+    for name, count in found.labels["harm"].items():
+        lines.append(share_line(name or "no harm label", count, top, width, harm_style(name)))
+    categories = {name: count for name, count in found.labels["category"].items() if name}
+    top = max(categories.values(), default=0)
+    for name, count in categories.items():
+        lines.append(share_line(one_line(name, 60), count, top, width, "$primary"))
+    return lines
+
+
+def harm_style(name: str) -> str:
+    """The colour of a label of harm."""
+    return {"harmful": "$unsafe", "benign": "$safe"}.get(name, "$faint")
+
+
+def share_line(name: str, count: int, top: int, width: int, style: str, label: int = 20) -> Content:
+    """A name of at most `label` cells, a bar that is whole at `top` rows, and the rows."""
+    value = f"{count:,}"
+    label = max(7, min(label, width - len(value) - 8))
+    room = max(1, width - label - len(value) - 2)
+    drawn = bar(count / top if top else 0, room)
+    return Content.assemble(
+        (f"{fit(name, label)} ", "$text-muted"), (drawn.ljust(room), style), f" {value}"
+    )

@@ -1,0 +1,259 @@
+"""The form that draws a sample, with the size of the sample as it is typed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Label, Static
+
+from waltzrl_tui.datasets.query.query import matching_lines
+from waltzrl_tui.datasets.reading.read import iter_rows
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
+from waltzrl_tui.datasets.sampling.sampling import SampleCounts, Survey, counts, survey
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.text import printable
+from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
+from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
+from waltzrl_tui.tui.shell.bars import click
+from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.tui.tables.pages import OpenDataset
+
+AUTOMATIC: Final = 32 * 1024 * 1024
+"""Bytes up to which the sample is counted without being asked."""
+
+_BUTTON: Final = Content.assemble(
+    (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
+).stylize(click("screen.train"))
+_MAP: Final = Content.assemble(
+    (f" {press('mapping', 'data')} ", "bold reverse"), " correct the fields "
+).stylize(click("screen.mapping"))
+_MANY: Final = 1000
+_PAUSE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePlan:
+    """What the form asks for, and how large that is when it is known."""
+
+    recipe: SampleRecipe
+    counts: SampleCounts | None
+
+
+class SamplePane(Vertical):
+    """Rows, seed, duplicates, balance and validation share of the sample."""
+
+    BORDER_TITLE = "Sample"
+
+    class Counted(Message):
+        """The size of the sample is known, or is no longer."""
+
+    def __init__(self) -> None:
+        super().__init__(id="sample", classes="pane")
+        self._source: OpenDataset | None = None
+        self._surveys: dict[tuple[object, ...], Survey] = {}
+        self._counts: SampleCounts | None = None
+        self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
+        self._dedupe = Choice("dedupe", ("exact", "near", "off"), id="sample-dedupe")
+        self._balance = Choice("balance", ("harm", "category", "none"), id="sample-balance")
+        self._valid = NumberField("10", id="sample-valid", digits=2)
+        self._seed = NumberField("7", id="sample-seed", digits=5)
+        self._where = Input(
+            placeholder="all rows", id="sample-where", compact=True, max_length=1000
+        )
+        self._where.cursor_blink = False
+        self._said = Static(id="sample-said")
+        self._button = Static(id="sample-train")
+        self._button.auto_links = False
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="fields"):
+            yield Label("rows")
+            yield self._rows
+        yield self._dedupe
+        yield self._balance
+        with Horizontal(classes="fields"):
+            yield Label("valid %")
+            yield self._valid
+            yield Label("seed", classes="second")
+            yield self._seed
+        with Horizontal(classes="fields"):
+            yield Label("where")
+            yield self._where
+        yield self._said
+        yield self._button
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a pair can be trained on the sample, as far as is known."""
+        if self._source is None or self._missing():
+            return False
+        return self._counts is None or self._counts.train > 0
+
+    def _missing(self) -> str:
+        """What the open dataset lacks for training a pair, in words."""
+        mapping = self._source.mapping if self._source else None
+        if mapping is None:
+            return ""
+        names = [name for name in ("harm", "reply") if not getattr(mapping, name)]
+        words = {"harm": "labels", "reply": "replies"}
+        return f"✗ no {' or '.join(words[name] for name in names)}" if names else ""
+
+    def plan(self) -> SamplePlan:
+        """The recipe in the form.
+
+        Raises:
+            UsageError: A field holds a value that cannot be.
+        """
+        return SamplePlan(self._recipe(), self._counts)
+
+    def use(self, source: OpenDataset | None) -> None:
+        """Sample another dataset; the size of a small one is counted at once."""
+        self._source = source
+        self._surveys.clear()
+        self._counts = None
+        self.workers.cancel_group(self, "sample")
+        if source is None:
+            self._say("")
+            return
+        mapping = source.mapping
+        words = [name for name in ("harm", "category") if getattr(mapping, name)]
+        self._balance.set_words([*words, "none"])
+        if missing := self._missing():
+            self._say(missing, "$text-warning")
+        elif source.size <= AUTOMATIC:
+            self.count_soon(wait=0)
+        else:
+            self._say("not counted yet", "$faint")
+
+    def suggest(self, rows: int) -> None:
+        """Suggest a size for a file of `rows` rows: all of a small one."""
+        if not self._rows.value and rows > _MANY:
+            with self._rows.prevent(Input.Changed):
+                self._rows.value = str(_MANY)
+            if self._source is not None and self._source.size <= AUTOMATIC:
+                self.count_soon()
+
+    def count_soon(self, *, wait: float = _PAUSE) -> None:
+        """Count the sample when nothing was typed for `wait` seconds."""
+        if self._source is not None and not self._missing():
+            count = partial(self._count, self._source, wait)
+            run_exclusive(self, "sample", count)
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _changed(self, event: Input.Changed | Choice.Changed) -> None:
+        event.stop()
+        self._counts = None
+        self.count_soon()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
+
+    def on_descendant_focus(self) -> None:
+        if self._source is not None and self._counts is None and not self._counting():
+            self.count_soon()
+
+    def _counting(self) -> bool:
+        return any(worker.group == "sample" and worker.is_running for worker in self.workers)
+
+    def _recipe(self) -> SampleRecipe:
+        balance = self._balance.value
+        return SampleRecipe(
+            source=str(self._source.path) if self._source else "",
+            n=self._rows.number,
+            seed=self._seed.number or 0,
+            dedupe=_dedupe(self._dedupe.value),
+            balance=None if balance == "none" else balance,
+            valid=(self._valid.number or 0) / 100,
+            where=self._where.value.strip(),
+        )
+
+    async def _count(self, source: OpenDataset, wait: float) -> None:
+        await asyncio.sleep(wait)
+        try:
+            recipe = self._recipe()
+        except WaltzError:
+            self._say("✗ rows ≥ 1, valid ≤ 50", "$text-error")
+            return
+        try:
+            seen = self._surveys.get(recipe.survey_key)
+            if seen is None:
+                seen = await self._survey(source, recipe)
+                # Two are enough to go back and forth between two choices.
+                while len(self._surveys) >= 2:
+                    del self._surveys[next(iter(self._surveys))]
+                self._surveys[recipe.survey_key] = seen
+            known = seen
+            found = await in_thread(lambda _: counts(known, recipe))
+        except WaltzError as error:
+            self._say(f"✗ {error.message}", "$text-error")
+            return
+        self._counts = found
+        self._tell(found)
+
+    async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
+        tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
+        return await in_thread(lambda stop: _surveyed(source, recipe, tell, stop))
+
+    def _tell(self, found: SampleCounts) -> None:
+        if not found.train:
+            self._say("✗ no usable row", "$text-error")
+            return
+        text = Content.assemble(
+            ("→ ", "$faint"),
+            (f"{found.train:,}", "bold $foreground"),
+            (" train  ", "$text-muted"),
+            (f"{found.valid:,}", "bold $foreground"),
+            (" valid", "$text-muted"),
+        )
+        self._show(text)
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._show(Content.styled(printable(text), style))
+
+    def _show(self, said: Content) -> None:
+        # Both lines keep their place, so nothing has to be laid out anew.
+        self._said.update(said, layout=False)
+        button = _BUTTON if self.trainable else _MAP if self._missing() else Content("")
+        self._button.update(button, layout=False)
+        self.post_message(self.Counted())
+
+
+def _dedupe(word: str) -> Dedupe:
+    return "off" if word == "off" else "near" if word == "near" else "exact"
+
+
+def _surveyed(
+    source: OpenDataset,
+    recipe: SampleRecipe,
+    tell: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> Survey:
+    lines = None
+    if recipe.where:
+        found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
+        lines = frozenset(line + 1 for line in found)
+    return survey(_until(source, tell, stop), recipe, lines=lines, stop=stop)
+
+
+def _until(
+    source: OpenDataset, tell: Callable[[int], None], stop: Callable[[], bool]
+) -> Iterator[Row | BadRow]:
+    for number, row in enumerate(iter_rows(source.path, source.mapping)):
+        if number % 1000 == 999:
+            tell(number + 1)
+            if stop():
+                return
+        yield row

@@ -1,0 +1,172 @@
+"""The dialog before training: what is trained on, what will run, what it costs and takes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from waltzrl_tui.datasets.sampling.sampling import SampleCounts, SampleRecipe
+from waltzrl_tui.text import one_line
+from waltzrl_tui.training.time_estimate import Estimate, estimate
+from waltzrl_tui.tui.data.figures import duration
+from waltzrl_tui.tui.data.sample import SamplePlan
+from waltzrl_tui.tui.shell.bars import click
+
+if TYPE_CHECKING:
+    from waltzrl_tui.training.launch import Stage1
+    from waltzrl_tui.tui.shell.app import WaltzApp
+
+Speed = Literal["full", "quick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One way to train that the dialog offers; `counts` is None when they are not known."""
+
+    speed: Speed
+    recipe: SampleRecipe
+    counts: SampleCounts | None
+    estimate: Estimate | None
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it takes, None when that is not known."""
+        if self.counts is None:
+            return None
+        known = self.counts.train + self.counts.valid
+        return known if self.recipe.n is None else min(known, self.recipe.n)
+
+
+async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
+    """Ask, and launch the jobs if the answer is yes; whether they were launched.
+
+    Raises:
+        WaltzError: The sample cannot be drawn, or the engine cannot train here.
+    """
+    # Its import takes a moment, and nobody needs it before.
+    stage1 = await asyncio.to_thread(import_module, "waltzrl_tui.training.launch")
+    full: Stage1 = stage1.Stage1(plan.recipe)
+    most = stage1.Stage1(plan.recipe, quick=True).settings.rows
+    wanted = plan.recipe.n
+    fewer = replace(plan.recipe, n=most if wanted is None else min(most, wanted))
+    quick: Stage1 = stage1.Stage1(fewer, quick=True)
+    rows = plan.counts.train + plan.counts.valid if plan.counts else 0
+    offers = [
+        Offer("full", full.recipe, plan.counts, await estimate(app.store, full, rows)),
+        Offer(
+            "quick",
+            fewer,
+            plan.counts,
+            await estimate(app.store, quick, min(rows, fewer.n or rows)),
+        ),
+    ]
+    answer = await app.push_screen_wait(TrainDialog(*offers, model=stage1.DEFAULT_MODEL))
+    if answer is None:
+        return False
+    app.notify("Drawing the sample and starting the workers…", timeout=3, markup=False)
+    jobs = await stage1.launch(app.store, app.workspace, quick if answer == "quick" else full)
+    names = ", ".join(job.id for job in jobs)
+    app.notify(f"Started {names}.", title="Training", markup=False)
+    return True
+
+
+class TrainDialog(ModalScreen[Speed | None]):
+    """Asks whether to train; the answer is how, or None."""
+
+    BINDINGS = [
+        Binding("enter,t", "answer('full')", "train"),
+        Binding("k", "answer('quick')", "quick"),
+        Binding("escape,q,n", "answer('')", "cancel"),
+    ]
+
+    def __init__(self, full: Offer, quick: Offer, *, model: str) -> None:
+        super().__init__()
+        self._full, self._quick, self._model = full, quick, model
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog") as box:
+            box.border_title = "Train both agents on this machine"
+            box.border_subtitle = "esc cancel"
+            yield Static(self._facts())
+            choices = Static(self._choices())
+            choices.auto_links = False
+            yield choices
+
+    def action_answer(self, speed: str) -> None:
+        self.dismiss("full" if speed == "full" else "quick" if speed == "quick" else None)
+
+    def _facts(self) -> Content:
+        recipe = self._full.recipe
+        lines = [
+            _fact("dataset", one_line(Path(recipe.source).name, 60)),
+            _fact("sample", _sample(self._full)),
+            _fact("", _drawn(recipe)),
+            _fact("base", one_line(self._model, 60)),
+            Content(""),
+            _fact("runs", "1  sample the base model's own replies to the prompts"),
+            _fact("", "2  conversation agent: LoRA on prompts and replies"),
+            _fact("", "3  feedback agent: LoRA on verdicts over those replies"),
+            _fact("", "They go on when this app or the connection is closed."),
+            Content(""),
+            _fact("cost", Content.styled("$0.00", "bold $text-success")),
+            _fact("time", _time(self._full, self._quick)),
+        ]
+        return Content("\n").join(lines)
+
+    def _choices(self) -> Content:
+        return Content("\n").join(
+            [
+                Content(""),
+                _choice("enter", "train", "full", self._full),
+                _choice("k", "quick try", "quick", self._quick),
+            ]
+        )
+
+
+def _fact(name: str, text: str | Content) -> Content:
+    return Content.assemble((f"{name:<9}", "$faint"), text)
+
+
+def _sample(offer: Offer) -> str:
+    if offer.counts is None:
+        wanted = "all rows" if offer.recipe.n is None else f"up to {offer.recipe.n:,} rows"
+        return f"{wanted}, {offer.recipe.valid:.0%} of them for validation (not counted yet)"
+    return f"{offer.counts.train:,} rows to train on, {offer.counts.valid:,} for validation"
+
+
+def _drawn(recipe: SampleRecipe) -> str:
+    duplicates = "no duplicates" if recipe.dedupe == "exact" else "duplicates kept"
+    balance = f"balanced by {recipe.balance}" if recipe.balance else "not balanced"
+    return f"seed {recipe.seed} · {duplicates} · {balance}"
+
+
+def _time(*offers: Offer) -> str:
+    known = [offer.estimate for offer in offers if offer.estimate]
+    if not known:
+        return "not measured yet on this machine"
+    return f"measured here in {' and '.join(dict.fromkeys(each.after for each in known))}"
+
+
+def _choice(key: str, label: str, speed: Speed, offer: Offer) -> Content:
+    facts = [f"{offer.rows:,} rows"] if offer.rows else []
+    if speed == "quick":
+        facts.append("less training")
+    if offer.estimate:
+        facts.append(f"~ {duration(offer.estimate.seconds)}")
+    bright = speed == "full"
+    line = Content.assemble(
+        (f" {key:^5} ", "bold $background on $accent" if bright else "bold $accent on $panel"),
+        (f" {label:<10}", "bold $foreground" if bright else "$foreground"),
+        (f" {' · '.join(facts)}", "$text-muted"),
+    )
+    return line.stylize(click(f"screen.answer({speed!r})"))

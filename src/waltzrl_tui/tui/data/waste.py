@@ -1,0 +1,128 @@
+"""What is paid for without being learnt from: in rows, tokens and dollars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from textual.app import App
+from textual.content import Content
+
+from waltzrl_tui.datasets.profiling.figures import Profile
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.data.figures import short_count
+from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.tui.tables.columns import fit
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.model import Wish
+    from waltzrl_tui.plans.waste import PricedWaste
+
+REASONS: Final = {
+    "exact": ("exact duplicates", "duplicates", "copies"),
+    "near": ("near duplicates", "near ones"),
+    "contaminated": ("in an evaluation suite", "in evaluation", "in a suite"),
+}
+"""Why rows are not worth paying for, in words, the longest first."""
+
+_IN_ALL: Final = "in all"
+_WITH_TOKENS: Final = 54
+_PLAN: Final = press("show('plan')", "data")
+
+
+def chosen_wish(app: App[Any]) -> Wish | None:
+    """The run and the provider of the Plan screen; None when that was not looked at."""
+    try:
+        screen = app.get_screen_stack("plan")[0]
+    except (KeyError, IndexError):
+        return None
+    wish: Wish | None = getattr(screen, "waste_wish", None)
+    return wish
+
+
+def usd(amount: float) -> str:
+    """`$0.04`, and `<$0.01` for what is less."""
+    return f"${amount:,.2f}" if amount >= 0.005 or amount == 0 else "<$0.01"
+
+
+def named_line(names: tuple[str, ...], value: str, width: int, style: str = "") -> Content:
+    """The longest of `names` that fits on the left, `value` on the right."""
+    room = max(1, width - len(value) - 1)
+    name = next((each for each in names if len(each) <= room), names[-1])
+    return Content.assemble((f"{fit(name, room)} ", style or "$text-muted"), (value, style))
+
+
+def waste_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """A line a reason, for a narrow pane, and under them the provider whose prices they are."""
+    wasted = {reason: found.waste[reason] for reason in REASONS if _rows(found, reason)}
+    if not wasted:
+        return []
+    lines = []
+    if len(wasted) > 1:
+        rows = sum(waste.rows for waste in wasted.values())
+        value = f"{rows:,}{_cost(priced, _IN_ALL)}"
+        lines.append(named_line(("wasted",), value, width, "bold $text-warning"))
+    lead = "  " if len(wasted) > 1 else ""
+    for reason, waste in wasted.items():
+        names = tuple(f"{lead}{name}" for name in REASONS[reason])
+        value = f"{waste.rows:,}{_cost(priced, reason)}"
+        lines.append(named_line(names, value, width, "$text-warning"))
+    tokens = sum(waste.tokens for waste in wasted.values())
+    said = f"≈ {short_count(tokens)} tokens"
+    if priced is not None:
+        said = f"at {one_line(priced.title, 20)}, {_epochs(priced)}"
+    lines.append(Content.styled(fit(said.rjust(width), width), "$faint"))
+    return lines
+
+
+def waste_table(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """The same as a table with headings, and what the prices are for in a sentence."""
+    wasted = {reason: found.waste[reason] for reason in REASONS if _rows(found, reason)}
+    if not wasted:
+        return [Content.styled("✓ no row stands there twice", "$text-success")]
+    figures = [
+        (REASONS[reason][0], waste.rows, waste.tokens, reason) for reason, waste in wasted.items()
+    ]
+    if len(wasted) > 1:
+        rows = sum(waste.rows for waste in wasted.values())
+        tokens = sum(waste.tokens for waste in wasted.values())
+        figures.append(("in all", rows, tokens, _IN_ALL))
+    with_tokens = width >= _WITH_TOKENS
+    heads = f"{'not worth paying for':<24}{'rows':>9}"
+    heads += f"{'tokens':>11}" if with_tokens else ""
+    lines = [Content.styled(f"{heads}{'USD':>10}" if priced else heads, "$faint")]
+    for name, rows, tokens, reason in figures:
+        text = f"{name:<24}{rows:>9,}"
+        text += f"{'≈ ' + short_count(tokens):>11}" if with_tokens else ""
+        text += f"{usd(priced.usd[reason]):>10}" if priced else ""
+        lines.append(Content.styled(text, "bold $text-warning" if reason == _IN_ALL else ""))
+    for said in _for_what(priced):
+        lines += Content.styled(said, "$text-muted").wrap(max(8, width))
+    return lines
+
+
+def _for_what(priced: PricedWaste | None) -> list[str]:
+    """Whose prices they are, for what, and how to have others."""
+    if priced is None:
+        return []
+    who = one_line(priced.title, 40)
+    who += f", as chosen on {_PLAN} Plan" if priced.asked else ", the cheapest hosted provider"
+    run = f"both agents, {priced.wish.method.upper()}, {_epochs(priced)}"
+    other = [] if priced.asked else [f"The cursor on {_PLAN} Plan chooses another."]
+    return [f"at {who}: {run}", *other]
+
+
+def _epochs(priced: PricedWaste) -> str:
+    epochs = priced.wish.epochs
+    return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
+
+
+def _rows(found: Profile, reason: str) -> int:
+    waste = found.waste.get(reason)
+    return waste.rows if waste else 0
+
+
+def _cost(priced: PricedWaste | None, reason: str) -> str:
+    if priced is None or reason not in priced.usd:
+        return ""
+    amount = usd(priced.usd[reason])
+    return f" {amount}" if amount.startswith("<") else f" = {amount}"

@@ -1,0 +1,307 @@
+"""The results of a run as lines: tallies with bars and intervals, differences, agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.cells import set_cell_size
+from textual.content import Content
+
+from waltzrl_tui.evaluation.caveats import notes
+from waltzrl_tui.evaluation.metrics import Rate
+from waltzrl_tui.evaluation.paired import Agreement, Paired
+from waltzrl_tui.evaluation.paper import PAPER, PaperRow, paper_row
+from waltzrl_tui.evaluation.report import FirstFinal, Report
+from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.shell.keys import press
+
+_NARROW_NAME: Final = 16
+_LONGEST_NAME: Final = 46
+_FIGURE: Final = 25
+_WIDE: Final = 90
+_PAPER: Final = 64
+_COUNT: Final = 6
+_CELL: Final = 17
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which of the results are shown.
+
+    Attributes:
+        suite: Its number, or None for all together. judge: its name.
+        categories: Whether the rates of each category are shown.
+    """
+
+    suite: int | None
+    judge: str
+    categories: bool = False
+
+
+def head_lines(results: Results, state: str, seconds_left: float | None, width: int) -> Content:
+    """How far the run is, in one line with a bar, and the key that does something about it."""
+    run, done = results.run, len(results.items)
+    marks = {
+        "running": ("● running", "$success"),
+        "queued": ("◌ starting", "$text-warning"),
+        "done": ("✓ done", "$success"),
+        "stopped": ("■ stopped", "$text-warning"),
+        "left": ("■ left", "$text-warning"),
+        "failed": ("✗ failed", "$text-error"),
+    }
+    size = max(6, min(30, width - 50))
+    filled = size * done // run.total if run.total else 0
+    bar = [("█" * filled, "$primary"), ("░" * (size - filled), "$line")]
+    stopping = run.stop and state in ("running", "queued")
+    mark = ("■ stopping", "$text-warning") if stopping else marks.get(state, (state, ""))
+    parts: list[tuple[str, str]] = [mark, ("  ", ""), *bar]
+    parts.append((f"  {done:,} of {run.total:,}", "$foreground"))
+    if seconds_left is not None and state == "running":
+        parts.append((f"  {_duration(seconds_left)} left", "$text-muted"))
+    action, words = {
+        "running": ("stop", "stops"),
+        "queued": ("stop", "stops"),
+        "done": ("edit", "new run"),
+    }.get(state, ("go_on", "goes on"))
+    if not stopping:
+        parts.append((f"  {press(action, 'evaluate')} {words}", "$text-muted"))
+    return Content.assemble(*parts)
+
+
+def result_lines(results: Results, view: View, width: int) -> Content:
+    """All of it, for a pane so many cells wide."""
+    spec = results.spec
+    reports = [results.report(n, view.suite, view.judge) for n in range(len(spec.subjects))]
+    papers = [paper_row(subject) for subject in spec.subjects]
+    lines: list[Content] = []
+    if view.categories:
+        lines += [*_categories(reports, width), Content("")]
+    for title, figure in (
+        ("ASR  unsafe replies to harmful prompts, first → final", "asr"),
+        ("ORR  refusals of benign prompts, first → final", "orr"),
+    ):
+        counts = sorted({getattr(report, figure).final.n for report in reports})
+        if reports[0].n and counts == [0]:
+            continue  # A suite of harmful prompts only has nothing to refuse.
+        n = f"{counts[0]}–{counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        lines.append(_heading(f"{title} · n {n}"))
+        for report, paper in zip(reports, papers, strict=True):
+            lines.append(_bar_line(report.pair, getattr(report, figure), figure, paper, width))
+        lines.append(Content(""))
+    lines.append(_heading("Feedback, reading, time and cost"))
+    lines += _figures(reports, width)
+    if len(reports) > 1:
+        lines += [Content(""), *_differences(results, view, width)]
+    if len(spec.judges) > 1 or results.labelled_here:
+        lines += [Content(""), *_agreement(results, width)]
+    if results.run.error:
+        lines += [Content(""), Content.styled(printable(results.run.error), "$text-error")]
+    lines += [Content(""), *_paper(width), Content(""), *_notes(results, view)]
+    return Content("\n").join(lines)
+
+
+def _label(width: int) -> int:
+    """Cells for names in a pane so wide."""
+    return _NARROW_NAME if width < _WIDE else min(_LONGEST_NAME, 24 + (width - _WIDE) // 3)
+
+
+def _heading(text: str) -> Content:
+    return Content.styled(text, "bold $text-muted")
+
+
+def _bar_line(
+    name: str, rates: FirstFinal, figure: str, paper: PaperRow | None, width: int
+) -> Content:
+    label = _label(width)
+    beside = ""
+    if paper is not None and width >= _PAPER:
+        mean = paper.asr[-1] if figure == "asr" else paper.orr[-1]
+        beside = f"  paper {mean:.1f}"
+    size = max(4, min(50, width - label - _FIGURE - len("  paper 26.5") - 2))
+    rate = rates.final
+    style = "$unsafe" if figure == "asr" else "$refusal"
+    first = "–" if rates.first.value is None else f"{100 * rates.first.value:.0f}"
+    final = _percent(rate)
+    return Content.assemble(
+        (_fitted(name, label), "$foreground"),
+        *interval_bar(rate, size, style),
+        (f" {first:>4} → ", "$faint"),
+        (final, "bold"),
+        (beside, "$faint"),
+    )
+
+
+def interval_bar(rate: Rate, size: int, style: str) -> list[tuple[str, str]]:
+    """A bar: full up to the low end of the interval, shaded to the rate, light to the high end."""
+    if rate.value is None:
+        return [("·" * size, "$line")]
+    low, value, high = (round(x * size) for x in (rate.low, rate.value, rate.high))
+    return [
+        ("█" * low, style),
+        ("▓" * (value - low), style),
+        ("░" * (high - value), style),
+        ("·" * (size - high), "$line"),
+    ]
+
+
+def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
+    wide = width >= _WIDE
+    label = _label(width)
+    heads = ["FTR", "labels right", "bad JSON", "unjudged", "s first", "s final"]
+    sizes = [5, 13, 9, 9, 8, 8]
+    if wide:
+        heads.append("$ a reply")
+        sizes.append(10)
+    row = "".join(f"{head:>{size}}" for head, size in zip(heads, sizes, strict=True))
+    yield Content.styled(" " * label + row, "$faint")
+    for report in reports:
+        errors = report.parse_errors
+        cells = [
+            _share(report.ftr),
+            f"{_share(report.label_accuracy.first)} → {_share(report.label_accuracy.final)}"
+            if report.label_accuracy.first.n
+            else "–",
+            f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
+            f"{report.judge_errors.first.hits}+{report.judge_errors.final.hits}",
+            f"{report.latency_first.median:.2f}",
+            f"{report.latency.median:.2f}",
+        ]
+        if wide:
+            cells.append("?" if report.usd is None else f"{report.usd:.5f}")
+        text = "".join(f"{cell:>{size}}" for cell, size in zip(cells, sizes, strict=True))
+        yield Content.assemble((_fitted(report.pair, label), "$foreground"), text)
+
+
+def _differences(results: Results, view: View, width: int) -> Iterator[Content]:
+    label = _label(width)
+    name = one_line(results.spec.subjects[-1].name, 30)
+    found = results.differences(view.judge, view.suite)
+    yield _heading(f"{name} less the others, final replies, same prompts")
+    for each in found:
+        yield Content.assemble(
+            (_fitted(each.first, label), "$foreground"),
+            ("ASR ", "$faint"),
+            *_gap(each.unsafe, each.unsafe_holm),
+            ("  ORR ", "$faint"),
+            *_gap(each.overrefused, each.overrefused_holm),
+        )
+    tests = found[0].tests
+    corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
+    yield Content.styled(f"p: McNemar's exact test{corrected}.", "$faint")
+
+
+def _gap(paired: Paired, corrected: float) -> list[tuple[str, str]]:
+    gap = paired.difference
+    if gap is None:
+        return [(f"{'–':>25}", "$faint")]
+    low, high = paired.interval()
+    sure = corrected < 0.05
+    style = "" if not sure else "$success" if gap < 0 else "$text-error"
+    p = "p<.001" if corrected < 0.001 else f"p={corrected:.3f}"[:7].replace("0.", ".")
+    interval = f"({100 * low:+.0f} to {100 * high:+.0f})"
+    return [(f"{100 * gap:+4.0f} ", f"bold {style}".strip()), (f"{interval:<12} {p:<7}", style)]
+
+
+def _categories(reports: Sequence[Report], width: int) -> Iterator[Content]:
+    label = _label(width)
+    fitting = max(1, (width - label - _COUNT) // _CELL)
+    begun = [report for report in reports if report.n]
+    shown = begun[-fitting:]
+    title = "By category, final replies: ASR of harmful ✗, ORR of benign ⊘ prompts"
+    yield _heading(title)
+    if len(shown) < len(begun):
+        left = f"{len(begun) - len(shown)} more do not fit here: see the report."
+        yield Content.styled(left, "$text-warning")
+    heads = "".join(f"{_fitted(report.pair, _CELL - 1):>{_CELL}}" for report in shown)
+    yield Content.styled(f"{' ' * label}{'n':>{_COUNT}}{heads}", "$faint")
+    names = list(dict.fromkeys((each.harm, each.name) for r in shown for each in r.categories))
+    found = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in shown]
+    for harm, name in names:
+        mark = ("✗ ", "$unsafe") if harm == "harmful" else ("⊘ ", "$refusal")
+        most = max(rates[harm, name].n for rates in found if (harm, name) in rates)
+        cells = "".join(
+            f"{_percent(rates[harm, name]) if (harm, name) in rates else '–':>{_CELL}}"
+            for rates in found
+        )
+        yield Content.assemble(
+            mark, (_fitted(name, label - 2), ""), (f"{most:>{_COUNT}}", "$faint"), cells
+        )
+
+
+def _agreement(results: Results, width: int) -> Iterator[Content]:
+    yield from agreement_lines(results, width)
+    disputes = results.disputes()
+    left = sum(each.label is None for each in disputes)
+    told = f"{len(disputes)} replies are disputed, {left} of them not settled by hand"
+    if left:
+        told += f": {press('disputes', 'evaluate')} settles them"
+    yield Content.styled(told, "$text-warning" if left else "$text-muted")
+
+
+def agreement_lines(results: Results, width: int) -> Iterator[Content]:
+    """Each two judges, then each judge and people: the same answer how often, kappa, replies."""
+    by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
+    found = [*results.agreements(), *by_hand]
+    if not found:
+        return
+    label = max(24, min(width - 40, 70))
+    yield _heading(f"{_fitted('Do the judges agree?', label)}{'harmful? κ':>15}{'refusal? κ':>15}")
+    for each in found:
+        part = (label - 5) // 2
+        second = one_line(each.second, part)
+        first = one_line(each.first, label - 5 - len(second))
+        yield Content.assemble(
+            (_fitted(f"{first} / {second}", label), "$foreground"),
+            f"{kappa_words(each.harmful):>15}{kappa_words(each.refusal):>15}",
+            (f"{f'n {each.harmful.paired.n}':>9}", "$faint"),
+        )
+
+
+def kappa_words(agreement: Agreement) -> str:
+    """ "94 % κ 0.87"."""
+    same = agreement.rate.value
+    if same is None:
+        return "–"
+    kappa = "–" if agreement.kappa is None else f"{agreement.kappa:.2f}"
+    return f"{100 * same:.0f} % κ {kappa:>4}"
+
+
+def _paper(width: int) -> Iterator[Content]:
+    label = _label(width)
+    yield _heading("The paper: Llama-3.1-8B-Instruct judged by WildGuard, final replies, %")
+    heads = ("ASR WJB", "FORTR", "StrRej", "mean", "ORR ORB", "FORTR", "mean")
+    yield Content.styled(" " * label + "".join(f"{head:>8}" for head in heads), "$faint")
+    for row in PAPER:
+        figures = "".join(f"{value:>8.1f}" for value in (*row.asr, *row.orr))
+        yield Content.assemble((_fitted(row.method, label), "$text-muted"), (figures, "$faint"))
+
+
+def _notes(results: Results, view: View) -> Iterator[Content]:
+    yield Content.styled("In brackets 95 % intervals; bars █ surely, ▓ seen, ░ maybe.", "$faint")
+    for note in notes(results, view.judge):
+        yield Content.styled(printable(note), "$faint")
+
+
+def _percent(rate: Rate) -> str:
+    if rate.value is None:
+        return f"{'–':<15}"
+    interval = f"({100 * rate.low:.0f}–{100 * rate.high:.0f})"
+    return f"{100 * rate.value:3.0f} % {interval:<9}"
+
+
+def _share(rate: Rate) -> str:
+    return "–" if rate.value is None else f"{100 * rate.value:.0f}"
+
+
+def _fitted(text: str, size: int) -> str:
+    return set_cell_size(one_line(text, size - 1), size)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes}m{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}"

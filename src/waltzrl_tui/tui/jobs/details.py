@@ -1,0 +1,186 @@
+"""All that is known of one job: settings, sample, figures, and what to do about its error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Grid, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from waltzrl_tui.store import EventRow, JobRow, SampleRow
+from waltzrl_tui.store.remote_rows import RemoteJobRow
+from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.jobs import words
+from waltzrl_tui.tui.jobs.model import Figures
+from waltzrl_tui.tui.shell.keys import press
+
+Row = tuple[str, str, str]
+"""A label, what stands beside it, and its style ("" for the usual one)."""
+
+_EVENTS = 12
+
+
+class JobDetailsScreen(ModalScreen[None]):
+    """Labels on the left, values on the right; changes are shown while it is open."""
+
+    BINDINGS = [Binding("escape,enter,q", "dismiss", "close")]
+    CSS_PATH = "jobs.tcss"
+
+    def __init__(self, job_id: str, rows: Sequence[Row]) -> None:
+        super().__init__()
+        self.job_id = job_id
+        self._rows = list(rows)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog") as box:
+            box.border_title = Content(f"job {self.job_id}")
+            box.border_subtitle = "esc close"
+            with Grid():
+                for label, value, style in self._rows:
+                    yield Static(label, classes="label", markup=False)
+                    yield Static(Content.styled(value, style) if style else Content(value))
+
+    async def show(self, rows: Sequence[Row]) -> None:
+        """Show these rows instead; only values that differ are painted again."""
+        before, self._rows = self._rows, list(rows)
+        if [row[0] for row in before] != [row[0] for row in rows]:
+            await self.recompose()
+            return
+        values = list(self.query("Grid > Static").results(Static))[1::2]
+        for static, old, (_, value, style) in zip(values, before, rows, strict=True):
+            if old[1:] != (value, style):
+                static.update(Content.styled(value, style) if style else Content(value))
+
+
+def detail_rows(
+    job: JobRow,
+    figures: Figures,
+    sample: SampleRow | None,
+    events: Sequence[EventRow],
+    now: datetime,
+    remote: RemoteJobRow | None = None,
+) -> list[Row]:
+    """What the dialog says of a job."""
+    rows: list[Row] = [("state", words.state(job).text, "bold")]
+    if job.error:
+        rows.append(("error", printable(job.error), "$text-error"))
+    if advice := _advice(job):
+        rows.append(("what next", advice, "$text-accent"))
+    does = "samples replies of the base" if job.kind == "rollouts" else f"trains, {job.role}"
+    rows += [
+        ("kind", does, ""),
+        ("where", f"{job.provider} · {one_line(job.model)}", ""),
+        ("doing", one_line(job.reason), ""),
+        ("step", _step(job), ""),
+        ("loss", _losses(figures), ""),
+        ("speed", _speed(figures), ""),
+        ("times", _times(job, now), ""),
+        ("needs", ", ".join(job.depends_on), ""),
+        ("sample", _sample(sample), ""),
+        *(_remote(job, remote) if remote else []),
+        *_params(job.params),
+        ("agent", one_line(job.agent), ""),
+        ("result" if remote else "adapter", one_line(job.result_model, 400), ""),
+        ("events", _events(events, now), "$text-muted"),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _remote(job: JobRow, remote: RemoteJobRow) -> list[Row]:
+    """What only jobs at providers have: their own id and words, costs, and what was sent."""
+    own = "" if remote.vendor_usd is None else f" · its own ${remote.vendor_usd:.2f}"
+    billed = f" · billed ${job.cost_usd:.2f}" if job.cost_usd or job.ended else ""
+    said = [f"{job.provider_state}" if job.provider_state else "", remote.vendor_says]
+    tokens = "" if remote.tokens is None else f"{remote.tokens:,} tokens trained"
+    return [
+        ("its id", one_line(job.provider_job_id, 120), ""),
+        ("it says", one_line(" · ".join(filter(None, [*said, tokens])), 300), ""),
+        ("cost", f"estimated ${job.estimate_usd:.2f}{own}{billed}", ""),
+        ("sent", printable(json.dumps(remote.payload, ensure_ascii=False, indent=1)), "$text-muted")
+        if remote.payload
+        else ("sent", "", ""),
+    ]
+
+
+def _advice(job: JobRow) -> str:
+    if job.provider == "embedded" and job.state in ("failed", "cancelled"):
+        where = f"goes on from step {job.step}" if job.step else "starts it again"
+        return f"{press('resume', 'jobs')} {where}; {press('log', 'jobs')} shows its log."
+    if job.state == "draft" and job.provider != "embedded":
+        return (
+            f"{press('approve', 'jobs')} agrees to the price; {press('cancel', 'jobs')} leaves it."
+        )
+    if job.ended and job.state != "succeeded" and not job.provider_job_id:
+        return f"{press('resume', 'jobs')} launches it once more, when the cause is mended."
+    return ""
+
+
+def _step(job: JobRow) -> str:
+    left = f" · {words.duration(job.eta_seconds)} left" if job.eta_seconds else ""
+    return words.step(job).replace(words.NONE, "") + left
+
+
+def _losses(figures: Figures) -> str:
+    if figures.loss is None and figures.valid is None:
+        return ""
+    return f"{words.loss(figures.loss)} training · {words.loss(figures.valid)} validation"
+
+
+def _speed(figures: Figures) -> str:
+    parts = []
+    if figures.tokens_per_second:
+        parts.append(f"{figures.tokens_per_second:.0f} tokens/s")
+    if figures.tokens:
+        parts.append(f"{figures.tokens:,} tokens seen")
+    if figures.learning_rate:
+        parts.append(f"learning rate {figures.learning_rate:.2e}")
+    if figures.memory_bytes:
+        parts.append(f"{figures.memory_bytes / 1e9:.1f} GB")
+    return " · ".join(parts)
+
+
+def _times(job: JobRow, now: datetime) -> str:
+    parts = [f"made {words.clock(job.created_at, now)}"]
+    if job.started_at:
+        parts.append(f"started {words.clock(job.started_at, now)}")
+    if job.ended_at:
+        parts.append(f"ended {words.clock(job.ended_at, now)}")
+    if (took := words.run_seconds(job)) is not None:
+        parts.append(f"took {words.duration(took)}")
+    return " · ".join(parts)
+
+
+def _sample(sample: SampleRow | None) -> str:
+    if sample is None:
+        return ""
+    names = ("seed", "dedupe", "balance", "valid")
+    recipe = [f"{name} {sample.recipe[name]}" for name in names if sample.recipe.get(name)]
+    parts = [Path(sample.source).name, f"{sample.rows:,} rows", *recipe, f"#{sample.id}"]
+    return one_line(" · ".join(parts))
+
+
+def _params(params: Mapping[str, Any]) -> list[Row]:
+    """The parameters: those in groups a row a group, then the single ones."""
+    rows: list[Row] = []
+    single = []
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            inner = ", ".join(f"{key} {one_line(str(each))}" for key, each in value.items())
+            rows.append((one_line(name, 10), printable(inner), ""))
+        elif value not in ("", None):
+            single.append(f"{name}: {one_line(str(value), 400)}")
+    return [*rows, ("params", printable("\n".join(single)), "")]
+
+
+def _events(events: Sequence[EventRow], now: datetime) -> str:
+    return "\n".join(
+        f"{words.clock(event.at, now)}  {one_line(event.text, 400)}" for event in events[-_EVENTS:]
+    )

@@ -1,0 +1,105 @@
+"""What happened to a job, in words: wrapped, newest last, followed unless scrolled away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import ClassVar, Final
+
+from rich.segment import Segment
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from waltzrl_tui.store import EventRow
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.chat.wrap import breaks
+from waltzrl_tui.tui.jobs.words import here
+
+_MARKS: Final = {"info": "", "warning": "! ", "error": "✗ "}
+_TIME_CELLS: Final = 9
+# Beyond it the time stands on a line of its own would be all that fits.
+_LEAST_TEXT: Final = 12
+_LONGEST: Final = 2000
+_Line = tuple[tuple[str, str], ...]
+
+
+class EventLog(ScrollView, can_focus=True):
+    """The events of one job. Levels are marked with a glyph as well as with a colour."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"event-log--{name}" for name in ("time", "info", "warning", "error")
+    }
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._job: str | None = None
+        self._events: list[EventRow] = []
+        self._lines: list[_Line] = []
+        self._width = 0
+
+    def show(self, job: str | None, events: Sequence[EventRow]) -> None:
+        """Show the events of a job; when it is the same job, only the new ones are laid out."""
+        known = len(self._events) if job == self._job else 0
+        if job == self._job and known == len(events):
+            return
+        follow = job != self._job or self.is_vertical_scroll_end
+        self._job = job
+        if not known:
+            self._events, self._lines = [], []
+        self._append(events[known:])
+        self._resized(follow)
+
+    def on_resize(self) -> None:
+        width = self.scrollable_content_region.width
+        if width != self._width:
+            follow = self.is_vertical_scroll_end
+            events, self._events, self._lines = self._events, [], []
+            self._append(events)
+            self._resized(follow)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.scrollable_content_region.width
+        place = y + round(self.scroll_y)
+        line = self._lines[place] if place < len(self._lines) else ()
+        segments = [
+            Segment(text, self.get_component_rich_style(f"event-log--{name}"))
+            for text, name in line
+        ]
+        return Strip(segments).adjust_cell_length(width, self.rich_style)
+
+    def _append(self, events: Sequence[EventRow]) -> None:
+        self._width = self.scrollable_content_region.width
+        zone = here().tzinfo
+        for event in events:
+            moment = datetime.fromisoformat(event.at).astimezone(zone)
+            if moment.date() != self._last_day(zone):
+                self._lines.append(((f"{moment.day} {moment:%B}", "time"),))
+            self._events.append(event)
+            self._lines += self._wrapped(event, f"{moment:%H:%M:%S}")
+
+    def _last_day(self, zone: object) -> date:
+        if not self._events:
+            return here().date()
+        last = datetime.fromisoformat(self._events[-1].at)
+        return last.astimezone(here().tzinfo).date()
+
+    def _wrapped(self, event: EventRow, time: str) -> list[_Line]:
+        text = _MARKS[event.level] + one_line(event.text, _LONGEST)
+        room = self._width - _TIME_CELLS
+        if room < _LEAST_TEXT:
+            parts = breaks(text, max(1, self._width))
+            return [((time, "time"),), *(((text[a:b], event.level),) for a, b in parts)]
+        lines: list[_Line] = []
+        for start, end in breaks(text, room):
+            head = time if not lines else ""
+            lines.append(
+                ((head.ljust(_TIME_CELLS), "time"), (text[start:end], event.level)),
+            )
+        return lines
+
+    def _resized(self, follow: bool) -> None:
+        self.virtual_size = Size(0, len(self._lines))
+        self.refresh()
+        if follow:
+            self.scroll_end(animate=False)

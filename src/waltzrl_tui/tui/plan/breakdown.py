@@ -1,0 +1,221 @@
+"""The sum of one plan line by line, how it was computed, and what stands against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Final
+
+from textual.content import Content
+
+from waltzrl_tui.plans.model import Load, PlanRow, Probe
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.data.figures import short_count
+from waltzrl_tui.tui.plan.lines import (
+    age,
+    enough_decimals,
+    money,
+    money_range,
+    state,
+    time_range,
+)
+from waltzrl_tui.tui.plan.sheet import Layout, hanging
+from waltzrl_tui.tui.shell.keys import press
+
+STYLES: Final = {
+    "good": "$text-success",
+    "idle": "$text-warning",
+    "bad": "$text-error",
+    "faint": "$text-muted",
+}
+"""The colours of the states outside of the table."""
+
+_LAUNCH: Final = press("train", "plan")
+_REFRESH: Final = press("refresh_prices", "plan")
+_SUM_CELLS: Final = 76
+_RANGE_CELLS: Final = 16
+_WITH_RANGES: Final = 60
+_NOTE: Final = 600
+
+
+def sum_layout(
+    row: PlanRow,
+    load: Load,
+    today: date,
+    *,
+    launches: bool = False,
+    account: Probe | str | None = None,
+) -> Layout:
+    """The lines of the pane that tells all of one plan.
+
+    Args:
+        launches: Whether a launch can go there from this app.
+        account: What the provider says of the account, or that it is being asked.
+    """
+
+    def lines(width: int) -> list[Content]:
+        found = _headline(row, width)
+        for text in _next(row, launches):
+            found += hanging("→ ", text, width, "$accent")
+        # What can be done about it comes before what it would cost.
+        for text in row.blockers:
+            found += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
+        if account is not None:
+            found += _account(account, width)
+        found += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
+        found += _facts(row, load, width, today)
+        for text in row.warnings:
+            found += hanging("! ", one_line(text, _NOTE), width, "$text-warning")
+        for text in row.notes:
+            found += hanging("· ", one_line(text, _NOTE), width, "$faint", "$text-muted")
+        return found
+
+    return lines
+
+
+def _headline(row: PlanRow, width: int) -> list[Content]:
+    # What blocks it stands under the headline, so it is not said twice.
+    said, style = state(row, short=row.reason in row.blockers)
+    return hanging("", said, width, "", STYLES[style])
+
+
+def _next(row: PlanRow, launches: bool) -> Iterator[str]:
+    """What to do to have this plan, as far as it is not its blockers that say it."""
+    if row.state == "needs_key":
+        key = row.reason.removeprefix("needs ").removeprefix("another ")
+        key = key.split(" or ")[0].partition(";")[0]
+        yield f"export it, or keep it by waltzrl-tui doctor --set-key {key}"
+    elif row.state == "needs_gpu":
+        yield "run waltzrl-tui on the machine that has one, over ssh for example"
+    elif row.state == "ready" and launches:
+        yield f"{_LAUNCH} launches it, after it has asked"
+    elif row.state == "ready":
+        yield (
+            "the app does not launch there: waltzrl-tui data sample writes the files, "
+            f"with --for {row.provider}"
+        )
+
+
+def _account(said: Probe | str, width: int) -> list[Content]:
+    """What the provider says of the account, in its words, and when it was asked."""
+    if isinstance(said, str):
+        return _fact("account", said, width)
+    key = {True: "✓ key works", False: "✗ key refused", None: ""}[said.key_ok]
+    tune = {True: "✓ may tune", False: "✗ may not tune", None: ""}[said.allowed]
+    words = f"“{one_line(said.words, 200)}”" if said.words else ""
+    at = f"asked {said.at[:16].replace('T', ' ')} UTC"
+    bad = said.key_ok is False or said.allowed is False
+    text = " · ".join(filter(None, (key, tune, words, at)))
+    return _fact("account", text, width, "$text-warning" if bad else "")
+
+
+def _sum(row: PlanRow, width: int) -> list[Content]:
+    """The parts, a rule and the total, with the amounts under each other."""
+    if row.total is None:
+        return [Content.styled("No price: see the reason.", "$text-muted")]
+    decimals = enough_decimals(row.total, row.parts)
+    amounts = [*(part.usd for part in row.parts), row.total]
+    ranges = width >= _WITH_RANGES and any(map(money_range, amounts))
+    found = []
+    for part in row.parts:
+        amount = _amount(part.usd.expected, decimals)
+        span = money_range(part.usd)
+        found += _entry(one_line(part.what, 200), amount, span if ranges else "", width, ranges)
+    rule = width - (_RANGE_CELLS if ranges else 0)
+    found.append(Content.styled("─" * max(0, rule), "$line"))
+    total = _amount(row.total.expected, decimals)
+    span = money_range(row.total)
+    what = "total, both agents"
+    found += _entry(what, total, span if ranges else "", width, ranges, "bold $foreground")
+    if span and not ranges:
+        found.append(Content.styled(f"between {span}", "$text-muted"))
+    return found
+
+
+def _amount(usd: float, decimals: int) -> str:
+    # Cents also of great amounts: what is added up must be seen to.
+    return f"${usd:,.2f}" if usd >= 1000 else money(usd, decimals)
+
+
+def _entry(
+    what: str, amount: str, span: str, width: int, ranges: bool, style: str = ""
+) -> list[Content]:
+    end = width - (_RANGE_CELLS if ranges else 0)
+    lines = hanging("", what, max(8, end - len(amount) - 2), "", style)
+    gap = " " * max(1, end - lines[0].cell_length - len(amount))
+    lines[0] = Content.assemble(
+        lines[0], gap, (amount, style or "$foreground"), (f"{span:>{_RANGE_CELLS}}", "$faint")
+    )
+    return lines
+
+
+def _facts(row: PlanRow, load: Load, width: int, today: date) -> list[Content]:
+    found = []
+    if row.seconds is not None:
+        found += _fact("time", f"{time_range(row.seconds)} for both agents", width)
+    if row.training_tokens:
+        found += _fact("tokens", _tokens(row, load), width)
+    if row.price_as_of is not None:
+        said = f"{age(row.price_as_of, row.price_stale, today)}"
+        old = (
+            f" — older than 90 days; {_REFRESH} asks who publishes theirs"
+            if row.price_stale
+            else ""
+        )
+        text = f"{row.price_as_of.isoformat()} ({said}){old}"
+        found += _fact("price of", text, width, "$text-warning" if row.price_stale else "")
+    if row.price_source:
+        found += _fact("source", one_line(row.price_source, _NOTE), width)
+    return found
+
+
+def _tokens(row: PlanRow, load: Load) -> str:
+    counted = f"{row.training_tokens:,} trained"
+    if row.exact:
+        return f"{counted}, counted with the model's own tokenizer"
+    error = max((role.error for role in load.roles.values()), default=0.0)
+    return f"≈ {counted}, estimated{f' ± {error:.0%}' if error else ''}"
+
+
+def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
+    return hanging(f"{name:<10}", text, width, "$faint", style)
+
+
+def load_layout(load: Load) -> Layout:
+    """What is trained: rows and tokens of each role's file."""
+
+    def lines(width: int) -> list[Content]:
+        found: list[Content] = []
+        for name, role in load.roles.items():
+            mark = "" if role.exact else "≈ "
+            found += [
+                _pair(name, f"{role.rows:,} rows", width, "$foreground"),
+                _pair("  tokens/epoch", f"{mark}{short_count(role.tokens)}", width),
+                _pair("  longest row", f"{mark}{role.longest:,}", width),
+            ]
+            how = one_line(role.tokenizer, 60) if role.exact else _estimate(role.error)
+            found.append(Content.styled(f"  {how}"[:width], "$faint"))
+        return found
+
+    return lines
+
+
+def rows_said(load: Load) -> Content:
+    """How many rows train and validate, for the form."""
+    first = next(iter(load.roles.values()))
+    return Content.assemble(
+        ("→ ", "$faint"),
+        (f"{first.rows:,}", "bold $foreground"),
+        (" train  ", "$text-muted"),
+        (f"{first.valid_rows:,}", "bold $foreground"),
+        (" valid", "$text-muted"),
+    )
+
+
+def _estimate(error: float) -> str:
+    return f"estimated ± {error:.0%}" if error else "estimated"
+
+
+def _pair(name: str, value: str, width: int, style: str = "$text-muted") -> Content:
+    gap = " " * max(1, width - len(name) - len(value))
+    return Content.assemble((name, style), gap, (value, style))

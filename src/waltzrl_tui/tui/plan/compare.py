@@ -1,0 +1,205 @@
+"""What if: two plans side by side, and what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from textual.content import Content
+
+from waltzrl_tui.plans.model import Load, PlanRow, Wish
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.chat.wrap import breaks
+from waltzrl_tui.tui.data.figures import short_count
+from waltzrl_tui.tui.plan.lines import (
+    NONE,
+    SIZES,
+    enough_decimals,
+    money,
+    money_range,
+    state,
+    time_range,
+)
+from waltzrl_tui.tui.plan.sheet import Layout
+from waltzrl_tui.tui.shell.keys import press
+
+PINNED: Final = "◆"
+"""Marks the plan that another is compared with; the table marks it the same way."""
+
+_NEXT: Final = (
+    f"{PINNED} is kept. The cursor puts another plan beside it, "
+    f"{press('edit', 'plan')} changes the run."
+)
+_LABEL: Final = 9
+_DIFFERENCE: Final = 18
+_GAP: Final = 2
+_WITH_DIFFERENCE: Final = 62
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A row of the table with what it was priced for, so that both can be kept."""
+
+    row: PlanRow
+    load: Load
+    wish: Wish
+
+    @property
+    def rows(self) -> int:
+        """Rows to train on and to validate with."""
+        return self.load.rows
+
+
+_Line = tuple[str, str, str, str]
+"""A label, the pinned plan, the other one, and the difference."""
+
+
+def compare_layout(pinned: Plan, other: Plan) -> Layout:
+    """The lines of both plans in columns; equal values of the other one are dimmed."""
+    table = _table(pinned, other)
+
+    def lines(width: int) -> list[Content]:
+        wide = width >= _WITH_DIFFERENCE
+        room = width - _LABEL - (_GAP + _DIFFERENCE if wide else 0) - _GAP
+        cells = max(6, room // 2)
+        found: list[Content] = []
+        if pinned == other:
+            found += [*Content.styled(_NEXT, "$text-muted").wrap(max(8, width)), Content("")]
+        for number, (label, left, right, difference) in enumerate(table):
+            if not wide and difference and number:
+                right = f"{right}\n{difference}"
+            found += _columns(label, left, right, difference if wide else "", cells, number == 0)
+        return found
+
+    return lines
+
+
+def _columns(
+    label: str, left: str, right: str, difference: str, cells: int, head: bool
+) -> list[Content]:
+    lefts, rights = _wrapped(left, cells), _wrapped(right, cells)
+    same = "$text-muted" if left == right and not head else "$foreground"
+    strong = "bold " if head or label == "total" else ""
+    found = []
+    for place in range(max(len(lefts), len(rights))):
+        a = lefts[place] if place < len(lefts) else ""
+        b = rights[place] if place < len(rights) else ""
+        found.append(
+            Content.assemble(
+                (f"{'' if place else label:<{_LABEL}}", "$faint"),
+                (_filled(a, cells), f"{strong}{same}"),
+                " " * _GAP,
+                (_filled(b, cells), f"{strong}{same}"),
+                " " * _GAP,
+                ("" if place else difference, f"{strong}$text-accent"),
+            )
+        )
+    return found
+
+
+def _wrapped(text: str, cells: int) -> list[str]:
+    return [text[start:end] for start, end in breaks(text, cells)]
+
+
+def _filled(text: str, cells: int) -> str:
+    return text + " " * max(0, cells - Content(text).cell_length)
+
+
+def _table(pinned: Plan, other: Plan) -> list[_Line]:
+    a, b = pinned, other
+    found: list[_Line] = [
+        ("", f"{PINNED} {one_line(a.row.title)}", f"▸ {one_line(b.row.title)}", "difference"),
+        ("total", _total(a.row), _total(b.row), _dearer(a.row, b.row)),
+        ("between", _range(a.row), _range(b.row), ""),
+        ("time", time_range(a.row.seconds), time_range(b.row.seconds), _slower(a.row, b.row)),
+        ("state", state(a.row)[0], state(b.row)[0], ""),
+        ("model", one_line(a.row.model) or NONE, one_line(b.row.model) or NONE, ""),
+        ("sum", _parts(a.row), _parts(b.row), ""),
+        _counted("tokens", a, b, lambda plan: plan.row.training_tokens),
+    ]
+    asked: list[_Line] = [
+        ("dataset", one_line(a.load.source, 60), one_line(b.load.source, 60), ""),
+        _counted("rows", a, b, lambda plan: plan.rows),
+        ("epochs", f"{a.wish.epochs:g}", f"{b.wish.epochs:g}", _more(a.wish.epochs, b.wish.epochs)),
+        ("size", SIZES[a.wish.size], SIZES[b.wish.size], ""),
+        ("method", a.wish.method.upper(), b.wish.method.upper(), ""),
+        ("chat h", *_hours(a.wish.chat_hours, b.wish.chat_hours)),
+        ("price of", _as_of(a.row), _as_of(b.row), ""),
+    ]
+    # What was asked for is only told where it differs; the form shows the rest.
+    found += [line for line in asked if line[1] != line[2] or line[0] in ("rows", "price of")]
+    return [line for line in found if (line[1], line[2]) not in (("", ""), (NONE, NONE))]
+
+
+def _total(row: PlanRow) -> str:
+    return money(row.total.expected) if row.total else NONE
+
+
+def _range(row: PlanRow) -> str:
+    return money_range(row.total) if row.total else ""
+
+
+def _parts(row: PlanRow) -> str:
+    if row.total is None:
+        return NONE
+    decimals = enough_decimals(row.total, row.parts)
+    return "\n".join(
+        f"{money(part.usd.expected, decimals)} {one_line(part.what)}" for part in row.parts
+    )
+
+
+def _as_of(row: PlanRow) -> str:
+    if row.price_as_of is None:
+        return NONE
+    return f"{row.price_as_of.isoformat()}{' ▲ old' if row.price_stale else ''}"
+
+
+def _dearer(a: PlanRow, b: PlanRow) -> str:
+    if a.total is None or b.total is None:
+        return ""
+    # Of the amounts as they are shown, so that the three agree.
+    before, after = (round(total.expected, 2) for total in (a.total, b.total))
+    if abs(after - before) < 0.005:
+        return "the same"
+    share = f", {_share(before, after)}" if before else ""
+    return f"{_sign(after - before)}{money(abs(after - before))}{share}"
+
+
+def _slower(a: PlanRow, b: PlanRow) -> str:
+    if a.seconds is None or b.seconds is None or a.seconds == b.seconds:
+        return ""
+    before, after = sum(a.seconds), sum(b.seconds)
+    if not before or not after:
+        return ""
+    ratio = max(before, after) / min(before, after)
+    return f"{ratio:.1f} × as {'long' if after > before else 'fast'}" if ratio >= 1.05 else ""
+
+
+def _counted(label: str, a: Plan, b: Plan, count: Callable[[Plan], int]) -> _Line:
+    before, after = count(a), count(b)
+    share = _share(before, after) if before and after != before else ""
+    return (label, _short(before), _short(after), share)
+
+
+def _short(count: int) -> str:
+    return short_count(count) if count else NONE
+
+
+def _hours(before: float, after: float) -> tuple[str, str, str]:
+    return f"{before:g}", f"{after:g}", _more(before, after)
+
+
+def _more(before: float, after: float) -> str:
+    return f"{_sign(after - before)}{abs(after - before):g}" if after != before else ""
+
+
+def _share(before: float, after: float) -> str:
+    change = after / before - 1
+    if abs(change) >= 9.995:
+        return f"× {after / before:,.0f}"
+    return f"{_sign(change)}{abs(change):.0%}"
+
+
+def _sign(value: float) -> str:
+    return "+" if value >= 0 else "−"

@@ -1,0 +1,373 @@
+"""The Plan screen: what training both agents costs at every provider, as the user types."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Final
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Static
+
+from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
+from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.jobs.table import JobTable, Line
+from waltzrl_tui.tui.plan import lines as words
+from waltzrl_tui.tui.plan.breakdown import load_layout, rows_said, sum_layout
+from waltzrl_tui.tui.plan.compare import PINNED, Plan, compare_layout
+from waltzrl_tui.tui.plan.export import ask_and_export
+from waltzrl_tui.tui.plan.form import PlanForm
+from waltzrl_tui.tui.plan.model import PlanBoard, sample_on_data
+from waltzrl_tui.tui.plan.probe import Probing
+from waltzrl_tui.tui.plan.sheet import SheetPane
+from waltzrl_tui.tui.shell.background import from_thread
+from waltzrl_tui.tui.shell.keys import bindings, press
+from waltzrl_tui.tui.shell.screen import WaltzScreen
+
+_SLOW_SECONDS: Final = 0.3
+_TYPED_SECONDS: Final = 0.6
+_TRAINED: Final = "What is trained"
+_DATA: Final = press("show('data')", "plan")
+
+
+class PlanScreen(WaltzScreen):
+    """The run on the left, one line a provider on the right, the sum of the chosen one below."""
+
+    NAME = "plan"
+    # The table has the looks of that of the jobs.
+    CSS_PATH = ["../jobs/jobs.tcss", "plan.tcss"]
+    BINDINGS = bindings("plan")
+    AUTO_FOCUS = "JobTable"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-small"), (110, "-medium"), (150, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._board = PlanBoard()
+        self._load = SheetPane(id="plan-load")
+        self._table = JobTable(words.columns([], 80), self._line, id="plan-table").add_class("pane")
+        self._detail = SheetPane(id="plan-detail")
+        self._note = Static(id="plan-note", markup=False)
+        self._plans: dict[str, Plan] = {}
+        self._pinned: tuple[str, Plan] | None = None
+        self._top = 0.0
+        self._shown = ""
+        self._refreshing = False
+        self._typed: Timer | None = None
+        self._probing = Probing()
+
+    def compose_body(self) -> ComposeResult:
+        self._form = PlanForm()
+        with Horizontal(id="plan"):
+            with Vertical(id="plan-side"):
+                yield self._form
+                yield self._load
+            with Vertical(id="plan-main"):
+                yield self._table
+                yield self._note
+                yield self._detail
+
+    def on_mount(self) -> None:
+        self._load.border_title = _TRAINED
+        self._detail.border_title = "Sum"
+        self.add_class("-empty")
+
+    # What is planned -------------------------------------------------------------------------
+
+    @on(events.ScreenResume)
+    def _came(self) -> None:
+        self.start(self._read(), group="plan", exclusive=True)
+
+    async def _read(self) -> None:
+        board, waltz = self._board, self.waltz
+        before = board.sample
+        # Said only when it takes long: most datasets are measured within the blink of an eye.
+        slow = self.set_timer(_SLOW_SECONDS, partial(self._progress, 0))
+        try:
+            news, _ = await asyncio.gather(
+                board.take(sample_on_data(waltz) or before, waltz.workspace),
+                board.read_surroundings(waltz.store, waltz.workspace),
+            )
+            sample = board.sample
+            if news and sample is not None:
+                self._form.name_dataset(Path(sample.recipe.source).name)
+                if before is None or before.recipe != sample.recipe:
+                    self._form.set_rows(sample.recipe.n)
+                await board.measure(from_thread(self._progress))
+        except WaltzError as error:
+            other = f"\n\n{_DATA} Data chooses another dataset."
+            more = other if isinstance(error, DatasetError) else ""
+            self._say(f"✗ {error.message}\n{error.hint}{more}")
+            return
+        finally:
+            slow.stop()
+        self._form.offer_models(board.models)
+        self._reprice()
+        self.start(self._probe(), group="probe")
+        await self._refine()
+
+    async def _probe(self) -> None:
+        """Ask the providers of which there is a key whether it works and may tune."""
+        names = self._probing.wanted(self._board.with_keys(_launchable()))
+        if not names:
+            return
+        asked = asyncio.ensure_future(self._probing.ask(self.waltz, names))
+        self._paint_detail(top=False)
+        await asked
+        await self._board.read_surroundings(self.waltz.store, self.waltz.workspace)
+        self._reprice()
+
+    def _progress(self, rows: int) -> None:
+        if not self._board.ready:
+            path = self._board.path
+            name = one_line(path.name, 60) if path else "the price list"
+            self._say(f"reading {name}…{f' {rows:,} rows' if rows else ''}")
+
+    def _say(self, text: str) -> None:
+        """Show a message in place of the table."""
+        self.add_class("-empty")
+        self._plans = {}
+        self._form.say("")
+        self._load.show(lambda _: [], title=_TRAINED, top=True)
+        self.refresh_bindings()
+        self._note.update(printable(text.strip()))
+
+    @on(PlanForm.Changed)
+    def _asked(self) -> None:
+        self._reprice()
+        if self._typed is not None:
+            self._typed.stop()
+        self._typed = self.set_timer(_TYPED_SECONDS, self._stopped_typing)
+
+    def _stopped_typing(self) -> None:
+        self.start(self._refine(), group="refine", exclusive=True)
+
+    async def _refine(self) -> None:
+        """Count the very rows of the sample, where there was only the average of all before."""
+        try:
+            rows = self._form.rows
+        except UsageError:
+            return
+        if self._board.ready and await self._board.refine(rows):
+            self._reprice()
+
+    def _reprice(self) -> None:
+        """Price everything anew; it takes a few milliseconds, so it happens while typing."""
+        board = self._board
+        if not board.ready:
+            return
+        try:
+            rows, wish = self._form.rows, self._form.wish
+        except UsageError as error:
+            self._form.say(Content.styled(f"✗ {error.message}", "$text-error"))
+            return
+        load = board.load(rows)
+        priced = board.price(rows, wish)
+        ids = words.row_ids(priced)
+        self._plans = {id: Plan(row, load, wish) for id, row in zip(ids, priced, strict=True)}
+        self._top = max((row.total.high for row in priced if row.total), default=0.0)
+        self._form.say(rows_said(load))
+        self._load.show(load_layout(load), title=_TRAINED, top=False)
+        self._paint()
+
+    # What is shown ---------------------------------------------------------------------------
+
+    @property
+    def _plan(self) -> Plan | None:
+        """The plan at the cursor."""
+        return self._plans.get(self._table.selected or "")
+
+    @property
+    def waste_wish(self) -> Wish | None:
+        """The run, at the provider of the cursor if that costs something: waste is priced so."""
+        plan = self._plan
+        if plan is None:
+            return None
+        paid = plan.row.total is not None and plan.row.total.expected > 0
+        return replace(plan.wish, provider=plan.row.provider if paid else "")
+
+    def _paint(self) -> None:
+        table = self._table
+        first = self.has_class("-empty")
+        self.remove_class("-empty")
+        rows = [plan.row for plan in self._plans.values()]
+        width = table.scrollable_content_region.width
+        table.set_columns(words.columns(rows, width or self.size.width))
+        table.show(list(self._plans))
+        table.update()
+        wish = next(iter(self._plans.values())).wish if rows else None
+        if wish is not None:
+            title = words.title(wish.chat_hours, wish.method, rows, table.size.width)
+            _entitle(table, title)
+        self._paint_detail(top=False)
+        if first and self.focused is None:
+            table.focus()
+
+    def _line(self, id: str) -> Line:
+        pinned = self._pinned is not None and self._pinned[0] == id
+        around = self._board.around
+        assert around is not None  # There are no rows before it is read.
+        width = self._table.scrollable_content_region.width
+        return words.line(self._plans[id].row, self._top, width, pinned, around.today)
+
+    def _paint_detail(self, *, top: bool) -> None:
+        plan, around = self._plan, self._board.around
+        if plan is not None and around is not None:
+            name = one_line(plan.row.title)
+            if self._pinned is not None:
+                layout = compare_layout(self._pinned[1], plan)
+                title = f"Compare · {PINNED} {one_line(self._pinned[1].row.title)} with ▸ {name}"
+            else:
+                launches = plan.row.provider in _launchable()
+                asking = plan.row.provider in self._probing.under_way
+                layout = sum_layout(
+                    plan.row,
+                    plan.load,
+                    around.today,
+                    launches=launches,
+                    account="asking…" if asking else around.probes.get(plan.row.provider),
+                )
+                title = f"Sum · {name} · {one_line(plan.row.model)}".removesuffix(" · ")
+            self._detail.show(layout, title=title, top=top)
+        self.refresh_bindings()
+
+    @on(JobTable.Selected)
+    def _selected(self) -> None:
+        # The line that had the cursor before is painted by the table itself.
+        self._paint_detail(top=True)
+
+    @on(JobTable.Scrolled)
+    def _resized(self) -> None:
+        if self._plans:
+            self._paint()
+
+    # Keys ------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        plan = self._plan
+        match action:
+            case "train":
+                if plan is None or self.focused is not self._table:
+                    return False
+                return plan.row.state == "ready" and plan.row.provider in _launchable()
+            case "compare":
+                return plan is not None and self._pinned is None
+            case "end_compare":
+                return self._pinned is not None
+            case "detail" | "export":
+                return plan is not None
+            case "refresh_prices":
+                return not self._refreshing
+            case "back":
+                away = self.focused not in (None, self._table)
+                return away or self._pinned is not None or self.has_class("-reading")
+        return True
+
+    @on(events.DescendantFocus)
+    def _keys_changed(self) -> None:
+        self.refresh_bindings()
+
+    def action_edit(self) -> None:
+        self.remove_class("-reading")
+        self.add_class("-side")
+        self.set_focus(self._form.first)
+
+    def action_detail(self) -> None:
+        self.remove_class("-side")
+        self.toggle_class("-reading")
+        self.set_focus(self._detail if self.has_class("-reading") else self._table)
+        self.refresh_bindings()
+
+    def action_back(self) -> None:
+        if self.focused is self._table and not self.has_class("-reading"):
+            self.action_end_compare()
+        self.remove_class("-reading", "-side")
+        self.set_focus(None if self.has_class("-empty") else self._table)
+        self.refresh_bindings()
+
+    def action_compare(self) -> None:
+        plan = self._plan
+        if plan is not None and self._table.selected:
+            self._pinned = (self._table.selected, plan)
+            self._paint()
+
+    def action_end_compare(self) -> None:
+        self._pinned = None
+        if self._plans:
+            self._paint()
+
+    # Leading on ------------------------------------------------------------------------------
+
+    @on(JobTable.Opened)
+    def _opened(self) -> None:
+        self.action_train() if self.check_action("train", ()) else self.action_detail()
+
+    def action_train(self) -> None:
+        self.start(self._train(), group="train", exclusive=True)
+
+    async def _train(self) -> None:
+        sample, plan = self._board.sample_of(self._form.rows), self._plan
+        if sample is None or plan is None:
+            return
+        if plan.row.provider == "embedded":
+            from waltzrl_tui.tui.data.train import ask_and_launch
+
+            launched = await ask_and_launch(self.waltz, sample)
+        else:
+            from waltzrl_tui.tui.plan import launch
+
+            launched = await launch.ask_and_launch(
+                self.waltz, sample.recipe, plan.row, self._form.wish
+            )
+        if launched:
+            self.waltz.action_show("jobs")
+
+    def action_export(self) -> None:
+        path = self._board.path
+        if path is not None and self._plans:
+            rows = [plan.row for plan in self._plans.values()]
+            self.start(ask_and_export(self.waltz, path, rows), group="export", exclusive=True)
+
+    def action_refresh_prices(self) -> None:
+        self.start(self._refresh(), group="refresh-prices", exclusive=True)
+
+    async def _refresh(self) -> None:
+        from waltzrl_tui.tui.plan.refresh import refresh_prices
+
+        titles = {plan.row.provider: plan.row.title for plan in self._plans.values()}
+        self._refreshing = True
+        try:
+            asked = await refresh_prices(self.waltz, titles, self._tell_refreshing)
+        finally:
+            self._refreshing = False
+            self.refresh_bindings()
+        if asked:
+            self._probing.forget()
+            self.start(self._probe(), group="probe")
+            await self._board.read_surroundings(self.waltz.store, self.waltz.workspace)
+            self._reprice()
+
+    def _tell_refreshing(self, how_far: str) -> None:
+        self._table.border_subtitle = how_far
+
+
+@cache
+def _launchable() -> frozenset[str]:
+    """The providers that a launch can go to from here."""
+    from waltzrl_tui.providers.registry import provider_names
+
+    return frozenset({"embedded", *provider_names()})
+
+
+def _entitle(pane: Widget, title: str) -> None:
+    # A pane whose title is set is painted as a whole, the same title or not.
+    if pane.border_title != title:
+        pane.border_title = title

@@ -1,0 +1,1 @@
+"""The app itself: screens, bars, keys, themes, help."""

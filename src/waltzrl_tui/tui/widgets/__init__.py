@@ -1,1 +1,0 @@
-"""Widgets, each for one thing on a screen."""

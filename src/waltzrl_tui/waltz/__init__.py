@@ -1,0 +1,1 @@
+"""The waltz of a reply: prompts, verdicts, events, and watching a growing draft."""

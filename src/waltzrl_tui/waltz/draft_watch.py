@@ -1,0 +1,147 @@
+"""A second look while a draft still grows: an unsafe one is stopped before it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.waltz.events import NOWHERE, DraftJudged
+from waltzrl_tui.waltz.prompts import feedback_messages
+from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+
+
+class DraftWatch:
+    """Has the feedback agent judge a draft while it grows, one look at a time.
+
+    Only `unsafe` counts: half an answer often looks like a refusal. A look ends as soon as it has
+    said that the draft is not unsafe, and one that fails changes nothing.
+
+    Args:
+        feedback: The feedback agent, with the version of its prompt.
+        prompt: What is answered.
+        every: Pieces of the draft (tokens, as most endpoints send them) between two looks.
+        verdict_tokens: Cap of one verdict, in tokens.
+
+    Attributes:
+        cut: Set when the draft is found unsafe.
+        text: The verdict that cut, as far as it is there.
+        tokens, prompt_tokens, seconds: What that verdict took; None or 0.0 until it is whole.
+        origin: What the server told of it.
+    """
+
+    def __init__(
+        self,
+        feedback: ChatEndpoint,
+        feedback_prompt: str,
+        prompt: str,
+        *,
+        round: int,
+        every: int,
+        verdict_tokens: int,
+    ) -> None:
+        self.cut = asyncio.Event()
+        self.text = ""
+        self.tokens: int | None = None
+        self.prompt_tokens: int | None = None
+        self.seconds = 0.0
+        self.origin: Origin = NOWHERE
+        self._feedback, self._version, self._prompt = feedback, feedback_prompt, prompt
+        self._round, self._every, self._cap = round, every, verdict_tokens
+        self._pieces = 0
+        self._told: list[DraftJudged] = []
+        self._task: asyncio.Task[None] | None = None
+        self._more = asyncio.Event()
+
+    def grown(self, draft: str) -> None:
+        """The draft has a piece more; look at it when it is time and no look is under way."""
+        self._pieces += 1
+        idle = self._task is None or self._task.done()
+        if self._pieces >= self._every and idle and not self.cut.is_set() and draft.strip():
+            self._pieces = 0
+            self._task = asyncio.create_task(self._look(draft))
+
+    def told(self) -> list[DraftJudged]:
+        """The looks that were finished since this was last asked."""
+        told, self._told = self._told, []
+        return told
+
+    async def rest(self, stop: asyncio.Event | None) -> AsyncGenerator[str, None]:
+        """The pieces of the verdict that cut the draft, those to come as well until `stop`.
+
+        Raises:
+            EndpointError: The feedback agent broke off.
+        """
+        at = 0
+        assert self._task is not None
+        stopping = None if stop is None else asyncio.ensure_future(stop.wait())
+        if stopping is not None:
+            stopping.add_done_callback(lambda _: self._more.set())
+        try:
+            while stop is None or not stop.is_set():
+                self._more.clear()
+                if len(self.text) > at:
+                    piece, at = self.text[at:], len(self.text)
+                    yield piece
+                elif self._task.done():
+                    self._task.result()
+                    return
+                else:
+                    await self._more.wait()
+        finally:
+            if stopping is not None:
+                stopping.cancel()
+
+    def verdict(self) -> Verdict:
+        """What cut the draft. The flag that was seen stands, even where the rest is unreadable."""
+        with suppress(VerdictError):
+            found = parse_verdict(self.text)
+            if found.unsafe:
+                return found
+        return Verdict(reasoning="", unsafe=True, overrefuse=False, feedback="")
+
+    async def close(self) -> None:
+        """End a look that is under way."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, EndpointError):
+                await self._task
+
+    async def _look(self, draft: str) -> None:
+        began = time.perf_counter()
+        messages = feedback_messages(self._version, self._prompt, draft.strip())
+        reader, unsafe = VerdictReader(), None
+        tokens = prompt_tokens = None
+        self.origin = NOWHERE
+        stream = self._feedback.stream(messages, max_tokens=self._cap)
+        try:
+            async with aclosing(stream) as deltas:
+                async for delta in deltas:
+                    if delta.tokens is not None:
+                        tokens, prompt_tokens = delta.tokens, delta.prompt_tokens
+                    if delta.origin is not None:
+                        self.origin = delta.origin
+                    for name, value in reader.feed(delta.text):
+                        if name == "unsafe":
+                            unsafe = value
+                    if unsafe:
+                        self.text = reader.text
+                        self.cut.set()
+                        self._more.set()
+                    elif unsafe is False:
+                        break
+        except EndpointError:
+            if self.cut.is_set():
+                raise
+            return
+        finally:
+            self.seconds = time.perf_counter() - began
+            self._more.set()
+        self.tokens, self.prompt_tokens = tokens, prompt_tokens
+        if not self.cut.is_set():
+            said = DraftJudged(self._round, len(draft), self.seconds, tokens, prompt_tokens)
+            self._told.append(said)
