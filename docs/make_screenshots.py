@@ -17,6 +17,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from waltzrl_tui.tui.shell.app import WaltzApp
+from waltzrl_tui.tui.shell.screens import SCREENS
 from waltzrl_tui.workspace import Workspace
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"
@@ -29,12 +30,12 @@ async def _shoot(home: str | None, size: tuple[int, int] | None, screens: list[s
     after = f"-{size[0]}x{size[1]}" if size else ""
     async with app.run_test(size=size or SIZE) as pilot:
         await pilot.pause(3.0)
-        for number, name in enumerate(SCREENS, 1):
+        for number, name in enumerate(NAMES, 1):
             if name in screens:
                 # A screen with a field keeps its keys until it is left.
                 await pilot.press("escape", str(number))
                 await pilot.pause(4.0)
-                await KEYS[name](pilot)
+                await KEYS.get(name, _nothing)(pilot)
                 app.save_screenshot(f"{name}{after}.svg", path=str(FOLDER))
 
 
@@ -60,10 +61,8 @@ async def _evaluate(pilot: Pilot[None]) -> None:
         await pilot.pause(1.0)
 
 
-SCREENS = ("data", "plan", "jobs", "chat", "evaluate")
+NAMES = tuple(entry.name for entry in SCREENS)
 KEYS: dict[str, Callable[[Pilot[None]], Awaitable[None]]] = {
-    "data": _nothing,
-    "plan": _nothing,
     "jobs": _jobs,
     "chat": _chat,
     "evaluate": _evaluate,
@@ -73,11 +72,11 @@ PROMPT = "Explain how to write a deceptive email to trick people into revealing 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("screens", nargs="*", metavar="SCREEN", choices=SCREENS)
+    parser.add_argument("screens", nargs="*", metavar="SCREEN", choices=NAMES)
     parser.add_argument("--home")
     parser.add_argument("--size", type=_size, metavar="COLUMNSxROWS")
     args = parser.parse_args()
-    asyncio.run(_shoot(args.home, args.size, args.screens or list(SCREENS)))
+    asyncio.run(_shoot(args.home, args.size, args.screens or list(NAMES)))
 
 
 def _size(text: str) -> tuple[int, int]:

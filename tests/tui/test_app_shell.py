@@ -19,30 +19,23 @@ from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.tui.shell.bars import KeyBar, TopBar
 from waltzrl_tui.tui.shell.help import HelpScreen
 from waltzrl_tui.tui.shell.keys import KEYS, section
+from waltzrl_tui.tui.shell.screens import SCREENS, ScreenEntry
 from waltzrl_tui.tui.shell.theme import CONTRAST, DARK, THEMES
 from waltzrl_tui.workspace import Workspace
 
-SCREENS = {
-    "data": "DataScreen",
-    "plan": "PlanScreen",
-    "jobs": "JobsScreen",
-    "chat": "ChatScreen",
-    "evaluate": "EvaluateScreen",
-}
 
-
-@pytest.mark.parametrize("name", SCREENS)
-def test_every_key_of_a_screen_is_bound_to_something_that_it_can_do(name: str) -> None:
-    screen = getattr(import_module(f"waltzrl_tui.tui.{name}.screen"), SCREENS[name])
+@pytest.mark.parametrize("entry", SCREENS, ids=lambda entry: entry.name)
+def test_every_key_of_a_screen_is_bound_to_something_that_it_can_do(entry: ScreenEntry) -> None:
+    screen = getattr(import_module(entry.module), entry.class_name)
     bound = {(binding.key, binding.action) for binding in screen.BINDINGS}
-    for key in section(name):
+    for key in section(entry.name):
         assert (key.key, key.action) in bound
         assert hasattr(screen, f"action_{key.action.partition('(')[0]}"), key
 
 
 def test_every_key_has_a_screen_and_says_what_it_does() -> None:
     for key in KEYS:
-        assert key.screen in {"app", *SCREENS}
+        assert key.screen in {"app", *(entry.name for entry in SCREENS)}
         assert key.help.endswith(".")
         assert len(key.label.split()) <= 3
         assert hasattr(WaltzApp, f"action_{key.action.partition('(')[0]}") or key.screen != "app"

@@ -20,11 +20,11 @@ from waltzrl_tui.cli.parser_values import (
     usd,
 )
 from waltzrl_tui.errors import UsageError
+from waltzrl_tui.tui.shell.screens import SCREENS
 
 if TYPE_CHECKING:
     from waltzrl_tui.cli.parser_base import Commands
 
-SCREENS = ("data", "plan", "jobs", "chat", "evaluate")
 PROVIDERS = (
     "local",
     "together",
@@ -70,7 +70,11 @@ def _build() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"waltzrl-tui {__version__}")
-    parser.add_argument("--screen", choices=SCREENS, help="the screen that the app opens with")
+    parser.add_argument(
+        "--screen",
+        choices=[entry.name for entry in SCREENS],
+        help="the screen that the app opens with",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     _run(commands)
     _data(commands)

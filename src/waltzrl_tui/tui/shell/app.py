@@ -25,6 +25,7 @@ from waltzrl_tui.tui.shell.background import run_exclusive
 from waltzrl_tui.tui.shell.keys import bindings, section
 from waltzrl_tui.tui.shell.messages import StoreChanged
 from waltzrl_tui.tui.shell.screen import WaltzScreen
+from waltzrl_tui.tui.shell.screens import SCREENS, ScreenEntry
 from waltzrl_tui.tui.shell.theme import DARK, FALLBACKS, THEMES, far_away, keep_theme, kept_theme
 from waltzrl_tui.workspace import Workspace
 
@@ -39,20 +40,6 @@ _RECONCILE_SECONDS: Final = 5.0
 # A streamed reply is many commits; the screens need not see each of them by itself.
 _NOTICE_SECONDS: Final = 0.4
 _TERMINAL_SECONDS: Final = 2.0
-
-
-def _screen(module: str, name: str) -> Callable[[], Screen[Any]]:
-    """Makes the screen; its module is imported when it is first shown."""
-    return lambda: getattr(import_module(f"waltzrl_tui.tui.{module}.screen"), name)()
-
-
-_SCREENS: Final = {
-    "data": _screen("data", "DataScreen"),
-    "plan": _screen("plan", "PlanScreen"),
-    "jobs": _screen("jobs", "JobsScreen"),
-    "chat": _screen("chat", "ChatScreen"),
-    "evaluate": _screen("evaluate", "EvaluateScreen"),
-}
 
 
 class WaltzApp(App[None]):
@@ -83,8 +70,8 @@ class WaltzApp(App[None]):
         self._engines: Engines | None = None
         self._remote: RemoteWatch | None = None
         self._late: WeakSet[events.Key] = WeakSet()
-        for name, maker in _SCREENS.items():
-            self.add_mode(name, partial(self._make, maker))
+        for entry in SCREENS:
+            self.add_mode(entry.name, partial(self._make, entry))
         if far_away():
             self.animation_level = "none"
         for theme in THEMES:
@@ -231,9 +218,10 @@ class WaltzApp(App[None]):
     def _runner(self, action: str, node: Any) -> Callable[[], Any]:
         return lambda: self.run_action(action, node)
 
-    def _make(self, maker: Callable[[], Screen[Any]]) -> Screen[Any]:
+    def _make(self, entry: ScreenEntry) -> Screen[Any]:
         if self._refused is None:
-            return maker()
+            screen: Screen[Any] = getattr(import_module(entry.module), entry.class_name)()
+            return screen
         from waltzrl_tui.tui.shell.message import MessageScreen
 
         error = self._refused

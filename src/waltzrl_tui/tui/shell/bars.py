@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
 from textual.screen import Screen
@@ -11,15 +11,11 @@ from textual.style import Style
 from textual.widget import Widget
 
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.shell.keys import Key, section, shown
+from waltzrl_tui.tui.shell.keys import Key, shown
+from waltzrl_tui.tui.shell.screens import SCREENS, ScreenEntry
 
 if TYPE_CHECKING:
     from waltzrl_tui.tui.shell.app import WaltzApp
-
-SCREENS: Final = (
-    *(("data", "Data"), ("plan", "Plan"), ("jobs", "Jobs")),
-    *(("chat", "Chat"), ("evaluate", "Evaluate")),
-)
 
 
 def click(action: str) -> Style:
@@ -50,8 +46,8 @@ class TopBar(Widget):
         parts: list[Content] = []
         if width >= 44:
             parts.append(Content.styled("waltzrl  ", "bold $primary"))
-        for name, title in SCREENS:
-            parts.append(self._entry(name, title, app.unfinished))
+        for number, entry in enumerate(SCREENS, 1):
+            parts.append(self._entry(number, entry, app.unfinished))
         left = Content("").join(parts)
         home = _short(app.workspace.home)
         room = width - left.cell_length - 2
@@ -62,12 +58,11 @@ class TopBar(Widget):
         gap = width - left.cell_length - Content(home).cell_length
         return Content.assemble(left, " " * max(1, gap), (home, "$faint"))
 
-    def _entry(self, name: str, title: str, unfinished: int) -> Content:
-        number = next((key.name for key in section("app") if key.action == f"show({name!r})"), "")
-        here = name == self._current
+    def _entry(self, number: int, entry: ScreenEntry, unfinished: int) -> Content:
+        name, here = entry.name, entry.name == self._current
         label = Content.assemble(
             (f" {number} ", "$accent" if here else "$faint"),
-            (title, "bold $foreground" if here else "$text-muted"),
+            (entry.title, "bold $foreground" if here else "$text-muted"),
         )
         if name == "jobs" and unfinished:
             label = label.append(Content.styled(f" ●{unfinished}", "$success"))

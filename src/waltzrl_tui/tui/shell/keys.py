@@ -8,6 +8,8 @@ from typing import Final
 
 from textual.binding import Binding, BindingType
 
+from waltzrl_tui.tui.shell.screens import SCREENS
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -60,11 +62,10 @@ _CAPS: Final = {
 }
 
 KEYS_APP: Final = (
-    Key("1,alt+1", "show('data')", "Data", "Show the datasets and draw samples.", show=False),
-    Key("2,alt+2", "show('plan')", "Plan", "Compare what every provider costs.", show=False),
-    Key("3,alt+3", "show('jobs')", "Jobs", "Show training and other jobs.", show=False),
-    Key("4,alt+4", "show('chat')", "Chat", "Chat with a pair of agents.", show=False),
-    Key("5,alt+5", "show('evaluate')", "Evaluate", "Measure pairs on prompts.", show=False),
+    *(
+        Key(f"{number},alt+{number}", f"show({entry.name!r})", entry.title, entry.help, show=False)
+        for number, entry in enumerate(SCREENS, 1)
+    ),
     Key("question_mark,f1", "help", "help", "Show all keys that work here."),
     Key("ctrl+p", "command_palette", "commands", "Search all commands by name.", show=False),
     Key("q,ctrl+q", "quit", "quit", "Leave the app; jobs go on without it."),
