@@ -12,17 +12,19 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import astuple, fields
 from pathlib import Path
 
-from waltzrl_tui.store import MetricRow, Store, now
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import Store, now
 from waltzrl_tui.workspace import Workspace
 
 JOB = "k3f-conv"
 
 
-def metric(step: int) -> MetricRow:
-    return MetricRow(JOB, step, now(), 0.5, 1.25, None, 1e-4, 118.0, step * 512, 1 << 30, 60.0)
+def metric(step: int) -> Metric:
+    values = {"epoch": 0.5, "loss": 1.25, "learning_rate": 1e-4, "tokens_per_second": 118.0}
+    values |= {"tokens": step * 512, "memory_bytes": 1 << 30, "eta_seconds": 60.0}
+    return Metric(step, values, now())
 
 
 async def ours(folder: Path, rows: int) -> list[float]:
@@ -33,20 +35,21 @@ async def ours(folder: Path, rows: int) -> list[float]:
         for step in range(rows):
             row = metric(step)
             start = time.perf_counter()
-            await store.jobs.metric(row)
+            await store.jobs.metric(JOB, row)
             times.append(time.perf_counter() - start)
     return times
 
 
 def peer(folder: Path, rows: int) -> list[float]:
     """Seconds of each insert of the same row with a commit, without the job's progress."""
-    names = [field.name for field in fields(MetricRow)]
+    names = ["job_id", "step", "at", *metric(0).values]
     marks = ", ".join("?" for _ in names)
     times = []
     with contextlib.closing(sqlite3.connect(folder / "peer.db")) as connection:
         connection.execute(f"CREATE TABLE metrics ({', '.join(names)}, PRIMARY KEY (job_id, step))")
         for step in range(rows):
-            row = astuple(metric(step))
+            measured = metric(step)
+            row = (JOB, step, measured.at, *measured.values.values())
             start = time.perf_counter()
             connection.execute(f"INSERT OR REPLACE INTO metrics VALUES ({marks})", row)
             connection.commit()

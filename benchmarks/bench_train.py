@@ -66,7 +66,7 @@ def ours(count: int) -> dict[str, float]:
         ).run()  # fmt: skip
     wall, cpu = steps[-1][0] - started[0][0], steps[-1][1] - started[0][1]
     tokens = steps[-1][2].tokens
-    return {"tokens": tokens, "seconds": wall, "cpu": cpu, "loss": steps[-1][2].loss}
+    return {"tokens": tokens, "seconds": wall, "cpu": cpu, "loss": steps[-1][2].values["loss"]}
 
 
 def peer(count: int) -> dict[str, float]:

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.store import MetricRow, NewJob, Store, now
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import NewJob, Store, now
 from waltzrl_tui.workspace import Workspace
 
 JOBS, BUSY, STEPS = 1000, 20, 2000
@@ -29,12 +30,13 @@ PROBE_SECONDS = 0.02
 SETTLE_SECONDS = 5.0
 
 
-def metric(job: str, step: int) -> MetricRow:
-    loss = 0.5 + 2 / (1 + step / 100)
-    valid = loss + 0.1 if step % 50 == 0 else None
-    return MetricRow(
-        job, step, now(), step / 500, loss, valid, 5e-4, 150.0, step * 512, 3 << 30, STEPS - step
-    )
+def metric(step: int) -> Metric:
+    values = {"loss": 0.5 + 2 / (1 + step / 100), "epoch": step / 500, "learning_rate": 5e-4}
+    if step % 50 == 0:
+        values["valid_loss"] = values["loss"] + 0.1
+    values |= {"tokens_per_second": 150.0, "tokens": step * 512}
+    values |= {"memory_bytes": 3 << 30, "eta_seconds": float(STEPS - step)}
+    return Metric(step, values, now())
 
 
 async def fill(home: Path, waiting: bool) -> None:
@@ -62,7 +64,7 @@ async def fill(home: Path, waiting: bool) -> None:
         async with store.transaction():
             for job in jobs[-BUSY:]:
                 for step in range(1, 201):
-                    await store.jobs.metric(metric(job.id, step))
+                    await store.jobs.metric(job.id, metric(step))
 
 
 async def write(home: Path) -> None:
@@ -72,7 +74,7 @@ async def write(home: Path) -> None:
         start = time.monotonic()
         for number in range(BUSY * (STEPS - 200)):
             await asyncio.sleep(max(0.0, start + number / BUSY - time.monotonic()))
-            await store.jobs.metric(metric(ids[number % BUSY], 201 + number // BUSY))
+            await store.jobs.metric(ids[number % BUSY], metric(201 + number // BUSY))
 
 
 async def measure(home: Path, seconds: float, empty: bool) -> dict[str, float]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import Cli
 
-from waltzrl_tui.store import MetricRow, NewJob, Store, now
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import NewJob, Store, now
 
 KEYS = {
     "id",
@@ -49,8 +50,8 @@ def launched(cli: Cli) -> Cli:
         )
         await store.jobs.move("k3f-prep", "succeeded")
         for step in (1, 2, 3):
-            row = MetricRow("k3f-conv", step, now(), 0.1, 2.0 / step, None, 1e-4, 150.0, 90, 7, 5.0)
-            await store.jobs.metric(row)
+            values = {"loss": 2.0 / step, "tokens_per_second": 150.0, "eta_seconds": 5.0}
+            await store.jobs.metric("k3f-conv", Metric(step, values, now()))
         await store.jobs.event("k3f-conv", "\x1b[2Jdisk full", "error")
         await store.jobs.move("k3f-conv", "failed", error="The disk is \x1b[2Jfull.")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from waltzrl_tui.jobs.launch import lock_path
 from waltzrl_tui.jobs.locks import try_hold
-from waltzrl_tui.store import MetricRow, Store, now
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import Store, now
 from waltzrl_tui.workspace import Workspace
 
 
@@ -28,8 +29,7 @@ async def work(home: str, job_id: str) -> None:
             step = max(0, job.step - 2)
             while step < int(job.params.get("steps", 1_000_000)):
                 step += 1
-                row = MetricRow(job_id, step, now(), 0, 1, None, None, None, 0, None, None)
-                await store.jobs.metric(row)
+                await store.jobs.metric(job_id, Metric(step, {"loss": 1.0}, now()))
                 if (await store.jobs.get(job_id)).cancel_requested:
                     await store.jobs.move(job_id, "cancelled")
                     return

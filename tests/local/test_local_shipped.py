@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,9 @@ _JOB = {"role": "feedback", "epochs": 2, "settings": {"rank": 8}, "gpu": False}
 def test_rows_are_numbered_and_steps_that_follow_at_once_are_left_out() -> None:
     said: list[str] = []
     rows = Rows(said.append)
-    step = Step(1, 5, 0.2, 2.0, None, 1e-4, 900.0, 80, 10, 4.0)
     rows(Note("begins\nhere @waltzrl {"))
     for number in range(1, 6):
-        rows(replace(step, step=number, valid_loss=1.5 if number == 3 else None))
+        rows(Step(number, 5, {"loss": 2.0} | ({"valid_loss": 1.5} if number == 3 else {})))
     found = [row for line in said if (row := read(f"2026 {line}"))]
     assert [row.number for row in found] == [1, 2, 3, 4]
     assert found[0].text("text") == "begins\nhere @waltzrl {"

@@ -119,7 +119,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 
         def report(said: object) -> None:
             if isinstance(said, Step):
-                steps.append((said.step, round(said.loss, 4)))
+                steps.append((said.step, round(said.values["loss"], 4)))
                 if said.step == stop_at:
                     stop.set()
 

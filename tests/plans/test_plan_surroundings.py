@@ -9,8 +9,8 @@ import pytest
 from waltzrl_tui.local.weights import DEFAULT_MODEL
 from waltzrl_tui.plans.model import Gpu
 from waltzrl_tui.plans.surroundings import find_gpus, gather
+from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import Store
-from waltzrl_tui.store.rows import MetricRow
 from waltzrl_tui.workspace import Workspace
 
 
@@ -42,9 +42,7 @@ async def test_speed_is_that_of_past_jobs_here(workspace: Workspace) -> None:
             await store.jobs.add(id, kind="train", role="conversation", model=DEFAULT_MODEL)
             await store.jobs.move(id, "running")
             for step in range(3):
-                await store.jobs.metric(
-                    MetricRow(id, step, "", 1.0, 1.0, None, None, rate + step, 10, None, None)
-                )
+                await store.jobs.metric(id, Metric(step, {"tokens_per_second": rate + step}))
             await store.jobs.move(id, state)  # type: ignore[arg-type]
         assert (await gather(store, workspace)).embedded_tokens_per_second == 121.0
 

@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waltzrl_tui.errors import NotFoundError, UsageError
-from waltzrl_tui.store import ENDED, JOB_STATES, MetricRow, NewJob, Store, now
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import ENDED, JOB_STATES, NewJob, Store, now
 from waltzrl_tui.store.rows import JobState
 from waltzrl_tui.workspace import Workspace
 
 CONV = NewJob("k3f-conv", "train", "conversation", "base")
 
 
-def metric(step: int, loss: float | None = 1.0) -> MetricRow:
-    return MetricRow(CONV.id, step, now(), 0.1, loss, None, 1e-4, 120.5, step * 10, 1 << 40, 9.0)
+def metric(step: int, loss: float = 1.0) -> Metric:
+    return Metric(step, {"loss": loss, "memory_bytes": 1 << 40, "eta_seconds": 9.0}, now())
 
 
 async def test_a_launch_is_written_all_or_nothing(store: Store) -> None:
@@ -59,7 +60,7 @@ async def test_a_missing_job_is_told_with_those_that_look_alike(store: Store) ->
         store.jobs.move("gone", "running"),
         store.jobs.request_cancel("gone"),
         store.jobs.event("gone", "x"),
-        store.jobs.metric(replace(metric(1), job_id="gone")),
+        store.jobs.metric("gone", metric(1)),
     ):
         with pytest.raises(NotFoundError):
             await attempt
@@ -161,7 +162,7 @@ async def test_a_launch_prefix_is_never_one_in_use(
 async def test_metrics_carry_the_progress_of_the_job(store: Store) -> None:
     await store.jobs.add_all([CONV])
     for step in (1, 2, 3):
-        await store.jobs.metric(metric(step))
+        await store.jobs.metric(CONV.id, metric(step))
     job = await store.jobs.get(CONV.id)
     assert (job.step, job.eta_seconds) == (3, 9.0)
     assert [row.step for row in await store.jobs.metrics(CONV.id, since_step=1)] == [2, 3]
@@ -173,21 +174,21 @@ async def test_metrics_carry_the_progress_of_the_job(store: Store) -> None:
 async def test_a_reader_with_a_cursor_sees_steps_that_are_written_again(store: Store) -> None:
     await store.jobs.add_all([CONV])
     for step in (1, 2, 3):
-        await store.jobs.metric(metric(step))
+        await store.jobs.metric(CONV.id, metric(step))
     rows, cursor = await store.jobs.metrics_written(CONV.id)
     assert [row.step for row in rows] == [1, 2, 3]
     for step in (3, 2, 3):
-        await store.jobs.metric(metric(step, loss=0.5))
+        await store.jobs.metric(CONV.id, metric(step, loss=0.5))
     rows, cursor = await store.jobs.metrics_written(CONV.id, cursor)
-    assert [(row.step, row.loss) for row in rows] == [(2, 0.5), (3, 0.5)]
-    assert [row.loss for row in await store.jobs.metrics(CONV.id)] == [1.0, 0.5, 0.5]
+    assert [(row.step, row.get("loss")) for row in rows] == [(2, 0.5), (3, 0.5)]
+    assert [row.get("loss") for row in await store.jobs.metrics(CONV.id)] == [1.0, 0.5, 0.5]
     assert await store.jobs.metrics_written(CONV.id, cursor) == ([], cursor)
 
 
 async def test_a_loss_that_is_not_a_number_reads_as_none(store: Store) -> None:
     await store.jobs.add_all([CONV])
-    await store.jobs.metric(metric(1, loss=math.nan))
-    assert (await store.jobs.metrics(CONV.id))[0].loss is None
+    await store.jobs.metric(CONV.id, metric(1, loss=math.nan))
+    assert (await store.jobs.metrics(CONV.id))[0].get("loss") is None
 
 
 @pytest.mark.parametrize("text", ["\ud800 broken", "\0", "\x1b[2J", "𝕏" * 10_000, ""])

@@ -23,7 +23,8 @@ JOB = "k3f-conv"
 
 _PRELUDE = """
 import asyncio, sys
-from waltzrl_tui.store import MetricRow, Store, now
+from waltzrl_tui.store import Store, now
+from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.workspace import Workspace
 
 async def main(store):
@@ -43,8 +44,7 @@ WRITER = """
         number += 1
         async with store.transaction():
             await store.jobs.event("k3f-conv", str(number))
-            row = MetricRow("k3f-conv", number, now(), 0, 1, None, None, None, 0, None, None)
-            await store.jobs.metric(row)
+            await store.jobs.metric("k3f-conv", Metric(number, {"loss": 1.0}, now()))
             await store.jobs.update("k3f-conv", total_steps=number)
         print(number, flush=True)
 """

@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
-from waltzrl_tui.store import MetricRow, NewJob, Store, now
+from waltzrl_tui.records.metrics import Metric, measured
+from waltzrl_tui.store import NewJob, Store, now
 from waltzrl_tui.tui.chart.loss_chart import LossChart
 from waltzrl_tui.tui.jobs.details import JobDetailsScreen
 from waltzrl_tui.tui.jobs.screen import JobsScreen
@@ -70,8 +71,10 @@ def launch_of(prefix: str, state: Any = "queued", name: str = "starter") -> list
     return [prep, *trainings]
 
 
-def metric(job: str, step: int, loss: float | None, valid: float | None = None) -> MetricRow:
-    return MetricRow(job, step, now(), 0.5, loss, valid, 5e-4, 151.0, step * 512, 3 << 30, 100.0)
+def metric(step: int, loss: float | None, valid: float | None = None) -> Metric:
+    values = {"learning_rate": 5e-4, "tokens_per_second": 151.0, "tokens": step * 512}
+    values |= {"epoch": 0.5, "memory_bytes": 3 << 30, "eta_seconds": 100.0}
+    return Metric(step, values | measured({"loss": loss, "valid_loss": valid}), now())
 
 
 async def train(store: Store, job: str, steps: int, total: int = 60) -> None:
@@ -79,7 +82,7 @@ async def train(store: Store, job: str, steps: int, total: int = 60) -> None:
     async with store.transaction():
         for step in range(1, steps + 1):
             valid = 2 - step / 50 if step % 10 == 0 else None
-            await store.jobs.metric(metric(job, step, 2 - step / 40, valid))
+            await store.jobs.metric(job, metric(step, 2 - step / 40, valid))
 
 
 async def succeed(store: Store, job: str, role: Any) -> None:
@@ -162,7 +165,7 @@ async def test_what_another_process_commits_is_shown(workspace: Workspace, outsi
         assert "●" in words and "running" in words
         await jobs.press("down")
         await jobs.shows("k3f-conv 1.150", "◆ valid 1.400", "checkpoint 30 saved")
-        await outside.jobs.metric(metric(CONV, 35, None))
+        await outside.jobs.metric(CONV, metric(35, None))
         await jobs.until(lambda: "35/60" in jobs.row(CONV))
         # A loss that was not a number is a gap in the curve, not a zero.
         await jobs.shows("×")
@@ -185,7 +188,7 @@ async def test_only_the_line_of_the_job_that_changed_is_painted(
             return whole(table, *regions, **more)
 
         monkeypatch.setattr(JobTable, "refresh", refresh)
-        await outside.jobs.metric(metric(CONV, 4, 1.0))
+        await outside.jobs.metric(CONV, metric(4, 1.0))
         await jobs.until(lambda: "4/60" in jobs.row(CONV))
         await jobs.until(lambda: painted)
         await jobs.pilot.pause(0.3)
@@ -280,11 +283,11 @@ async def test_a_resumed_job_draws_its_repeated_steps_anew(
         await jobs.press("down")
         await jobs.shows("k3f-conv 1.750")
         for step in (8, 9):
-            await outside.jobs.metric(metric(CONV, step, 9.0))
+            await outside.jobs.metric(CONV, metric(step, 9.0))
         await jobs.until(lambda: "9.000" in jobs.row(CONV))
         # Its tenth step is of the time before, and is not shown until it is there again.
         await jobs.shows("k3f-conv 9.000")
-        await outside.jobs.metric(metric(CONV, 10, 1.25))
+        await outside.jobs.metric(CONV, metric(10, 1.25))
         await jobs.shows("k3f-conv 1.250")
 
 
@@ -320,7 +323,7 @@ async def test_details_tell_all_and_keep_up(workspace: Workspace, outside: Store
         await jobs.press("down", "enter")
         await jobs.until(lambda: isinstance(jobs.app.screen, JobDetailsScreen))
         await jobs.shows("starter.jsonl · 240 rows · seed 7 · balance harm", "rank 16", "20/60")
-        await outside.jobs.metric(metric(CONV, 21, 1.0))
+        await outside.jobs.metric(CONV, metric(21, 1.0))
         await jobs.shows("21/60")
         await outside.jobs.move(CONV, "failed", error="It broke.")
         await jobs.shows("It broke.", "r goes on from step 21; l shows its log.")
@@ -378,7 +381,7 @@ async def test_many_unfinished_jobs_are_all_seen_in_the_end(
     await outside.jobs.add_all(several)
     async with opened(workspace) as jobs:
         await jobs.shows("200 waiting")
-        await outside.jobs.metric(metric("b199-conv", 1, 1.0))
+        await outside.jobs.metric("b199-conv", metric(1, 1.0))
         await jobs.until(lambda: "1.000" in jobs.row("b199-conv"))
         await outside.jobs.move("b000-conv", "running")
         await jobs.shows("1 running · 199 waiting")

@@ -9,7 +9,8 @@ from waltzrl_tui.cli.layout import bar, duration
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.jobs.follow import JobUpdate, watch
-from waltzrl_tui.store import JobRow, MetricRow, Store
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.workspace import Workspace
 
 _PAST_EVENTS = 3
@@ -76,7 +77,7 @@ class _Shown:
     def __init__(self, out: Output) -> None:
         self._out = out
         self._jobs: dict[str, JobRow] = {}
-        self._last: dict[str, MetricRow] = {}
+        self._last: dict[str, Metric] = {}
 
     def update(self, update: JobUpdate) -> None:
         job = update.job
@@ -101,8 +102,8 @@ class _Shown:
             drawn = bar(job.step, job.total_steps, unicode=self._out.unicode, size=12)
             parts.append(f"{drawn} {progress_text(job)}")
         metric = self._last.get(job.id)
-        if metric is not None and metric.loss is not None:
-            parts.append(f"loss {metric.loss:.3f}")
+        if metric is not None and (loss := metric.get("loss")) is not None:
+            parts.append(f"loss {loss:.3f}")
         if job.eta_seconds is not None:
             parts.append(f"{duration(job.eta_seconds)} left")
         return " ".join(parts if len(parts) > 1 else [*parts, doing(job)])

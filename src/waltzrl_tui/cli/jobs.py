@@ -17,7 +17,8 @@ from waltzrl_tui.cli.layout import duration, fields, table
 from waltzrl_tui.errors import NotFoundError, StoreError, UsageError
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
-from waltzrl_tui.store import EventRow, JobRow, MetricRow, Store
+from waltzrl_tui.records.metrics import METRICS, Metric, metric_document
+from waltzrl_tui.store import EventRow, JobRow, Store
 from waltzrl_tui.store.remote_rows import LOG, RemoteJobRow
 
 _CANCEL_SECONDS = 20.0
@@ -43,15 +44,17 @@ async def show(context: Context) -> int:
         await control.reconcile(store, context.workspace)
         jobs = await _chosen(store, context.args.jobs)
         events = [e for job in jobs for e in await store.jobs.events(job.id, limit=-1)]
-        metrics = [m for job in jobs for m in await store.jobs.metrics(job.id)]
+        metrics = {job.id: await store.jobs.metrics(job.id) for job in jobs}
         remote = await store.remote.some(job.id for job in jobs)
     document = {
         **jobs_json(jobs),
         "events": [asdict(event) for event in events],
-        "metrics": [asdict(metric) for metric in metrics],
+        "metrics": [
+            metric_document(job.id, job.kind, metric) for job in jobs for metric in metrics[job.id]
+        ],
         "remote": [asdict(each) for each in remote.values()],
     }
-    text = "\n\n".join(_job_text(job, events, metrics, remote.get(job.id)) for job in jobs)
+    text = "\n\n".join(_job_text(job, events, metrics[job.id], remote.get(job.id)) for job in jobs)
     context.out.result(document, text)
     return 0
 
@@ -240,11 +243,11 @@ async def _chosen(store: Store, names: Sequence[str]) -> list[JobRow]:
 def _job_text(
     job: JobRow,
     events: Sequence[EventRow],
-    metrics: Sequence[MetricRow],
+    metrics: Sequence[Metric],
     remote: RemoteJobRow | None = None,
 ) -> str:
     said = [event for event in events if event.job_id == job.id][-_EVENTS_SHOWN:]
-    steps = [metric for metric in metrics if metric.job_id == job.id][-_METRICS_SHOWN:]
+    steps = metrics[-_METRICS_SHOWN:]
     lines = [
         fields(
             [
@@ -265,16 +268,13 @@ def _job_text(
         )
     ]
     if steps:
+        columns = [series for series in METRICS.get(job.kind, ()) if series.column]
         rows = [
-            (
-                str(step.step),
-                _figure(step.loss, ".3f"),
-                _figure(step.valid_loss, ".3f"),
-                _figure(step.tokens_per_second, ".0f"),
-            )
-            for step in steps
+            (str(metric.step), *(series.text(metric.get(series.name)) for series in columns))
+            for metric in steps
         ]
-        lines += ["", table(("step", "loss", "valid", "tok/s"), rows, right={0, 1, 2, 3})]
+        heads = ("step", *(series.label for series in columns))
+        lines += ["", table(heads, rows, right=set(range(len(heads))))]
     if said:
         lines += [
             "",
@@ -294,10 +294,6 @@ def _remote_fields(job: JobRow, remote: RemoteJobRow) -> list[tuple[str, str]]:
         ("seen", remote.seen_at or ""),
         ("sent", json.dumps(remote.payload, ensure_ascii=False) if remote.payload else ""),
     ]
-
-
-def _figure(value: float | None, format: str) -> str:
-    return "–" if value is None else f"{value:{format}}"
 
 
 def _tail(path: Path, count: int) -> list[str]:

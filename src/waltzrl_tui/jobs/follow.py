@@ -8,7 +8,8 @@ from typing import Final
 
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.jobs.control import reconcile
-from waltzrl_tui.store import EventRow, JobRow, MetricRow, Store
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import EventRow, JobRow, Store
 from waltzrl_tui.workspace import Workspace
 
 _PAGE: Final = 500
@@ -23,7 +24,7 @@ class JobUpdate:
 
     job: JobRow
     events: tuple[EventRow, ...]
-    metrics: tuple[MetricRow, ...]
+    metrics: tuple[Metric, ...]
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,10 +51,12 @@ class Rows:
             return
         at = time.monotonic()
         last = report.step == report.total_steps
-        if at - self._said_at < _STEP_SECONDS and report.valid_loss is None and not last:
+        if at - self._said_at < _STEP_SECONDS and "valid_loss" not in report.values and not last:
             return
         self._said_at = at
-        self.put("step", at=now(), **asdict(report))
+        self.put(
+            "step", at=now(), step=report.step, total_steps=report.total_steps, **report.values
+        )
 
     def put(self, kind: Kind, **values: Any) -> None:
         """Print one row."""

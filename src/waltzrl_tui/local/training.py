@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +28,14 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer step as measured. `tokens` counts all tokens since the run began."""
+    """One optimizer step as measured: values by the names of `records.metrics`.
+
+    `tokens` counts all tokens since the run began; `valid_loss` is there where it was measured.
+    """
 
     step: int
     total_steps: int
-    epoch: float
-    loss: float
-    valid_loss: float | None
-    learning_rate: float
-    tokens_per_second: float
-    tokens: int
-    memory_bytes: int
-    eta_seconds: float
+    values: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +175,16 @@ class Trainer:
                 Step(
                     done,
                     len(schedule),
-                    done * settings.epochs / len(schedule),
-                    loss,
-                    valid_loss,
-                    rate,
-                    pace.tokens_per_second,
-                    tokens,
-                    _memory(model.device.type),
-                    pace.eta_seconds(done),
+                    {
+                        "loss": loss,
+                        **({} if valid_loss is None else {"valid_loss": valid_loss}),
+                        "epoch": done * settings.epochs / len(schedule),
+                        "learning_rate": rate,
+                        "tokens_per_second": pace.tokens_per_second,
+                        "tokens": tokens,
+                        "memory_bytes": _memory(model.device.type),
+                        "eta_seconds": pace.eta_seconds(done),
+                    },
                 )
             )
             if time.monotonic() - saved_at >= settings.checkpoint_seconds:

@@ -17,8 +17,9 @@ from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollou
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.weights import find_weights
+from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import JobRow, Store
-from waltzrl_tui.store.rows import Level, MetricRow, Role, Split, now
+from waltzrl_tui.store.rows import Level, Role, Split, now
 from waltzrl_tui.training_data.rendering import feedback_writers
 from waltzrl_tui.training_data.teacher import Teacher, teach
 from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
@@ -318,21 +319,7 @@ async def _record(work: Work, report: Any) -> None:
     if report.step == 1 or work.job.total_steps != report.total_steps:
         await work.store.jobs.update(work.job.id, total_steps=report.total_steps, reason="training")
         work.job = await work.store.jobs.get(work.job.id)
-    await work.store.jobs.metric(
-        MetricRow(
-            job_id=work.job.id,
-            step=report.step,
-            at=now(),
-            epoch=report.epoch,
-            loss=report.loss,
-            valid_loss=report.valid_loss,
-            learning_rate=report.learning_rate,
-            tokens_per_second=report.tokens_per_second,
-            tokens=report.tokens,
-            memory_bytes=report.memory_bytes,
-            eta_seconds=report.eta_seconds,
-        )
-    )
+    await work.store.jobs.metric(work.job.id, Metric(report.step, report.values, now()))
 
 
 def _read_valid(path: str) -> list[Any]:

@@ -121,7 +121,7 @@ async def _measured(store: Store) -> float | None:
         if job.model != DEFAULT_MODEL or not job.started_at or not job.ended_at:
             continue
         metrics = await store.jobs.metrics(job.id)
-        rates = [row.tokens_per_second for row in metrics if row.tokens_per_second]
+        rates = [speed for row in metrics if (speed := row.get("tokens_per_second"))]
         if rates:
             speeds.append(median(rates))
         if len(speeds) >= _JOBS_SEEN:

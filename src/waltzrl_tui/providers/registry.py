@@ -24,14 +24,12 @@ _BUILT_IN: Final = {
     "mistral": "waltzrl_tui.providers.mistral.provider:Mistral",
     "openai": "waltzrl_tui.providers.openai.provider:OpenAI",
 }
-_HERE: Final = {"embedded": "waltzrl_tui.local.provider:Embedded"}
-"""Not among those that are watched: its workers write the store's rows themselves."""
 
 # Nothing is imported until a provider is opened: each brings its own SDK.
 
 
 def provider_names() -> list[str]:
-    """The names of all providers whose jobs are elsewhere. `embedded` can be opened as well."""
+    """The names of all providers whose jobs are elsewhere."""
     others = {point.name for point in entry_points(group=GROUP)}
     return [*_BUILT_IN, *sorted(others - _BUILT_IN.keys())]
 
@@ -52,7 +50,7 @@ def open_provider(name: str, workspace: Workspace, *, url: str = "") -> Provider
 
 
 def _factory(name: str) -> Factory:
-    if place := (_BUILT_IN | _HERE).get(name):
+    if place := _BUILT_IN.get(name):
         module, _, attribute = place.partition(":")
         return cast("Factory", getattr(importlib.import_module(module), attribute))
     for point in entry_points(group=GROUP, name=name):

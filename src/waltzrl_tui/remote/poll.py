@@ -15,9 +15,10 @@ from waltzrl_tui.providers.errors import (
     UnavailableError,
 )
 from waltzrl_tui.providers.protocol import JobSnapshot, Provider, RemoteEvent
+from waltzrl_tui.records.metrics import Metric, measured
 from waltzrl_tui.remote.provider_pool import Providers, jittered
 from waltzrl_tui.store import JobRow, Store
-from waltzrl_tui.store.remote_rows import LOG, NewEvent, NewMetric, RemoteJobRow, Seen
+from waltzrl_tui.store.remote_rows import LOG, NewEvent, RemoteJobRow, Seen
 from waltzrl_tui.text import one_line, printable
 
 WATCHED: Final = ("queued", "running")
@@ -130,13 +131,17 @@ class Poller:
             result_model=one_line(snapshot.result_model, 400),
             events=(*(_event(each) for each in snapshot.events), *logged),
             metrics=tuple(
-                NewMetric(
+                Metric(
                     each.step,
-                    each.loss,
-                    each.valid_loss,
-                    each.epoch,
-                    each.learning_rate,
-                    each.tokens,
+                    measured(
+                        {
+                            "loss": each.loss,
+                            "valid_loss": each.valid_loss,
+                            "epoch": each.epoch,
+                            "learning_rate": each.learning_rate,
+                            "tokens": each.tokens,
+                        }
+                    ),
                     each.at,
                 )
                 for each in snapshot.metrics

@@ -6,9 +6,9 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
 from typing import Final, Unpack
 
+from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import (
     JOB_COLUMNS,
@@ -21,6 +21,7 @@ from waltzrl_tui.store.job_rows import (
     require,
 )
 from waltzrl_tui.store.json_text import storable
+from waltzrl_tui.store.metrics import METRIC_COLUMNS, read_metric, write_metric
 from waltzrl_tui.store.rows import (
     ENDED,
     JOB_STATES,
@@ -30,14 +31,10 @@ from waltzrl_tui.store.rows import (
     JobRow,
     JobState,
     Level,
-    MetricRow,
     NewJob,
     now,
 )
 
-_METRIC_NAMES: Final = tuple(field.name for field in fields(MetricRow))
-_METRIC_COLUMNS: Final = ", ".join(_METRIC_NAMES)
-_METRIC_MARKS: Final = ", ".join("?" for _ in _METRIC_NAMES)
 _ENDED_LIST: Final = ", ".join(f"'{state}'" for state in sorted(ENDED))
 # No l, o, 0, 1 and i, which are read as one another; the first one is a letter.
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz"
@@ -236,8 +233,10 @@ class JobStore:
 
         return await self._database.read(work)
 
-    async def metric(self, row: MetricRow) -> None:
+    async def metric(self, id: str, metric: Metric) -> None:
         """Record a step and the job's progress with it; a step written before is replaced.
+
+        Values that are not finite numbers are left out.
 
         Raises:
             NotFoundError: There is no such job.
@@ -246,44 +245,39 @@ class JobStore:
         def work(connection: sqlite3.Connection) -> None:
             touched = connection.execute(
                 "UPDATE jobs SET step = ?, eta_seconds = ?, updated_at = ? WHERE id = ?",
-                (row.step, row.eta_seconds, now(), row.job_id),
+                (metric.step, metric.get("eta_seconds"), now(), id),
             )
             if touched.rowcount == 0:
-                raise missing(connection, row.job_id)
-            connection.execute(
-                f"INSERT OR REPLACE INTO metrics ({_METRIC_COLUMNS}) VALUES ({_METRIC_MARKS})",
-                [getattr(row, name) for name in _METRIC_NAMES],
-            )
+                raise missing(connection, id)
+            write_metric(connection, id, metric)
 
         await self._database.write(work)
 
-    async def metrics(self, id: str, since_step: int = -1) -> list[MetricRow]:
+    async def metrics(self, id: str, since_step: int = -1) -> list[Metric]:
         """The metrics of a job after step `since_step`, by step."""
 
-        def work(connection: sqlite3.Connection) -> list[MetricRow]:
-            found = connection.execute(
-                f"SELECT {_METRIC_COLUMNS} FROM metrics WHERE job_id = ? AND step > ?"
-                " ORDER BY step",
+        def work(connection: sqlite3.Connection) -> list[Metric]:
+            rows = connection.execute(
+                f"SELECT {METRIC_COLUMNS} FROM metrics WHERE job_id = ? AND step > ? ORDER BY step",
                 (id, since_step),
             )
-            return [MetricRow(*row) for row in found]
+            return [read_metric(row) for row in rows]
 
         return await self._database.read(work)
 
-    async def metrics_written(self, id: str, cursor: int = 0) -> tuple[list[MetricRow], int]:
+    async def metrics_written(self, id: str, cursor: int = 0) -> tuple[list[Metric], int]:
         """The metrics of a job written after `cursor`, as they were written, and a new cursor.
 
         Unlike a step, the cursor also finds the steps that a resumed job writes once more.
         """
 
-        def work(connection: sqlite3.Connection) -> tuple[list[MetricRow], int]:
-            found = connection.execute(
-                f"SELECT {_METRIC_COLUMNS}, number FROM metrics WHERE job_id = ? AND number > ?"
+        def work(connection: sqlite3.Connection) -> tuple[list[Metric], int]:
+            rows = connection.execute(
+                f"SELECT {METRIC_COLUMNS}, number FROM metrics WHERE job_id = ? AND number > ?"
                 " ORDER BY number",
                 (id, cursor),
             ).fetchall()
-            rows = [MetricRow(*tuple(row)[:-1]) for row in found]
-            return rows, found[-1]["number"] if found else cursor
+            return [read_metric(row) for row in rows], rows[-1]["number"] if rows else cursor
 
         return await self._database.read(work)
 

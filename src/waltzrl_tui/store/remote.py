@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final, TypedDict, Unpack
 
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import insert, require
 from waltzrl_tui.store.json_text import dump, load, storable
+from waltzrl_tui.store.metrics import merge_metric
 from waltzrl_tui.store.remote_rows import NewRemoteJob, ProbeRow, RemoteJobRow, Seen
 from waltzrl_tui.store.rows import ENDED, JobRow, NewJob, now
 
@@ -126,7 +127,8 @@ class RemoteStore:
             job = require(connection, job_id)
             at = now()
             _events(connection, job_id, seen, at)
-            _metrics(connection, job_id, seen, at)
+            for metric in seen.metrics:
+                merge_metric(connection, job_id, metric if metric.at else replace(metric, at=at))
             connection.execute(
                 "UPDATE remote_jobs SET seen_at = ?, cursor = ?, tokens = coalesce(?, tokens),"
                 " fraction = coalesce(?, fraction) WHERE job_id = ?",
@@ -276,36 +278,3 @@ def _events(connection: sqlite3.Connection, job_id: str, seen: Seen, at: str) ->
                 "INSERT INTO job_events (job_id, at, level, text) VALUES (?, ?, ?, ?)",
                 (job_id, event.at or at, event.level, storable(event.text)),
             )
-
-
-def _metrics(connection: sqlite3.Connection, job_id: str, seen: Seen, at: str) -> None:
-    for metric in seen.metrics:
-        # A later answer about a step may bring only what the earlier one lacked.
-        old = connection.execute(
-            "SELECT loss, valid_loss, epoch, learning_rate, tokens FROM metrics"
-            " WHERE job_id = ? AND step = ?",
-            (job_id, metric.step),
-        ).fetchone()
-        new = (metric.loss, metric.valid_loss, metric.epoch, metric.learning_rate, metric.tokens)
-        kept = (
-            new
-            if old is None
-            else tuple(b if a is None else a for a, b in zip(new, old, strict=True))
-        )
-        if old is not None and kept == tuple(old):
-            continue
-        loss, valid_loss, epoch, rate, tokens = kept
-        connection.execute(
-            "INSERT OR REPLACE INTO metrics (job_id, step, at, epoch, loss, valid_loss,"
-            " learning_rate, tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                job_id,
-                metric.step,
-                metric.at or at,
-                epoch or 0.0,
-                loss,
-                valid_loss,
-                rate,
-                tokens or 0,
-            ),
-        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from waltzrl_tui.records.metrics import Metric
+
 LOG: Final = "log: "
 """What the events begin with that are lines of a provider's own log."""
 
@@ -100,19 +102,6 @@ class ProbeRow:
 
 
 @dataclass(frozen=True, slots=True)
-class NewMetric:
-    """A step as a provider tells it, with what is not told as None."""
-
-    step: int
-    loss: float | None = None
-    valid_loss: float | None = None
-    epoch: float | None = None
-    learning_rate: float | None = None
-    tokens: int | None = None
-    at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class NewEvent:
     """Something that a provider says. `key` is unique for its job: an event is kept once."""
 
@@ -144,4 +133,4 @@ class Seen:
     tokens: int | None = None
     result_model: str = ""
     events: tuple[NewEvent, ...] = ()
-    metrics: tuple[NewMetric, ...] = field(default_factory=tuple)
+    metrics: tuple[Metric, ...] = field(default_factory=tuple)

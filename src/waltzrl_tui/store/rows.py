@@ -162,26 +162,6 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricRow:
-    """One training step as measured; `tokens` counts all tokens seen so far.
-
-    A loss that is not a number reads back as None.
-    """
-
-    job_id: str
-    step: int
-    at: str
-    epoch: float
-    loss: float | None
-    valid_loss: float | None
-    learning_rate: float | None
-    tokens_per_second: float | None
-    tokens: int
-    memory_bytes: int | None
-    eta_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class AgentRow:
     """A model in a role. `key_env` is the NAME of an environment variable, never a key."""
 

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from waltzrl_tui.records.metrics import METRICS
 from waltzrl_tui.store import EventRow, JobRow, SampleRow
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.text import one_line, printable
@@ -80,8 +81,7 @@ def detail_rows(
         ("where", f"{job.provider} · {one_line(job.model)}", ""),
         ("doing", one_line(job.reason), ""),
         ("step", _step(job), ""),
-        ("loss", _losses(figures), ""),
-        ("speed", _speed(figures), ""),
+        ("measured", _measurements(job, figures), ""),
         ("times", _times(job, now), ""),
         ("needs", ", ".join(job.depends_on), ""),
         ("sample", _sample(sample), ""),
@@ -128,22 +128,13 @@ def _step(job: JobRow) -> str:
     return words.step(job).replace(words.NONE, "") + left
 
 
-def _losses(figures: Figures) -> str:
-    if figures.loss is None and figures.valid is None:
-        return ""
-    return f"{words.loss(figures.loss)} training · {words.loss(figures.valid)} validation"
-
-
-def _speed(figures: Figures) -> str:
-    parts = []
-    if figures.tokens_per_second:
-        parts.append(f"{figures.tokens_per_second:.0f} tokens/s")
-    if figures.tokens:
-        parts.append(f"{figures.tokens:,} tokens seen")
-    if figures.learning_rate:
-        parts.append(f"learning rate {figures.learning_rate:.2e}")
-    if figures.memory_bytes:
-        parts.append(f"{figures.memory_bytes / 1e9:.1f} GB")
+def _measurements(job: JobRow, figures: Figures) -> str:
+    """The latest value of every series that the job's kind declares."""
+    parts = [
+        f"{series.label} {series.text(value)}"
+        for series in METRICS.get(job.kind, ())
+        if series.name != "eta_seconds" and (value := figures.get(series.name)) is not None
+    ]
     return " · ".join(parts)
 
 

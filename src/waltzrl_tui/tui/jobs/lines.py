@@ -51,7 +51,7 @@ def line(
     remote: RemoteJobRow | None = None,
 ) -> Line:
     """One job as the columns show it."""
-    speed = figures.tokens_per_second
+    speed = figures.get("tokens_per_second")
     shown = job.state == "running" and speed is not None
     cells: tuple[Cell, ...] = (
         [(one_line(job.id), "text")],
@@ -60,8 +60,8 @@ def line(
         [words.state(job)],
         _progress(job, remote),
         [_or_none(words.step(job, remote.fraction if remote else None))],
-        [_or_none(words.loss(figures.loss))],
-        [_or_none(words.loss(figures.valid))],
+        [_or_none(words.loss(figures.get("loss")))],
+        [_or_none(words.loss(figures.get("valid_loss")))],
         [_or_none(f"{speed:.0f}" if shown and speed else words.NONE)],
         [_or_none(words.duration(None if job.ended else job.eta_seconds))],
         [_or_none(words.cost(job))],

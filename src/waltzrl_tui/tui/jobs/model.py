@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from waltzrl_tui.store import EventRow, JobRow, MetricRow, PairRow, Store
+from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.store import EventRow, JobRow, PairRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.tui.chart.curves import Curve, Point
 
@@ -23,25 +24,21 @@ _KEPT_CURVES: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The latest measurements of a job; None where there was none."""
+    """The latest value of each of a job's series."""
 
-    loss: float | None = None
-    valid: float | None = None
-    tokens_per_second: float | None = None
-    learning_rate: float | None = None
-    tokens: int = 0
-    memory_bytes: int | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
 
-    def after(self, row: MetricRow) -> Figures:
-        """The figures once `row` was measured: what it lacks stays as it was."""
-        return Figures(
-            row.loss,
-            self.valid if row.valid_loss is None else row.valid_loss,
-            row.tokens_per_second or self.tokens_per_second,
-            row.learning_rate,
-            row.tokens,
-            row.memory_bytes or self.memory_bytes,
-        )
+    def get(self, name: str) -> float | None:
+        """The latest value of a series, or None."""
+        return self.values.get(name)
+
+    def after(self, metric: Metric) -> Figures:
+        """The figures once `metric` was measured: what it lacks stays as it was."""
+        values = {**self.values, **metric.values}
+        # An old loss would hide that the latest one is not a number.
+        if "loss" not in metric.values:
+            values.pop("loss", None)
+        return Figures(values)
 
 
 @dataclass(slots=True)
@@ -57,7 +54,7 @@ class Losses:
         """Add what was written since the last time."""
         rows, self._cursor = await store.jobs.metrics_written(job_id, self._cursor)
         if rows:
-            self.take({row.step: (row.loss, row.valid_loss) for row in rows})
+            self.take({row.step: (row.get("loss"), row.get("valid_loss")) for row in rows})
 
     def take(self, rows: Mapping[int, tuple[float | None, float | None]]) -> None:
         """Add measured steps: the loss and the validation loss of each."""

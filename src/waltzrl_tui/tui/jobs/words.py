@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from waltzrl_tui import words as figures_in_words
 from waltzrl_tui.store import JobRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.jobs.model import Figures
@@ -144,10 +145,10 @@ def facts(job: JobRow, figures: Figures, now: datetime) -> str:
     parts = [one_line(job.model)]
     if job.started_at:
         parts.append(f"started {clock(job.started_at, now)}")
-    if figures.tokens:
-        parts.append(f"{figures.tokens:,} tokens")
-    if figures.memory_bytes:
-        parts.append(f"{figures.memory_bytes / 1e9:.1f} GB")
+    if tokens := figures.get("tokens"):
+        parts.append(f"{tokens:,.0f} tokens")
+    if memory := figures.get("memory_bytes"):
+        parts.append(figures_in_words.size(memory))
     return " · ".join(parts)
 
 
