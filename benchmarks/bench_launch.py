@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests" / "emulators"))
+sys.path.insert(0, str(ROOT))
 
 LIMIT_MS = 300.0
 CALLS = ("upload", "estimate", "find", "create", "probe")
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("runs", type=int, nargs="?", default=5)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    from emulate_together import TogetherEmulator
+    from tests.support.emulators.together import TogetherEmulator
 
     with TogetherEmulator(speed=600.0) as there:
         os.environ |= {"TOGETHER_API_KEY": there.key, "TOGETHER_BASE_URL": there.url}

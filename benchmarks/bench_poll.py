@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT / "tests" / "emulators"), str(ROOT / "tests" / "providers")]
+sys.path.insert(0, str(ROOT))
 
 JOBS = 1000
 PROBE_SECONDS = 0.02
@@ -28,7 +28,7 @@ SETTLE_SECONDS = 10.0
 
 def serve() -> None:
     """The service: jobs that work for hours, until stdin closes."""
-    from emulate_acme import AcmeEmulator, AcmeJob
+    from tests.support.emulators.acme import AcmeEmulator, AcmeJob
 
     with AcmeEmulator(speed=0.02) as there:
         for number in range(JOBS):
@@ -70,8 +70,7 @@ async def lags_of(seconds: float) -> tuple[list[float], float]:
 
 
 async def watch(home: Path, key: str, seconds: float, count: subprocess.Popen[str]) -> str:
-    from acme import Acme
-
+    from tests.support.acme import Acme
     from waltzrl_tui.providers.protocol import Provider, ProviderContext
     from waltzrl_tui.remote import supervise
     from waltzrl_tui.remote.provider_pool import Providers

@@ -71,11 +71,11 @@ def ours(count: int) -> dict[str, float]:
 
 def peer(count: int) -> dict[str, float]:
     import torch
+    from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from datasets import Dataset
     from waltzrl_tui.local.model import _linear_names
     from waltzrl_tui.local.work import training_threads
 

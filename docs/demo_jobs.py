@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests" / "emulators"))
+sys.path.insert(0, str(ROOT))
 
 JOBS = 6
 SPEED = 60.0
@@ -47,8 +47,7 @@ async def launch_all(home: Path, url: str) -> None:
 
 
 def main() -> None:
-    from emulate_together import TogetherEmulator
-
+    from tests.support.emulators.together import TogetherEmulator
     from waltzrl_tui.tui.shell.app import WaltzApp
     from waltzrl_tui.workspace import Workspace
 

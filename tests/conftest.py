@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.workspace import Workspace
 
 # Converted weights are made once a checkout, not once a test.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.chat.conversation import Conversation
 from waltzrl_tui.chat.event_buffer import LONGEST
 from waltzrl_tui.chat.export import to_jsonl, to_markdown

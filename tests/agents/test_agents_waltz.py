@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.waltz.events import (

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
-from paced_server import PacedServer
-
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.waltz.events import (
     DraftJudged,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.chat.conversation import KEPT_TURNS, PAGE, Conversation
 from waltzrl_tui.chat.transcript import Record, Turn, prompt_record
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from raw_server import Line, RawServer, Script
+
+from tests.support.servers.raw import Line, RawServer, Script
 
 pytest.importorskip("anthropic")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raw_server import Line, RawServer, Script
+
+from tests.support.servers.raw import Line, RawServer, Script
 
 pytest.importorskip("boto3")
 

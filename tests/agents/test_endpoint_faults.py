@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from raw_server import HEAD, Line, RawServer, Script
 
+from tests.support.servers.raw import HEAD, Line, RawServer, Script
 from waltzrl_tui.endpoints.errors import ContextOverflowError, RateLimitedError
 from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin, Patience
 from waltzrl_tui.errors import EndpointError

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raw_server import Line, RawServer
 
+from tests.support.servers.raw import Line, RawServer
 from waltzrl_tui.endpoints.bedrock import BedrockEndpoint
 from waltzrl_tui.endpoints.deployed import DeployedEndpoint
 from waltzrl_tui.endpoints.openai import ChatEndpoint, OpenAIEndpoint

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from raw_server import Line, RawServer, Script
 
+from tests.support.servers.raw import Line, RawServer, Script
 from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin, Patience
 from waltzrl_tui.errors import EndpointError
 

@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli
 
+from tests.support.cli import Cli
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.store import Store
-
-sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
-
-from scripted_server import ChatServer
 
 
 @pytest.fixture

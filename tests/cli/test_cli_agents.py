@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli
 
+from tests.support.cli import Cli
 from waltzrl_tui.waltz.prompts import DEFAULT_FEEDBACK
 
 

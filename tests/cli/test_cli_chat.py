@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli, verdict
 
-from scripted_server import ChatServer
+from tests.support.cli import Cli, verdict
+from tests.support.servers.scripted import ChatServer
 
 
 def waltzing(model: str, messages: list[dict[str, str]]) -> str:

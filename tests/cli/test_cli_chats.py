@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cli_helpers import Cli
-
-from scripted_server import ChatServer
+from tests.support.cli import Cli
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.store import Store
 
 HOSTILE = "a needle \x1b[31m in it"

@@ -5,8 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli
 
+from tests.support.cli import Cli
 from waltzrl_tui.training_data.training_file import read_training
 
 

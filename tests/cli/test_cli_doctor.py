@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli
 
+from tests.support.cli import Cli
 from waltzrl_tui.store import NewJob, Store
 
 

@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli
 
+from tests.support.cli import Cli
 from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import NewJob, Store, now
 

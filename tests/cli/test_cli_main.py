@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli, environment
 
+from tests.support.cli import Cli, environment
 from waltzrl_tui.cli import main
 from waltzrl_tui.cli.parser import parse
 from waltzrl_tui.errors import UsageError

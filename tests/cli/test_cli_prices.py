@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from cli_helpers import Cli
 
+from tests.support.cli import Cli
 from waltzrl_tui.endpoints.prices import near, read_list
 from waltzrl_tui.store.answers import Price
 

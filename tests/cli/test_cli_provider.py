@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from cli_helpers import Cli
 
-from scripted_server import ChatServer
-
-sys.path.append(str(Path(__file__).parents[1] / "emulators"))
-
-from emulate_together import TogetherEmulator
+from tests.support.cli import Cli
+from tests.support.emulators.together import TogetherEmulator
+from tests.support.servers.scripted import ChatServer
 
 
 @pytest.fixture(autouse=True)

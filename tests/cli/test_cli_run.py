@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_helpers import Cli, verdict
 
-from scripted_server import ChatServer
+from tests.support.cli import Cli, verdict
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.store import JobRow, NewJob, Store
 
 

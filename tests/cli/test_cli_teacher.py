@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_helpers import Cli
 
-from scripted_server import ChatServer
+from tests.support.cli import Cli
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.local.prepare import read_rows
 from waltzrl_tui.store import Store
 from waltzrl_tui.training_data.training_file import read_training

@@ -5,16 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "emulators"))
-
-from hub import HubEmulator, HubSet
-
+from tests.support.emulators.hub import HubEmulator, HubSet
 from waltzrl_tui.cli import main
 from waltzrl_tui.datasets.hub.files import choose, grouped
 from waltzrl_tui.datasets.hub.pull import PARQUET_BRANCH, pull

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripted_server import Answer, ChatServer
+from tests.support.servers.scripted import Answer, ChatServer
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.training_data.rendering import decision_spans, feedback_rows

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
-
-from core import Answer, Request
-from spec import load_spec
+from tests.support.emulators.core import Answer, Request
+from tests.support.emulators.openapi import load_spec
 
 _HEADERS = {"content-type": "application/json", "authorization": "Bearer x"}
 

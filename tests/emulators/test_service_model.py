@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from core import Answer, Request
-from service_model import JsonService
+
+from tests.support.emulators.core import Answer, Request
+from tests.support.emulators.service_model import JsonService
 
 _HEADERS = {"authorization": "Credential=AKIA/20261122/us-east-1/bedrock/aws4_request"}
 _ARN = "arn:aws:bedrock:us-east-1:123456789012:model-customization-job/amazon.nova-x/abcdef012345"

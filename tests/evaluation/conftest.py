@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from eval_lab import Lab
 
-from scripted_server import ChatServer
+from tests.support.evaluation import Lab
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.local.live import Engines
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_lab import Lab
 
 import waltzrl_tui
-from scripted_server import Answer
+from tests.support.evaluation import Lab
+from tests.support.servers.scripted import Answer
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.store.answers import Price
 

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from eval_lab import Lab
 
-from scripted_server import Answer
+from tests.support.evaluation import Lab
+from tests.support.servers.scripted import Answer
 from waltzrl_tui.evaluation.export import write_csv, write_report
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.service import load_results

@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from eval_lab import Lab
 
-from scripted_server import Answer, ChatServer
+from tests.support.evaluation import Lab
+from tests.support.servers.scripted import Answer, ChatServer
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.endpoints.retry import BEGUN

@@ -30,9 +30,9 @@ def worker_pids(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Iterat
 
     The folder holds one file for each that has started, named by its process id.
     """
-    source = Path(waltzrl_tui.__file__).parents[1]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), str(Path(__file__).parent)]))
-    monkeypatch.setattr("waltzrl_tui.jobs.launch._WORKER", "pretend_worker")
+    source, root = Path(waltzrl_tui.__file__).parents[1], Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), str(root)]))
+    monkeypatch.setattr("waltzrl_tui.jobs.launch._WORKER", "tests.support.processes.pretend_worker")
     folder = workspace.home / "pids"
     folder.mkdir(parents=True)
     yield folder

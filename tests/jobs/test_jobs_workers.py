@@ -97,7 +97,7 @@ async def test_a_worker_outlives_the_session_that_started_it(
         "import os, sys\n"
         "from waltzrl_tui.jobs import launch\n"
         "from waltzrl_tui.workspace import Workspace\n"
-        "launch._WORKER = 'pretend_worker'\n"
+        "launch._WORKER = 'tests.support.processes.pretend_worker'\n"
         "launch.spawn_worker(Workspace.find(sys.argv[1]), sys.argv[2])\n"
         "os.killpg(0, 9)\n"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.local.prepare import foreseen_feedback, read_rows, wanted_rollouts
 from waltzrl_tui.local.work import Cancelled, Work, prepare_files

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from plan_helpers import around, load, row_of
 
+from tests.support.plans import around, load, row_of
 from waltzrl_tui.plans.catalogue import PlanError, load_catalogue
 from waltzrl_tui.plans.model import SIZES, Wish
 from waltzrl_tui.plans.schema import Catalogue

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plan_helpers import around, load
-from price_servers import EVERYTHING, price_server
 
+from tests.support.plans import around, load
+from tests.support.servers.prices import EVERYTHING, price_server
 from waltzrl_tui.cli import main
 from waltzrl_tui.plans.export import to_csv, to_markdown
 from waltzrl_tui.plans.model import Wish

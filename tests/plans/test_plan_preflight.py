@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from plan_helpers import around, load, role, row_of
 
+from tests.support.plans import around, load, role, row_of
 from waltzrl_tui.plans.model import Gpu, Load, Probe, Wish
 from waltzrl_tui.plans.preflight import epochs_for, steps_for
 from waltzrl_tui.plans.schema import Catalogue

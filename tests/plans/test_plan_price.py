@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_helpers import TODAY, around, load, role, row_of
 
+from tests.support.plans import TODAY, around, load, role, row_of
 from waltzrl_tui.plans.catalogue import bundled_document, load_catalogue
 from waltzrl_tui.plans.model import Gpu, Load, Money, Surroundings, TokenCount, Wish
 from waltzrl_tui.plans.price import cheapest_ready, price

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from price_servers import EVERYTHING, price_server
 
+from tests.support.servers.prices import EVERYTHING, price_server
 from waltzrl_tui.plans.catalogue import load_catalogue, prices_path
 from waltzrl_tui.plans.refresh import BASES, refresh
 from waltzrl_tui.workspace import Workspace

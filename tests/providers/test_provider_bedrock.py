@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core import Answer, Fault, Request, on
-from emulate_bedrock import (
+
+from tests.support.emulators.bedrock import (
     ACCOUNT,
     DENIED,
     IN_PROGRESS,
@@ -22,9 +22,9 @@ from emulate_bedrock import (
     BedrockEmulator,
     Bucket,
 )
-from provider_helpers import quiet, request
-from service_model import JsonService
-
+from tests.support.emulators.core import Answer, Fault, Request, on
+from tests.support.emulators.service_model import JsonService
+from tests.support.providers import quiet, request
 from waltzrl_tui.providers.bedrock.files import rows_of
 from waltzrl_tui.providers.bedrock.provider import Bedrock, BedrockLlama
 from waltzrl_tui.providers.errors import (

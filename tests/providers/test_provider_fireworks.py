@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from core import Answer, Fault, Request, on
-from emulate_fireworks import BEYOND, SUSPENDED, FireworksEmulator
-from provider_helpers import quiet, request
-from spec import load_spec
 
+from tests.support.emulators.core import Answer, Fault, Request, on
+from tests.support.emulators.fireworks import BEYOND, SUSPENDED, FireworksEmulator
+from tests.support.emulators.openapi import load_spec
+from tests.support.providers import quiet, request
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,

@@ -16,10 +16,16 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from core import Answer, Fault, Request, on
-from emulate_huggingface import BUSY, HARDWARE, NO_CREDIT, HubJob, HuggingFaceEmulator
-from provider_helpers import quiet, request
 
+from tests.support.emulators.core import Answer, Fault, Request, on
+from tests.support.emulators.huggingface import (
+    BUSY,
+    HARDWARE,
+    NO_CREDIT,
+    HubJob,
+    HuggingFaceEmulator,
+)
+from tests.support.providers import quiet, request
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.providers.errors import (
     AuthError,

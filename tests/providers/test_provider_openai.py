@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from core import Fault, Request
-from emulate_openai import OpenAIEmulator
-from provider_helpers import quiet, request
-from spec import load_spec
 
+from tests.support.emulators.core import Fault, Request
+from tests.support.emulators.openai import OpenAIEmulator
+from tests.support.emulators.openapi import load_spec
+from tests.support.providers import quiet, request
 from waltzrl_tui.providers.errors import (
     AuthError,
     ClosedError,

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from core import Answer, Fault, Request, on
-from emulate_together import TRIAL, TogetherEmulator
-from provider_helpers import quiet, request
-from spec import load_spec
 
+from tests.support.emulators.core import Answer, Fault, Request, on
+from tests.support.emulators.openapi import load_spec
+from tests.support.emulators.together import TRIAL, TogetherEmulator
+from tests.support.providers import quiet, request
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,

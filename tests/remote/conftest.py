@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "emulators"))
-sys.path.append(str(Path(__file__).parents[1] / "providers"))
-
-from emulate_acme import AcmeEmulator
-from emulate_together import TogetherEmulator
-from remote_clocks import Up
-from remote_lab import Lab
-
+from tests.support.clocks import Up
+from tests.support.emulators.acme import AcmeEmulator
+from tests.support.emulators.together import TogetherEmulator
+from tests.support.remote import Lab
 from waltzrl_tui.remote import supervise
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace

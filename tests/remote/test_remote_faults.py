@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from emulate_together import TogetherEmulator
-from remote_lab import Lab
 
+from tests.support.emulators.together import TogetherEmulator
+from tests.support.remote import Lab
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
 from waltzrl_tui.providers.together.provider import Together
 from waltzrl_tui.remote import deploy

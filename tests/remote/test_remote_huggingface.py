@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core import Fault, on
-from emulate_huggingface import HuggingFaceEmulator
-from remote_lab import Lab
 
+from tests.support.emulators.core import Fault, on
+from tests.support.emulators.huggingface import HuggingFaceEmulator
+from tests.support.remote import Lab
 from waltzrl_tui.local.live import Engines
 from waltzrl_tui.local.weights import DEFAULT_MODEL, find_weights
 from waltzrl_tui.providers.huggingface.provider import HuggingFace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from core import Answer, Fault, on
-from remote_lab import Lab
+from tests.support.emulators.core import Answer, Fault, on
+from tests.support.remote import Lab
 
 
 async def test_both_agents_are_trained_and_become_a_pair(lab: Lab) -> None:

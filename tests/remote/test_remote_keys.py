@@ -17,14 +17,11 @@ from typing import Any
 
 import psutil
 import pytest
-from core import Answer, Fault, Request
-from emulate_together import TogetherEmulator, TogetherJob
 from textual.pilot import Pilot
 
-sys.path.append(str(Path(__file__).parents[1] / "tui"))
-
-from screen_text import screen_text, shows
-
+from tests.support.emulators.core import Answer, Fault, Request
+from tests.support.emulators.together import TogetherEmulator, TogetherJob
+from tests.support.screens import screen_text, shows
 from waltzrl_tui.cli.log import LogFile
 from waltzrl_tui.keys import PIECE, Keys, masked
 from waltzrl_tui.providers.errors import AuthError

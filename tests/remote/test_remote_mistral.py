@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core import Fault, on
-from emulate_mistral import MistralEmulator
-from remote_lab import Lab
 
+from tests.support.emulators.core import Fault, on
+from tests.support.emulators.mistral import MistralEmulator
+from tests.support.remote import Lab
 from waltzrl_tui.providers.mistral import provider as module
 from waltzrl_tui.providers.mistral.provider import Mistral
 from waltzrl_tui.providers.protocol import Provider, ProviderContext

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
-from core import Answer, Emulator, Fault, _Server, on
-from emulate_acme import AcmeEmulator, AcmeJob
-from emulate_together import TogetherEmulator, TogetherJob
-from remote_clocks import Clocked, Clocks, set_read_only, until, watched
-from remote_lab import Lab
 
+from tests.support.clocks import Clocked, Clocks, set_read_only, until, watched
+from tests.support.emulators.acme import AcmeEmulator, AcmeJob
+from tests.support.emulators.core import Answer, Emulator, Fault, _Server, on
+from tests.support.emulators.together import TogetherEmulator, TogetherJob
+from tests.support.remote import Lab
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.remote import poll, supervise
 from waltzrl_tui.remote.provider_pool import Providers

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from acme import Acme
-from remote_lab import Lab
 
+from tests.support.acme import Acme
+from tests.support.remote import Lab
 from waltzrl_tui.providers.protocol import Estimate, TuneRequest
 from waltzrl_tui.remote import submit
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self
 
 import pytest
-from core import Answer, Fault
-from emulate_acme import AcmeEmulator
-from remote_clocks import Clocked, Clocks, Up, set_read_only, until, watched
 
+from tests.support.clocks import Clocked, Clocks, Up, set_read_only, until, watched
+from tests.support.emulators.acme import AcmeEmulator
+from tests.support.emulators.core import Answer, Fault
 from waltzrl_tui.remote import deploy, supervise
 from waltzrl_tui.remote.deploy import cost_usd, tend_for_ever
 from waltzrl_tui.remote.provider_pool import Health

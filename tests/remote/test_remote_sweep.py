@@ -12,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from emulate_acme import AcmeEmulator
+from tests.support.emulators.acme import AcmeEmulator
 
-_CHILD = Path(__file__).with_name("sweep_child.py")
+_ROOT = Path(__file__).parents[2]
+_CHILD = "tests.support.processes.sweep_child"
 _KILLS = int(os.environ.get("WALTZRL_SWEEP", "60"))
 _MOST_TURNS = 4000
 
@@ -24,7 +25,7 @@ class _Sweeper:
         self._there = there
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            [sys.executable, str(_CHILD)], stdin=pipe, stdout=pipe, text=True
+            [sys.executable, "-m", _CHILD], cwd=_ROOT, stdin=pipe, stdout=pipe, text=True
         )
 
     def run(self, home: Path, kill: int | None) -> dict[str, Any]:

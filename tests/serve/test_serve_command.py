@@ -15,11 +15,8 @@ from typing import Any
 import openai
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "cli"))
-
-from cli_helpers import Cli, environment, verdict
-
-from scripted_server import ChatServer
+from tests.support.cli import Cli, environment, verdict
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.workspace import Workspace

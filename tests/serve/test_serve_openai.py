@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "tui"))
-
-from paced_server import PacedServer
-
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.endpoints.costs import Rate
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint

@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from screen_text import screen_text, shows, until
 
+from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.store import Store
 from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.tui.shell.bars import KeyBar, TopBar

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chat_lab import KEY, SAFE, Running, add_pair
-from paced_server import PacedServer
 
+from tests.support.chat import KEY, SAFE, Running, add_pair
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.endpoints.costs import FREE, Rate
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen

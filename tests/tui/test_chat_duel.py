@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from chat_lab import KEY, SAFE, TIMID, Chat, Running, add_pair
-from paced_server import PacedServer
-from screen_text import screen_text
 from textual.widgets import Static
 
+from tests.support.chat import KEY, SAFE, TIMID, Chat, Running, add_pair
+from tests.support.screens import screen_text
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.store import DuelRow
 from waltzrl_tui.tui.chat.results import ResultsScreen
 from waltzrl_tui.workspace import Workspace

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_lab import KEY, SAFE, Chat, Running, add_pair
-from paced_server import PacedServer
-from screen_text import screen_text
 from textual.widgets import Input
 
+from tests.support.chat import KEY, SAFE, Chat, Running, add_pair
+from tests.support.screens import screen_text
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.chat.event_buffer import LONGEST
 from waltzrl_tui.tui.chat.edit import EditTurn
 from waltzrl_tui.tui.chat.find import FindChat

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from chat_lab import KEY, SAFE, TIMID, Chat, Running, add_pair
-from paced_server import PacedServer
 from textual.screen import ModalScreen
 
+from tests.support.chat import KEY, SAFE, TIMID, Chat, Running, add_pair
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.tui.shell.keys import section
 from waltzrl_tui.workspace import Workspace
 

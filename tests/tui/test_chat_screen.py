@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_lab import KEY, SAFE, TIMID, Running, add_pair
-from paced_server import PacedServer
-from screen_text import screen_text
 from textual import events
 
+from tests.support.chat import KEY, SAFE, TIMID, Running, add_pair
+from tests.support.screens import screen_text
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.tui.chat.about import AboutTurn
 from waltzrl_tui.tui.chat.find import FindChat

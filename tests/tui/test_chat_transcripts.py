@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from chat_lab import KEY, SAFE, TIMID, Chat, Running, add_pair
-from paced_server import PacedServer
-from screen_text import screen_text
 from textual.widgets import Input, TextArea
 
+from tests.support.chat import KEY, SAFE, TIMID, Chat, Running, add_pair
+from tests.support.screens import screen_text
+from tests.support.servers.paced import PacedServer
 from waltzrl_tui.chat.conversation import PAGE
 from waltzrl_tui.chat.transcript import Record
 from waltzrl_tui.datasets.reading.read import open_dataset

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from screen_text import screen_text, shows, until
 from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.datasets.starter import bundled
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.local.recipe import QUICK

@@ -6,11 +6,11 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from screen_text import screen_text, shows, until
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from scripted_server import Answer, ChatServer
+from tests.support.screens import screen_text, shows, until
+from tests.support.servers.scripted import Answer, ChatServer
 from waltzrl_tui.evaluation.answers import Price
 from waltzrl_tui.store import Store
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen

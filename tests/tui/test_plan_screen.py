@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from screen_text import screen_text, shows, until
 from textual.pilot import Pilot
 
+from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.plans.model import Money, Part, PlanRow, Wish
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.tui.data.train import TrainDialog

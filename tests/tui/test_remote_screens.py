@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from screen_text import screen_text, shows, until
 from textual.pilot import Pilot
 
-sys.path.append(str(Path(__file__).parents[1] / "emulators"))
-
-from emulate_together import TogetherEmulator
-
+from tests.support.emulators.together import TogetherEmulator
+from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.providers.together import provider as together
 from waltzrl_tui.remote import submit
 from waltzrl_tui.tui.jobs.table import JobTable

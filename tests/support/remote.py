@@ -8,9 +8,8 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from acme import Acme
-from emulate_acme import AcmeEmulator
-
+from tests.support.acme import Acme
+from tests.support.emulators.acme import AcmeEmulator
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.results import Results

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
-from core import Answer, Request, _bytes
+
+from tests.support.emulators.core import Answer, Request, _bytes
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from core import Answer, Emulator, Request
+from tests.support.emulators.core import Answer, Emulator, Request
 
 _FILE = re.compile(r"/v1/files/(?P<id>[^/]+)")
 _JOB = re.compile(r"/v1/fine_tuning/jobs/(?P<id>ftjob-[^/]+)(?P<rest>/events|/cancel)?")

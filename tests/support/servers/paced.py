@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 
 
 class PacedServer(ChatServer):

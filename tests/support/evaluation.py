@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripted_server import ChatServer
+from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.run import Outcome, carry_out
 from waltzrl_tui.evaluation.service import begin, load_results, make_spec

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from core import Answer, Request, _bytes
 from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
 from openapi_core.exceptions import OpenAPIError
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-_SPECS = Path(__file__).resolve().parents[3] / "shared" / "specs"
+from tests.support.emulators.core import Answer, Request, _bytes
+
+_SPECS = Path(__file__).resolve().parents[4] / "shared" / "specs"
 
 
 class _Asked:

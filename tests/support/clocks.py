@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acme import Acme
-from emulate_acme import AcmeEmulator, AcmeJob
-from emulate_together import TogetherDeployment, TogetherEmulator
-from remote_lab import Lab
-
+from tests.support.acme import Acme
+from tests.support.emulators.acme import AcmeEmulator, AcmeJob
+from tests.support.emulators.together import TogetherDeployment, TogetherEmulator
+from tests.support.remote import Lab
 from waltzrl_tui.providers.protocol import JobSnapshot, Provider, ProviderContext
 from waltzrl_tui.remote.deploy import Deployments
 from waltzrl_tui.remote.provider_pool import Providers

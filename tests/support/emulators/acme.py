@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from core import Answer, Emulator, Request
+from tests.support.emulators.core import Answer, Emulator, Request
 
 _JOB = re.compile(r"/jobs/(?P<id>[^/]+)(?P<stop>/stop)?")
 

@@ -15,10 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "providers"))
-
-from acme import Acme
-
+from tests.support.acme import Acme
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
 from waltzrl_tui.remote import submit, supervise
 from waltzrl_tui.remote.provider_pool import Providers

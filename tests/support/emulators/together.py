@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from core import Answer, Emulator, Request
+from tests.support.emulators.core import Answer, Emulator, Request
 
 _FILE = re.compile(r"/v1/files/(?P<id>[^/]+)(?P<rest>/preprocess)?")
 _JOB = re.compile(r"/v1/fine-tunes/(?P<id>ft-[^/]+)(?P<rest>/events|/metrics|/cancel)?")

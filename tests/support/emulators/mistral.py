@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import Answer, Emulator, Request
+from tests.support.emulators.core import Answer, Emulator, Request
 
 _JOB = re.compile(r"/v1/fine_tuning/jobs/(?P<id>[^/]+)(?P<rest>/start|/cancel)?")
 _FORM_FILE = re.compile(rb'filename="([^"]+)"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', re.DOTALL)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from core import Answer, Emulator, Request
+from tests.support.emulators.core import Answer, Emulator, Request
 
 _SIGNED = re.compile(r"/signed/(?P<kind>metrics|log|upload)/(?P<id>.+)")
 _PLACE = re.compile(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from core import Answer, Emulator, Request
+from tests.support.emulators.core import Answer, Emulator, Request
 
 _REPO = r"(?P<kind>datasets|models)/(?P<repo>[^/]+/[^/]+)"
 _INFO = re.compile(rf"/api/{_REPO}(?:/revision/[^/]+)?")

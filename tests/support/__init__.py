@@ -1,0 +1,1 @@
+"""What tests share: helpers, servers on loopback, emulators of providers, child processes."""
