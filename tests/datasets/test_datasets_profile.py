@@ -47,6 +47,7 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             "harm": "harm",
             "category": "category",
             "context": "",
+            "harmful": "",
         },
         "unique": {"prompts": 2, "replies": 2, "pairs": 3},
         "near_unique": {"prompts": 2, "replies": 2, "pairs": 3},
@@ -57,6 +58,12 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             _cluster("pairs", 2, [1, 2]),
         ],
         "labels": {"harm": {"benign": 2, "harmful": 2}, "category": {"c": 4}},
+        "label_values": {
+            "harm": [
+                {"value": "benign", "meaning": "benign", "rows": 2},
+                {"value": "harmful", "meaning": "harmful", "rows": 2},
+            ]
+        },
         "tokens": {
             "total": 17,
             "exact": False,

@@ -19,7 +19,7 @@ from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.training import launch as stage1
 from waltzrl_tui.tui.data.detail import RowDetail
 from waltzrl_tui.tui.data.train import TrainDialog
-from waltzrl_tui.tui.dialogs.fields import NumberField
+from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.tui.tables.rows import RowTable
 from waltzrl_tui.workspace import Workspace
@@ -248,6 +248,27 @@ async def test_a_mapping_is_corrected_with_its_rows_in_sight_and_kept(workspace:
             await shows(pilot, "mine.jsonl · 5 rows", "good answer 4")
     else:
         raise AssertionError("the mapping was not kept")
+
+
+async def test_the_value_that_means_harmful_is_chosen_beside_its_field(
+    workspace: Workspace,
+) -> None:
+    lines = [{"prompt": f"p{n}", "reply": f"r{n}", "ok": n > 0} for n in range(5)]
+    put(workspace, "mine.jsonl", lines)
+    async with WaltzApp(workspace).run_test(size=(120, 50)) as pilot:
+        await shows(pilot, "mine.jsonl · 5 rows")
+        await pilot.press("m")
+        await shows(pilot, "Fields of mine.jsonl")
+        pilot.app.screen.query_one("#map-harm", Choice).value = "ok"
+        await shows(pilot, "false is not understood", "as its values say")
+        choice = pilot.app.screen.query_one("#map-harmful", Choice)
+        choice.focus()
+        await pilot.press("right")
+        await shows(pilot, "labels  harmful", "labels  benign")
+        await pilot.press("enter")
+        await shows(pilot, "true → benign", "false → harmful")
+        await pilot.press("p")
+        await shows(pilot, "true → benign: 4 rows, false → harmful: 1 row")
 
 
 async def test_keys_that_come_in_one_burst_are_typed_into_the_filter(workspace: Workspace) -> None:

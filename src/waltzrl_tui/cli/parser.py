@@ -126,7 +126,8 @@ def _data(commands: Commands) -> None:
         "--map",
         metavar="PART=FIELD,…",
         help="which field is the prompt, reply, harm, category or context; kept for this file "
-        "(harm==harmful: all of it is; guess: forget it)",
+        "(harm==harmful: all of it is; harm=FIELD,harmful=VALUE: that value means harmful; "
+        "guess: forget it)",
     )
     profile.add_argument(
         "--provider", metavar="P", default="", help="what the waste would cost there, in USD"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.datasets.label_values import values_in_words
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 
 _BAD_SHOWN = 10
@@ -42,6 +43,7 @@ def _head(found: Profile) -> str:
             ("format", f"{_format(found)}, {', '.join(f'{k}: {v}' for k, v in mapping.items())}"),
             ("rows", f"{found.rows:,}"),
             ("bad rows", f"{found.bad_row_count:,}"),
+            ("harm label", values_in_words(found.label_values.get("harm", []))),
             ("prompts", _distinct(found.prompts, found.near.get("prompts"), found.rows)),
             ("replies", _distinct(found.replies, found.near.get("replies"), refusals.rows)),
             ("pairs", _distinct(found.pairs, found.near.get("pairs"), found.rows)),
@@ -105,6 +107,11 @@ def _tokens(found: Profile) -> Iterator[str]:
 
 
 def _labels(found: Profile) -> Iterator[str]:
+    if any(not each.meaning for each in found.label_values.get("harm", [])):
+        yield (
+            "! values of the harm field are not understood: their rows have no label. Say which "
+            "value means harmful: --map harmful=VALUE"
+        )
     for label, counts in found.labels.items():
         if not any(counts):
             continue

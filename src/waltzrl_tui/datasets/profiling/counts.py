@@ -10,6 +10,7 @@ from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import Final
 
+from waltzrl_tui.datasets.label_values import LabelCounter
 from waltzrl_tui.datasets.near.chunked import counted, distinct
 from waltzrl_tui.datasets.near.clusters import Cluster, Kind, largest
 from waltzrl_tui.datasets.near.index import NearGroups, NearIndex, text_digest
@@ -69,6 +70,7 @@ class Tally:
         self._replies = _Texts("reply", replies)
         self._harm: Counter[str] = Counter()
         self._category: Counter[str] = Counter()
+        self._values = {"harm": LabelCounter()}
         self._sizes = {"rows": TokenCounter(), "prompts": TokenCounter(), "replies": TokenCounter()}
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
@@ -115,6 +117,8 @@ class Tally:
         self._tokens.append(min(size, _NONE))
         self._label.append(self._labels.setdefault(row.harm, len(self._labels)))
         self._harm[row.harm] += 1
+        if row.label:
+            self._values["harm"].add(row.label, row.harm)
         known = row.category in self._category or len(self._category) < _CATEGORIES_KEPT
         self._category[row.category if known else _OTHER] += 1
 
@@ -162,6 +166,7 @@ class Tally:
             contaminated=self._contamination(prompts),
             personal=self._found(),
             waste=self._waste(prompts, pairs, near_pairs),
+            label_values={name: counter.values() for name, counter in self._values.items()},
         )
 
     def _look(self, texts: _Texts, number: int, line: int, text: str) -> None:

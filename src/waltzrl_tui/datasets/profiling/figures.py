@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from waltzrl_tui.datasets.label_values import LabelValue
 from waltzrl_tui.datasets.near.clusters import Cluster
 from waltzrl_tui.datasets.reading.rows import Mapping
 
@@ -147,6 +148,8 @@ class Profile:
         near: What is left of `prompts`, `replies` and `pairs` when one of each near cluster is.
         clusters: The largest clusters of each kind.
         labels: Rows by value of `harm` and of `category`; rows without a value are under "".
+        label_values: By label field (`harm`), what its values were read as. A field that is a
+            constant has none.
         tokens: Estimated, of prompts and replies together; `histogram` and `longest` of rows.
         sides: The same of prompts and of replies alone.
         waste: By reason; a row counts once, in the order contaminated, exact, near.
@@ -172,6 +175,7 @@ class Profile:
     personal: Personal = field(default_factory=Personal)
     waste: dict[str, Waste] = field(default_factory=dict)
     format: str = "jsonl"
+    label_values: dict[str, list[LabelValue]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The document of `data profile --json`."""
@@ -186,6 +190,10 @@ class Profile:
             "near_unique": self.near,
             "clusters": [asdict(each) for each in self.clusters],
             "labels": self.labels,
+            "label_values": {
+                name: [asdict(each) for each in values]
+                for name, values in self.label_values.items()
+            },
             "tokens": {
                 "total": self.tokens,
                 "exact": False,

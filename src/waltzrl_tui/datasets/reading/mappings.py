@@ -16,14 +16,19 @@ from waltzrl_tui.datasets.reading.rows import (
     Mapping,
     Shape,
     harm_of,
+    label_text,
+    plain_name,
+    truth_of,
 )
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.text import one_line
 
 Object = AbcMapping[str, Any]
 
-PARTS = ("prompt", "reply", "harm", "category", "context")
-"""What a mapping can name."""
+FIELD_PARTS = ("prompt", "reply", "harm", "category", "context")
+"""What a mapping names by a field."""
+PARTS = (*FIELD_PARTS, "harmful")
+"""What a mapping can say."""
 
 _CATEGORY_FIELDS = (
     "category",
@@ -114,18 +119,14 @@ class _Names:
         self._names: dict[str, str] = {}
         for name in names:
             self._names.setdefault(name, name)
-            self._names.setdefault(_plain(name), name)
+            self._names.setdefault(plain_name(name), name)
 
     def first(self, wanted: Iterable[str]) -> str:
         """The file's name of the first wanted field that it has, or ""."""
         for name in wanted:
-            if found := self._names.get(name) or self._names.get(_plain(name)):
+            if found := self._names.get(name) or self._names.get(plain_name(name)):
                 return found
         return ""
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def _harm_field(objects: Sequence[Object], usual: _Names) -> str:
@@ -149,7 +150,7 @@ def parse_choices(text: str) -> dict[str, str]:
     """The choices in `prompt=FIELD,reply=FIELD,…`; `harm==harmful` is the constant `=harmful`.
 
     A comma that belongs to a field's name is written `\\,`. An empty FIELD says that the file has
-    no such field.
+    no such field. `harmful=VALUE` says which value of the harm field means harmful.
 
     Raises:
         UsageError: Not of that form, or a part that no mapping has.
@@ -176,11 +177,15 @@ def corrected(
         UsageError: A field that the file does not have; its fields are named.
     """
     parts = {part: choices.get(part, getattr(guessed, part)) for part in PARTS}
+    if parts["harm"] != guessed.harm and "harmful" not in choices:
+        parts["harmful"] = ""  # It was said of another field.
     changed = Mapping(guessed.shape, **parts)
     known = {key for record in objects for key in record}
-    for part in PARTS:
+    for part in FIELD_PARTS:
         if part in choices:
             _check(part, getattr(changed, part), known)
+    if changed.harmful:
+        _check_harmful(changed, objects)
     if not changed.prompt:
         raise UsageError(
             "A mapping needs the field of the prompt.", hint=f"Choose one of: {_listed(known)}."
@@ -221,6 +226,30 @@ def _check(part: str, name: str, known: set[str]) -> None:
         )
 
 
+def _check_harmful(mapping: Mapping, objects: Sequence[Object]) -> None:
+    if not mapping.harm or mapping.harm.startswith(CONSTANT):
+        raise UsageError(
+            "“harmful” names a value of the harm field, and none is mapped.",
+            hint="Name the field as well, for example: harm=reviewed_safe,harmful=false.",
+        )
+    seen = label_values(mapping, objects)
+    truths = {truth_of(value) for value in seen}
+    stated = {truth_of(value) for value in mapping.harmful.split(ALTERNATIVE)}
+    if seen and None not in truths and (None in stated or len(stated) > 1):
+        # A typing error would make every row benign.
+        raise UsageError(
+            f"“{one_line(mapping.harmful, 40)}” is not one value of the field "
+            f"“{one_line(mapping.harm, 40)}”.",
+            hint=f"Its values: {_listed(seen)}.",
+        )
+
+
+def label_values(mapping: Mapping, objects: Sequence[Object]) -> list[str]:
+    """The values of the harm field in the first records of a file, as text, each once."""
+    texts = (label_text(record.get(mapping.harm)) for record in objects)
+    return list(dict.fromkeys(text for text in texts if text))
+
+
 def _listed(names: Iterable[str]) -> str:
     return one_line(", ".join(sorted(names)), 400) or "none"
 
@@ -247,6 +276,8 @@ def in_words(mapping: Mapping) -> str:
     return ", ".join(
         f"{part}: every row {one_line(name[1:], 40)}"
         if name.startswith(CONSTANT)
+        else f"harmful where: {one_line(name, 40)}"
+        if part == "harmful"
         else f"{part}: {one_line(name, 40)}"
         for part, name in parts
     )

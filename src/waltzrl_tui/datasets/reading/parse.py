@@ -7,7 +7,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from waltzrl_tui.datasets.reading.rows import CONSTANT, BadRow, Harm, Mapping, Row, harm_of
+from waltzrl_tui.datasets.reading.rows import (
+    CONSTANT,
+    BadRow,
+    Harm,
+    Mapping,
+    Row,
+    harm_of,
+    label_text,
+)
 from waltzrl_tui.text import one_line
 
 _SPEAKERS = {
@@ -129,6 +137,7 @@ class RowReader:
         self._chat = mapping.shape == "messages" and not self._unknown
         self._prompt, self._reply = mapping.prompt, mapping.reply
         self._harm, self._category = mapping.harm, mapping.category
+        self._harmful = mapping.harmful
         self._fixed_harm = mapping.harm.startswith(CONSTANT)
         self._fixed_category = mapping.category.startswith(CONSTANT)
         self._used = mapping.fields
@@ -154,11 +163,13 @@ class RowReader:
             extra = {key: value for key, value in fields.items() if key not in self._used}
         if history:
             extra["history"] = history
-        if not harm and self._harm and not self._fixed_harm:
-            told = fields.get(self._harm)
-            if told not in (None, ""):
-                extra[self._harm] = told
-        return Row(line, prompt, reply, harm, category, extra)
+        label = ""
+        if self._harm and not self._fixed_harm:
+            value = fields.get(self._harm)
+            label = label_text(value)
+            if label and not harm:
+                extra[self._harm] = value
+        return Row(line, prompt, reply, harm, category, extra, label)
 
     def parts(self, fields: dict[str, Any]) -> tuple[str, str, Harm, str]:
         """Prompt, reply ("" where the mapping knows none), harm and category."""
@@ -198,7 +209,7 @@ class RowReader:
             harm = harm_of("harm", self._harm[1:])
         else:
             told = _plain(fields, self._harm)
-            harm = harm_of(self._harm, told)
+            harm = harm_of(self._harm, told, self._harmful)
             if isinstance(told, str) and len(self._harms) < _LABELS_KEPT:
                 self._harms[told] = harm
         if self._fixed_category:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 Harm = Literal["harmful", "benign", ""]
@@ -14,9 +16,9 @@ ALTERNATIVE = "|"
 """Separates the fields of which the first that is not empty is the prompt."""
 
 _HARMFUL = """harmful unsafe toxic malicious adversarial jailbreak dangerous harm hazardous
-    vanilla_harmful adversarial_harmful"""
+    vanilla_harmful adversarial_harmful not_safe"""
 _BENIGN = """benign safe harmless unharmful ok borderline vanilla_benign adversarial_benign
-    overrefuse overrefusal over_refusal over-refusal"""
+    overrefuse overrefusal not_harmful non_harmful"""
 # The types of XSTest say it too: each contrast is the unsafe counterpart of a safe prompt.
 _XSTEST_CONTRASTS = """contrast_homonyms contrast_figurative_language contrast_safe_targets
     contrast_safe_contexts contrast_definitions contrast_discr contrast_historical_events
@@ -24,11 +26,19 @@ _XSTEST_CONTRASTS = """contrast_homonyms contrast_figurative_language contrast_s
 _XSTEST_SAFE = """homonyms figurative_language safe_targets safe_contexts definitions
     real_group_nons_discr nons_group_real_discr historical_events privacy_public
     privacy_fictional"""
+
+
+@lru_cache(maxsize=4096)
+def plain_name(name: str) -> str:
+    """A name without case and punctuation: `isSafe`, `Is Safe` and `IS-SAFE` are `is_safe`."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
 _HARM_VALUES: dict[str, Harm] = {
-    **dict.fromkeys(_HARMFUL.split(), "harmful"),
-    **dict.fromkeys(_BENIGN.split(), "benign"),
-    **dict.fromkeys(_XSTEST_CONTRASTS.split(), "harmful"),
-    **dict.fromkeys(_XSTEST_SAFE.split(), "benign"),
+    **dict.fromkeys(map(plain_name, _HARMFUL.split()), "harmful"),
+    **dict.fromkeys(map(plain_name, _BENIGN.split()), "benign"),
+    **dict.fromkeys(map(plain_name, _XSTEST_CONTRASTS.split()), "harmful"),
+    **dict.fromkeys(map(plain_name, _XSTEST_SAFE.split()), "benign"),
 }
 # Files without types (CSV) write truth as words.
 _TRUTH = {"true": True, "yes": True, "1": True, "1.0": True} | {
@@ -42,19 +52,21 @@ HARM_FIELDS: dict[str, Harm] = {
     "harmful": "harmful",
     "is_harmful": "harmful",
     "prompt_harm_label": "harmful",
-    "prompt_label": "harmful",
-    "expected_category": "harmful",
-    "data_type": "harmful",
-    "label": "harmful",
-    "safety": "harmful",
+    "prompt_label": "",
+    "expected_category": "",
+    "data_type": "",
+    "label": "",
+    "safety": "",
     "safe": "benign",
     "is_safe": "benign",
     "unsafe": "harmful",
     "is_unsafe": "harmful",
     "toxic": "harmful",
-    "type": "harmful",
+    "is_toxic": "harmful",
+    "type": "",
 }
-"""Field names that say harm, best first, and what a true in them means."""
+"""Field names that say harm, best first, and what a true in them means ("": it does not tell)."""
+_TRUE_MEANS = {plain_name(name): meaning for name, meaning in HARM_FIELDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class Row:
         harm: What the dataset says of the *prompt*; empty when it says nothing.
         extra: Every other field of the record, as it was read; what a dataset says of the *reply*
             (`jailbroken`, `final_label`) is here.
+        label: The value that `harm` was read from, as text, whether it was understood or not.
     """
 
     line: int
@@ -75,6 +88,7 @@ class Row:
     harm: Harm = ""
     category: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    label: str = field(default="", compare=False)
 
     @property
     def history(self) -> tuple[dict[str, str], ...]:
@@ -129,6 +143,8 @@ class Mapping:
         harm: A field, or `=harmful` or `=benign` where the whole file is that.
         category: A field, or `=` and a name.
         context: A second field that is put under the prompt when it is not empty (`instruction`).
+        harmful: The value of the harm field that means harmful, `a|b` for several; "" where the
+            field's name and its values speak for themselves.
     """
 
     shape: Shape
@@ -137,6 +153,7 @@ class Mapping:
     harm: str = ""
     category: str = ""
     context: str = ""
+    harmful: str = ""
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -155,16 +172,49 @@ class Mapping:
         return asdict(self)
 
 
-def harm_of(field_name: str, value: object) -> Harm:
-    """What `value` of the field `field_name` says about the prompt; empty when it is not known."""
+def harm_of(field_name: str, value: object, harmful: str = "") -> Harm:
+    """What `value` of the field `field_name` says about the prompt; empty when it is not known.
+
+    Args:
+        harmful: As `Mapping.harmful`. Of true and false the other one is then benign; of any
+            other values all others are.
+    """
+    truth = truth_of(value)
+    if harmful:
+        stated = harmful.split(ALTERNATIVE)
+        truths = {truth_of(each) for each in stated}
+        if None not in truths:
+            return "" if truth is None else "harmful" if truth in truths else "benign"
+        words = {each.strip().casefold() for each in stated}
+        text = label_text(value).casefold()
+        return "" if not text else "harmful" if text in words else "benign"
+    if truth is None:
+        return _HARM_VALUES.get(plain_name(value), "") if isinstance(value, str) else ""
+    meaning = _TRUE_MEANS.get(plain_name(field_name), "")
+    if truth or not meaning:
+        return meaning
+    return "benign" if meaning == "harmful" else "harmful"
+
+
+def truth_of(value: object) -> bool | None:
+    """A value that is true or false, also as a word or a digit; None for any other."""
     if isinstance(value, str):
-        word = value.strip().casefold().replace(" ", "_")
-        if word not in _TRUTH:
-            return _HARM_VALUES.get(word, "")
-        value = _TRUTH[word]
-    if isinstance(value, bool) or value in (0, 1):
-        meaning = HARM_FIELDS.get(field_name.casefold(), "harmful")
-        if value:
-            return meaning
-        return "benign" if meaning == "harmful" else "harmful"
-    return ""
+        return _TRUTH.get(value.strip().casefold())
+    return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
+
+
+def label_text(value: object) -> str:
+    """The value of a label as it is shown and compared."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value.strip()
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case dict():
+            return "(an object)"
+        case _:
+            return "(a list)"

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from waltzrl_tui.datasets.reading.mappings import PARTS, corrected
+from waltzrl_tui.datasets.reading.mappings import FIELD_PARTS, corrected, label_values
 from waltzrl_tui.datasets.reading.parse import parse_row
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import WaltzError
@@ -25,6 +25,8 @@ from waltzrl_tui.tui.tables.columns import fit
 _NONE: Final = "–"
 _CONSTANTS: Final = {"harm": ("=harmful", "=benign")}
 _SAID: Final = {"=harmful": "all harmful", "=benign": "all benign"}
+_BY_NAME: Final = "as its values say"
+_VALUES: Final = 20
 _SHOWN: Final = 3
 
 
@@ -64,11 +66,16 @@ class MappingDialog(ModalScreen[Mapping | None]):
         self._fields: dict[str, Choice] = {}
         self._values: dict[str, dict[str, str]] = {}
         fields = list(dict.fromkeys(key for record in objects for key in record))
-        for part in PARTS:
+        for part in FIELD_PARTS:
             self._values[part] = _words(part, fields, mapping, guessed)
             field = Choice(part, tuple(self._values[part]), id=f"map-{part}")
             field.set_reactive(Choice.value, _word(self._values[part], getattr(mapping, part)))
             self._fields[part] = field
+        self._values["harmful"] = self._harmful_words(mapping)
+        self._harmful = Choice("harmful", tuple(self._values["harmful"]), id="map-harmful")
+        shown = _word(self._values["harmful"], mapping.harmful)
+        self._harmful.set_reactive(Choice.value, shown)
+        self._fields["harmful"] = self._harmful
         self._rows = Static(id="mapping-rows", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -85,6 +92,12 @@ class MappingDialog(ModalScreen[Mapping | None]):
     @on(Choice.Changed)
     def _changed(self, event: Choice.Changed) -> None:
         event.stop()
+        if event.choice is self._fields["harm"]:
+            # What was said of another field's values would turn this one's labels round.
+            harm = Mapping("prompts", "", harm=self._values["harm"][event.value])
+            self._values["harmful"] = self._harmful_words(harm)
+            self._harmful.set_words(tuple(self._values["harmful"]))
+            self._harmful.value = next(iter(self._values["harmful"]))
         self._preview()
 
     def action_guess(self) -> None:
@@ -94,6 +107,11 @@ class MappingDialog(ModalScreen[Mapping | None]):
     def action_save(self) -> None:
         if self._mapping is not None:
             self.dismiss(self._mapping)
+
+    def _harmful_words(self, mapping: Mapping) -> dict[str, str]:
+        """Which value of the harm field means harmful, by what is shown for it."""
+        values = [mapping.harmful, *label_values(mapping, self._objects)[:_VALUES]]
+        return {_BY_NAME: ""} | {one_line(value, 40): value for value in values if value}
 
     def _preview(self) -> None:
         chosen = {part: self._values[part][field.value] for part, field in self._fields.items()}
@@ -134,7 +152,8 @@ def _shown(rows: Sequence[Row | BadRow], width: int) -> list[Content]:
             text = fit(f"  ✗ {one_line(row.reason, 200)}", width).rstrip()
             found.append(Content.styled(text, "$text-error"))
             continue
-        told = [row.harm or _NONE, one_line(row.category, 40)]
+        harm = row.harm or (f"{one_line(row.label, 40)} is not understood" if row.label else _NONE)
+        told = [harm, one_line(row.category, 40)]
         for name, text in (
             ("prompt", row.prompt),
             ("reply", row.reply or _NONE),

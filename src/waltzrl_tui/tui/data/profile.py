@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerError
 
+from waltzrl_tui.datasets.label_values import LabelValue, shown_values
 from waltzrl_tui.datasets.profiling.profile import Profile, profile
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
@@ -33,6 +34,7 @@ AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
 
 _KEPT: Final = 20
+_VALUES: Final = 3
 _PAUSE: Final = 0.3
 _Key = tuple[Path, int, int, Mapping]
 
@@ -175,6 +177,8 @@ def profile_lines(found: Profile, width: int, priced: PricedWaste | None) -> lis
     if found.refusals.rows:
         names = ("replies that refuse", "refusals")
         lines.append(named_line(names, f"{found.refusals.share:.0%}", width))
+    for values in found.label_values.values():
+        lines += _values(values, width)
     if found.personal.rows:
         rows = f"{found.personal.rows:,}"
         lines.append(named_line(("✗ personal data",), rows, width, "$text-warning"))
@@ -204,6 +208,19 @@ def _tokens(found: Profile, width: int) -> list[Content]:
             (f"{name:<{label}} {levels(counts, over=over)}",), f"≈ {short_count(total)}", width
         )
         for name, total, counts in figures
+    ]
+
+
+def _values(values: list[LabelValue], width: int) -> list[Content]:
+    """What the values of a label were read as, where they are not written so."""
+    return [
+        named_line(
+            (one.words if one.meaning else f"✗ {one.words}",),
+            f"{one.rows:,}",
+            width,
+            "" if one.meaning else "$text-warning",
+        )
+        for one in shown_values([each for each in values if not each.plain], _VALUES)
     ]
 
 

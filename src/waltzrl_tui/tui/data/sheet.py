@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from waltzrl_tui.datasets.label_values import values_in_words
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import bar, short_count
@@ -83,6 +84,10 @@ def _rows(found: Profile, width: int) -> Iterable[Content]:
             yield from _fact(name, f"{different:,} different{fewer}", width)
     if found.refusals.rows:
         yield from _fact("refusals", _refusals(found), width)
+    for label, values in found.label_values.items():
+        if values:
+            style = "" if all(each.meaning for each in values) else "$text-warning"
+            yield from _fact(f"{label} label", values_in_words(values, 12), width, style)
     suites = ", ".join(
         f"{one_line(name, 40)} {rows:,}" for name, rows in found.contaminated.suites.items()
     )
