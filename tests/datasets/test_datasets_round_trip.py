@@ -68,7 +68,7 @@ def test_rendering_and_reading_back_loses_nothing(
         made = feedback_rows(rows, rollouts, DEFAULT_FEEDBACK)
     else:
         made = conversation_rows(rows, rollouts, DEFAULT_CONVERSATION)
-        before = {row.prompt: row.history for row in rows}
+        before = [(row.prompt, row.history) for row in rows]
         assert all(_has(row.messages, before) for row in made)
     if not made:
         return
@@ -94,10 +94,10 @@ def test_rendering_and_reading_back_loses_nothing(
         assert [row.messages for row in again] == [row.messages for row in made]
 
 
-def _has(messages: Sequence[Message], before: dict[str, tuple[Message, ...]]) -> bool:
+def _has(messages: Sequence[Message], before: Sequence[tuple[str, tuple[Message, ...]]]) -> bool:
     """Whether the turns before some row's prompt come before it in these messages."""
     system, *turns = messages
-    for prompt, history in before.items():
+    for prompt, history in before:
         told = [turn["content"] for turn in history if turn["role"] == "system"]
         asked = [turn for turn in history if turn["role"] != "system"]
         asked.append({"role": "user", "content": prompt})
