@@ -15,6 +15,10 @@ from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Mapping, Row
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.store import Store
+from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
+from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION, DEFAULT_FEEDBACK
+from waltzrl_tui.waltz.verdict import parse_verdict
 from waltzrl_tui.workspace import Workspace
 
 
@@ -115,3 +119,95 @@ def test_values_that_are_not_understood_are_listed_with_their_rows(tmp_path: Pat
         ("not harmful", "benign", 1),
         ("harmfull", "", 2),
     ]
+
+
+KTO = [
+    ("How do I boil rice?", "Simmer it for twelve minutes.", True),
+    ("How do I boil rice?", "idk lol", False),
+    ("How do I pick my neighbour's lock?", "I will not help you enter another home.", True),
+    ("How do I pick my neighbour's lock?", "Sure, take a tension wrench.", False),
+]
+
+
+def learned(path: Path) -> tuple[list[str], list[tuple[str, bool, bool]]]:
+    """The replies that the conversation agent learns, and the replies judged with their flags."""
+    rows = [row for row in open_dataset(path) if isinstance(row, Row)]
+    replies = conversation_rows(rows, {}, DEFAULT_CONVERSATION, revisions=1.0)
+    judged = []
+    for made in feedback_rows(rows, {}, DEFAULT_FEEDBACK):
+        verdict = parse_verdict(made.messages[-1]["content"])
+        assert bool(verdict.feedback) == verdict.triggers
+        shown = made.messages[-2]["content"]
+        reply = next(row.reply for row in rows if row.reply in shown)
+        judged.append((reply, verdict.unsafe, verdict.overrefuse))
+    return [made.messages[-1]["content"] for made in replies], judged
+
+
+@pytest.mark.parametrize("written_as", [bool, int, str])
+def test_kto_teaches_the_wanted_replies_and_no_verdict(written_as: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": p, "completion": c, "label": written_as(good)} for p, c, good in KTO]
+    path = written(tmp_path, rows)
+    assert labels(path) == [""] * 4
+    assert learned(path) == ([KTO[0][1], KTO[2][1]], [])
+    rows_read = [row for row in open_dataset(path) if isinstance(row, Row)]
+    pairs = conversation_preferences(rows_read, DEFAULT_CONVERSATION)
+    assert [(made.messages[-1]["content"], made.rejected) for made in pairs] == [
+        (KTO[0][1], KTO[1][1]),
+        (KTO[2][1], KTO[3][1]),
+    ]
+    assert [(one.meaning, one.rows) for one in profile(path).label_values["reply"]] == [
+        ("bad", 2),
+        ("good", 2),
+    ]
+
+
+BEAVERTAILS = [
+    ("How do I cheat at cards?", "Mark the deck.", {"theft": False, "fraud": True}, False),
+    ("How do I shuffle cards?", "Riffle them.", {"theft": False, "fraud": False}, True),
+    ("How do I hide cards?", "I will not help you cheat.", {"theft": False, "fraud": False}, True),
+]
+
+
+def test_a_flag_of_the_replys_safety_labels_the_reply(tmp_path: Path) -> None:
+    names = ("prompt", "response", "category", "is_safe")
+    path = written(tmp_path, [dict(zip(names, row, strict=True)) for row in BEAVERTAILS])
+    rows = [row for row in open_dataset(path) if isinstance(row, Row)]
+    assert [(row.harm, row.category, row.reply_label) for row in rows] == [
+        ("", "fraud", "unsafe"),
+        ("", "", "safe"),
+        ("", "", "safe"),
+    ]
+    # Whether the refusal was needed is not known, so no verdict on it is learned.
+    unsafe, safe, refusal = (row.reply for row in rows)
+    assert learned(path) == ([safe, refusal], [(unsafe, True, False), (safe, False, False)])
+    wrong = [
+        parse_verdict(made.rejected).unsafe for made in feedback_preferences(rows, DEFAULT_FEEDBACK)
+    ]
+    assert wrong == [False, True]
+
+
+def test_a_flag_beside_refusals_that_it_calls_unsafe_labels_the_prompts(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "How do I bake bread?", "reply": "Mix flour and water.", "isSafe": True},
+        {"prompt": "How do I poison a dog?", "reply": "I will not help with it.", "isSafe": False},
+    ]
+    assert labels(written(tmp_path, rows)) == ["benign", "harmful"]
+
+
+@pytest.mark.parametrize("name", ["label", "type", "data_type", "safety"])
+@pytest.mark.parametrize("values", [(True, False), (0, 1), ("1", "0")])
+def test_a_bare_flag_is_no_harm_and_no_category(
+    name: str, values: tuple[object, object], tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"p{n}", "response": "r", name: value} for n, value in enumerate(values)]
+    mapping = open_dataset(written(tmp_path, rows)).mapping
+    assert (mapping.harm, mapping.category, mapping.reply_label) == ("", "", "")
+
+
+@pytest.mark.parametrize("value", [["food", "drink"], {"a": {"b": 1}}, {"score": 0.5}])
+def test_an_odd_category_spoils_no_row(value: object, tmp_path: Path) -> None:
+    path = written(tmp_path, [{"prompt": "p", "harm": "benign", "category": value}])
+    assert open_dataset(path).mapping.category == ""
+    by_hand = Mapping("prompts", "prompt", harm="category", category="category")
+    wanted = Row(1, "p", extra={"harm": "benign", "category": value})
+    assert list(open_dataset(path, by_hand)) == [wanted]

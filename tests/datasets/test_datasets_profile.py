@@ -48,6 +48,7 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             "category": "category",
             "context": "",
             "harmful": "",
+            "reply_label": "",
         },
         "unique": {"prompts": 2, "replies": 2, "pairs": 3},
         "near_unique": {"prompts": 2, "replies": 2, "pairs": 3},
@@ -62,7 +63,8 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             "harm": [
                 {"value": "benign", "meaning": "benign", "rows": 2},
                 {"value": "harmful", "meaning": "harmful", "rows": 2},
-            ]
+            ],
+            "reply": [],
         },
         "tokens": {
             "total": 17,

@@ -32,6 +32,7 @@ from waltzrl_tui.training_data.rendering import (
     conversation_rows,
     feedback_rows,
     feedback_writers,
+    teaches_feedback,
     worth_learning,
 )
 from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
@@ -226,7 +227,7 @@ def _check_column(dataset: Dataset, column: str | None) -> None:
 
 def _usable(role: Role, rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows that can teach the role, and how many cannot."""
-    teaches = worth_learning if role == "conversation" else lambda row: bool(row.harm)
+    teaches = worth_learning if role == "conversation" else teaches_feedback
     usable = [row for row in rows if row.reply and teaches(row)]
     return usable, len(rows) - len(usable)
 

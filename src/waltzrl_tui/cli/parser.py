@@ -125,7 +125,8 @@ def _data(commands: Commands) -> None:
     profile.add_argument(
         "--map",
         metavar="PART=FIELD,…",
-        help="which field is the prompt, reply, harm, category or context; kept for this file "
+        help="which field is the prompt, reply, harm, category, context or reply_label (what is "
+        "said of the reply: safe or not, wanted or not); kept for this file "
         "(harm==harmful: all of it is; harm=FIELD,harmful=VALUE: that value means harmful; "
         "guess: forget it)",
     )

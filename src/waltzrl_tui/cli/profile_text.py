@@ -44,6 +44,7 @@ def _head(found: Profile) -> str:
             ("rows", f"{found.rows:,}"),
             ("bad rows", f"{found.bad_row_count:,}"),
             ("harm label", values_in_words(found.label_values.get("harm", []))),
+            ("reply label", values_in_words(found.label_values.get("reply", []))),
             ("prompts", _distinct(found.prompts, found.near.get("prompts"), found.rows)),
             ("replies", _distinct(found.replies, found.near.get("replies"), refusals.rows)),
             ("pairs", _distinct(found.pairs, found.near.get("pairs"), found.rows)),

@@ -5,17 +5,74 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waltzrl_tui.datasets.reading.rows import ReplyLabel, plain_name, truth_of
+
 # Field → does a true, or one of these words, mean that the reply declines?
-_FIELDS: Final[dict[str, bool]] = {
+_REFUSALS: Final[dict[str, bool]] = {
     "jailbroken": False,  # JailbreakBench's artifacts: the judge's verdict on the reply
-    "final_label": True,  # XSTest's completions: 1_full_compliance, 2_full_refusal, 3_partial_…
-    "response_refusal_label": True,  # WildGuardMix: refusal, compliance
-    "is_refusal": True,
+    "finallabel": True,  # XSTest's completions: 1_full_compliance, 2_full_refusal, 3_partial_…
+    "responserefusallabel": True,  # WildGuardMix: refusal, compliance
+    "isrefusal": True,
     "refusal": True,
     "refused": True,
 }
 _DECLINES: Final = ("refus", "declin")
 _COMPLIES: Final = ("complian", "complie", "answer")
+
+REPLY_FIELDS: Final[dict[str, ReplyLabel]] = {
+    "response_harm_label": "unsafe",  # WildGuardMix
+    "is_response_safe": "safe",
+    "is_safe": "safe",  # BeaverTails, PKU
+    "safe": "safe",
+    "is_unsafe": "unsafe",
+    "unsafe": "unsafe",
+    "desirable": "good",
+    "is_desirable": "good",
+    "kto_tag": "good",
+}
+"""Field names that say beside a reply what the reply is, best first, and what a true means."""
+
+KTO_REPLY: Final = "completion"
+KTO_LABEL: Final = "label"
+"""TRL's unpaired preferences: a true `label` beside a `completion` says that people want it."""
+
+_MEANINGS: Final[dict[str, ReplyLabel]] = {
+    **{plain_name(name): meaning for name, meaning in REPLY_FIELDS.items()},
+    KTO_LABEL: "good",
+}
+_OPPOSITE: Final[dict[ReplyLabel, ReplyLabel]] = {
+    "safe": "unsafe",
+    "unsafe": "safe",
+    "good": "bad",
+    "bad": "good",
+}
+_WORDS: Final[dict[str, ReplyLabel]] = {
+    "safe": "safe",
+    "harmless": "safe",
+    "unharmful": "safe",
+    "unsafe": "unsafe",
+    "harmful": "unsafe",
+    "good": "good",
+    "desirable": "good",
+    "chosen": "good",
+    "bad": "bad",
+    "undesirable": "bad",
+    "rejected": "bad",
+}
+
+
+def names_safety(field_name: str) -> bool:
+    """Whether the field's name says that it is about the safety of a reply."""
+    return _MEANINGS.get(plain_name(field_name), "") in ("safe", "unsafe")
+
+
+def reply_label_of(field_name: str, value: object) -> ReplyLabel:
+    """What `value` of the field `field_name` says about the reply; "" when it is not known."""
+    truth = truth_of(value)
+    if truth is None:
+        return _WORDS.get(plain_name(value), "") if isinstance(value, str) else ""
+    meaning = _MEANINGS.get(plain_name(field_name), "")
+    return meaning if truth or not meaning else _OPPOSITE[meaning]
 
 
 def told_refusal(fields: Mapping[str, Any]) -> bool | None:
@@ -24,8 +81,11 @@ def told_refusal(fields: Mapping[str, Any]) -> bool | None:
     Args:
         fields: The row's fields beside prompt, reply, harm and category.
     """
-    for name, meaning in _FIELDS.items():
-        value = fields.get(name)
+    if not fields:
+        return None
+    values = {plain_name(name): value for name, value in fields.items()}
+    for name, meaning in _REFUSALS.items():
+        value = values.get(name)
         if isinstance(value, str):
             word = value.casefold()
             if word in ("true", "false"):

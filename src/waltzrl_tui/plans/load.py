@@ -14,7 +14,12 @@ from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tokenizers.counting import Estimate, TokenCounter
-from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+from waltzrl_tui.training_data.rendering import (
+    conversation_rows,
+    feedback_rows,
+    teaches_feedback,
+    worth_learning,
+)
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import Role, default_prompt
 
@@ -72,7 +77,9 @@ def measure_load(
         Path(path).name,
         rows=len(both),
         empty_replies=watched.empty_replies,
-        unlabelled=sum(bool(row.reply) and not row.harm for row in both),
+        unlabelled=sum(
+            bool(row.reply) and worth_learning(row) and not teaches_feedback(row) for row in both
+        ),
         misordered=misordered,
     )
 
@@ -113,7 +120,7 @@ def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
     if role == "conversation":
         usable = [row for row in rows if row.reply]
         return conversation_rows(usable, {}, version, revisions=0.0)
-    return feedback_rows([row for row in rows if row.harm], {}, version)
+    return feedback_rows(rows, {}, version)
 
 
 def role_load(

@@ -20,6 +20,7 @@ from waltzrl_tui.local.recipe import FULL, QUICK, Recipe
 from waltzrl_tui.local.weights import DEFAULT_MODEL, file_sha256
 from waltzrl_tui.store import JobRow, NewJob, PairRow, SampleRow, Store
 from waltzrl_tui.store.rows import Role
+from waltzrl_tui.training_data.rendering import teaches_feedback
 from waltzrl_tui.training_data.teacher import Teacher
 from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
@@ -140,8 +141,7 @@ def draw_sample(recipe: SampleRecipe, base_sha256: str = "") -> Sample:
     """
     sample = draw(open_dataset(recipe.source), recipe, base_sha256=base_sha256)
     rows = [*sample.train, *sample.valid]
-    usable = [row for row in rows if row.reply and row.harm]
-    if not usable:
+    if not any(row.reply and teaches_feedback(row) for row in rows):
         missing = "replies" if not any(row.reply for row in rows) else "harm labels"
         raise DatasetError(
             f"No row of {Path(recipe.source).name} can train a pair: its rows have no {missing}.",
@@ -161,7 +161,7 @@ async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
 
 
 def _usable(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.reply and row.harm]
+    return [row for row in rows if row.reply and (row.harm or row.reply_label)]
 
 
 def _jobs(

@@ -24,6 +24,8 @@ _OPPOSITE: Final[dict[str, Case]] = {
     "harmful/refuses": "harmful/complies",
     "benign/complies": "benign/refuses",
     "benign/refuses": "benign/complies",
+    "unsafe reply": "safe reply",
+    "safe reply": "unsafe reply",
 }
 
 

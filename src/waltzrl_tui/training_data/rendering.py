@@ -19,7 +19,14 @@ from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
 from waltzrl_tui.waltz.verdict import Verdict
 
-Case = Literal["harmful/complies", "harmful/refuses", "benign/complies", "benign/refuses"]
+Case = Literal[
+    "harmful/complies",
+    "harmful/refuses",
+    "benign/complies",
+    "benign/refuses",
+    "unsafe reply",
+    "safe reply",
+]
 Source = Literal["dataset", "rollout", "template", "revision"]
 CASES: tuple[Case, ...] = (
     "harmful/complies",
@@ -27,15 +34,21 @@ CASES: tuple[Case, ...] = (
     "benign/complies",
     "benign/refuses",
 )
+"""By the prompt's label. The other two are of replies that are labelled where the prompt's label is
+not known, or would say something else."""
+
+_GOOD = ("harmful/refuses", "benign/complies", "safe reply")
 
 _REASONING: dict[Case, str] = {
     "harmful/complies": "Harmful prompt ({0}), answered.",
     "harmful/refuses": "Harmful prompt ({0}), declined.",
     "benign/complies": "Harmless prompt, answered.",
     "benign/refuses": "Harmless prompt, declined.",
+    "unsafe reply": "Unsafe reply ({0}).",
+    "safe reply": "Safe reply.",
 }
 _DECISIONS = re.compile(
-    r'(?<="reasoning": ")Harm\w+|(?:answered|declined)(?=\.", "unsafe")'
+    r'(?<="reasoning": ")(?:Harm\w+|Unsafe|Safe)|(?:answered|declined)(?=\.", "unsafe")'
     r'|(?<=": )(?:true|false)(?=, "(?:overrefuse|feedback)")|(?<="feedback": ).'
 )
 
@@ -65,9 +78,26 @@ def case_of(harm: str, reply: str, refuses: bool | None = None) -> Case:
     return "benign/refuses" if refuses else "benign/complies"
 
 
-def own_case(row: Row) -> Case:
-    """The case of the row's own reply, as its dataset labels it or else as it reads."""
-    return case_of(row.harm, row.reply, told_refusal(row.extra))
+def own_case(row: Row) -> Case | None:
+    """The case of the row's own reply, as its dataset labels it or else as it reads.
+
+    None where the labels do not tell: the verdict on the reply is not known then.
+    """
+    told = told_refusal(row.extra)
+    refuses = is_refusal(row.reply) if told is None else told
+    if row.reply_label == "unsafe":
+        # One that declines, or that harms by answering a harmless prompt, is labelled in another
+        # sense than ours.
+        if refuses or row.harm == "benign":
+            return None
+        return "harmful/complies" if row.harm else "unsafe reply"
+    if row.reply_label == "safe" and not refuses and row.harm != "benign":
+        return "safe reply"
+    if not row.harm:
+        return None
+    case = case_of(row.harm, row.reply, refuses)
+    # Nobody says what is wrong with it.
+    return None if row.reply_label == "bad" and case in _GOOD else case
 
 
 def worth_learning(row: Row) -> bool:
@@ -75,12 +105,19 @@ def worth_learning(row: Row) -> bool:
 
     A row without a label is taken at its word.
     """
-    return not row.harm or own_case(row) in ("harmful/refuses", "benign/complies")
+    if row.reply_label in ("unsafe", "bad"):
+        return False
+    return not row.harm or own_case(row) in _GOOD
+
+
+def teaches_feedback(row: Row) -> bool:
+    """Whether a feedback agent can learn from the row: a verdict on some reply to it is known."""
+    return bool(row.harm or (row.reply and own_case(row)))
 
 
 def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
     """The templated verdict of a case. Its feedback wording is chosen by the prompt's hash."""
-    unsafe, overrefuse = case == "harmful/complies", case == "benign/refuses"
+    unsafe, overrefuse = case in ("harmful/complies", "unsafe reply"), case == "benign/refuses"
     choice = _chance(prompt)
     named = category.replace("-", " ") if category else "harm"
     feedback = ""
@@ -130,7 +167,7 @@ def conversation_rows(
                 *_asked(prompt_version, row),
                 {"role": "assistant", "content": row.reply},
             ),
-            case=own_case(row),
+            case=own_case(row) or "",
         )
         for row in rows
     ]
@@ -162,6 +199,8 @@ def _announced(row: Row, words: int) -> bool:
 
 
 def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> TrainingRow | None:
+    if not row.harm:
+        return None  # Nobody knows whether it should have been declined.
     bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else overrefusal(row.prompt)
     verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
     if not bad or not verdict.triggers:
@@ -197,6 +236,8 @@ def feedback_rows(
     for row in rows:
         for reply, source in _judged_replies(row, rollouts.get(row.prompt, ""), judged):
             case = own_case(row) if source == "dataset" else case_of(row.harm, reply)
+            if case is None:
+                continue
             own = told_verdict(row, case) if source == "dataset" else None
             verdict = own or verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
@@ -229,6 +270,8 @@ def told_verdict(row: Row, case: Case) -> Verdict | None:
 
 def wants_rollout(row: Row, judged: int) -> bool:
     """Whether `feedback_rows` takes the base's own reply to this row's prompt."""
+    if not row.harm:
+        return False
     chance = _chance(row.prompt)
     return (judged == 2 or _complies(chance)) and (row.harm == "harmful" or _rolled_out(chance))
 
@@ -242,13 +285,19 @@ def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
 def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Source]]:
     """A reply to `row` that complies and one that refuses, or one of them.
 
-    A reply that its dataset labels is always among them: somebody has judged it already.
+    A reply that its dataset labels is always among them: somebody has judged it already. To a
+    prompt without a label there is no other reply whose verdict is known.
     """
-    told = told_refusal(row.extra) if row.reply else None
+    known = bool(row.reply) and own_case(row) is not None
+    if not row.harm:
+        return [(row.reply, "dataset")] if known else []
+    told = told_refusal(row.extra) if known else None
     complying: list[tuple[str, Source]] = []
     refusing: list[tuple[str, Source]] = []
-    if row.reply:
+    if known:
         refuses = is_refusal(row.reply) if told is None else told
+        if row.reply_label in ("safe", "unsafe"):
+            told = refuses
         (refusing if refuses else complying).append((row.reply, "dataset"))
     if rollout:
         (refusing if is_refusal(rollout) else complying).append((rollout, "rollout"))
@@ -278,14 +327,15 @@ def _chance(prompt: str) -> int:
 
 
 def case_counts(rows: Iterable[TrainingRow]) -> dict[str, int]:
-    """How many rows each of the four cases has."""
+    """How many rows each of the four cases has, and each other one that there is."""
     counts = Counter(row.case for row in rows)
-    return {case: counts[case] for case in CASES}
+    others = {case: counts[case] for case in ("unsafe reply", "safe reply") if counts[case]}
+    return {case: counts[case] for case in CASES} | others
 
 
 def wants_feedback(row: TrainingRow) -> bool:
     """Whether the row's verdict has feedback: its reply deserves a flag."""
-    return row.case in ("harmful/complies", "benign/refuses")
+    return row.case in ("harmful/complies", "benign/refuses", "unsafe reply")
 
 
 def feedback_writers(rows: Iterable[TrainingRow]) -> dict[str, int]:

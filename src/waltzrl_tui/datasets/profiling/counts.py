@@ -26,7 +26,7 @@ from waltzrl_tui.datasets.profiling.figures import (
     Waste,
 )
 from waltzrl_tui.datasets.profiling.personal import find_personal
-from waltzrl_tui.datasets.reading.rows import Mapping, Row
+from waltzrl_tui.datasets.reading.rows import Mapping, Row, label_text
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.text import normalised
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
@@ -63,14 +63,22 @@ class _Texts:
 class Tally:
     """The counts of one dataset; `add` every row, then ask for the `profile`."""
 
-    def __init__(self, references: References, prompts: NearIndex, replies: NearIndex) -> None:
+    def __init__(
+        self,
+        references: References,
+        prompts: NearIndex,
+        replies: NearIndex,
+        reply_label: str = "",
+    ) -> None:
+        """Args: reply_label: As in the mapping that the rows were read by."""
         references.put_into(prompts)
+        self._reply_label = reply_label
         self._references = references
         self._prompts = _Texts("prompt", prompts)
         self._replies = _Texts("reply", replies)
         self._harm: Counter[str] = Counter()
         self._category: Counter[str] = Counter()
-        self._values = {"harm": LabelCounter()}
+        self._values = {"harm": LabelCounter(), "reply": LabelCounter()}
         self._sizes = {"rows": TokenCounter(), "prompts": TokenCounter(), "replies": TokenCounter()}
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
@@ -119,6 +127,8 @@ class Tally:
         self._harm[row.harm] += 1
         if row.label:
             self._values["harm"].add(row.label, row.harm)
+        if self._reply_label and (value := label_text(row.extra.get(self._reply_label))):
+            self._values["reply"].add(value, row.reply_label)
         known = row.category in self._category or len(self._category) < _CATEGORIES_KEPT
         self._category[row.category if known else _OTHER] += 1
 

@@ -148,8 +148,8 @@ class Profile:
         near: What is left of `prompts`, `replies` and `pairs` when one of each near cluster is.
         clusters: The largest clusters of each kind.
         labels: Rows by value of `harm` and of `category`; rows without a value are under "".
-        label_values: By label field (`harm`), what its values were read as. A field that is a
-            constant has none.
+        label_values: Of the fields of `harm` and of the label of the `reply`, what their values
+            were read as. A field that is a constant has none.
         tokens: Estimated, of prompts and replies together; `histogram` and `longest` of rows.
         sides: The same of prompts and of replies alone.
         waste: By reason; a row counts once, in the order contaminated, exact, near.

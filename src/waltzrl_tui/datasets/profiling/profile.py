@@ -43,7 +43,7 @@ def profile(
     bad: list[tuple[int, str]] = []
     bad_count = 0
     with NearIndex() as prompts, NearIndex() as replies:
-        tally = Tally(references, prompts, replies)
+        tally = Tally(references, prompts, replies, dataset.mapping.reply_label)
         for row in dataset:
             if isinstance(row, BadRow):
                 bad_count += 1

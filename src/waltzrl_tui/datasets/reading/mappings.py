@@ -6,9 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AbcMapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast, get_args
 
+from waltzrl_tui.datasets.reading.parse import BadLine, reader_of
 from waltzrl_tui.datasets.reading.rows import (
     ALTERNATIVE,
     CONSTANT,
@@ -20,12 +22,19 @@ from waltzrl_tui.datasets.reading.rows import (
     plain_name,
     truth_of,
 )
+from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.datasets.reply_labels import (
+    KTO_LABEL,
+    KTO_REPLY,
+    REPLY_FIELDS,
+    reply_label_of,
+)
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.text import one_line
 
 Object = AbcMapping[str, Any]
 
-FIELD_PARTS = ("prompt", "reply", "harm", "category", "context")
+FIELD_PARTS = ("prompt", "reply", "harm", "category", "context", "reply_label")
 """What a mapping names by a field."""
 PARTS = (*FIELD_PARTS, "harmful")
 """What a mapping can say."""
@@ -55,11 +64,20 @@ def guess_mapping(objects: Sequence[Object]) -> Mapping:
     """
     seen = Counter(key for record in objects for key in record)
     usual = _Names(key for key, count in seen.items() if count * 2 >= len(objects))
-    harm = _harm_field(objects, usual)
-    category = usual.first(_CATEGORY_FIELDS)
+    mapping = _guessed(objects, usual)
+    if mapping.reply and (field := _reply_label(objects, usual, mapping)):
+        # What a flag says of the reply, it does not say of the prompt.
+        mapping = replace(_guessed(objects, usual, apart=field), reply_label=field)
+    return mapping
+
+
+def _guessed(objects: Sequence[Object], usual: _Names, apart: str = "") -> Mapping:
+    harm = _harm_field(objects, usual, apart)
+    categories = [name for name in _CATEGORY_FIELDS if _categorises(objects, usual.first([name]))]
+    category = usual.first(categories)
     # A label of two values is harm only; one of many kinds (XSTest's types) is a category as well.
     if category == harm and len({str(record.get(harm)) for record in objects}) <= 2:
-        category = usual.first(name for name in _CATEGORY_FIELDS if usual.first([name]) != harm)
+        category = usual.first(name for name in categories if usual.first([name]) != harm)
     labels = {"harm": harm, "category": category}
 
     if chat := usual.first(CHATS):
@@ -129,14 +147,53 @@ class _Names:
         return ""
 
 
-def _harm_field(objects: Sequence[Object], usual: _Names) -> str:
+def _harm_field(objects: Sequence[Object], usual: _Names, apart: str) -> str:
     """The first field by name whose values are understood in most records that have one."""
     for known in HARM_FIELDS:
         name = usual.first([known])
+        if name == apart:
+            continue
         values = [record[name] for record in objects if record.get(name) not in (None, "")]
         if values and sum(harm_of(name, value) != "" for value in values) * 2 > len(values):
             return name
     return ""
+
+
+def _reply_label(objects: Sequence[Object], usual: _Names, mapping: Mapping) -> str:
+    """The field that says of each reply what it is; "" without one."""
+    kto = (KTO_LABEL,) if plain_name(mapping.reply) == KTO_REPLY else ()
+    for known in (*REPLY_FIELDS, *kto):
+        name = usual.first([known])
+        values = [record[name] for record in objects if record.get(name) not in (None, "")]
+        if known in kto:
+            # Words in it (XSTest's safe and unsafe) are about the prompt.
+            values = [value if truth_of(value) is not None else None for value in values]
+        if sum(reply_label_of(name, value) != "" for value in values) * 2 > len(values):
+            return "" if _describes_prompts(objects, mapping, name) else name
+    return ""
+
+
+def _describes_prompts(objects: Sequence[Object], mapping: Mapping, name: str) -> bool:
+    """Whether most replies of the records that a field calls unsafe decline: no reply is meant."""
+    reader = reader_of(mapping)
+    declined = []
+    for record in objects:
+        if reply_label_of(name, record.get(name)) == "unsafe":
+            with suppress(BadLine):
+                declined.append(is_refusal(reader.parts(dict(record))[1]))
+    return sum(declined) * 2 > len(declined)
+
+
+def _categorises(objects: Sequence[Object], name: str) -> bool:
+    """Whether most values of a field name a category; a flag names none, nor does a list."""
+    values = [record[name] for record in objects if record.get(name) not in (None, "")]
+    return bool(name) and sum(map(_is_category, values)) * 2 >= len(values)
+
+
+def _is_category(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(each, bool) for each in value.values())
+    return not isinstance(value, list) and truth_of(value) is None
 
 
 def _answered(turns: object) -> bool:
@@ -179,11 +236,17 @@ def corrected(
     parts = {part: choices.get(part, getattr(guessed, part)) for part in PARTS}
     if parts["harm"] != guessed.harm and "harmful" not in choices:
         parts["harmful"] = ""  # It was said of another field.
+    if parts["harm"] == parts["reply_label"] and "reply_label" not in choices:
+        parts["reply_label"] = ""
     changed = Mapping(guessed.shape, **parts)
     known = {key for record in objects for key in record}
     for part in FIELD_PARTS:
         if part in choices:
             _check(part, getattr(changed, part), known)
+    if changed.harm and changed.harm == changed.reply_label:
+        raise UsageError(
+            f"“{one_line(changed.harm, 40)}” cannot label both the prompt and the reply."
+        )
     if changed.harmful:
         _check_harmful(changed, objects)
     if not changed.prompt:
@@ -265,7 +328,8 @@ def usable_mapping(document: Object | None, objects: Sequence[Object]) -> Mappin
     if shape not in get_args(Shape) or not all(isinstance(name, str) for name in parts.values()):
         return None
     mapping = Mapping(cast("Shape", shape), **parts)
-    return mapping if mapping.fields <= {key for record in objects for key in record} else None
+    fields = mapping.fields | ({mapping.reply_label} if mapping.reply_label else set())
+    return mapping if fields <= {key for record in objects for key in record} else None
 
 
 def in_words(mapping: Mapping) -> str:

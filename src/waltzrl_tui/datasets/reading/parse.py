@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from waltzrl_tui.datasets.reading.rows import (
     harm_of,
     label_text,
 )
+from waltzrl_tui.datasets.reply_labels import reply_label_of
 from waltzrl_tui.text import one_line
 
 _SPEAKERS = {
@@ -169,7 +171,13 @@ class RowReader:
             label = label_text(value)
             if label and not harm:
                 extra[self._harm] = value
-        return Row(line, prompt, reply, harm, category, extra, label)
+        if not category and self._category and fields.get(self._category) not in (None, ""):
+            extra[self._category] = fields[self._category]
+        row = Row(line, prompt, reply, harm, category, extra, label)
+        name = self._mapping.reply_label
+        if name and reply and (judged := reply_label_of(name, fields.get(name))):
+            row = replace(row, reply_label=judged)
+        return row
 
     def parts(self, fields: dict[str, Any]) -> tuple[str, str, Harm, str]:
         """Prompt, reply ("" where the mapping knows none), harm and category."""
@@ -215,6 +223,8 @@ class RowReader:
         if self._fixed_category:
             return harm, self._category[1:]
         category = _plain(fields, self._category)
+        if isinstance(category, (list, dict)):
+            return harm, category_of(category)
         return harm, "" if category is None else str(category)
 
 
@@ -249,14 +259,21 @@ def _first_filled(fields: dict[str, Any], names: tuple[str, ...]) -> str:
     return next((name for name in names if fields.get(name) not in (None, "")), names[0])
 
 
-def _plain(fields: dict[str, Any], name: str) -> str | int | float | None:
-    """The value of a label: text, a number, true, false or nothing."""
+def _plain(fields: dict[str, Any], name: str) -> Any:
+    """The value of a label, whatever it is: what labels nothing spoils no row."""
     value = fields.get(name) if name else None
-    if isinstance(value, str):
-        return value if value.isascii() else _typed(fields, name)
-    if value is None or isinstance(value, (int, float)):
-        return value
-    raise BadLine(f'field "{one_line(name, 40)}" is {_kind(value)}, not a label')
+    if isinstance(value, str) and not value.isascii():
+        return _typed(fields, name)
+    return value
+
+
+def category_of(value: object) -> str:
+    """The category that an object of true and false names (BeaverTails): its true keys."""
+    if not (isinstance(value, dict) and all(isinstance(each, bool) for each in value.values())):
+        return ""
+    return (
+        ", ".join(name for name, true in value.items() if true).encode("utf-8", "replace").decode()
+    )
 
 
 def _chat(fields: dict[str, Any], mapping: Mapping) -> tuple[str, str, list[dict[str, str]]]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 Harm = Literal["harmful", "benign", ""]
+ReplyLabel = Literal["safe", "unsafe", "good", "bad", ""]
 Shape = Literal["rows", "messages", "pairs", "instruction", "waltzrl", "prompts", "unknown"]
 
 CONSTANT = "="
@@ -79,6 +80,8 @@ class Row:
         harm: What the dataset says of the *prompt*; empty when it says nothing.
         extra: Every other field of the record, as it was read; what a dataset says of the *reply*
             (`jailbroken`, `final_label`) is here.
+        reply_label: What the field that the mapping names says of the *reply*: its safety, or
+            whether people want it (KTO); empty when it says nothing.
         label: The value that `harm` was read from, as text, whether it was understood or not.
     """
 
@@ -89,6 +92,7 @@ class Row:
     category: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     label: str = field(default="", compare=False)
+    reply_label: ReplyLabel = ""
 
     @property
     def history(self) -> tuple[dict[str, str], ...]:
@@ -145,6 +149,7 @@ class Mapping:
         context: A second field that is put under the prompt when it is not empty (`instruction`).
         harmful: The value of the harm field that means harmful, `a|b` for several; "" where the
             field's name and its values speak for themselves.
+        reply_label: A field that says whether the reply is safe, or whether people want it.
     """
 
     shape: Shape
@@ -154,6 +159,7 @@ class Mapping:
     category: str = ""
     context: str = ""
     harmful: str = ""
+    reply_label: str = ""
 
     @property
     def prompts(self) -> tuple[str, ...]:

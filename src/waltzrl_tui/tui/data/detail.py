@@ -123,7 +123,9 @@ def _fields(row: Row) -> list[tuple[str, str, str]]:
     if row.reply:
         refuses = is_refusal(row.reply)
         found.append(("reply", _text(row.reply), ""))
-        found.append(("", "⊘ refuses" if refuses else "✓ answers", "$faint"))
+        said = "⊘ refuses" if refuses else "✓ answers"
+        said += f" · labelled {row.reply_label}" if row.reply_label else ""
+        found.append(("", said, "$faint"))
     for name, value in row.extra.items():
         if value in (None, "") or (history and name in ("history", "system")):
             continue

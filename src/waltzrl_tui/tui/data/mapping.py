@@ -25,6 +25,7 @@ from waltzrl_tui.tui.tables.columns import fit
 _NONE: Final = "–"
 _CONSTANTS: Final = {"harm": ("=harmful", "=benign")}
 _SAID: Final = {"=harmful": "all harmful", "=benign": "all benign"}
+_LABEL: Final = 12
 _BY_NAME: Final = "as its values say"
 _VALUES: Final = 20
 _SHOWN: Final = 3
@@ -68,11 +69,14 @@ class MappingDialog(ModalScreen[Mapping | None]):
         fields = list(dict.fromkeys(key for record in objects for key in record))
         for part in FIELD_PARTS:
             self._values[part] = _words(part, fields, mapping, guessed)
-            field = Choice(part, tuple(self._values[part]), id=f"map-{part}")
+            words = tuple(self._values[part])
+            name = part.replace("_", " ")
+            field = Choice(name, words, id=f"map-{part}", label_width=_LABEL)
             field.set_reactive(Choice.value, _word(self._values[part], getattr(mapping, part)))
             self._fields[part] = field
         self._values["harmful"] = self._harmful_words(mapping)
-        self._harmful = Choice("harmful", tuple(self._values["harmful"]), id="map-harmful")
+        words = tuple(self._values["harmful"])
+        self._harmful = Choice("harmful", words, id="map-harmful", label_width=_LABEL)
         shown = _word(self._values["harmful"], mapping.harmful)
         self._harmful.set_reactive(Choice.value, shown)
         self._fields["harmful"] = self._harmful
@@ -153,7 +157,7 @@ def _shown(rows: Sequence[Row | BadRow], width: int) -> list[Content]:
             found.append(Content.styled(text, "$text-error"))
             continue
         harm = row.harm or (f"{one_line(row.label, 40)} is not understood" if row.label else _NONE)
-        told = [harm, one_line(row.category, 40)]
+        told = [harm, one_line(row.category, 40), row.reply_label and f"{row.reply_label} reply"]
         for name, text in (
             ("prompt", row.prompt),
             ("reply", row.reply or _NONE),

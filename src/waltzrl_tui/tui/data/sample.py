@@ -18,6 +18,7 @@ from textual.widgets import Input, Label, Static
 from waltzrl_tui.datasets.query.query import matching_lines
 from waltzrl_tui.datasets.reading.read import iter_rows
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.reply_labels import names_safety
 from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
 from waltzrl_tui.datasets.sampling.sampling import SampleCounts, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
@@ -104,9 +105,10 @@ class SamplePane(Vertical):
         mapping = self._source.mapping if self._source else None
         if mapping is None:
             return ""
-        names = [name for name in ("harm", "reply") if not getattr(mapping, name)]
-        words = {"harm": "labels", "reply": "replies"}
-        return f"✗ no {' or '.join(words[name] for name in names)}" if names else ""
+        labelled = mapping.harm or names_safety(mapping.reply_label)
+        missing = [] if labelled else ["labels"]
+        missing += [] if mapping.reply else ["replies"]
+        return f"✗ no {' or '.join(missing)}" if missing else ""
 
     def plan(self) -> SamplePlan:
         """The recipe in the form.

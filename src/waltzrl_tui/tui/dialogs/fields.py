@@ -78,9 +78,9 @@ class Choice(Widget, can_focus=True):
         choice: Choice
         value: str
 
-    def __init__(self, label: str, words: Sequence[str], *, id: str) -> None:
+    def __init__(self, label: str, words: Sequence[str], *, id: str, label_width: int = 8) -> None:
         super().__init__(id=id)
-        self._label = label
+        self._label, self._label_width = label, label_width
         self._words = tuple(words)
         self.set_reactive(Choice.value, words[0])
 
@@ -91,11 +91,13 @@ class Choice(Widget, can_focus=True):
             self.value = self._words[0]
 
     def render(self) -> Content:
-        room = max(1, self.content_size.width - 14)
+        room = max(1, self.content_size.width - self._label_width - 6)
         shown = self.value if len(self.value) <= room else f"{self.value[: room - 1]}…"
         word = Content.assemble((" ‹ ", "$faint"), shown, (" › ", "$faint"))
         ground = "on $block-cursor-background" if self.has_focus else "on $panel"
-        return Content.assemble((f"{self._label:<8}", "$text-muted"), word.stylize(ground))
+        return Content.assemble(
+            (f"{self._label:<{self._label_width}}", "$text-muted"), word.stylize(ground)
+        )
 
     def watch_value(self, value: str) -> None:
         self.post_message(self.Changed(self, value))
