@@ -211,3 +211,43 @@ def test_an_odd_category_spoils_no_row(value: object, tmp_path: Path) -> None:
     by_hand = Mapping("prompts", "prompt", harm="category", category="category")
     wanted = Row(1, "p", extra={"harm": "benign", "category": value})
     assert list(open_dataset(path, by_hand)) == [wanted]
+
+
+def test_a_prompt_with_both_labels_is_warned_about(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"prompt": prompt, "reply": reply, "harm": harm}
+        for number in range(20)
+        for prompt, reply, harm in [
+            (f"How do I open door {number}?", "I can't help with that.", "harmful"),
+            # The same rows but for the label are one row of a sample, and still contradict.
+            (f"how do I open  door {number}?", "I can't help with that.", "benign"),
+            (f"Question {number}", "Sure.", "benign"),
+        ]
+    ]
+    path = written(tmp_path, rows)
+    words = "20 prompts are labelled harmful in one row and benign in another"
+
+    def output(*command: str) -> str:
+        assert main(["--home", str(workspace.home), *command]) == 0
+        return capsys.readouterr().out
+
+    sample = ("data", "sample", str(path), "--out", str(tmp_path / "out"))
+    for command in (("data", "profile", str(path)), sample, ("plan", str(path))):
+        assert words in output(*command)
+    document = json.loads(output("data", "profile", str(path), "--json"))["contradicting"]
+    assert (document["prompts"], document["rows"]) == (20, 40)
+    assert document["lines"][:3] == [1, 2, 4]
+    assert json.loads(output(*sample, "--json"))["contradicting_prompts"] == 20
+    plan = json.loads(output("plan", str(path), "--json"))
+    assert plan["sample"]["contradicting_prompts"] == 20
+    assert all(any(words in each for each in row["warnings"]) for row in plan["rows"])
+
+
+def test_one_prompt_after_other_turns_does_not_contradict_itself(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "And how?", "reply": "So.", "harm": harm, "history": [["p", harm], ["q", "r"]]}
+        for harm in ("harmful", "benign")
+    ]
+    assert profile(written(tmp_path, rows)).contradicting.prompts == 0

@@ -66,6 +66,7 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             ],
             "reply": [],
         },
+        "contradicting": {"prompts": 1, "rows": 3, "lines": [1, 2, 3]},
         "tokens": {
             "total": 17,
             "exact": False,

@@ -229,6 +229,20 @@ async def test_duplicates_are_listed_with_what_they_waste_and_opened(workspace: 
         assert shown_rows(pilot) == [41, 45, 46]
 
 
+async def test_prompts_with_both_labels_are_told_and_opened(workspace: Workspace) -> None:
+    both = [{"prompt": "Again", "harm": harm, "reply": harm} for harm in ("harmful", "benign")]
+    put(workspace, "mine.jsonl", [*both, *[{**row, "category": ""} for row in rows(9)]])
+    async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "✗ both labels", "Profile")
+        await pilot.press("p")
+        await shows(pilot, "1 prompt is labelled harmful in one row and benign in another")
+        await pilot.press("d")
+        await shows(pilot, "2 × both harmful and benign")
+        await pilot.press("enter")
+        await shows(pilot, "2 both harmful and benign")
+        assert shown_rows(pilot) == [1, 2]
+
+
 async def test_a_mapping_is_corrected_with_its_rows_in_sight_and_kept(workspace: Workspace) -> None:
     lines = [
         {"prompt": f"p{n}", "reply": f"r{n}", "better": f"good answer {n}", "kind": "toxic"}

@@ -17,6 +17,7 @@ from waltzrl_tui.cli.profile_text import profile_text
 from waltzrl_tui.cli.pull import keep_mapping
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of, suites_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
+from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.profiling.profile import Profile
 from waltzrl_tui.datasets.profiling.profile import profile as make_profile
 from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
@@ -156,6 +157,7 @@ async def sample(context: Context) -> int:
         "files": [part.to_json() for part in parts if part.split == "train"],
         "valid_files": [part.to_json() for part in parts if part.split == "valid"],
         "dropped": {**drawn.dropped, **left_out},
+        "contradicting_prompts": drawn.contradicting,
     }
     if report is not None:
         document["teacher"] = report.to_json()
@@ -287,6 +289,8 @@ def _sample_text(document: dict[str, Any], report: TeacherReport | None) -> str:
     lines = [table(("role", "split", "rows", "tokens", "file"), rows, right={2, 3})]
     if dropped:
         lines += ["", "left out: " + ", ".join(f"{n:,} {name}" for name, n in dropped.items())]
+    if prompts := document["contradicting_prompts"]:
+        lines += ["", f"! {contradictions_in_words(prompts)}"]
     if document["recipe"]["valid"] and not document["valid_files"]:
         lines += ["", "nothing is held out: all prompts are near each other, so none can be"]
     if report is not None:

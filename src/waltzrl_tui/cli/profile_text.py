@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import fields, table
+from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.label_values import values_in_words
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 
@@ -108,6 +109,11 @@ def _tokens(found: Profile) -> Iterator[str]:
 
 
 def _labels(found: Profile) -> Iterator[str]:
+    if found.contradicting.prompts:
+        lines = ", ".join(f"{line:,}" for line in found.contradicting.lines[:_LINES_SHOWN])
+        more = "…" if found.contradicting.rows > _LINES_SHOWN else ""
+        words = contradictions_in_words(found.contradicting.prompts)
+        yield f"! {words} (lines {lines}{more})"
     if any(not each.meaning for each in found.label_values.get("harm", [])):
         yield (
             "! values of the harm field are not understood: their rows have no label. Say which "

@@ -81,6 +81,7 @@ def measure_load(
             bool(row.reply) and worth_learning(row) and not teaches_feedback(row) for row in both
         ),
         misordered=misordered,
+        contradicting=sample.contradicting,
     )
 
 

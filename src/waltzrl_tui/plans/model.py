@@ -70,6 +70,7 @@ class Load:
         empty_replies: Rows of the dataset with an empty reply, which are left out.
         unlabelled: Rows with a reply and no label, which only the conversation agent learns from.
         misordered: Rendered chats whose roles do not alternate.
+        contradicting: Prompts that the dataset labels both harmful and benign.
     """
 
     roles: Mapping[Role, RoleLoad]
@@ -78,6 +79,7 @@ class Load:
     empty_replies: int = 0
     unlabelled: int = 0
     misordered: int = 0
+    contradicting: int = 0
 
     def scaled(self, rows: int) -> Load:
         """The same rows on average, but a sample of `rows` of them, validation included."""

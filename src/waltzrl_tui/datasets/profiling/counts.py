@@ -10,6 +10,7 @@ from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import Final
 
+from waltzrl_tui.datasets.contradictions import Contradictions
 from waltzrl_tui.datasets.label_values import LabelCounter
 from waltzrl_tui.datasets.near.chunked import counted, distinct
 from waltzrl_tui.datasets.near.clusters import Cluster, Kind, largest
@@ -18,6 +19,7 @@ from waltzrl_tui.datasets.profiling.contamination import References
 from waltzrl_tui.datasets.profiling.figures import (
     Contaminated,
     Contamination,
+    Contradicting,
     Personal,
     PersonalRow,
     Profile,
@@ -78,6 +80,7 @@ class Tally:
         self._replies = _Texts("reply", replies)
         self._harm: Counter[str] = Counter()
         self._category: Counter[str] = Counter()
+        self._contradictions = Contradictions()
         self._values = {"harm": LabelCounter(), "reply": LabelCounter()}
         self._sizes = {"rows": TokenCounter(), "prompts": TokenCounter(), "replies": TokenCounter()}
         self._personal: list[PersonalRow] = []
@@ -120,7 +123,9 @@ class Tally:
         self._sizes["rows"].add(size)
         self._lines.append(row.line)
         self._prompt.append(number)
-        self._asked.append(self._after(history, number) if history else number)
+        asked = self._after(history, number) if history else number
+        self._asked.append(asked)
+        self._contradictions.add(asked, row.harm)
         self._reply.append(reply)
         self._tokens.append(min(size, _NONE))
         self._label.append(self._labels.setdefault(row.harm, len(self._labels)))
@@ -177,6 +182,7 @@ class Tally:
             personal=self._found(),
             waste=self._waste(prompts, pairs, near_pairs),
             label_values={name: counter.values() for name, counter in self._values.items()},
+            contradicting=self._contradicting(),
         )
 
     def _look(self, texts: _Texts, number: int, line: int, text: str) -> None:
@@ -275,6 +281,16 @@ class Tally:
                 counts[reason][0] += 1
                 counts[reason][1] += size
         return {reason: Waste(*count) for reason, count in counts.items()}
+
+    def _contradicting(self) -> Contradicting:
+        lines = [
+            line
+            for line, asked in zip(self._lines, self._asked, strict=True)
+            if asked in self._contradictions
+        ]
+        return Contradicting(
+            prompts=self._contradictions.prompts, rows=len(lines), lines=lines[:FOUND_KEPT]
+        )
 
     def _refusals(self) -> Refusals:
         names = {number: name for name, number in self._labels.items()}

@@ -120,6 +120,19 @@ class Contamination:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradicting:
+    """Prompts that are labelled harmful in one row and benign in another.
+
+    Attributes:
+        rows: Rows with such a prompt; `lines`: the first of them, from 1.
+    """
+
+    prompts: int = 0
+    rows: int = 0
+    lines: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class PersonalRow:
     """Something in a row that should not be trained on; `shown` is only its beginning."""
 
@@ -176,6 +189,7 @@ class Profile:
     waste: dict[str, Waste] = field(default_factory=dict)
     format: str = "jsonl"
     label_values: dict[str, list[LabelValue]] = field(default_factory=dict)
+    contradicting: Contradicting = field(default_factory=Contradicting)
 
     def to_json(self) -> dict[str, Any]:
         """The document of `data profile --json`."""
@@ -194,6 +208,7 @@ class Profile:
                 name: [asdict(each) for each in values]
                 for name, values in self.label_values.items()
             },
+            "contradicting": asdict(self.contradicting),
             "tokens": {
                 "total": self.tokens,
                 "exact": False,

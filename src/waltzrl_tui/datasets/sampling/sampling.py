@@ -45,12 +45,14 @@ class Sample:
     Attributes:
         dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
         sha256: Of the content of the rows; equal samples have equal hashes.
+        contradicting: Prompts that the rows it was drawn from label both harmful and benign.
     """
 
     train: list[Row]
     valid: list[Row]
     dropped: dict[str, int]
     sha256: str
+    contradicting: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,13 @@ def draw(
                 "any more.",
                 hint="Its rows, the evaluation prompts, or this program changed: draw a new one.",
             )
-    return Sample(train, valid, dict(seen.dropped), _sample_hash(train, valid))
+    return Sample(
+        train=train,
+        valid=valid,
+        dropped=dict(seen.dropped),
+        sha256=_sample_hash(train, valid),
+        contradicting=seen.contradicting,
+    )
 
 
 def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
 
+from waltzrl_tui.datasets.contradictions import Contradictions
 from waltzrl_tui.datasets.near.index import Depth, NearGroups, NearIndex, text_digest
 from waltzrl_tui.datasets.profiling.contamination import References, load_references
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
@@ -39,6 +40,7 @@ class Survey:
         places: Where each kept row stands among the rows of the dataset, from 0.
         stratum: For each kept row its place in `strata`.
         dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
+        contradicting: Prompts that the read rows label both harmful and benign.
     """
 
     key: tuple[object, ...]
@@ -49,6 +51,7 @@ class Survey:
     stratum: array[int] = field(default_factory=lambda: array("I"))
     strata: list[Stratum] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    contradicting: int = 0
     # The last order that was asked for: typing another n must not sort again.
     sequence: list[tuple[int, bool]] = field(default_factory=list)
     sequence_of: tuple[int, float] | None = None
@@ -101,6 +104,7 @@ class _Reading:
         self._reply_numbers: dict[int, int] = {}
         self._strata: dict[Stratum, int] = {}
         self._kept: dict[bytes, int] = {}
+        self._contradictions = Contradictions()
         self.bad = self.filtered = 0
         # One entry a row that is kept so far.
         self._content = bytearray()
@@ -120,6 +124,10 @@ class _Reading:
         history = row.history if row.extra else ()
         before = (json.dumps(history).encode(),) if history else ()
         content = digest(prompt.encode(), reply, *before)
+        text = text_digest(prompt)
+        # Duplicates count too: which of them stays decides their label.
+        asked = text_digest(f"{text} {json.dumps(history)}") if history else text
+        self._contradictions.add(asked, row.harm)
         stratum = self._strata.setdefault(_stratum(row, self._recipe.balance), len(self._strata))
         if self._recipe.dedupe == "off":
             # Rows that differ in anything order differently; equal ones are interchangeable.
@@ -136,7 +144,6 @@ class _Reading:
                 return
             self._wording += exact
         self._content += content
-        text = text_digest(prompt)
         number = self._prompt_numbers.get(text)
         if number is None:
             number = len(self._prompt_numbers)
@@ -169,6 +176,7 @@ class _Reading:
             left = self._thinned(left, prompts.cluster, self._replies.groups(stop=stop).cluster)
             dropped["near"] = before - len(left)
         found = Survey(self._recipe.survey_key, strata=list(self._strata), dropped=dropped)
+        found.contradicting = self._contradictions.prompts
         for index in left:
             found.content += self._content[index * 16 : index * 16 + 16]
             found.prompts.append(self._digests[index])

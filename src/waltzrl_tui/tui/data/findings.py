@@ -57,6 +57,10 @@ def findings(profile: Profile) -> list[Finding]:
         suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
         lines = [one.line - 1 for one in profile.contaminated.found]
         found.append(Finding("in an evaluation suite", suites, rows, lines))
+    if rows := profile.contradicting.rows:
+        prompts = f"{profile.contradicting.prompts:,} prompts"
+        lines = [line - 1 for line in profile.contradicting.lines]
+        found.append(Finding("both harmful and benign", prompts, rows, lines))
     if rows := profile.personal.rows:
         kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
         lines = [one.line - 1 for one in profile.personal.found]

@@ -179,6 +179,10 @@ def profile_lines(found: Profile, width: int, priced: PricedWaste | None) -> lis
         lines.append(named_line(names, f"{found.refusals.share:.0%}", width))
     for values in found.label_values.values():
         lines += _values(values, width)
+    if found.contradicting.prompts:
+        names = ("✗ prompts with both labels", "✗ both labels")
+        prompts = f"{found.contradicting.prompts:,}"
+        lines.append(named_line(names, prompts, width, "$text-warning"))
     if found.personal.rows:
         rows = f"{found.personal.rows:,}"
         lines.append(named_line(("✗ personal data",), rows, width, "$text-warning"))

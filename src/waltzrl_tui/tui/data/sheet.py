@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.label_values import values_in_words
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.text import one_line
@@ -88,6 +89,9 @@ def _rows(found: Profile, width: int) -> Iterable[Content]:
         if values:
             style = "" if all(each.meaning for each in values) else "$text-warning"
             yield from _fact(f"{label} label", values_in_words(values, 12), width, style)
+    if found.contradicting.prompts:
+        words = contradictions_in_words(found.contradicting.prompts)
+        yield from _fact("✗ both labels", words, width, "$text-warning")
     suites = ", ".join(
         f"{one_line(name, 40)} {rows:,}" for name, rows in found.contaminated.suites.items()
     )

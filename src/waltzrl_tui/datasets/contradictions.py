@@ -1,0 +1,44 @@
+"""Prompts that are labelled harmful in one row and benign in another: they teach both."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from waltzrl_tui.datasets.reading.rows import Harm
+
+_BITS: Final[dict[Harm, int]] = {"harmful": 1, "benign": 2, "": 0}
+_BOTH: Final = 3
+
+
+class Contradictions:
+    """Counts them as rows are added."""
+
+    def __init__(self) -> None:
+        self._labels: dict[int, int] = {}
+
+    def add(self, prompt: int, harm: Harm) -> None:
+        """Take one row.
+
+        Args:
+            prompt: A number that tells its prompt, and the turns before it, from others.
+        """
+        if harm:
+            self._labels[prompt] = self._labels.get(prompt, 0) | _BITS[harm]
+
+    def __contains__(self, prompt: int) -> bool:
+        return self._labels.get(prompt) == _BOTH
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts have both labels."""
+        return sum(labels == _BOTH for labels in self._labels.values())
+
+
+def contradictions_in_words(prompts: int) -> str:
+    """A warning about `prompts` prompts with both labels."""
+    one = prompts == 1
+    return (
+        f"{prompts:,} {'prompt is' if one else 'prompts are'} labelled harmful in one row and "
+        f"benign in another: the feedback agent learns both; correct {'its' if one else 'their'} "
+        "labels"
+    )
