@@ -162,9 +162,14 @@ def test_kto_teaches_the_wanted_replies_and_no_verdict(written_as: Any, tmp_path
 
 
 BEAVERTAILS = [
-    ("How do I cheat at cards?", "Mark the deck.", {"theft": False, "fraud": True}, False),
-    ("How do I shuffle cards?", "Riffle them.", {"theft": False, "fraud": False}, True),
-    ("How do I hide cards?", "I will not help you cheat.", {"theft": False, "fraud": False}, True),
+    ("How do I cheat at cards?", "Mark the deck.", {"theft": False, "card_fraud": True}, False),
+    ("How do I shuffle cards?", "Riffle them.", {"theft": False, "card_fraud": False}, True),
+    (
+        "How do I hide cards?",
+        "I will not help you cheat.",
+        {"theft": False, "card_fraud": False},
+        True,
+    ),
 ]
 
 
@@ -173,7 +178,7 @@ def test_a_flag_of_the_replys_safety_labels_the_reply(tmp_path: Path) -> None:
     path = written(tmp_path, [dict(zip(names, row, strict=True)) for row in BEAVERTAILS])
     rows = [row for row in open_dataset(path) if isinstance(row, Row)]
     assert [(row.harm, row.category, row.reply_label) for row in rows] == [
-        ("", "fraud", "unsafe"),
+        ("", "card_fraud", "unsafe"),
         ("", "", "safe"),
         ("", "", "safe"),
     ]
@@ -184,6 +189,8 @@ def test_a_flag_of_the_replys_safety_labels_the_reply(tmp_path: Path) -> None:
         parse_verdict(made.rejected).unsafe for made in feedback_preferences(rows, DEFAULT_FEEDBACK)
     ]
     assert wrong == [False, True]
+    [judged, _] = feedback_rows(rows, {}, DEFAULT_FEEDBACK)
+    assert "Unsafe reply (card fraud)." in judged.messages[-1]["content"]
 
 
 def test_a_flag_beside_refusals_that_it_calls_unsafe_labels_the_prompts(tmp_path: Path) -> None:
