@@ -176,9 +176,9 @@ def _dead(workspace: Workspace, jobs: list[JobRow]) -> list[JobRow]:
 async def _end(store: Store, job: JobRow) -> bool:
     state: JobState = "cancelled" if job.cancel_requested else "failed"
     if job.cancel_requested:
-        error, said = "", "cancelled; its worker had ended"
+        error, event = "", "cancelled; its worker had ended"
     else:
-        error = said = (
+        error = event = (
             "The worker process ended without saying why (killed, or the machine restarted). "
             f"Resume it to go on from step {job.step}."
         )
@@ -192,7 +192,7 @@ async def _end(store: Store, job: JobRow) -> bool:
         error=error,
     )
     if moved:
-        await store.jobs.event(job.id, said, "error" if error else "info")
+        await store.jobs.event(job.id, event, "error" if error else "info")
     return moved
 
 

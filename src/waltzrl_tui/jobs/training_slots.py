@@ -35,14 +35,14 @@ def slots_dir() -> Path:
     hint = "Set WALTZRL_SLOTS to a folder of yours."
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat() if not chosen else path.stat()
+        status = path.lstat() if not chosen else path.stat()
     except OSError as error:
         raise StoreError(
             f"{path} cannot be used for slots: {error.strerror or error}.", hint=hint
         ) from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise StoreError(f"{path} is not a folder of this user.", hint=hint)
-    if found.st_mode & 0o077 and not chosen:
+    if status.st_mode & 0o077 and not chosen:
         path.chmod(0o700)
     return path
 

@@ -21,12 +21,12 @@ class Checkpoint:
 
 def latest(run: Path) -> Checkpoint | None:
     """The last whole checkpoint in the folder of a run, or None."""
-    found = [
+    whole = [
         Checkpoint(path, int(match[1]))
         for path in run.glob("checkpoint-*")
         if (match := _NAME.fullmatch(path.name))
     ]
-    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+    return max(whole, key=lambda checkpoint: checkpoint.step, default=None)
 
 
 def save(run: Path, step: int, model: Any, state: dict[str, Any]) -> Checkpoint:

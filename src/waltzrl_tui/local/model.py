@@ -166,12 +166,12 @@ class LoraModel:
                 bottom = below(input_ids=self._padded(rows, longest)).last_hidden_state
             if self._bottom_bytes < self.cache_bytes:
                 for index, (row, key) in enumerate(zip(rows, keys, strict=True)):
-                    kept = bottom[index, : len(row.ids)].clone()
-                    self._bottom[key] = kept
-                    self._bottom_bytes += kept.nbytes
+                    states = bottom[index, : len(row.ids)].clone()
+                    self._bottom[key] = states
+                    self._bottom_bytes += states.nbytes
         else:
-            kept = [self._bottom[key] for key in keys]
-            bottom = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True)
+            states = [self._bottom[key] for key in keys]
+            bottom = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
         return above(inputs_embeds=bottom).last_hidden_state
 
     def _padded(self, rows: Sequence[Encoded], longest: int) -> Any:

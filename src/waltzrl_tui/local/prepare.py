@@ -68,12 +68,12 @@ class Rollouts:
         *,
         prompt_version: str,
         max_tokens: int,
-        seen: Callable[[int], Awaitable[None]],
+        on_progress: Callable[[int], Awaitable[None]],
     ) -> None:
         """Sample a greedy reply to every prompt that has none, several at a time.
 
         Args:
-            seen: Called with the number of replies that there are now.
+            on_progress: Called with the number of replies that there are now.
 
         Raises:
             EndpointError: The endpoint failed; the replies so far are kept.
@@ -93,7 +93,7 @@ class Rollouts:
                         text += delta.text
                 self.replies[prompt] = text.strip()
                 await asyncio.to_thread(self._keep, prompt)
-                await seen(len(self.replies))
+                await on_progress(len(self.replies))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(BULK):

@@ -158,14 +158,14 @@ class Trainer:
             if measured is None:
                 self._save(model, optimizer, number, tokens)
                 return None
-            loss, seen = measured
+            loss, batch_tokens = measured
             if not math.isfinite(loss):
                 raise EngineError(
                     f"The loss is not a number at step {number + 1}.",
                     hint=f"Lower the learning rate (now {settings.learning_rate:g}) and start "
                     "a new job.",
                 )
-            tokens += seen
+            tokens += batch_tokens
             done = number + 1
             pace.add(number, time.perf_counter() - began, was_cached)
             valid_loss = None

@@ -37,13 +37,13 @@ class Weights:
         model: What the user calls it.
         source: What transformers loads: a folder, or a hub id.
         gguf: What llama.cpp loads, or None when there is no such file.
-        found: Where it was found, in words.
+        origin: Where they came from, in words.
     """
 
     model: str
     source: str
     gguf: Path | None
-    found: str
+    origin: str
 
     def servable(self) -> Path:
         """The GGUF file.
@@ -144,14 +144,14 @@ def _folder(model: str) -> str:
     return model.replace("/", "--")
 
 
-def _converted(workspace: Workspace, gguf: Path, model: str, found: str) -> Weights:
+def _converted(workspace: Workspace, gguf: Path, model: str, origin: str) -> Weights:
     require(TRAINING)
     name = DEFAULT_MODEL if model == DEFAULT_MODEL else f"{gguf.stem}-{file_sha256(gguf)[:12]}"
     folder = workspace.cache / "models" / name
     with _alone(folder):
         if not is_whole(folder):
             _convert(gguf, folder)
-    return Weights(model, str(folder), folder / _served(folder), found)
+    return Weights(model, str(folder), folder / _served(folder), origin)
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -66,8 +66,8 @@ class Work:
     async def event(self, text: str, level: Level = "info") -> None:
         await self.store.jobs.event(self.job.id, text, level)
 
-    async def says(self, reason: str) -> None:
-        """What the job does now, in a few words."""
+    async def set_reason(self, reason: str) -> None:
+        """Show what the job does now, in a few words."""
         await self.store.jobs.update(self.job.id, reason=reason)
 
 
@@ -86,11 +86,11 @@ async def prepare_files(work: Work) -> None:
     left = len(set(wanted) - set(rollouts.replies))
     await work.store.jobs.update(work.job.id, total_steps=len(set(wanted)))
     if left:
-        await work.says("loading the weights")
+        await work.set_reason("loading the weights")
         weights = await asyncio.to_thread(find_weights, work.workspace, work.job.model)
-        await work.event(f"weights from {weights.found}; {left} replies of the base to sample")
+        await work.event(f"weights from {weights.origin}; {left} replies of the base to sample")
         await _sample(work, weights.servable(), rollouts, wanted)
-    await work.says("rendering")
+    await work.set_reason("rendering")
     roles = cast("Sequence[Role]", params["roles"])
     for role in roles:
         splits: list[tuple[Split, Any]] = [("train", train), ("valid", valid)]
@@ -105,7 +105,7 @@ async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[
     servers = Servers(streaming=False)
     written = 0
 
-    async def seen(count: int) -> None:
+    async def record_progress(count: int) -> None:
         nonlocal written
         if count - written >= 4 or count == len(prompts):
             written = count
@@ -119,7 +119,7 @@ async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[
             prompts,
             prompt_version=DEFAULT_CONVERSATION,
             max_tokens=work.job.params["rollout_tokens"],
-            seen=seen,
+            on_progress=record_progress,
         )
 
     try:
@@ -202,7 +202,7 @@ async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list
     spent = (await work.store.jobs.get(work.job.id)).cost_usd
     left = replace(teacher, budget_usd=max(0.0, teacher.budget_usd - spent))
 
-    async def seen(done: int, whole: int, usd: float) -> None:
+    async def record_cost(done: int, whole: int, usd: float) -> None:
         await work.store.jobs.update(
             work.job.id,
             cost_usd=spent + usd,
@@ -210,7 +210,7 @@ async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list
         )
 
     cache = work.workspace.cache / "teacher"
-    teaching = teach(rows, left, cache, on_answer=seen)
+    teaching = teach(rows, left, cache, on_answer=record_cost)
     written, report = await _unless_stopped(work, teaching)
     await work.event(report.words, "warning" if report.stopped else "info")
     return written
@@ -225,10 +225,10 @@ async def train_agent(work: Work) -> None:
     """
     require(TRAINING)
     params, job, store = work.job.params, work.job, work.store
-    await work.says("loading the weights")
+    await work.set_reason("loading the weights")
     weights = await asyncio.to_thread(find_weights, work.workspace, job.model)
     work.check()
-    await work.event(f"weights from {weights.found}")
+    await work.event(f"weights from {weights.origin}")
     adapter = await _train(work, weights.source)
     name = params["agent"]
     async with store.transaction():
@@ -280,8 +280,8 @@ async def _train(work: Work, source: str) -> Path:
     loop = asyncio.get_running_loop()
     reports: asyncio.Queue[Note | Step] = asyncio.Queue()
 
-    def report(said: Note | Step) -> None:
-        loop.call_soon_threadsafe(reports.put_nowait, said)
+    def report(event: Note | Step) -> None:
+        loop.call_soon_threadsafe(reports.put_nowait, event)
 
     trainer = Trainer(
         source,

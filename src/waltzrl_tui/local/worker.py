@@ -73,8 +73,8 @@ async def _work(workspace: Workspace, job_id: str) -> int:
         except Exception as error:
             traceback.print_exc()
             hint = "The job's log holds the details; resume it to go on from its last checkpoint."
-            said = f"The worker stopped on an error it did not expect: {type(error).__name__}."
-            return await _failed(work, EngineError(said, hint=hint))
+            message = f"The worker stopped on an unexpected error: {type(error).__name__}."
+            return await _failed(work, EngineError(message, hint=hint))
     return 0
 
 
@@ -96,7 +96,7 @@ async def _slot(work: Work) -> Lock:
     count = slot_count(
         psutil.cpu_count(logical=False) or 1, psutil.virtual_memory().available, _NEED_BYTES
     )
-    said = ""
+    shown_reason = ""
     while True:
         work.check()
         reason = await _waits_for(work)
@@ -107,9 +107,9 @@ async def _slot(work: Work) -> Lock:
             reason = "waits for a free slot: this machine trains one agent at a time"
             if count > 1:
                 reason = f"waits for a free slot: this machine has room for {count}"
-        if reason != said:
+        if reason != shown_reason:
             await work.store.jobs.update(work.job.id, reason=reason)
-            said = reason
+            shown_reason = reason
         await asyncio.sleep(_POLL_SECONDS * 2)
 
 
@@ -140,9 +140,9 @@ async def _could_run(store: Store, job: JobRow) -> bool:
 async def _watch_for_cancel(work: Work) -> None:
     version = -1
     while True:
-        seen = await work.store.version()
-        if seen != version:
-            version = seen
+        latest = await work.store.version()
+        if latest != version:
+            version = latest
             job = await work.store.jobs.get(work.job.id)
             if job.cancel_requested or job.state == "cancelled":
                 work.cancel()
@@ -157,7 +157,7 @@ async def _stopped(work: Work) -> int:
     job = await work.store.jobs.get(work.job.id)
     where = f"at step {job.step}" if job.step else "before its first step"
     if work.terminated:
-        error = f"The worker was asked to end (SIGTERM) {where}. Resume it to go on."
+        error = f"The worker was stopped (SIGTERM) {where}. Resume it to go on."
         if await work.store.jobs.move(
             job.id, "failed", from_states={"queued", "running"}, reason="", error=error
         ):

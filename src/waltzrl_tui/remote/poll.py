@@ -18,7 +18,7 @@ from waltzrl_tui.providers.protocol import JobSnapshot, Provider, RemoteEvent
 from waltzrl_tui.records.metrics import Metric, measured
 from waltzrl_tui.remote.provider_pool import Providers, jittered
 from waltzrl_tui.store import JobRow, Store
-from waltzrl_tui.store.remote_rows import LOG, NewEvent, RemoteJobRow, Seen
+from waltzrl_tui.store.remote_rows import LOG, NewEvent, RemoteJobRow, RemoteUpdate
 from waltzrl_tui.text import one_line, printable
 
 WATCHED: Final = ("queued", "running")
@@ -116,7 +116,7 @@ class Poller:
             NewEvent(f"log:{_position(snapshot, index)}", LOG + printable(line)[:2000])
             for index, line in enumerate(snapshot.log[-_LOG_LINES:])
         ]
-        seen = Seen(
+        update = RemoteUpdate(
             cursor=dict(snapshot.cursor),
             state=state,
             provider_state=one_line(snapshot.provider_state, 60),
@@ -147,7 +147,7 @@ class Poller:
                 for each in snapshot.metrics
             ),
         )
-        changed = await self._store.remote.seen(job.id, seen)
+        changed = await self._store.remote.record(job.id, update)
         if changed and state in ("succeeded", "failed", "cancelled"):
             await self._ended(job.id)
         news = snapshot.events or snapshot.metrics or snapshot.log

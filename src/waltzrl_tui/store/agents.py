@@ -128,8 +128,8 @@ class AgentStore:
         """The pairs, by age."""
 
         def work(connection: sqlite3.Connection) -> list[PairRow]:
-            found = connection.execute("SELECT * FROM pairs ORDER BY created_at, name")
-            return [_pair(row) for row in found]
+            rows = connection.execute("SELECT * FROM pairs ORDER BY created_at, name")
+            return [_pair(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -168,11 +168,11 @@ class AgentStore:
         """The agents (of one role), by age."""
 
         def work(connection: sqlite3.Connection) -> list[AgentRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
                 (role,),
             )
-            return [AgentRow(**dict(row)) for row in found]
+            return [AgentRow(**dict(row)) for row in rows]
 
         return await self._database.read(work)
 

@@ -124,10 +124,10 @@ class AnswerStore:
         """The prices that are known, by agent, with when and by whom they were said."""
 
         def work(connection: sqlite3.Connection) -> dict[str, Quote]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT agent, usd_in, usd_out, as_of, source FROM agent_prices"
             )
-            return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in found}
+            return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in rows}
 
         return await self._database.read(work)
 

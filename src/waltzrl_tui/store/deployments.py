@@ -63,10 +63,10 @@ class DeploymentStore:
         where = {None: "", True: "WHERE ended_at IS NULL"}.get(up, "WHERE ended_at IS NOT NULL")
 
         def work(connection: sqlite3.Connection) -> list[DeploymentRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM deployments {where} ORDER BY created_at, tag"
             )
-            return [DeploymentRow(*row) for row in found]
+            return [DeploymentRow(*row) for row in rows]
 
         return await self._database.read(work)
 

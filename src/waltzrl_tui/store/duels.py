@@ -93,8 +93,8 @@ class DuelStore:
         """All duels, oldest first; of more than `limit` the latest."""
 
         def work(connection: sqlite3.Connection) -> list[DuelRow]:
-            found = connection.execute("SELECT * FROM duels ORDER BY id DESC LIMIT ?", (limit,))
-            return [_duel(row) for row in found][::-1]
+            rows = connection.execute("SELECT * FROM duels ORDER BY id DESC LIMIT ?", (limit,))
+            return [_duel(row) for row in rows][::-1]
 
         return await self._database.read(work)
 

@@ -93,10 +93,10 @@ class RunStore:
         """The runs, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[RunRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,)
             )
-            return [_run(row) for row in found]
+            return [_run(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -145,7 +145,7 @@ class RunStore:
         All of it is one transaction. An item that is there is replaced.
         """
         rows = [(run_id, *place, document) for place, document in items]
-        kept = answer_rows(answers)
+        new_answers = answer_rows(answers)
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(
@@ -153,7 +153,7 @@ class RunStore:
                 " document) VALUES (?, ?, ?, ?, ?)",
                 rows,
             )
-            connection.executemany(INSERT, kept)
+            connection.executemany(INSERT, new_answers)
 
         await self._database.write(work)
 
@@ -161,7 +161,7 @@ class RunStore:
         """The items of a run that were finished after the one with the id `after`."""
 
         def work(connection: sqlite3.Connection) -> list[ItemRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM evaluation_items WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
                 (run_id, after, limit),
             )
@@ -171,7 +171,7 @@ class RunStore:
                     (row["subject"], row["suite"], row["number"]),
                     load(row["document"]),
                 )
-                for row in found
+                for row in rows
             ]
 
         return await self._database.read(work)
@@ -181,12 +181,12 @@ class RunStore:
         marks = ",".join("?" * len(run_ids))
 
         def work(connection: sqlite3.Connection) -> dict[int, int]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT run_id, count(*) AS n FROM evaluation_items"
                 f" WHERE run_id IN ({marks}) GROUP BY run_id",
                 tuple(run_ids),
             )
-            return {row["run_id"]: row["n"] for row in found}
+            return {row["run_id"]: row["n"] for row in rows}
 
         return dict.fromkeys(run_ids, 0) | await self._database.read(work)
 
@@ -209,8 +209,8 @@ class RunStore:
         """All labels by hand, by content key."""
 
         def work(connection: sqlite3.Connection) -> dict[str, HandLabel]:
-            found = connection.execute("SELECT key, harmful, refusal FROM hand_labels")
-            return {row[0]: HandLabel(bool(row[1]), bool(row[2])) for row in found}
+            rows = connection.execute("SELECT key, harmful, refusal FROM hand_labels")
+            return {row[0]: HandLabel(bool(row[1]), bool(row[2])) for row in rows}
 
         return await self._database.read(work)
 

@@ -61,11 +61,11 @@ class EvaluationStore:
         """The evaluations (of one pair), newest first."""
 
         def work(connection: sqlite3.Connection) -> list[EvaluationRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM evaluations WHERE pair = coalesce(?, pair) ORDER BY id DESC LIMIT ?",
                 (pair, limit),
             )
-            return [_evaluation(row) for row in found]
+            return [_evaluation(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -88,8 +88,8 @@ class EvaluationStore:
 
     async def latest(self, pair: str) -> EvaluationRow | None:
         """The newest evaluation of a pair, or None."""
-        found = await self.list(pair=pair, limit=1)
-        return found[0] if found else None
+        rows = await self.list(pair=pair, limit=1)
+        return rows[0] if rows else None
 
 
 def _evaluation(row: sqlite3.Row) -> EvaluationRow:

@@ -90,11 +90,11 @@ class JobStore:
 
         def work(connection: sqlite3.Connection) -> list[JobRow]:
             # One JSON parameter: the number of separate ones is limited.
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
                 (json.dumps(wanted),),
             )
-            by_id = {row["id"]: job_row(row) for row in found}
+            by_id = {row["id"]: job_row(row) for row in rows}
             return [by_id[id] for id in wanted if id in by_id]
 
         return await self._database.read(work)
@@ -103,12 +103,12 @@ class JobStore:
         """The jobs that depend on that one directly, oldest first."""
 
         def work(connection: sqlite3.Connection) -> list[JobRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT {JOB_COLUMNS} FROM jobs WHERE EXISTS"
                 " (SELECT 1 FROM json_each(depends_on) WHERE value = ?) ORDER BY number",
                 (id,),
             )
-            return [job_row(row) for row in found]
+            return [job_row(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -225,11 +225,11 @@ class JobStore:
         """The events of a job after number `since`, in order; at most `limit` of them."""
 
         def work(connection: sqlite3.Connection) -> list[EventRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?",
                 (id, since, limit),
             )
-            return [EventRow(**dict(row)) for row in found]
+            return [EventRow(**dict(row)) for row in rows]
 
         return await self._database.read(work)
 
@@ -285,10 +285,10 @@ class JobStore:
         """How many jobs have not ended."""
 
         def work(connection: sqlite3.Connection) -> int:
-            found = connection.execute(
+            row = connection.execute(
                 f"SELECT count(*) FROM jobs WHERE state NOT IN ({_ENDED_LIST})"
             ).fetchone()
-            return int(found[0])
+            return int(row[0])
 
         return await self._database.read(work)
 
@@ -299,9 +299,9 @@ class JobStore:
         )
 
         def work(connection: sqlite3.Connection) -> list[JobRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT {JOB_COLUMNS} FROM jobs {where} ORDER BY number DESC LIMIT ?", (limit,)
             )
-            return [job_row(row) for row in found]
+            return [job_row(row) for row in rows]
 
         return await self._database.read(work)

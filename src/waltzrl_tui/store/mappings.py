@@ -70,8 +70,8 @@ def kept_mapping(store_path: Path, path: str | os.PathLike[str]) -> dict[str, An
 
 
 def _get(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    found = connection.execute("SELECT mapping FROM mappings WHERE path = ?", (_key(path),))
-    row = found.fetchone()
+    rows = connection.execute("SELECT mapping FROM mappings WHERE path = ?", (_key(path),))
+    row = rows.fetchone()
     return None if row is None else load(row[0])
 
 

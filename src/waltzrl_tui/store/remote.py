@@ -1,4 +1,4 @@
-"""Jobs at providers: intents, uploads, what was seen, and what accounts may do."""
+"""Jobs at providers: intents, uploads, reported state, and what accounts may do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import insert, require
 from waltzrl_tui.store.json_text import dump, load, storable
 from waltzrl_tui.store.metrics import merge_metric
-from waltzrl_tui.store.remote_rows import NewRemoteJob, ProbeRow, RemoteJobRow, Seen
+from waltzrl_tui.store.remote_rows import NewRemoteJob, ProbeRow, RemoteJobRow, RemoteUpdate
 from waltzrl_tui.store.rows import ENDED, JobRow, NewJob, now
 
 _COLUMNS: Final = ", ".join(field.name for field in fields(RemoteJobRow))
@@ -69,22 +69,22 @@ class RemoteStore:
         Raises:
             NotFoundError: It is none of a provider.
         """
-        found = await self.some([job_id])
-        if job_id not in found:
+        rows = await self.some([job_id])
+        if job_id not in rows:
             raise NotFoundError(f"The job {job_id} is no job at a provider.")
-        return found[job_id]
+        return rows[job_id]
 
     async def some(self, ids: Iterable[str]) -> dict[str, RemoteJobRow]:
         """Those of the ids that are jobs at providers."""
         wanted = json.dumps(list(ids))
 
         def work(connection: sqlite3.Connection) -> dict[str, RemoteJobRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM remote_jobs"
                 " WHERE job_id IN (SELECT value FROM json_each(?))",
                 (wanted,),
             )
-            return {row["job_id"]: _row(row) for row in found}
+            return {row["job_id"]: _row(row) for row in rows}
 
         return await self._database.read(work)
 
@@ -92,12 +92,12 @@ class RemoteStore:
         """Whether a job at a provider has not ended or has no agent yet, or a model is up."""
 
         def work(connection: sqlite3.Connection) -> bool:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM remote_jobs JOIN jobs ON jobs.id = job_id WHERE"
                 " state NOT IN ('failed', 'cancelled', 'draft') AND agent = '')"
                 " OR EXISTS (SELECT 1 FROM deployments WHERE ended_at IS NULL)"
             ).fetchone()
-            return bool(found[0])
+            return bool(row[0])
 
         return await self._database.read(work)
 
@@ -116,7 +116,7 @@ class RemoteStore:
 
         await self._database.write(work)
 
-    async def seen(self, job_id: str, seen: Seen) -> bool:
+    async def record(self, job_id: str, update: RemoteUpdate) -> bool:
         """Write all that one answer about a job brings, at once; a job that has ended stays so.
 
         Returns:
@@ -126,28 +126,28 @@ class RemoteStore:
         def work(connection: sqlite3.Connection) -> bool:
             job = require(connection, job_id)
             at = now()
-            _events(connection, job_id, seen, at)
-            for metric in seen.metrics:
+            _events(connection, job_id, update, at)
+            for metric in update.metrics:
                 merge_metric(connection, job_id, metric if metric.at else replace(metric, at=at))
             connection.execute(
                 "UPDATE remote_jobs SET seen_at = ?, cursor = ?, tokens = coalesce(?, tokens),"
                 " fraction = coalesce(?, fraction) WHERE job_id = ?",
-                (at, dump(seen.cursor), seen.tokens, seen.fraction, job_id),
+                (at, dump(update.cursor), update.tokens, update.fraction, job_id),
             )
             if job.ended:
                 return False
-            state = seen.state or job.state
+            state = update.state or job.state
             ended = at if state in ENDED else None
             started = job.started_at or (at if state == "running" else None)
             changed = state != job.state
             same = (
                 not changed
-                and seen.provider_state == job.provider_state
-                and storable(seen.reason) == job.reason
-                and seen.step in (None, job.step)
-                and seen.cost_usd in (None, job.cost_usd)
-                and not seen.events
-                and not seen.metrics
+                and update.provider_state == job.provider_state
+                and storable(update.reason) == job.reason
+                and update.step in (None, job.step)
+                and update.cost_usd in (None, job.cost_usd)
+                and not update.events
+                and not update.metrics
             )
             connection.execute(
                 "UPDATE jobs SET state = ?, provider_state = ?, reason = ?, error = ?,"
@@ -157,15 +157,15 @@ class RemoteStore:
                 " updated_at = ? WHERE id = ?",
                 (
                     state,
-                    storable(seen.provider_state),
-                    storable(seen.reason),
-                    storable(seen.error),
-                    seen.step,
-                    seen.total_steps,
-                    None if ended else seen.eta_seconds,
-                    seen.cost_usd,
-                    seen.result_model,
-                    seen.result_model,
+                    storable(update.provider_state),
+                    storable(update.reason),
+                    storable(update.error),
+                    update.step,
+                    update.total_steps,
+                    None if ended else update.eta_seconds,
+                    update.cost_usd,
+                    update.result_model,
+                    update.result_model,
                     started,
                     ended,
                     job.updated_at if same else at,
@@ -268,8 +268,8 @@ def _truth(value: int | None) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _events(connection: sqlite3.Connection, job_id: str, seen: Seen, at: str) -> None:
-    for event in seen.events:
+def _events(connection: sqlite3.Connection, job_id: str, update: RemoteUpdate, at: str) -> None:
+    for event in update.events:
         known = connection.execute(
             "INSERT OR IGNORE INTO remote_events VALUES (?, ?)", (job_id, storable(event.key))
         )

@@ -112,7 +112,7 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RemoteUpdate:
     """All that one answer about a job brings, to be written at once.
 
     Attributes:

@@ -89,10 +89,10 @@ class SampleStore:
         """The files made from a sample, in the order they were recorded."""
 
         def work(connection: sqlite3.Connection) -> list[FileRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM files WHERE sample_id = ? ORDER BY id", (sample_id,)
             )
-            return [FileRow(**{**dict(row), "recipe": load(row["recipe"])}) for row in found]
+            return [FileRow(**{**dict(row), "recipe": load(row["recipe"])}) for row in rows]
 
         return await self._database.read(work)
 
@@ -100,8 +100,8 @@ class SampleStore:
         """The samples, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[SampleRow]:
-            found = connection.execute("SELECT * FROM samples ORDER BY id DESC LIMIT ?", (limit,))
-            return [_sample(row) for row in found]
+            rows = connection.execute("SELECT * FROM samples ORDER BY id DESC LIMIT ?", (limit,))
+            return [_sample(row) for row in rows]
 
         return await self._database.read(work)
 

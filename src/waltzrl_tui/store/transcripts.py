@@ -64,12 +64,12 @@ class TranscriptStore:
         """
 
         def work(connection: sqlite3.Connection) -> list[TranscriptEventRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM transcript_events WHERE transcript_id = ? AND id > ?"
                 " AND id < coalesce(?, 9223372036854775807) ORDER BY id LIMIT ?",
                 (transcript_id, since, before, limit),
             )
-            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in found]
+            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in rows]
 
         return await self._database.read(work)
 
@@ -77,12 +77,12 @@ class TranscriptStore:
         """The numbers of the events that open the turns, in order."""
 
         def work(connection: sqlite3.Connection) -> list[int]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT id FROM transcript_events WHERE transcript_id = ? AND kind = 'prompt'"
                 " ORDER BY id",
                 (transcript_id,),
             )
-            return [int(number) for (number,) in found]
+            return [int(number) for (number,) in rows]
 
         return await self._database.read(work)
 
@@ -90,12 +90,12 @@ class TranscriptStore:
         """The events of kind `rows.EDIT`, in order."""
 
         def work(connection: sqlite3.Connection) -> list[TranscriptEventRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM transcript_events WHERE transcript_id = ? AND kind = 'edit'"
                 " ORDER BY id",
                 (transcript_id,),
             )
-            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in found]
+            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in rows]
 
         return await self._database.read(work)
 
@@ -112,16 +112,16 @@ class TranscriptStore:
         """
 
         def work(connection: sqlite3.Connection) -> TranscriptRow:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT title, pair FROM transcripts WHERE id = ?", (transcript_id,)
             ).fetchone()
-            if found is None:
+            if row is None:
                 raise _missing(transcript_id)
-            at, chosen = now(), found["pair"] if pair is None else pair
+            at, chosen = now(), row["pair"] if pair is None else pair
             cursor = connection.execute(
                 "INSERT INTO transcripts (title, pair, created_at, updated_at, turns,"
                 " branched_from) VALUES (?, ?, ?, ?, 0, ?)",
-                (found["title"], chosen, at, at, transcript_id),
+                (row["title"], chosen, at, at, transcript_id),
             )
             made = cursor.lastrowid
             assert made is not None
@@ -140,7 +140,7 @@ class TranscriptStore:
                 " WHERE transcript_id = ?1 AND kind = 'prompt') WHERE id = ?1 RETURNING turns",
                 (made,),
             ).fetchone()[0]
-            return TranscriptRow(made, found["title"], chosen, at, at, copied, transcript_id)
+            return TranscriptRow(made, row["title"], chosen, at, at, copied, transcript_id)
 
         return await self._database.write(work)
 
@@ -149,21 +149,21 @@ class TranscriptStore:
 
         The last word may be the beginning of one. Case and accents make no difference.
         """
-        asked = _query(words)
-        if not asked:
+        query = _query(words)
+        if not query:
             return []
 
         def work(connection: sqlite3.Connection) -> list[TranscriptHit]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT t.*, e.data, (SELECT max(o.id) FROM transcript_events o WHERE"
                 " o.transcript_id = t.id AND o.kind = 'prompt' AND o.id <= e.id) AS turn"
                 " FROM transcript_words w JOIN transcript_events e ON e.id = w.rowid"
                 " JOIN transcripts t ON t.id = e.transcript_id"
                 " WHERE transcript_words MATCH ? ORDER BY w.rowid DESC LIMIT ?",
-                (asked, limit),
+                (query, limit),
             )
             hits: dict[tuple[int, int], TranscriptHit] = {}
-            for row in found:
+            for row in rows:
                 fields = dict(row)
                 text, turn = str(load(fields.pop("data")).get("text", "")), fields.pop("turn")
                 hit = TranscriptHit(TranscriptRow(**fields), int(turn or 0), text)
@@ -176,10 +176,10 @@ class TranscriptStore:
         """The transcripts, last used first."""
 
         def work(connection: sqlite3.Connection) -> list[TranscriptRow]:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT * FROM transcripts ORDER BY updated_at DESC, id DESC LIMIT ?", (limit,)
             )
-            return [TranscriptRow(**dict(row)) for row in found]
+            return [TranscriptRow(**dict(row)) for row in rows]
 
         return await self._database.read(work)
 
