@@ -64,5 +64,18 @@ def test_preferences_are_sent_for_dpo(
         assert methods and set(methods) == {"dpo"}
 
 
+def test_only_rows_that_fulfil_the_condition_are_sent(
+    cli: Cli, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TogetherEmulator(speed=600.0) as there:
+        monkeypatch.setenv("TOGETHER_API_KEY", there.key)
+        monkeypatch.setenv("TOGETHER_BASE_URL", there.url)
+        options = ["--provider", "together", "--yes", "--wait", "--where"]
+        ended = cli("train", dataset, *options, "harm = 'benign'")
+        assert ended.code == 0, ended.err
+        sent = "".join(file.content.decode() for file in there.files.values())
+    assert "Benign question" in sent and "Harmful request" not in sent
+
+
 def _messages(text: str) -> list[object]:
     return [json.loads(line)["messages"] for line in text.splitlines()]

@@ -70,6 +70,14 @@ def test_options_change_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: P
     ] == ["embedded"]
 
 
+def test_a_condition_chooses_the_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    every = document(capsys, tmp_path)["sample"]["rows"]
+    some = document(capsys, tmp_path, "--where", "harm = 'benign'")["sample"]["rows"]
+    assert 0 < some < every
+    code, _, err = run(capsys, tmp_path, "--where", "harmm = 'benign'")
+    assert code == 2 and "no column “harmm”" in err
+
+
 def test_the_table_has_bars_reasons_and_a_sum(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

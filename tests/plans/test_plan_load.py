@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.plans.load import Stopped, measure_load
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.plans.schema import Catalogue
@@ -100,6 +100,14 @@ def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
     path = write(tmp_path / "bare.jsonl", [{"prompt": f"Why {n}?"} for n in range(9)])
     with pytest.raises(DatasetError, match="neither replies nor labels"):
         measure_load(path, SampleRecipe(str(path)))
+
+
+def test_only_rows_that_fulfil_the_condition_are_measured(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", rows(60))
+    found = measure_load(path, SampleRecipe(str(path), where="harm = 'benign'"))
+    assert found.rows == 30
+    with pytest.raises(UsageError, match="no column “harmm”"):
+        measure_load(path, SampleRecipe(str(path), where="harmm = 'benign'"))
 
 
 def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:

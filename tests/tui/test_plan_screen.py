@@ -113,6 +113,21 @@ async def test_every_key_reprices_all_rows(workspace: Workspace) -> None:
         await shows(pilot, "Train both agents · ")
 
 
+async def test_the_condition_of_the_data_screen_is_planned_for(workspace: Workspace) -> None:
+    put(workspace, "mine.jsonl", 400)
+    async with WaltzApp(workspace).run_test(size=(140, 40)) as pilot:
+        await shows(pilot, "→ 360 train  40 valid")
+        await pilot.press("s", *["tab"] * 5, *"harm = 'benign'")
+        await shows(pilot, "→ 180 train  20 valid")
+        await pilot.press("escape", "2")
+        await open_plans(pilot)
+        await shows(pilot, "→ 180 train  20 valid")
+        await pilot.press("1", "s", *["tab"] * 5, "end", "x")
+        await shows(pilot, "✗")
+        await pilot.press("escape", "2")
+        await shows(pilot, "✗", "Data changes the sample")
+
+
 async def test_a_huge_file_is_priced_by_a_sample_of_its_rows(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from waltzrl_tui.datasets.reading.read import open_dataset
+from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw
+from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw, lines_where
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
 from waltzrl_tui.text import one_line
@@ -45,7 +45,7 @@ def measure_load(
 
     Args:
         recipe: Which rows; its source may differ from `path`, which is read.
-        rows: Taken for those of the dataset, which is not read then.
+        rows: Taken for those of the dataset, which is not read then; for recipes without `where`.
         counters: Tokenizers to count with; the estimate is always there as well. The first one
             gives the figures of `RoleLoad` itself.
         on_progress: Hears how many rows were read so far.
@@ -53,11 +53,15 @@ def measure_load(
 
     Raises:
         DatasetError: The dataset cannot be read, or no role can learn anything from it.
+        UsageError: The recipe's `where` cannot be understood.
         Stopped: `stop` said so.
     """
     dataset = open_dataset(path) if rows is None else rows
     watched = _Watched(dataset, on_progress, stop)
-    sample = draw(watched, recipe)
+    # Only the dataset itself can be asked which of its lines fulfil a condition.
+    lines = lines_where(dataset, recipe.where, stop=stop) if isinstance(dataset, Dataset) else None
+    watched.check()
+    sample = draw(watched, recipe, lines=lines)
     both = [*sample.train, *sample.valid]
     roles: dict[Role, RoleLoad] = {}
     misordered = 0

@@ -130,6 +130,7 @@ class PlanBoard:
 
         Raises:
             DatasetError: The dataset cannot be read or trained on.
+            UsageError: The sample's `where` cannot be understood.
         """
         if self.sample is None:
             return

@@ -103,8 +103,11 @@ class PlanScreen(WaltzScreen):
                     self._form.set_rows(sample.recipe.n)
                 await board.measure(from_thread(self._progress))
         except WaltzError as error:
-            other = f"\n\n{_DATA} Data chooses another dataset."
-            more = other if isinstance(error, DatasetError) else ""
+            more = ""
+            if isinstance(error, UsageError):
+                more = f"\n\n{_DATA} Data changes the sample."
+            elif isinstance(error, DatasetError):
+                more = f"\n\n{_DATA} Data chooses another dataset."
             self._say(f"✗ {error.message}\n{error.hint}{more}")
             return
         finally:
