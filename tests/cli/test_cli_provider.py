@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.emulators.huggingface import HuggingFaceEmulator
 from tests.support.emulators.together import TogetherEmulator
 from tests.support.servers.scripted import ChatServer
 
@@ -75,6 +76,41 @@ def test_only_rows_that_fulfil_the_condition_are_sent(
         assert ended.code == 0, ended.err
         sent = "".join(file.content.decode() for file in there.files.values())
     assert "Benign question" in sent and "Harmful request" not in sent
+
+
+def test_the_price_the_budget_and_the_machine_are_those_of_the_named_model(
+    cli: Cli, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, unknown = "meta-llama/Llama-3.3-70B-Instruct", "deepseek-ai/DeepSeek-R1"
+    launch = ["train", dataset, "--yes", "--provider"]
+    with TogetherEmulator(speed=600.0) as there:
+        monkeypatch.setenv("TOGETHER_API_KEY", there.key)
+        monkeypatch.setenv("TOGETHER_BASE_URL", there.url)
+        plans = [
+            cli("plan", dataset, "--chat-hours", "0", "--provider", "together", *model, "--json")
+            for model in ([], ["--model", large])
+        ]
+        totals = [each.document["rows"][0]["total_usd"]["expected"] for each in plans]
+        assert totals[1] > 4 * totals[0]
+        between = str(sum(totals) / 2)
+        over = cli(*launch, "together", "--model", large, "--budget", between)
+        assert over.code == 1 and "over the budget" in over.err
+        unpriced = cli(*launch, "together", "--model", unknown, "--budget", "1000")
+        assert unpriced.code == 1 and f"{unknown} has no known price here" in unpriced.err
+        assert "about not known" in unpriced.err
+        assert there.files == {} and there.jobs == {}
+        ended = cli(*launch, "together", "--model", "Llama-3.3-70B-Instruct")
+        assert ended.code == 0, ended.err
+        created = [asked.json for asked in there.requests if asked.path == "/v1/fine-tunes"]
+        assert {body["model"] for body in created if body} == {large}
+    with HuggingFaceEmulator(speed=600.0) as hub:
+        monkeypatch.setenv("HF_TOKEN", hub.key)
+        asked = [*launch, "hf_jobs", "--provider-url", hub.url]
+        cli(*asked, "--model", "Qwen/Qwen3-32B")
+        cli(*asked)
+        wishes = [job.wish for job in hub.jobs.values()]
+    assert [wish["flavor"] for wish in wishes] == ["a100-large"] * 2 + ["l4x1"] * 2
+    assert wishes[0]["timeoutSeconds"] > wishes[-1]["timeoutSeconds"]
 
 
 def _messages(text: str) -> list[object]:

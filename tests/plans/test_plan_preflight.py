@@ -43,6 +43,8 @@ def test_steps_and_epochs_are_one_thing() -> None:
         ("hf_jobs", load(), Wish(method="dpo"), "DPO is not offered"),
         ("together", load(), Wish(budget_usd=1.0), "over the budget of $1.00"),
         ("together", load(), Wish(model="no-such-7B"), "no known price"),
+        ("bedrock", load(), Wish(model="meta.llama3-1-8b-instruct-v1:0:128k"), "no known price"),
+        ("tinker", load(), Wish(model="Qwen/Qwen3-1.7B"), "no known price"),
         ("hf_jobs", load(), Wish(model="mystery"), "cannot be told from its name"),
         ("hf_jobs", load(), Wish(model="vast/Model-405B"), "no machine with a known price"),
     ],

@@ -176,3 +176,28 @@ def test_scaling_keeps_the_average(catalogue: Catalogue) -> None:
     assert half.roles["feedback"].rows == 500
     assert half.roles["feedback"].tokens == 100_000
     assert load(rows=1000).scaled(1100) == load(rows=1000)
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "model"),
+    [
+        ("together", "meta-llama/Llama-3.3-70B-Instruct", "Llama-3.3-70B-Instruct"),
+        ("fireworks", "accounts/fireworks/models/qwen3-1p7b", "Qwen3-1.7B"),
+        ("vast", "Qwen/Qwen3-8B", "Qwen3-8B"),
+    ],
+)
+def test_a_model_has_its_own_price_by_any_of_its_names(
+    catalogue: Catalogue, provider: str, name: str, model: str
+) -> None:
+    row = row_of(catalogue, provider, load(), Wish(model=name), around())
+    assert row.model == model
+    assert row == row_of(catalogue, provider, load(), Wish(model=model), around())
+    assert row.total is not None
+
+
+def test_the_context_in_a_models_name_is_not_its_size(catalogue: Catalogue) -> None:
+    plain, long = (
+        row_of(catalogue, "hf_jobs", load(), Wish(model=name), around())
+        for name in ("Qwen/Qwen2.5-14B-Instruct", "Qwen/Qwen2.5-14B-Instruct-1M")
+    )
+    assert plain.total is not None and (plain.total, plain.rented) == (long.total, long.rented)

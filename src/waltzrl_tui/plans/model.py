@@ -214,6 +214,7 @@ class PlanRow:
         blockers: What would be refused, each with what to do.
         notes: How it was computed.
         rented: The machine, where each agent's job has its own.
+        missing: Why there is no total, in words.
     """
 
     provider: str
@@ -233,6 +234,7 @@ class PlanRow:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     rented: Rented | None = None
+    missing: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The row of the document that `plan --json` prints."""

@@ -108,6 +108,7 @@ def _row(
         warnings=(*found.warnings, *priced.warnings),
         notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
         rented=priced.rented,
+        missing=priced.missing,
     )
 
 
@@ -153,35 +154,37 @@ def _model(
     catalogue: Catalogue, provider: Provider, wish: Wish
 ) -> tuple[str, BaseModelEntry | None, Offer | None, str]:
     """Name, entry and offer of the model, and why there is none."""
+    wanted = catalogue.base_name(wish.model) if wish.model else ""
     if provider.kind == "tokens":
         offers = provider.offer
-        if wish.model:
-            offer = next((each for each in offers.values() if each.model == wish.model), None)
-            if offer is None and offers:
-                known = ", ".join(each.model for each in offers.values())
-                why = f"{wish.model} has no known price here: known are {known}"
-                return wish.model, catalogue.base.get(wish.model), None, why
+        if wanted:
+            offer = next((each for each in offers.values() if each.model == wanted), None)
+            if offer is None:
+                known = ", ".join(each.model for each in offers.values()) or "none"
+                why = (
+                    f"{wanted} has no known price here: known are {known}; choose one of them, or "
+                    "put its price into plans.toml"
+                )
+                return wanted, catalogue.base.get(wanted), None, why
         else:
             offer = offers.get(wish.size)
         if offer is None:
             why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
             return "", None, None, why
         return offer.model, catalogue.base[offer.model], offer, ""
-    if provider.kind == "embedded" or not wish.model:
+    if provider.kind == "embedded" or not wanted:
         name = provider.model.get(wish.size, "")
         if not name:
             why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
             return "", None, None, why if provider.status == "open" else ""
         return name, catalogue.base[name], None, ""
-    entry = catalogue.base.get(wish.model)
-    if entry is None:
-        entry = next((each for each in catalogue.base.values() if each.hub == wish.model), None)
-    if entry is None and (params := _params(wish.model)) is not None:
-        entry = BaseModelEntry(params=params, size=wish.size, hub=wish.model)
+    entry = catalogue.base.get(wanted)
+    if entry is None and (params := _params(wanted)) is not None:
+        entry = BaseModelEntry(params=params, size=wish.size, hub=wanted)
     if entry is None or entry.params is None:
-        why = f"how large {wish.model} is cannot be told from its name: name one such as Qwen3-8B"
-        return wish.model, None, None, why
-    return wish.model, entry, None, ""
+        why = f"how large {wanted} is cannot be told from its name: name one such as Qwen3-8B"
+        return wanted, None, None, why
+    return wanted, entry, None, ""
 
 
 def _params(name: str) -> float | None:
@@ -189,8 +192,8 @@ def _params(name: str) -> float | None:
     found = _PARAMS.findall(name.replace("-", " ").replace("_", " ").replace("/", " "))
     if not found:
         return None
-    number, unit = found[-1]
-    params = float(number) / (1000 if unit in "mM" else 1)
+    # The greatest: what else may stand there, such as 1M, is the context.
+    params = max(float(number) / (1000 if unit in "mM" else 1) for number, unit in found)
     return params if 0 < params <= 10_000 else None
 
 

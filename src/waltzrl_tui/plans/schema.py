@@ -197,6 +197,19 @@ class Catalogue(_Entry):
     gpu: dict[str, GpuEntry]
     provider: dict[str, Provider]
 
+    def base_name(self, model: str) -> str:
+        """The name in `base` of a model that is called so here, on the hub or at a provider.
+
+        A model that is not in the catalogue keeps its name.
+        """
+        if model in self.base:
+            return model
+        for name, entry in self.base.items():
+            if entry.hub == model:
+                return name
+        offers = (offer for each in self.provider.values() for offer in each.offer.values())
+        return next((offer.model for offer in offers if offer.id == model), model)
+
     @model_validator(mode="after")
     def _names_known(self) -> Self:
         if self.throughput.gpu not in self.gpu:

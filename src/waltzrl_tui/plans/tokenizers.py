@@ -35,7 +35,7 @@ def counters_for(catalogue: Catalogue, workspace: Workspace, wish: Wish) -> list
 
 def _models(catalogue: Catalogue, wish: Wish) -> list[str]:
     wanted = ALIASES.get(wish.provider, wish.provider)
-    models = [wish.model] if wish.model else []
+    models = [catalogue.base_name(wish.model)] if wish.model else []
     for name, provider in catalogue.provider.items():
         if name == wanted or (not wanted and provider.status == "open"):
             offer = provider.offer.get(wish.size)

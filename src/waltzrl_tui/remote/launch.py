@@ -51,8 +51,8 @@ class RemoteWish:
 
     Attributes:
         recipe: Which rows; its source is the dataset's file.
-        model: The base by the provider's own name; "" for the catalogue's choice of `size`.
-        wish: Epochs, size, method and budget (USD, for both agents' training).
+        wish: Epochs, method, budget (USD, for all agents' training), and the base: `model` by any
+            name that is known of it, "" for the catalogue's choice of `size`.
         url: In place of the provider's address.
         options: Settings by the provider's names.
         base_sha256: Of the sample that this one extends; checked when it is drawn.
@@ -61,7 +61,6 @@ class RemoteWish:
     recipe: SampleRecipe
     provider: str
     wish: Wish
-    model: str = ""
     roles: tuple[Role, ...] = ROLES
     name: str = ""
     url: str = ""
@@ -75,7 +74,7 @@ class Quote:
 
     Attributes:
         row: The plan's row, without hours of chat.
-        model: The base by the provider's own name.
+        model: The base that was priced, by the provider's own name.
         usd: Expected cost by role, USD; `high`: at most, as far as the catalogue knows.
         blockers: Why it cannot be launched, in words; none when it can.
         payloads: By role, the body of the create call as far as it is known before the upload.
@@ -154,8 +153,9 @@ async def quote(
     around = await gather(store, workspace)
     row = price(catalogue, load, wish, around)[0]
     provider = await providers.get(wanted.provider, wanted.url)
-    model = wanted.model or own_name(catalogue, wanted.provider, row.model)
-    plain = _blockers(row, provider, wanted, model, rows)
+    # What is sent is what was priced, by another name at most.
+    model = own_name(catalogue, wanted.provider, row.model)
+    plain = _blockers(row, provider, wanted, rows)
     written: dict[str, str] = {}
     if teacher is not None and "feedback" in rows and not plain:
         rows["feedback"], written = await _taught(teacher, rows["feedback"])
@@ -163,7 +163,7 @@ async def quote(
         told = await asyncio.to_thread(role_load, train, valid, counters)
         load = replace(load, roles=dict(load.roles) | {"feedback": told})
         row = price(catalogue, load, wish, around)[0]
-        plain = _blockers(row, provider, wanted, model, rows)
+        plain = _blockers(row, provider, wanted, rows)
     usd, high = _shares(row, load)
     requests = {role: _request(wanted, role, model, load, row) for role in wanted.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
@@ -243,21 +243,18 @@ def _blockers(
     row: PlanRow,
     provider: Provider,
     wanted: RemoteWish,
-    model: str,
     rows: Mapping[Role, Rendered],
 ) -> list[str]:
     found = list(row.blockers)
     if row.state in ("closed", "needs_key", "needs_gpu"):
         found.append(row.reason)
-    if not model:
-        found.append(f"{row.title} has no base model of this size: name one with --model")
     if wanted.wish.method not in provider.capabilities.methods:
         found.append(f"{row.title} does not train by {wanted.wish.method.upper()}")
     for role, made in rows.items():
         if not made["train"]:
             found.append(f"no row of this dataset can train the {role} agent by this method")
-    if wanted.wish.budget_usd is not None and row.total is None:
-        found.append(f"{row.reason}: without a price no budget can be kept")
+    if row.total is None:
+        found.append(row.missing)
     return list(dict.fromkeys(found))
 
 
@@ -273,7 +270,7 @@ def _shares(row: PlanRow, load: Load) -> tuple[dict[Role, float], dict[Role, flo
     whole = sum(each.tokens for each in load.roles.values()) or 1
     shares = {role: each.tokens / whole for role, each in load.roles.items()}
     if row.total is None:
-        return dict.fromkeys(shares, 0.0), dict.fromkeys(shares, float("inf"))
+        return dict.fromkeys(shares, float("inf")), dict.fromkeys(shares, float("inf"))
     return (
         {role: round(row.total.expected * share, 6) for role, share in shares.items()},
         {role: round(row.total.high * share, 6) for role, share in shares.items()},

@@ -29,7 +29,14 @@ NO_CREDIT = (
     "Pre-paid credit balance is insufficient - add more credits to your account to use Jobs."
 )
 BUSY = "You have reached the maximum number of concurrent jobs for your account."
-HARDWARE = {"cpu-basic": 0.000167, "a10g-small": 0.016667, "l40sx1": 0.03, "h200": 0.083333}
+HARDWARE = {
+    "cpu-basic": 0.000167,
+    "l4x1": 0.013333,
+    "a10g-small": 0.016667,
+    "l40sx1": 0.03,
+    "a100-large": 0.041667,
+    "h200": 0.083333,
+}
 """USD a minute."""
 
 
