@@ -78,6 +78,32 @@ def test_only_rows_that_fulfil_the_condition_are_sent(
     assert "Benign question" in sent and "Harmful request" not in sent
 
 
+def test_one_agent_is_trained_alone(
+    cli: Cli, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [json.loads(line) for line in dataset.read_text("utf-8").splitlines()]
+    answers = tmp_path / "answers.jsonl"
+    kept = [{name: row[name] for name in ("prompt", "reply")} for row in rows]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
+    options = ["--provider", "together", "--yes", "--json"]
+    with TogetherEmulator(speed=600.0) as there:
+        monkeypatch.setenv("TOGETHER_API_KEY", there.key)
+        monkeypatch.setenv("TOGETHER_BASE_URL", there.url)
+        both = cli("train", answers, *options)
+        assert both.code == 1 and "--role conversation" in both.err
+        assert there.files == {}
+        for path, role in (
+            (answers, "conversation"),
+            (dataset, "conversation"),
+            (dataset, "feedback"),
+        ):
+            ended = cli("train", path, *options, "--role", role)
+            assert ended.code == 0, ended.err
+            assert "Launch 1 job at Together" in ended.err
+            assert [job["role"] for job in ended.document["jobs"]] == [role]
+        assert len(there.jobs) == 3
+
+
 def test_the_price_the_budget_and_the_machine_are_those_of_the_named_model(
     cli: Cli, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,12 +13,15 @@ import pytest
 
 from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
+from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.local.prepare import foreseen_feedback, read_rows, wanted_rollouts
 from waltzrl_tui.local.work import Cancelled, Work, prepare_files
 from waltzrl_tui.store import JobRow, Store
-from waltzrl_tui.training.launch import Stage1, launch
+from waltzrl_tui.training.launch import Stage1, draw_sample, launch
+from waltzrl_tui.training_data.rendering import conversation_rows
 from waltzrl_tui.training_data.teacher import Teacher
 from waltzrl_tui.training_data.training_file import read_training
+from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION
 from waltzrl_tui.workspace import Workspace
 
 STARTER = Path(__file__).resolve().parents[2] / "data" / "starter.jsonl"
@@ -156,3 +159,22 @@ async def test_the_budget_holds_over_all_files_and_resumes(
     said = [event.text for event in await store.jobs.events(job.id) if event.level == "warning"]
     assert all("could pass the budget" in text for text in said)
     assert len(said) == 2
+
+
+def test_one_agent_needs_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    rows = ({"prompt": f"What is {n} times {n}?", "reply": f"It is {n * n}."} for n in range(40))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    recipe = SampleRecipe(str(path))
+    sample = draw_sample(recipe, roles=("conversation",))
+    assert len(sample.train) + len(sample.valid) == 40
+    # Whether a prompt is harmful is not known, so nothing is revised, and nothing sampled for it.
+    assert wanted_rollouts(sample.train, 2) == []
+    rollouts = {row.prompt: "Sure: do so." for row in sample.train}
+    made = conversation_rows(sample.train, rollouts, DEFAULT_CONVERSATION)
+    assert [row.source for row in made] == ["dataset"] * len(sample.train)
+    with pytest.raises(DatasetError, match=r"can train a pair.*harm labels") as refused:
+        draw_sample(recipe)
+    assert "--role conversation" in refused.value.hint
+    with pytest.raises(DatasetError, match="can train the feedback agent"):
+        draw_sample(recipe, roles=("feedback",))

@@ -78,6 +78,20 @@ def test_a_condition_chooses_the_rows(capsys: pytest.CaptureFixture[str], tmp_pa
     assert code == 2 and "no column “harmm”" in err
 
 
+def test_one_agent_is_planned_by_its_role(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "replies.jsonl"
+    rows = ({"prompt": f"What is {n} times {n}?", "reply": f"It is {n * n}."} for n in range(40))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    both = document(capsys, tmp_path, str(path))["rows"][0]
+    assert both["state"] == "blocked" and "--role conversation" in both["reason"]
+    one = document(capsys, tmp_path, str(path), "--role", "conversation")["rows"][0]
+    assert (one["state"], one["roles"]) == ("ready", ["conversation"])
+    _, out, _ = run(capsys, tmp_path, str(path), "--role", "conversation")
+    assert "total, the conversation agent" in out and "both agents" not in out
+
+
 def test_the_table_has_bars_reasons_and_a_sum(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -80,13 +80,21 @@ def test_fewer_rows_are_a_smaller_load(tmp_path: Path) -> None:
     )
 
 
-def test_prompts_alone_teach_the_feedback_agent_only(tmp_path: Path) -> None:
+def test_replies_alone_teach_the_conversation_agent_only(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "replies.jsonl",
+        [{name: value for name, value in row.items() if name != "harm"} for row in rows(20)],
+    )
+    assert list(measure_load(path, SampleRecipe(str(path))).roles) == ["conversation"]
+
+
+def test_labelled_prompts_alone_teach_no_agent(tmp_path: Path) -> None:
     path = write(
         tmp_path / "prompts.jsonl",
         [{name: value for name, value in row.items() if name != "reply"} for row in rows(20)],
     )
-    found = measure_load(path, SampleRecipe(str(path)))
-    assert list(found.roles) == ["feedback"]
+    with pytest.raises(DatasetError, match="its rows have no replies"):
+        measure_load(path, SampleRecipe(str(path)))
 
 
 def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
@@ -98,7 +106,7 @@ def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
 
 def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
     path = write(tmp_path / "bare.jsonl", [{"prompt": f"Why {n}?"} for n in range(9)])
-    with pytest.raises(DatasetError, match="neither replies nor labels"):
+    with pytest.raises(DatasetError, match="its rows have no replies"):
         measure_load(path, SampleRecipe(str(path)))
 
 

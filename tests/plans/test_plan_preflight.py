@@ -10,7 +10,9 @@ import pytest
 from tests.support.plans import around, load, role, row_of
 from waltzrl_tui.plans.model import Gpu, Load, Probe, Wish
 from waltzrl_tui.plans.preflight import epochs_for, steps_for
+from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.waltz.prompts import ROLES, Role
 
 ALL_KEYS = frozenset(
     {"TOGETHER_API_KEY", "FIREWORKS_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY", "HF_TOKEN"}
@@ -126,3 +128,24 @@ def test_the_own_gpu_is_checked(
     assert row.state == state
     assert any(said in each for each in (*row.blockers, *row.warnings, *row.notes))
     assert row_of(catalogue, "own_gpu", load(), Wish(), around()).state == "needs_gpu"
+
+
+@pytest.mark.parametrize("alone", ROLES)
+def test_one_agent_is_planned_alone(catalogue: Catalogue, alone: Role) -> None:
+    [other] = set(ROLES) - {alone}
+    what = load().only([alone])
+    for row in price(catalogue, what, Wish(roles=(alone,), chat_hours=0), around(ALL_KEYS)):
+        assert not any("no row has" in each for each in row.blockers), row
+    for row in price(catalogue, what, Wish(), around(ALL_KEYS)):
+        assert any(f"--role {alone}" in each for each in row.blockers), row
+    for row in price(catalogue, what, Wish(roles=(other,)), around(ALL_KEYS)):
+        assert row.total is None and any("no row has" in each for each in row.blockers), row
+
+
+def test_one_agent_costs_its_share(catalogue: Catalogue) -> None:
+    wishes = [Wish(roles=roles, chat_hours=0) for roles in (ROLES, ROLES[:1], ROLES[1:])]
+    both, one, other = (
+        row_of(catalogue, "together", load(), wish, around()).total for wish in wishes
+    )
+    assert both and one and other
+    assert both.expected == pytest.approx(one.expected + other.expected)

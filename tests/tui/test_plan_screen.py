@@ -128,6 +128,32 @@ async def test_the_condition_of_the_data_screen_is_planned_for(workspace: Worksp
         await shows(pilot, "✗", "Data changes the sample")
 
 
+async def test_a_dataset_of_one_agent_is_planned_and_trained_for_it(workspace: Workspace) -> None:
+    rows = ({"prompt": f"What is {n} times {n}?", "reply": f"It is {n * n}."} for n in range(400))
+    (workspace.data / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    async with WaltzApp(workspace).run_test(size=(140, 40)) as pilot:
+        await shows(pilot, "t train one", "→ 360 train  40 valid", "train conversation agent")
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainDialog))
+        await shows(pilot, "Train the conversation agent on this machine")
+        await pilot.press("escape", "2")
+        await open_plans(pilot)
+        await shows(pilot, "‹ conversation ›", "! no feedback agent: no")
+        await shows(pilot, "Train the conversation agent and chat")
+        assert (await go_to(pilot, "embedded")).state == "ready"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainDialog))
+        await shows(pilot, "Train the conversation agent on this machine")
+        await pilot.press("escape")
+        # A dataset for both is planned for both again.
+        put(workspace, "mine.jsonl", 400)
+        await pilot.press("1", "2")
+        await shows(pilot, "‹ both ›", "Train both agents and chat")
+        await pilot.press("e", "shift+tab", "right", "right")
+        await shows(pilot, "‹ feedback ›", "Train the feedback agent and chat")
+        assert {row.roles for row in plans(pilot)} == {("feedback",)}
+
+
 async def test_a_huge_file_is_priced_by_a_sample_of_its_rows(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

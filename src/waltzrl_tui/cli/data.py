@@ -87,6 +87,7 @@ async def _waste_usd(context: Context, found: Profile) -> dict[str, Any]:
     return {
         "provider": wish.provider,
         "epochs": wish.epochs,
+        "roles": list(priced.wish.roles) if priced else [],
         "usd": priced.usd if priced else None,
     }
 

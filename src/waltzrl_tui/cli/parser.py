@@ -226,9 +226,12 @@ def _sample_options(parser: argparse.ArgumentParser, *, rows: str = "rows (defau
 
 def _plan(commands: Commands) -> None:
     plan = command(
-        commands, "plan", "plan:plan", "what training both agents costs, and where, beforehand"
+        commands, "plan", "plan:plan", "what training the agents costs, and where, beforehand"
     )
     plan.add_argument("path", nargs="?", metavar="PATH", help="a dataset (default: bundled)")
+    plan.add_argument(
+        "--role", choices=(*ROLES, "both"), default="both", help="the agents to train (both)"
+    )
     _sample_options(plan)
     plan.add_argument("--epochs", type=above_zero, default=3.0, metavar="E", help="(3)")
     plan.add_argument("--provider", default="", metavar="P", help="only this one, line by line")

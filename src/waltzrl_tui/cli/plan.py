@@ -1,4 +1,4 @@
-"""`plan`: what training both agents costs at every provider, and what would stop it."""
+"""`plan`: what training the agents costs at every provider, and what would stop it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import bar, cut, duration, fields, table
-from waltzrl_tui.cli.samples import recipe_of
+from waltzrl_tui.cli.samples import recipe_of, roles_of
 from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
@@ -24,6 +24,7 @@ from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.waltz.prompts import agents_named
 
 _BAR = 10
 _REASON = 30
@@ -50,6 +51,7 @@ async def plan(context: Context) -> int:
         budget_usd=args.budget,
         provider=provider_named(args.provider, catalogue),
         model=args.model,
+        roles=roles_of(args),
     )
     source = Path(args.path).expanduser() if args.path else bundled(STARTER)
     load = await _measured(context, catalogue, wish, source)
@@ -66,6 +68,7 @@ async def plan(context: Context) -> int:
             "budget_usd": wish.budget_usd,
             "provider": wish.provider,
             "model": wish.model,
+            "roles": list(wish.roles),
         },
         "refreshed": refreshed,
         "rows": [row.to_json() for row in rows],
@@ -204,12 +207,12 @@ def _text(rows: Sequence[PlanRow], load: Load, wish: Wish) -> str:
 def _headline(load: Load, wish: Wish) -> str:
     files = [
         f"{role} {'' if file.exact else 'about '}{file.tokens:,} tokens in {file.rows:,} rows"
-        for role, file in load.roles.items()
+        for role, file in load.only(wish.roles).roles.items()
     ]
     chat = f", then {wish.chat_hours:g} h of chat" if wish.chat_hours else ""
     return (
         f"{load.source}: {'; '.join(files)}\n"
-        f"{wish.epochs:g} epochs by {wish.method.upper()}, both agents{chat}"
+        f"{wish.epochs:g} epochs by {wish.method.upper()}, {agents_named(wish.roles)}{chat}"
     )
 
 
@@ -246,7 +249,9 @@ def _sum(row: PlanRow) -> str:
     lines = []
     if row.total is not None:
         amounts = [(part.what, _exact(part.usd.expected), _range(part.usd)) for part in row.parts]
-        amounts.append(("total, both agents", _exact(row.total.expected), _range(row.total)))
+        amounts.append(
+            (f"total, {agents_named(row.roles)}", _exact(row.total.expected), _range(row.total))
+        )
         lines += [table(("line", "USD", "range"), amounts, right={1}), ""]
     old = ", older than 90 days: ask anew with --refresh" if row.price_stale else ""
     lines.append(

@@ -9,6 +9,7 @@ from waltzrl_tui.cli.layout import fields, table
 from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.label_values import values_in_words
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
+from waltzrl_tui.waltz.prompts import agents_named
 
 _BAD_SHOWN = 10
 _CATEGORIES_SHOWN = 12
@@ -89,7 +90,8 @@ def _waste(found: Profile, priced: Mapping[str, Any] | None) -> Iterator[str]:
     at = f"USD at {priced['provider']}" if priced and usd else ""
     shown = table(("not worth paying for", "rows", "tokens", at), rows, right={1, 2, 3})
     if priced and usd:
-        shown += f"\nUSD expected for both agents, {priced['epochs']:g} epochs; see the plan."
+        agents = agents_named(priced["roles"])
+        shown += f"\nUSD expected for {agents}, {priced['epochs']:g} epochs; see the plan."
     elif priced:
         shown += f"\n{priced['provider']} has no price for these rows: see the plan."
     yield shown

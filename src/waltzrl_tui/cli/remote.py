@@ -76,8 +76,8 @@ async def train(context: Context) -> int:
             method=args.method,
             budget_usd=args.budget,
             model=args.model,
+            roles=roles_of(args),
         ),
-        roles=roles_of(args),
         name=args.name,
         url=args.provider_url,
         base_sha256=base_sha256,
@@ -196,7 +196,7 @@ def quote_text(quoted: Quote) -> str:
             _usd(quoted.usd[role]),
             _usd(quoted.high[role]),
         )
-        for role in quoted.wanted.roles
+        for role in quoted.wanted.wish.roles
         if role in quoted.load.roles
     ]
     lines = [
@@ -220,9 +220,10 @@ def quote_text(quoted: Quote) -> str:
 
 
 async def _agree(context: Context, quoted: Quote) -> None:
+    count = len(quoted.wanted.wish.roles)
     await agree(
         context,
-        f"Launch {len(quoted.wanted.roles)} jobs at {quoted.row.title} for about "
+        f"Launch {count} {'jobs' if count > 1 else 'job'} at {quoted.row.title} for about "
         f"{_usd(quoted.total)}, at most {_usd(quoted.most)}?",
     )
 

@@ -59,7 +59,7 @@ async def _agreed(context: Context, plan: Stage1) -> Sample:
     """The sample that is drawn, once what its teacher costs has its yes."""
     assert plan.teacher is not None
     context.out.progress("sampling", 0, 0)
-    drawn = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256)
+    drawn = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256, plan.roles)
     rows = await asyncio.to_thread(
         foreseen_feedback,
         [*drawn.train, *drawn.valid],

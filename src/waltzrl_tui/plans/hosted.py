@@ -46,13 +46,13 @@ def money(price: Price) -> Money:
 def by_tokens(
     catalogue: Catalogue, provider: Provider, offer: Offer, load: Load, wish: Wish, tally: Tally
 ) -> Sum:
-    """Training both agents there and `wish.chat_hours` of chat."""
+    """Training the agents there and `wish.chat_hours` of chat."""
     found = Sum(seconds=_seconds(catalogue, provider, offer, tally))
     per_million = offer.dpo if wish.method == "dpo" else offer.sft
     if found.seconds is not None:
+        how = ", both jobs at once or one after the other" if len(tally.roles) > 1 else ""
         found.notes.append(
-            f"time computed as on one {provider.runs_on}, both jobs at once or one after the "
-            "other; the provider publishes none"
+            f"time computed as on one {provider.runs_on}{how}; the provider publishes none"
         )
     if per_million is None:
         found.missing = (
@@ -77,7 +77,7 @@ def by_tokens(
     if provider.per_month is not None:
         agents = len(tally.roles)
         found.add(
-            f"storage of {agents} models for a month",
+            f"storage of {agents} model{'s' if agents > 1 else ''} for a month",
             money(provider.per_month).times(agents),
             provider.per_month,
         )

@@ -21,7 +21,7 @@ from waltzrl_tui.training_data.rendering import (
     worth_learning,
 )
 from waltzrl_tui.training_data.training_file import TrainingRow
-from waltzrl_tui.waltz.prompts import Role, default_prompt
+from waltzrl_tui.waltz.prompts import ROLES, Role, default_prompt
 
 _TELL_EVERY = 2000
 
@@ -65,15 +65,14 @@ def measure_load(
     both = [*sample.train, *sample.valid]
     roles: dict[Role, RoleLoad] = {}
     misordered = 0
-    for role in ("conversation", "feedback"):
-        train, valid = (_rendered(role, rows) for rows in (sample.train, sample.valid))
-        misordered += sum(not _alternates(row) for row in (*train, *valid))
+    for role in ROLES:
+        train, valid = (rendered(role, rows) for rows in (sample.train, sample.valid))
+        misordered += sum(not alternates(row) for row in (*train, *valid))
         if train or valid:
             roles[role] = role_load(train, valid, counters, watched.check)
     if not roles:
         raise DatasetError(
-            f"No agent can learn from {one_line(Path(path).name)}: its rows have neither replies "
-            "nor labels.",
+            f"No agent can learn from {one_line(Path(path).name)}: its rows have no replies.",
             hint='Give rows with "prompt", "reply" and "harm" ("harmful" or "benign").',
         )
     return Load(
@@ -120,12 +119,13 @@ class _Watched:
             raise Stopped
 
 
-def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+def rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+    """What the role's agent learns from these rows, by supervised training."""
     version = default_prompt(role)
+    answered = [row for row in rows if row.reply]
     if role == "conversation":
-        usable = [row for row in rows if row.reply]
-        return conversation_rows(usable, {}, version, revisions=0.0)
-    return feedback_rows(rows, {}, version)
+        return conversation_rows(answered, {}, version, revisions=0.0)
+    return feedback_rows([row for row in answered if teaches_feedback(row)], {}, version)
 
 
 def role_load(
@@ -160,7 +160,7 @@ def role_load(
     )
 
 
-def _alternates(row: TrainingRow) -> bool:
+def alternates(row: TrainingRow) -> bool:
     """Whether the roles are as every provider wants them: system, then user and assistant."""
     roles = [turn["role"] for turn in row.messages]
     if roles and roles[0] == "system":

@@ -55,7 +55,7 @@ def by_machine(
     tally: Tally,
     around: Surroundings,
 ) -> Sum:
-    """The machine that does it for the least; for both agents in turn, or one for each."""
+    """The machine that does it for the least; for all agents in turn, or one for each."""
     found = Sum()
     at_home = chats_here(params, around)
     chat = 0.0 if at_home or provider.chat == "local" else max(0.0, wish.chat_hours)
@@ -242,9 +242,11 @@ def _notes(
     both = sum(run.hours(_work(tally, role))[1] for role in tally.roles)
     longest = max((run.hours(_work(tally, role))[1] for role in tally.roles), default=0.0)
     extra = run.startup[1] * run.machine.usd_per_hour.expected
-    if found.rented is not None:
+    if len(tally.roles) < 2:
+        pass  # Nothing comes after it or beside it.
+    elif found.rented is not None:
         found.notes.append("both agents at once, each on a machine of its own")
-    elif len(tally.roles) > 1 and both - longest > 0.1:
+    elif both - longest > 0.1:
         found.notes.append(
             f"one agent after the other, as a second machine would start up for ${extra:.2f} more "
             f"and save {(both - longest) * 60:.0f} min"

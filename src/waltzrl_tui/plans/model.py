@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final, Literal
 
-from waltzrl_tui.waltz.prompts import Role
+from waltzrl_tui.waltz.prompts import ROLES, Role
 
 State = Literal["ready", "needs_key", "needs_gpu", "closed", "blocked"]
 Method = Literal["sft", "dpo"]
@@ -81,6 +81,11 @@ class Load:
     misordered: int = 0
     contradicting: int = 0
 
+    def only(self, roles: Sequence[Role]) -> Load:
+        """The same without the files of other roles."""
+        files = {role: self.roles[role] for role in roles if role in self.roles}
+        return replace(self, roles=files)
+
     def scaled(self, rows: int) -> Load:
         """The same rows on average, but a sample of `rows` of them, validation included."""
         files = (file.rows + file.valid_rows for file in self.roles.values())
@@ -94,7 +99,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user asks for. An empty provider means all, an empty model the size's default."""
+    """What the user asks for. An empty provider means all, an empty model the size's default.
+
+    Attributes:
+        budget_usd: For the training of all `roles`.
+        roles: The agents that are trained.
+    """
 
     epochs: float = 3.0
     size: Size = "default"
@@ -103,6 +113,7 @@ class Wish:
     budget_usd: float | None = None
     provider: str = ""
     model: str = ""
+    roles: tuple[Role, ...] = ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +214,14 @@ class Rented:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """What training both agents at one provider costs, and whether it can be done.
+    """What training the agents at one provider costs, and whether it can be done.
 
     Attributes:
+        roles: The agents that are trained.
         reason: Why it is in that state, in words, and what to use instead.
-        training_tokens: All tokens trained, epochs and both agents included.
+        training_tokens: All tokens trained, epochs and all agents included.
         total: The sum of `parts`; None when there is no sourced price, as `reason` says.
-        seconds: Training both agents, low to high, waiting for a machine included.
+        seconds: Training all agents, low to high, waiting for a machine included.
         price_as_of: Of the oldest price in the sum; `price_stale`: older than `STALE_DAYS`.
         blockers: What would be refused, each with what to do.
         notes: How it was computed.
@@ -235,6 +247,7 @@ class PlanRow:
     notes: tuple[str, ...]
     rented: Rented | None = None
     missing: str = ""
+    roles: tuple[Role, ...] = ROLES
 
     def to_json(self) -> dict[str, Any]:
         """The row of the document that `plan --json` prints."""
@@ -243,6 +256,7 @@ class PlanRow:
             "provider": self.provider,
             "title": self.title,
             "model": self.model,
+            "roles": list(self.roles),
             "state": self.state,
             "reason": self.reason,
             "training_tokens": self.training_tokens,

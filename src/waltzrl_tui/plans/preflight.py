@@ -10,6 +10,7 @@ from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.plans.model import Load, Method, Wish
 from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
 from waltzrl_tui.plans.training_tokens import Tally
+from waltzrl_tui.waltz.prompts import Role
 
 TAG_LENGTH = 8
 """Characters of the tag that names a job in the provider's suffix field: `k3f-conv`."""
@@ -68,7 +69,7 @@ def preflight(
         found.notes.append(
             f"{wish.epochs:g} epochs are these steps at {batch} rows each: {', '.join(steps)}"
         )
-    if provider.limits.concurrent_jobs == 1:
+    if provider.limits.concurrent_jobs == 1 and len(load.roles) > 1:
         found.notes.append("one job at a time: the second agent waits for the first")
     if provider.limits.max_suffix is not None and provider.limits.max_suffix < TAG_LENGTH:
         found.blockers.append(
@@ -82,15 +83,15 @@ def preflight(
 
 def _data(load: Load, wish: Wish, found: Findings) -> None:
     conversation, feedback = load.roles.get("conversation"), load.roles.get("feedback")
-    if conversation is None or not conversation.rows:
+    if "conversation" in wish.roles and (conversation is None or not conversation.rows):
         found.blockers.append(
-            "no row has a reply for the conversation agent to learn: give the dataset replies, or "
-            "take one that has them"
+            "no row has a reply for the conversation agent to learn: give the dataset replies, "
+            f"{_alone('feedback', load)}or take one that has them"
         )
-    if feedback is None or not feedback.rows:
+    if "feedback" in wish.roles and (feedback is None or not feedback.rows):
         found.blockers.append(
             "no row has a label (harmful or benign) for the feedback agent to learn from: correct "
-            "the mapping, or take a labelled dataset"
+            f"the mapping, {_alone('conversation', load)}or take a labelled dataset"
         )
     if load.misordered:
         found.blockers.append(
@@ -108,6 +109,12 @@ def _data(load: Load, wish: Wish, found: Findings) -> None:
         found.warnings.append(contradictions_in_words(load.contradicting))
     if not wish.epochs > 0:
         found.blockers.append("0 epochs train nothing: choose more")
+
+
+def _alone(role: Role, load: Load) -> str:
+    """The way on where only this role can be trained."""
+    file = load.roles.get(role)
+    return f"train the {role} agent alone (--role {role}), " if file and file.rows else ""
 
 
 def _epochs(limits: Limits, wish: Wish, found: Findings) -> None:

@@ -34,8 +34,10 @@ _STANDARD: Final = {"small": "3B or smaller", "default": "7B to 9B", "large": "7
 def price(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> list[PlanRow]:
     """One row a provider: those with a total by what is expected of it, then those without.
 
-    With `wish.provider` only that one; a name that is not in the catalogue gives no row.
+    With `wish.provider` only that one; a name that is not in the catalogue gives no row. Only the
+    files of `wish.roles` are priced.
     """
+    load = load.only(wish.roles)
     wanted = ALIASES.get(wish.provider, wish.provider)
     rows = [
         _row(catalogue, name, provider, load, wish, around)
@@ -73,7 +75,7 @@ def _row(
         priced = Sum(missing=closed)
     elif why:
         priced = Sum(missing=why)
-    elif wish.method not in provider.methods:
+    elif wish.method not in provider.methods or not load.roles:
         priced = Sum(missing=found.blockers[0])
     else:
         priced = _sum(catalogue, provider, model, offer, load, wish, counted, around)
@@ -109,6 +111,7 @@ def _row(
         notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
         rented=priced.rented,
         missing=priced.missing,
+        roles=wish.roles,
     )
 
 

@@ -15,6 +15,7 @@ from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.reading.rows import Mapping as Fields
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
+from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.load import measure_load
 from waltzrl_tui.plans.model import Load, Surroundings, Wish
@@ -66,12 +67,12 @@ def waste_usd(
 
 @dataclass(frozen=True, slots=True)
 class PricedWaste:
-    """What a profile's waste would cost, for both agents.
+    """What a profile's waste would cost, for the agents that can be trained.
 
     Attributes:
         provider, title: At whom: the provider that was asked for, else the cheapest hosted one.
         asked: Whether it was asked for.
-        wish: The epochs, size and method it was priced for.
+        wish: The agents, epochs, size and method it was priced for.
         usd: USD expected by reason, and `IN_ALL`.
     """
 
@@ -88,20 +89,22 @@ async def priced_waste(
     """Price the waste of a profile at `wish.provider`; "" takes the cheapest hosted one.
 
     Returns:
-        None where that provider has no price.
+        None where that provider has no price, or no agent can learn from the dataset.
 
     Raises:
-        DatasetError: No agent can learn from the dataset.
         PlanError: The user's `plans.toml` has a mistake.
     """
     stamp = await asyncio.to_thread(_stamp, found.path)
-    catalogue, load, around = await asyncio.gather(
-        asyncio.to_thread(load_catalogue, workspace),
-        asyncio.to_thread(_load, found.path, stamp, found.mapping),
-        gather(store, workspace),
+    try:
+        load = await asyncio.to_thread(_load, found.path, stamp, found.mapping)
+    except DatasetError:
+        return None
+    catalogue, around = await asyncio.gather(
+        asyncio.to_thread(load_catalogue, workspace), gather(store, workspace)
     )
     # A budget and the hours of chat are no part of what a row costs.
-    wish = replace(wish, chat_hours=0.0, budget_usd=None)
+    roles = tuple(role for role in load.roles if role in wish.roles) or tuple(load.roles)
+    wish = replace(wish, chat_hours=0.0, budget_usd=None, roles=roles)
     asked = bool(wish.provider)
     if not asked:
         cheapest = _cheapest_hosted(catalogue, load.scaled(found.rows), wish, around)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe
+from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.load import measure_load, role_load
+from waltzrl_tui.plans.load import alternates, rendered, role_load
 from waltzrl_tui.plans.model import Load, Method, PlanRow, Wish
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
@@ -26,12 +27,12 @@ from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
 from waltzrl_tui.store.rows import Role
-from waltzrl_tui.training.launch import ROLES, draw_sample, free_name, stem
+from waltzrl_tui.tokenizers.counting import TokenCounter
+from waltzrl_tui.training.launch import free_name, stem
 from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
 from waltzrl_tui.training_data.provider_formats import Style, bedrock_style
-from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
-from waltzrl_tui.waltz.prompts import default_prompt
+from waltzrl_tui.waltz.prompts import ROLES, default_prompt
 from waltzrl_tui.workspace import Workspace
 
 Rendered = dict[str, list[TrainingRow]]
@@ -51,8 +52,8 @@ class RemoteWish:
 
     Attributes:
         recipe: Which rows; its source is the dataset's file.
-        wish: Epochs, method, budget (USD, for all agents' training), and the base: `model` by any
-            name that is known of it, "" for the catalogue's choice of `size`.
+        wish: Agents, epochs, method, budget (USD, for all agents' training), and the base:
+            `model` by any name that is known of it, "" for the catalogue's choice of `size`.
         url: In place of the provider's address.
         options: Settings by the provider's names.
         base_sha256: Of the sample that this one extends; checked when it is drawn.
@@ -61,7 +62,6 @@ class RemoteWish:
     recipe: SampleRecipe
     provider: str
     wish: Wish
-    roles: tuple[Role, ...] = ROLES
     name: str = ""
     url: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -119,7 +119,7 @@ async def quote(
         teacher: Writes the feedback, once nothing else is in the way; what it writes is priced.
 
     Raises:
-        DatasetError: The dataset cannot be read, or can train nothing.
+        DatasetError: The dataset cannot be read, or no row of it is usable.
         NotFoundError: There is no such provider.
         UsageError: A value of the wish is out of range.
     """
@@ -136,20 +136,11 @@ async def quote(
             hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
         )
     wish = replace(wanted.wish, provider=wanted.provider, chat_hours=0.0)
-    sample = await asyncio.to_thread(draw_sample, wanted.recipe, wanted.base_sha256)
+    sample = await asyncio.to_thread(_drawn, wanted)
     method = wanted.wish.method
-    rows = {role: await asyncio.to_thread(_rendered, role, sample, method) for role in wanted.roles}
+    rows = {role: await asyncio.to_thread(_rendered, role, sample, method) for role in wish.roles}
     counters = await asyncio.to_thread(counters_for, catalogue, workspace, wish)
-    load = await asyncio.to_thread(
-        measure_load, wanted.recipe.source, wanted.recipe, counters=counters
-    )
-    load = replace(
-        load, roles={role: each for role, each in load.roles.items() if role in wanted.roles}
-    )
-    if method == "dpo":
-        for role, made in rows.items():
-            told = await asyncio.to_thread(role_load, made["train"], made["valid"], counters)
-            load = replace(load, roles=dict(load.roles) | {role: told})
+    load = await asyncio.to_thread(_load_of, wanted, rows, counters)
     around = await gather(store, workspace)
     row = price(catalogue, load, wish, around)[0]
     provider = await providers.get(wanted.provider, wanted.url)
@@ -165,7 +156,7 @@ async def quote(
         row = price(catalogue, load, wish, around)[0]
         plain = _blockers(row, provider, wanted, rows)
     usd, high = _shares(row, load)
-    requests = {role: _request(wanted, role, model, load, row) for role in wanted.roles}
+    requests = {role: _request(wanted, role, model, load, row) for role in load.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
     return Quote(
         wanted,
@@ -207,7 +198,7 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     prefix = await store.jobs.launch_prefix()
     name = await free_name(store, wanted.name or stem(source))
     jobs = []
-    for role in wanted.roles:
+    for role in wanted.wish.roles:
         job_id = f"{prefix}-{_SHORT[role]}"
         folder = workspace.job_dir(job_id)
         files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
@@ -229,6 +220,25 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     return await store.remote.add(jobs)
 
 
+def _drawn(wanted: RemoteWish) -> Sample:
+    dataset = open_dataset(wanted.recipe.source)
+    return draw(dataset, wanted.recipe, base_sha256=wanted.base_sha256)
+
+
+def _load_of(
+    wanted: RemoteWish, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
+) -> Load:
+    """The load of the very rows that are sent."""
+    files = {
+        role: role_load(made["train"], made["valid"], counters)
+        for role, made in rows.items()
+        if made["train"]
+    }
+    every = [row for made in rows.values() for row in (*made["train"], *made["valid"])]
+    misordered = sum(not alternates(row) for row in every)
+    return Load(files, Path(wanted.recipe.source).name, misordered=misordered)
+
+
 def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
     """The provider's own name of a base model of the catalogue."""
     entry = catalogue.provider[provider]
@@ -245,14 +255,16 @@ def _blockers(
     wanted: RemoteWish,
     rows: Mapping[Role, Rendered],
 ) -> list[str]:
-    found = list(row.blockers)
+    found = [
+        f"no row of this dataset can train the {role} agent by DPO"
+        for role, made in rows.items()
+        if wanted.wish.method == "dpo" and not made["train"]
+    ]
+    found += row.blockers
     if row.state in ("closed", "needs_key", "needs_gpu"):
         found.append(row.reason)
     if wanted.wish.method not in provider.capabilities.methods:
         found.append(f"{row.title} does not train by {wanted.wish.method.upper()}")
-    for role, made in rows.items():
-        if not made["train"]:
-            found.append(f"no row of this dataset can train the {role} agent by this method")
     if row.total is None:
         found.append(row.missing)
     return list(dict.fromkeys(found))
@@ -340,14 +352,14 @@ def _rendered(role: Role, sample: Sample, method: Method) -> Rendered:
 
 
 def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
+    if method == "sft":
+        return rendered(role, rows)
     version = default_prompt(role)
-    if method == "dpo" and role == "conversation":
-        return conversation_preferences(rows, version)
-    if method == "dpo":
-        return feedback_preferences(rows, version)
+    # A reply that is not worth learning is the worse one of a pair.
+    usable = [row for row in rows if row.reply and (row.harm or role == "conversation")]
     if role == "conversation":
-        return conversation_rows(rows, {}, version, revisions=0.0)
-    return feedback_rows(rows, {}, version)
+        return conversation_preferences(usable, version)
+    return feedback_preferences(usable, version)
 
 
 def _job(
@@ -365,7 +377,7 @@ def _job(
         **_machine(quoted.row, role),
         "agreed_usd": None if high == float("inf") else high,
         "agent": f"{name}-{role}",
-        "pair": name if len(wanted.roles) == len(ROLES) else "",
+        "pair": name if len(wanted.wish.roles) == len(ROLES) else "",
         "prompt": default_prompt(role),
     }
     described = {

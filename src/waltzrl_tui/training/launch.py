@@ -22,10 +22,9 @@ from waltzrl_tui.store import JobRow, NewJob, PairRow, SampleRow, Store
 from waltzrl_tui.store.rows import Role
 from waltzrl_tui.training_data.rendering import teaches_feedback
 from waltzrl_tui.training_data.teacher import Teacher
-from waltzrl_tui.waltz.prompts import default_prompt
+from waltzrl_tui.waltz.prompts import ROLES, default_prompt
 from waltzrl_tui.workspace import Workspace
 
-ROLES: tuple[Role, ...] = ("conversation", "feedback")
 QUICK_EVAL = QUICK.evaluation_prompts
 """Held-apart prompts of a quick evaluation."""
 
@@ -96,7 +95,7 @@ async def launch(
         The jobs: `xyz-prep`, then `xyz-conv` and `xyz-feed` as far as they are wanted.
 
     Raises:
-        DatasetError: The dataset cannot be read, or has no usable labelled row.
+        DatasetError: The dataset cannot be read, or has no row that can train the agents.
         EngineError: The engine is not installed, or a worker cannot be started.
         UsageError: A value of the plan is out of range.
     """
@@ -107,7 +106,7 @@ async def launch(
         )
     source = Path(plan.recipe.source)
     if sample is None:
-        sample = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256)
+        sample = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256, plan.roles)
     digest = await asyncio.to_thread(file_sha256, source)
     row = await store.samples.add(
         source=source,
@@ -130,24 +129,38 @@ async def launch(
     return await store.jobs.some([job.id for job in jobs])
 
 
-def draw_sample(recipe: SampleRecipe, base_sha256: str = "") -> Sample:
+def draw_sample(
+    recipe: SampleRecipe, base_sha256: str = "", roles: Sequence[Role] = ROLES
+) -> Sample:
     """The sample of the recipe's source. Reads the whole file, so not on the event loop.
 
     Args:
         base_sha256: Of the sample that it extends, to be checked.
+        roles: The agents that are to learn from each of its rows; only a feedback agent needs
+            labels.
 
     Raises:
-        DatasetError: Nothing in it can train a pair; the message says what is missing.
+        DatasetError: Nothing in it can train them; the message says what is missing.
     """
+
+    def usable(rows: Sequence[Row]) -> list[Row]:
+        labelled = "feedback" in roles
+        return [row for row in rows if row.reply and (row.harm or row.reply_label or not labelled)]
+
     sample = draw(open_dataset(recipe.source), recipe, base_sha256=base_sha256)
     rows = [*sample.train, *sample.valid]
-    if not any(row.reply and teaches_feedback(row) for row in rows):
-        missing = "replies" if not any(row.reply for row in rows) else "harm labels"
+    if not any(row.reply and ("feedback" not in roles or teaches_feedback(row)) for row in rows):
+        answered = any(row.reply for row in rows)
+        missing = "harm labels" if answered else "replies"
+        agents = "a pair" if len(roles) > 1 else f"the {roles[0]} agent"
+        alone = answered and "conversation" in roles
         raise DatasetError(
-            f"No row of {Path(recipe.source).name} can train a pair: its rows have no {missing}.",
-            hint='Give rows with "prompt", "harm" ("harmful" or "benign") and "reply".',
+            f"No row of {Path(recipe.source).name} can train {agents}: its rows have no {missing}.",
+            hint="The conversation agent alone can learn from them: --role conversation."
+            if alone
+            else 'Give rows with "prompt", "harm" ("harmful" or "benign") and "reply".',
         )
-    return replace(sample, train=_usable(sample.train), valid=_usable(sample.valid))
+    return replace(sample, train=usable(sample.train), valid=usable(sample.valid))
 
 
 async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
@@ -158,10 +171,6 @@ async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
         if job.kind == "train"
     }
     return next((pair for pair in await store.agents.pairs() if pair.name in wanted), None)
-
-
-def _usable(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.reply and (row.harm or row.reply_label)]
 
 
 def _jobs(

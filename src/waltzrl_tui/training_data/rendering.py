@@ -151,7 +151,7 @@ def conversation_rows(
 
     Args:
         rows: With a prompt and a reply. Those whose reply deserves feedback (it complies with
-            harm, or declines without need) are left out.
+            harm, or declines without need) are left out. Those without a label give no revision.
         rollouts: The base's own reply by prompt.
         prompt_version: Of the conversation agent's system prompt.
         revisions: Share of the harmful rows, and of the harmless ones, that also give a revision

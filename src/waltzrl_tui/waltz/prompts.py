@@ -10,6 +10,7 @@ from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.records.messages import Message
 
 Role = Literal["conversation", "feedback"]
+ROLES: tuple[Role, ...] = ("conversation", "feedback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ def role_prompt(version: str) -> RolePrompt:
             f"There is no prompt version {version!r}.",
             hint=f"Choose one of {', '.join(sorted(PROMPTS))}.",
         ) from None
+
+
+def agents_named(roles: Sequence[Role]) -> str:
+    """The agents in words: "both agents", or "the conversation agent"."""
+    return "both agents" if len(roles) > 1 else f"the {roles[0]} agent"
 
 
 def default_prompt(role: Role) -> str:

@@ -28,6 +28,7 @@ from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusi
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.pages import OpenDataset
+from waltzrl_tui.waltz.prompts import ROLES, Role
 
 AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which the sample is counted without being asked."""
@@ -35,6 +36,9 @@ AUTOMATIC: Final = 32 * 1024 * 1024
 _BUTTON: Final = Content.assemble(
     (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
 ).stylize(click("screen.train"))
+_ONE: Final = Content.assemble(
+    (f" {press('train_one', 'data')} ", "bold reverse"), " train conversation agent "
+).stylize(click("screen.train_one"))
 _MAP: Final = Content.assemble(
     (f" {press('mapping', 'data')} ", "bold reverse"), " correct the fields "
 ).stylize(click("screen.mapping"))
@@ -44,10 +48,15 @@ _PAUSE: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class SamplePlan:
-    """What the form asks for, and how large that is when it is known."""
+    """What the form asks for, and how large that is when it is known.
+
+    Attributes:
+        roles: The agents that it can train, as far as is known.
+    """
 
     recipe: SampleRecipe
     counts: SampleCounts | None
+    roles: tuple[Role, ...] = ROLES
 
 
 class SamplePane(Vertical):
@@ -95,15 +104,21 @@ class SamplePane(Vertical):
 
     @property
     def trainable(self) -> bool:
-        """Whether a pair can be trained on the sample, as far as is known."""
+        """Whether an agent can be trained on the sample, as far as is known."""
         if self._source is None or self._missing():
             return False
         return self._counts is None or self._counts.train > 0
 
-    def _missing(self) -> str:
-        """What the open dataset lacks for training a pair, in words."""
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The agents that the open dataset can train: a feedback agent needs labels."""
         mapping = self._source.mapping if self._source else None
-        if mapping is None:
+        return ROLES if mapping is None or mapping.harm else ("conversation",)
+
+    def _missing(self) -> str:
+        """What the open dataset lacks for training any agent, in words."""
+        mapping = self._source.mapping if self._source else None
+        if mapping is None or mapping.reply:
             return ""
         labelled = mapping.harm or names_safety(mapping.reply_label)
         missing = [] if labelled else ["labels"]
@@ -116,7 +131,7 @@ class SamplePane(Vertical):
         Raises:
             UsageError: A field holds a value that cannot be.
         """
-        return SamplePlan(self._recipe(), self._counts)
+        return SamplePlan(self._recipe(), self._counts, self.roles)
 
     def use(self, source: OpenDataset | None) -> None:
         """Sample another dataset; the size of a small one is counted at once."""
@@ -228,7 +243,9 @@ class SamplePane(Vertical):
     def _show(self, said: Content) -> None:
         # Both lines keep their place, so nothing has to be laid out anew.
         self._said.update(said, layout=False)
-        button = _BUTTON if self.trainable else _MAP if self._missing() else Content("")
+        button = _MAP if self._missing() else Content("")
+        if self.trainable:
+            button = _BUTTON if len(self.roles) > 1 else _ONE
         self._button.update(button, layout=False)
         self.post_message(self.Counted())
 

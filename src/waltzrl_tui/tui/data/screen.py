@@ -303,8 +303,10 @@ class DataScreen(WaltzScreen):
             case "detail":
                 here = self.focused is rows or self.has_class("-reading")
                 return here and rows.count > 0
-            case "train":
-                return self._source is not None and self._sample.trainable
+            case "train" | "train_one":
+                many = len(self._sample.roles) > 1
+                asked = many if action == "train" else not many
+                return asked and self._source is not None and self._sample.trainable
             case "filter" | "goto" | "where":
                 return self._source is not None and not self._table.asking
             case "sample" | "profile" | "sort" | "histogram" | "mapping":
@@ -356,6 +358,8 @@ class DataScreen(WaltzScreen):
 
     def action_train(self) -> None:
         self.start(self._train(), group="train", exclusive=True)
+
+    action_train_one = action_train
 
     async def _train(self) -> None:
         from waltzrl_tui.tui.data.train import ask_and_launch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ from waltzrl_tui.training.time_estimate import Estimate, estimate
 from waltzrl_tui.tui.data.figures import duration
 from waltzrl_tui.tui.data.sample import SamplePlan
 from waltzrl_tui.tui.shell.bars import click
+from waltzrl_tui.waltz.prompts import ROLES, Role, agents_named
 
 if TYPE_CHECKING:
     from waltzrl_tui.training.launch import Stage1
@@ -55,11 +57,11 @@ async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
     """
     # Its import takes a moment, and nobody needs it before.
     stage1 = await asyncio.to_thread(import_module, "waltzrl_tui.training.launch")
-    full: Stage1 = stage1.Stage1(plan.recipe)
+    full: Stage1 = stage1.Stage1(plan.recipe, roles=plan.roles)
     most = stage1.Stage1(plan.recipe, quick=True).settings.rows
     wanted = plan.recipe.n
     fewer = replace(plan.recipe, n=most if wanted is None else min(most, wanted))
-    quick: Stage1 = stage1.Stage1(fewer, quick=True)
+    quick: Stage1 = stage1.Stage1(fewer, roles=plan.roles, quick=True)
     rows = plan.counts.train + plan.counts.valid if plan.counts else 0
     offers = [
         Offer("full", full.recipe, plan.counts, await estimate(app.store, full, rows)),
@@ -70,7 +72,9 @@ async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
             await estimate(app.store, quick, min(rows, fewer.n or rows)),
         ),
     ]
-    answer = await app.push_screen_wait(TrainDialog(*offers, model=stage1.DEFAULT_MODEL))
+    answer = await app.push_screen_wait(
+        TrainDialog(*offers, model=stage1.DEFAULT_MODEL, roles=plan.roles)
+    )
     if answer is None:
         return False
     app.notify("Drawing the sample and starting the workers…", timeout=3, markup=False)
@@ -89,13 +93,15 @@ class TrainDialog(ModalScreen[Speed | None]):
         Binding("escape,q,n", "answer('')", "cancel"),
     ]
 
-    def __init__(self, full: Offer, quick: Offer, *, model: str) -> None:
+    def __init__(
+        self, full: Offer, quick: Offer, *, model: str, roles: tuple[Role, ...] = ROLES
+    ) -> None:
         super().__init__()
-        self._full, self._quick, self._model = full, quick, model
+        self._full, self._quick, self._model, self._roles = full, quick, model, roles
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as box:
-            box.border_title = "Train both agents on this machine"
+            box.border_title = f"Train {agents_named(self._roles)} on this machine"
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
             choices = Static(self._choices())
@@ -113,15 +119,23 @@ class TrainDialog(ModalScreen[Speed | None]):
             _fact("", _drawn(recipe)),
             _fact("base", one_line(self._model, 60)),
             Content(""),
-            _fact("runs", "1  sample the base model's own replies to the prompts"),
-            _fact("", "2  conversation agent: LoRA on prompts and replies"),
-            _fact("", "3  feedback agent: LoRA on verdicts over those replies"),
+            *(
+                _fact("" if number > 1 else "runs", f"{number}  {step}")
+                for number, step in enumerate(self._steps(), 1)
+            ),
             _fact("", "They go on when this app or the connection is closed."),
             Content(""),
             _fact("cost", Content.styled("$0.00", "bold $text-success")),
             _fact("time", _time(self._full, self._quick)),
         ]
         return Content("\n").join(lines)
+
+    def _steps(self) -> Iterator[str]:
+        yield "sample the base model's own replies to the prompts"
+        if "conversation" in self._roles:
+            yield "conversation agent: LoRA on prompts and replies"
+        if "feedback" in self._roles:
+            yield "feedback agent: LoRA on verdicts over those replies"
 
     def _choices(self) -> Content:
         return Content("\n").join(

@@ -12,6 +12,7 @@ from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import short_count
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
+from waltzrl_tui.waltz.prompts import agents_named
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.model import Wish
@@ -106,7 +107,7 @@ def _for_what(priced: PricedWaste | None) -> list[str]:
         return []
     who = one_line(priced.title, 40)
     who += f", as chosen on {_PLAN} Plan" if priced.asked else ", the cheapest hosted provider"
-    run = f"both agents, {priced.wish.method.upper()}, {_epochs(priced)}"
+    run = f"{agents_named(priced.wish.roles)}, {priced.wish.method.upper()}, {_epochs(priced)}"
     other = [] if priced.asked else [f"The cursor on {_PLAN} Plan chooses another."]
     return [f"at {who}: {run}", *other]
 

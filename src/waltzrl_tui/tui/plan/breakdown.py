@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Final
 
@@ -21,6 +21,7 @@ from waltzrl_tui.tui.plan.lines import (
 )
 from waltzrl_tui.tui.plan.sheet import Layout, hanging
 from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.waltz.prompts import Role, agents_named
 
 STYLES: Final = {
     "good": "$text-success",
@@ -32,6 +33,10 @@ STYLES: Final = {
 
 _LAUNCH: Final = press("train", "plan")
 _REFRESH: Final = press("refresh_prices", "plan")
+_UNTAUGHT: Final[dict[Role, str]] = {
+    "conversation": "no reply is worth learning",
+    "feedback": "no reply has a label",
+}
 _SUM_CELLS: Final = 76
 _RANGE_CELLS: Final = 16
 _WITH_RANGES: Final = 60
@@ -125,7 +130,7 @@ def _sum(row: PlanRow, width: int) -> list[Content]:
     found.append(Content.styled("─" * max(0, rule), "$line"))
     total = _amount(row.total.expected, decimals)
     span = money_range(row.total)
-    what = "total, both agents"
+    what = f"total, {agents_named(row.roles)}"
     found += _entry(what, total, span if ranges else "", width, ranges, "bold $foreground")
     if span and not ranges:
         found.append(Content.styled(f"between {span}", "$text-muted"))
@@ -152,7 +157,7 @@ def _entry(
 def _facts(row: PlanRow, load: Load, width: int, today: date) -> list[Content]:
     found = []
     if row.seconds is not None:
-        found += _fact("time", f"{time_range(row.seconds)} for both agents", width)
+        found += _fact("time", f"{time_range(row.seconds)} for {agents_named(row.roles)}", width)
     if row.training_tokens:
         found += _fact("tokens", _tokens(row, load), width)
     if row.price_as_of is not None:
@@ -181,12 +186,12 @@ def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
     return hanging(f"{name:<10}", text, width, "$faint", style)
 
 
-def load_layout(load: Load) -> Layout:
-    """What is trained: rows and tokens of each role's file."""
+def load_layout(load: Load, roles: Sequence[Role]) -> Layout:
+    """What is trained: rows and tokens of each role's file, and which agent cannot be."""
 
     def lines(width: int) -> list[Content]:
         found: list[Content] = []
-        for name, role in load.roles.items():
+        for name, role in load.only(roles).roles.items():
             mark = "" if role.exact else "≈ "
             found += [
                 _pair(name, f"{role.rows:,} rows", width, "$foreground"),
@@ -195,6 +200,9 @@ def load_layout(load: Load) -> Layout:
             ]
             how = one_line(role.tokenizer, 60) if role.exact else _estimate(role.error)
             found.append(Content.styled(f"  {how}"[:width], "$faint"))
+        for name, why in _UNTAUGHT.items():
+            if name not in load.roles:
+                found += hanging("! ", f"no {name} agent: {why}", width, "$text-warning")
         return found
 
     return lines
@@ -202,7 +210,9 @@ def load_layout(load: Load) -> Layout:
 
 def rows_said(load: Load) -> Content:
     """How many rows train and validate, for the form."""
-    first = next(iter(load.roles.values()))
+    first = next(iter(load.roles.values()), None)
+    if first is None:
+        return Content.styled("✗ no usable row", "$text-error")
     return Content.assemble(
         ("→ ", "$faint"),
         (f"{first.rows:,}", "bold $foreground"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from textual import on
@@ -20,16 +20,21 @@ from waltzrl_tui.tui.plan.fields import AmountField
 from waltzrl_tui.tui.plan.lines import SIZES
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.waltz.prompts import ROLES, Role
 
 _EPOCHS: Final = 3.0
 _DATA_KEY: Final = press("show('data')", "data")
 _ANY_MODEL: Final = "by size"
 _METHODS: Final[dict[str, Method]] = {"SFT": "sft", "DPO": "dpo"}
+_AGENTS: Final[dict[str, tuple[Role, ...]]] = {
+    "both": ROLES,
+    **{role: (role,) for role in ROLES},
+}
 _SIZES: Final[dict[str, Size]] = {words: size for size, words in SIZES.items()}
 
 
 class PlanForm(Vertical):
-    """Dataset, rows, epochs, size, model, method, hours of chat and budget."""
+    """Dataset, agents, rows, epochs, size, model, method, hours of chat and budget."""
 
     BORDER_TITLE = "Run"
 
@@ -40,6 +45,8 @@ class PlanForm(Vertical):
         super().__init__(id="plan-form", classes="pane")
         self._dataset = Static(id="plan-dataset")
         self._dataset.auto_links = False
+        self._agents = Choice("agents", tuple(_AGENTS), id="plan-agents")
+        self._one_only = False
         self._rows = AmountField(
             "", id="plan-rows", digits=8, placeholder="all", step=50, least=1, whole=True
         )
@@ -57,6 +64,7 @@ class PlanForm(Vertical):
 
     def compose(self) -> ComposeResult:
         yield self._dataset
+        yield self._agents
         yield from self._line("rows", self._rows)
         yield from self._line("epochs", self._epochs)
         yield self._model_size
@@ -107,12 +115,20 @@ class PlanForm(Vertical):
             method=_METHODS[self._method.value],
             model="" if self._model.value == _ANY_MODEL else self._model.value,
             budget_usd=self._budget.number,
+            roles=_AGENTS[self._agents.value],
         )
 
     def offer_models(self, models: Mapping[Size, Sequence[str]]) -> None:
         """Offer these base models, beside what each provider has of the size."""
         self._models = models
         self._model.set_words((_ANY_MODEL, *models.get(_SIZES[self._model_size.value], ())))
+
+    def offer_agents(self, roles: Collection[Role]) -> None:
+        """Offer the agents that the dataset can train; of only one there is no choice."""
+        was_one, self._one_only = self._one_only, len(roles) == 1
+        self._agents.set_words(tuple(roles) if self._one_only else tuple(_AGENTS))
+        if was_one and not self._one_only:
+            self._agents.value = "both"
 
     def name_dataset(self, name: str) -> None:
         """Show which dataset is planned for."""

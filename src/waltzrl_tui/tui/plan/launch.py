@@ -16,6 +16,7 @@ from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.plans.model import PlanRow, Wish
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.shell.bars import click
+from waltzrl_tui.waltz.prompts import agents_named
 
 if TYPE_CHECKING:
     from waltzrl_tui.remote.launch import Quote
@@ -57,7 +58,9 @@ class LaunchDialog(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         title = one_line(self._quoted.row.title)
         with VerticalScroll(classes="dialog") as box:
-            box.border_title = Content(f"Launch both agents at {title}")
+            box.border_title = Content(
+                f"Launch {agents_named(self._quoted.wanted.wish.roles)} at {title}"
+            )
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
             choices = Static(self._choices())
@@ -79,7 +82,7 @@ class LaunchDialog(ModalScreen[bool]):
             _fact("", one_line(quoted.row.price_source, 120)),
             Content(""),
         ]
-        for role in quoted.wanted.roles:
+        for role in quoted.wanted.wish.roles:
             file = quoted.load.roles.get(role)
             if file is None:
                 continue

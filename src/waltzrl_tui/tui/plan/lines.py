@@ -11,6 +11,7 @@ from waltzrl_tui.plans.model import Money, Part, PlanRow, Size, State
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import bar, duration
 from waltzrl_tui.tui.jobs.table import Cell, Column, Line
+from waltzrl_tui.waltz.prompts import agents_named
 
 NONE: Final = "–"
 STATES: Final[Mapping[State, tuple[str, str, str]]] = {
@@ -104,8 +105,9 @@ def title(hours: float, method: str, rows: Collection[PlanRow], width: int) -> s
     ready = sum(row.state == "ready" for row in rows)
     chat = f" and chat {hours:g} h" if hours else ""
     how = "" if method == "sft" else f" by {method.upper()}"
-    short = f"Both agents{how}{chat}"
-    long = f"Train both agents{how}{chat} · {len(rows)} plans · {ready} ready"
+    agents = agents_named(next(iter(rows)).roles)
+    short = f"{agents[:1].upper()}{agents[1:]}{how}{chat}"
+    long = f"Train {agents}{how}{chat} · {len(rows)} plans · {ready} ready"
     return long if len(long) <= width - 6 else short
 
 

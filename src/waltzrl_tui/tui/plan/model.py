@@ -26,6 +26,7 @@ from waltzrl_tui.tokenizers.counting import TokenCounter
 from waltzrl_tui.tui.data.files import first_files
 from waltzrl_tui.tui.data.sample import AUTOMATIC, SamplePane, SamplePlan
 from waltzrl_tui.tui.shell.background import in_thread
+from waltzrl_tui.waltz.prompts import Role
 from waltzrl_tui.workspace import Workspace
 
 _KEPT: Final = 8
@@ -200,12 +201,13 @@ class PlanBoard:
             raise RuntimeError("the price list is not read")
         return price(self._catalogue, self.load(rows), wish, self._around)
 
-    def sample_of(self, rows: int | None) -> SamplePlan | None:
+    def sample_of(self, rows: int | None, roles: tuple[Role, ...]) -> SamplePlan | None:
         """What the train dialog is to ask about: the same sample with so many rows."""
         if self.sample is None or self.whole is None:
             return None
-        load = self.load(rows)
-        first = next(iter(load.roles.values()))
+        first = next(iter(self.load(rows).only(roles).roles.values()), None)
+        if first is None:
+            return None
         counts = SampleCounts(
             train=first.rows,
             valid=first.valid_rows,
@@ -213,7 +215,7 @@ class PlanBoard:
             dropped={},
             strata={},
         )
-        return SamplePlan(replace(self.sample.recipe, n=rows), counts)
+        return SamplePlan(replace(self.sample.recipe, n=rows), counts, roles)
 
 
 def sample_on_data(app: App[None]) -> SamplePlan | None:

@@ -1,4 +1,4 @@
-"""The Plan screen: what training both agents costs at every provider, as the user types."""
+"""The Plan screen: what training the agents costs at every provider, as the user types."""
 
 from __future__ import annotations
 
@@ -112,6 +112,8 @@ class PlanScreen(WaltzScreen):
             return
         finally:
             slow.stop()
+        if board.whole is not None:
+            self._form.offer_agents(board.whole.roles)
         self._form.offer_models(board.models)
         self._reprice()
         self.start(self._probe(), group="probe")
@@ -175,10 +177,11 @@ class PlanScreen(WaltzScreen):
         load = board.load(rows)
         priced = board.price(rows, wish)
         ids = words.row_ids(priced)
-        self._plans = {id: Plan(row, load, wish) for id, row in zip(ids, priced, strict=True)}
+        shown = load.only(wish.roles)
+        self._plans = {id: Plan(row, shown, wish) for id, row in zip(ids, priced, strict=True)}
         self._top = max((row.total.high for row in priced if row.total), default=0.0)
-        self._form.say(rows_said(load))
-        self._load.show(load_layout(load), title=_TRAINED, top=False)
+        self._form.say(rows_said(shown))
+        self._load.show(load_layout(load, wish.roles), title=_TRAINED, top=False)
         self._paint()
 
     # What is shown ---------------------------------------------------------------------------
@@ -317,8 +320,11 @@ class PlanScreen(WaltzScreen):
         self.start(self._train(), group="train", exclusive=True)
 
     async def _train(self) -> None:
-        sample, plan = self._board.sample_of(self._form.rows), self._plan
-        if sample is None or plan is None:
+        plan = self._plan
+        if plan is None:
+            return
+        sample = self._board.sample_of(self._form.rows, plan.wish.roles)
+        if sample is None:
             return
         if plan.row.provider == "embedded":
             from waltzrl_tui.tui.data.train import ask_and_launch

@@ -73,6 +73,7 @@ KEYS_APP: Final = (
 
 KEYS_DATA: Final = (
     Key("t", "train", "train both", "Train both agents on this sample, here, for $0.00.", "data"),
+    Key("t", "train_one", "train one", "Train the agent that needs no labels, here.", "data"),
     Key("enter", "detail", "read", "Read the whole row; once more to go back.", "data"),
     Key("escape", "back", "back", "Leave the field, the row or the filter.", "data"),
     Key("left", "step(-1)", "previous", "While reading: the row before.", "data"),
@@ -93,9 +94,9 @@ KEYS_DATA: Final = (
 )
 
 KEYS_PLAN: Final = (
-    Key("enter", "train", "launch", "Train both agents there; it asks first.", "plan"),
+    Key("enter", "train", "launch", "Train there what the form asks for; it asks first.", "plan"),
     Key("escape", "back", "back", "Leave the field, the sum or the comparison.", "plan"),
-    Key("e", "edit", "edit run", "Go to the form: rows, epochs, size, hours, budget.", "plan"),
+    Key("e", "edit", "edit run", "Go to the form: agents, rows, epochs, size, budget.", "plan"),
     Key("c", "compare", "compare", "Keep this plan, to see others and changes beside it.", "plan"),
     Key("c", "end_compare", "end compare", "Stop comparing with the plan that was kept.", "plan"),
     Key("d", "detail", "whole sum", "Show the sum on all the room, or no longer.", "plan"),
