@@ -40,6 +40,7 @@ def serve() -> None:
 
 
 async def fill(home: Path, url: str) -> None:
+    from waltzrl_tui.records.intents import LaunchIntent
     from waltzrl_tui.store import NewJob, Store
     from waltzrl_tui.store.remote_rows import NewRemoteJob
     from waltzrl_tui.workspace import Workspace
@@ -55,7 +56,7 @@ async def fill(home: Path, url: str) -> None:
             state="running",
             provider_job_id=f"job-{number}",
         )
-        rows.append((job, NewRemoteJob(job.id, "sft", {}, {"epochs": 1}, url)))
+        rows.append((job, NewRemoteJob(job.id, "sft", {}, LaunchIntent(epochs=1), url)))
     async with await Store.open(Workspace.find(home)) as store:
         await store.remote.add(rows)
 

@@ -26,6 +26,7 @@ from waltzrl_tui.cli.log import LogFile
 from waltzrl_tui.keys import PIECE, Keys, masked
 from waltzrl_tui.providers.errors import AuthError
 from waltzrl_tui.providers.together import provider as module
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.remote import supervise
 from waltzrl_tui.remote.deploy import Deployments
 from waltzrl_tui.remote.probe import probe
@@ -294,8 +295,8 @@ async def test_a_key_that_is_said_back_is_masked_before_it_is_kept_or_shown(
             name, "train", "conversation", "Qwen/Qwen3-8B", tag=tag, provider="together",
             state=state, provider_job_id=id,  # type: ignore[arg-type]
         )  # fmt: skip
-        file = {"path": "-", "sha256": "0" * 64, "bytes": 1, "rows": 1, "tokens": 1, "id": "f"}
-        rows.append((made, NewRemoteJob(name, "sft", {"train": file}, {"epochs": 1})))
+        file = IntentFile(path="-", sha256="0" * 64, bytes=1, rows=1, tokens=1, id="f")
+        rows.append((made, NewRemoteJob(name, "sft", {"train": file}, LaunchIntent(epochs=1))))
     try:
         await store.remote.add(rows[:1])
         results = Results(store, workspace, providers)

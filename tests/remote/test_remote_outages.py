@@ -21,6 +21,7 @@ from tests.support.emulators.core import Answer, Emulator, Fault, _Server, on
 from tests.support.emulators.together import TogetherEmulator, TogetherJob
 from tests.support.remote import Lab
 from waltzrl_tui.errors import StoreError
+from waltzrl_tui.records.intents import LaunchIntent
 from waltzrl_tui.remote import poll, supervise
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.supervise import Supervisor, supervised
@@ -111,7 +112,7 @@ async def test_a_read_only_store_is_told_before_anything_is_made(
             "abc-conv", "train", "conversation", "Qwen/Qwen3-8B", tag="abc-conv-1a2b",
             provider="together", state="queued", provider_job_id="ft-00000001",
         )  # fmt: skip
-        await store.remote.add([(made, NewRemoteJob("abc-conv", "sft", {}, {}))])
+        await store.remote.add([(made, NewRemoteJob("abc-conv", "sft", {}, LaunchIntent()))])
     closed = workspace.store_path if what == "file" else workspace.state
     mode = closed.stat().st_mode
     closed.chmod(0o400 if what == "file" else 0o500)
@@ -164,7 +165,9 @@ async def test_a_provider_that_is_gone_for_a_day_is_asked_rarely_and_its_jobs_go
             "oth-conv", "train", "conversation", "acme-7b", tag="other", provider="acme",
             state="running", provider_job_id="job-other",
         )  # fmt: skip
-        await store.remote.add([(made, NewRemoteJob("oth-conv", "sft", {}, {}, other.url))])
+        await store.remote.add(
+            [(made, NewRemoteJob("oth-conv", "sft", {}, LaunchIntent(), other.url))]
+        )
         async with lab.supervising():
             names = [f"w{number:04d}-conv" for number in range(20)]
             async with asyncio.timeout(20):
@@ -223,7 +226,7 @@ async def test_a_revoked_key_is_named_and_another_one_is_used_once_it_is_set(
         "abc-conv", "train", "conversation", "Qwen/Qwen3-8B", tag="abc-conv-1a2b",
         provider="together", state="queued", provider_job_id="ft-1",
     )  # fmt: skip
-    await store.remote.add([(made, NewRemoteJob("abc-conv", "sft", {}, {}))])
+    await store.remote.add([(made, NewRemoteJob("abc-conv", "sft", {}, LaunchIntent()))])
     lab = Lab(store, workspace, together)  # type: ignore[arg-type]
     providers = Providers(workspace)
     async with supervised(Supervisor(store, workspace, providers)):

@@ -12,6 +12,7 @@ from tests.support.emulators.acme import AcmeEmulator, AcmeJob
 from tests.support.emulators.together import TogetherDeployment, TogetherEmulator
 from tests.support.remote import Lab
 from waltzrl_tui.providers.protocol import JobSnapshot, Provider, ProviderContext
+from waltzrl_tui.records.intents import LaunchIntent
 from waltzrl_tui.remote.deploy import Deployments
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import NewJob, Store
@@ -100,7 +101,7 @@ async def watched(store: Store, there: AcmeEmulator, count: int) -> None:
             name, "train", "conversation", "acme-7b", tag=job.name, provider="acme",
             state="running", provider_job_id=job.id,
         )  # fmt: skip
-        rows.append((made, NewRemoteJob(name, "sft", {}, {"epochs": 1}, there.url)))
+        rows.append((made, NewRemoteJob(name, "sft", {}, LaunchIntent(epochs=1), there.url)))
     await store.remote.add(rows)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from tests.support.acme import Acme
 from tests.support.emulators.acme import AcmeEmulator
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.results import Results
 from waltzrl_tui.remote.supervise import Supervisor, supervised
@@ -45,14 +46,15 @@ class Lab:
             path = folder / "train.jsonl"
             path.write_text('{"messages": []}\n' * 10, "utf-8")
             content = path.read_bytes()
-            file = {
-                "path": str(path),
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "bytes": len(content),
-                "rows": 10,
-                "tokens": 100,
-            }
-            wish = {"epochs": 2, "agent": f"starter-{role}", "pair": "starter", **request}
+            file = IntentFile(
+                path=str(path),
+                sha256=hashlib.sha256(content).hexdigest(),
+                bytes=len(content),
+                rows=10,
+                tokens=100,
+            )
+            asked = {"epochs": 2, "agent": f"starter-{role}", "pair": "starter", **request}
+            intent = LaunchIntent.from_json(asked)
             jobs.append(
                 (
                     NewJob(
@@ -64,7 +66,7 @@ class Lab:
                         provider="acme",
                         state="approved",
                     ),
-                    NewRemoteJob(name, "sft", {"train": file}, wish, self.acme.url),
+                    NewRemoteJob(name, "sft", {"train": file}, intent, self.acme.url),
                 )
             )
         return await self.store.remote.add(jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.providers.protocol import RemoteJob
+from waltzrl_tui.records.intents import LaunchIntent
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
@@ -54,8 +55,8 @@ async def adopt(
         provider_job_id=provider_job_id,
         params={"adopted": True},
     )
-    wish = {"agent": name or f"{job_id}-{role}", "pair": "", "epochs": 0}
-    await store.remote.add([(made, NewRemoteJob(job_id, "sft", {}, wish, url))])
+    intent = LaunchIntent(epochs=0, agent=name or f"{job_id}-{role}")
+    await store.remote.add([(made, NewRemoteJob(job_id, "sft", {}, intent, url))])
     await store.jobs.event(job_id, f"adopted {one_line(provider_job_id, 80)} of {provider.title}")
     return await store.jobs.get(job_id)
 

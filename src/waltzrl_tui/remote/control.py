@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.store import JobRow, NewJob, Store
@@ -18,9 +19,9 @@ async def approve(store: Store, job_id: str) -> JobRow:
     job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
     if job.state != "draft" or remote.vendor_usd is None:
         raise UsageError(f"The job {job_id} waits for no yes: it is {job.state}.")
-    wish = {**remote.request, "agreed_usd": remote.vendor_usd}
+    intent = replace(remote.request, agreed_usd=remote.vendor_usd)
     async with store.transaction():
-        await store.remote.update(job_id, request=wish)
+        await store.remote.update(job_id, request=intent)
         if not await store.jobs.move(job_id, "approved", from_states={"draft"}, reason=""):
             raise UsageError(f"The job {job_id} was changed by another process just now.")
         await store.jobs.event(job_id, f"${remote.vendor_usd:.2f} agreed to")

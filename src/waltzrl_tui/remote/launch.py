@@ -23,6 +23,7 @@ from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.providers.protocol import Provider, TuneRequest
 from waltzrl_tui.providers.registry import provider_names
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
@@ -371,23 +372,23 @@ def _job(
     files: Mapping[str, TrainingFile],
 ) -> tuple[NewJob, NewRemoteJob]:
     wanted, high = quoted.wanted, quoted.high[role]
-    request: dict[str, Any] = {
-        "epochs": wanted.wish.epochs,
-        "options": dict(wanted.options),
+    intent = LaunchIntent(
+        epochs=wanted.wish.epochs,
+        options=dict(wanted.options),
         **_machine(quoted.row, role),
-        "agreed_usd": None if high == float("inf") else high,
-        "agent": f"{name}-{role}",
-        "pair": name if len(wanted.wish.roles) == len(ROLES) else "",
-        "prompt": default_prompt(role),
-    }
+        agreed_usd=None if high == float("inf") else high,
+        agent=f"{name}-{role}",
+        pair=name if len(wanted.wish.roles) == len(ROLES) else "",
+        prompt=default_prompt(role),
+    )
     described = {
-        split: {
-            "path": str(file.path),
-            "sha256": file.sha256,
-            "bytes": file.path.stat().st_size,
-            "rows": file.rows,
-            "tokens": quoted.load.roles[role].tokens if split == "train" else file.tokens,
-        }
+        split: IntentFile(
+            path=str(file.path),
+            sha256=file.sha256,
+            bytes=file.path.stat().st_size,
+            rows=file.rows,
+            tokens=quoted.load.roles[role].tokens if split == "train" else file.tokens,
+        )
         for split, file in files.items()
     }
     job = NewJob(
@@ -403,4 +404,4 @@ def _job(
         params={"pair": {"name": name}, "epochs": wanted.wish.epochs, "method": wanted.wish.method},
         estimate_usd=quoted.usd[role],
     )
-    return job, NewRemoteJob(job_id, wanted.wish.method, described, request, wanted.url)
+    return job, NewRemoteJob(job_id, wanted.wish.method, described, intent, wanted.url)

@@ -46,8 +46,7 @@ class Results:
             )
 
     async def _agent(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> None:
-        wish = remote.request
-        name = str(wish.get("agent") or f"{job.tag}-{job.role}")
+        name = remote.request.agent or f"{job.tag}-{job.role}"
         adapter, base, url, key_env = "", job.result_model, "", ""
         kind: AgentKind
         if provider.capabilities.weights:
@@ -69,7 +68,7 @@ class Results:
                 kind=kind,
                 base=base,
                 adapter=adapter,
-                prompt=str(wish.get("prompt") or default_prompt(cast("Role", job.role))),
+                prompt=remote.request.prompt or default_prompt(cast("Role", job.role)),
                 url=url,
                 key_env=key_env,
                 job_id=job.id,
@@ -90,7 +89,7 @@ class Results:
         return folder
 
     async def _pair(self, job: JobRow, remote: RemoteJobRow) -> None:
-        name = str(remote.request.get("pair") or "")
+        name = remote.request.pair
         if not name:
             return
         made: dict[str, str] = {job.role: (await self._store.jobs.get(job.id)).agent}
@@ -101,7 +100,7 @@ class Results:
         for other in ended:
             # By the pair's name, not by the launch: one of the two may have been retried.
             known = wishes.get(other.id)
-            if known is not None and known.request.get("pair") == name:
+            if known is not None and known.request.pair == name:
                 made.setdefault(other.role, other.agent)
         if not {"conversation", "feedback"} <= made.keys():
             return

@@ -7,11 +7,10 @@ on the disk before a create call leaves, and from then on the job is looked for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from waltzrl_tui.errors import StoreError, WaltzError
 from waltzrl_tui.providers.errors import (
@@ -34,11 +33,13 @@ from waltzrl_tui.providers.protocol import (
     TrainingUpload,
     TuneRequest,
 )
+from waltzrl_tui.records.intents import IntentFile
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.store.rows import JobState, now
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import plural, size
 
 SETTLE_SECONDS: Final = 60.0
 """A create call whose answer was lost may show in the provider's list so much later."""
@@ -136,57 +137,55 @@ class Submitter:
         return f"waits its turn: {provider.title} takes {most} at once"
 
     async def _upload(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> RemoteJobRow:
-        files = {split: dict(file) for split, file in remote.files.items()}
-        missing = [split for split, file in files.items() if not file.get("id")]
+        files = dict(remote.files)
+        missing = [split for split, file in files.items() if not file.id]
         if not missing:
             return remote
         await self._move(job, "uploading", "")
         account = await self._account(job.provider)
         for split in missing:
             file = files[split]
-            kept = await self._store.remote.uploaded(job.provider, account, file["sha256"])
-            if not kept:
-                kept = await self._send(provider, job, split, file)
+            remote_id = await self._store.remote.uploaded(job.provider, account, file.sha256)
+            if not remote_id:
+                remote_id = await self._send(provider, job, split, file)
                 await self._store.remote.keep_upload(
-                    job.provider, account, file["sha256"], kept, file["bytes"]
+                    job.provider, account, file.sha256, remote_id, file.bytes
                 )
             else:
                 await self._store.jobs.event(
                     job.id, f"{provider.title} has the {split} file already: not sent again"
                 )
-            file["id"] = kept
+            files[split] = replace(file, id=remote_id)
             await self._store.remote.update(job.id, files=files)
         return await self._store.remote.get(job.id)
 
-    async def _send(
-        self, provider: Provider, job: JobRow, split: str, file: Mapping[str, Any]
-    ) -> str:
-        path = Path(file["path"])
+    async def _send(self, provider: Provider, job: JobRow, split: str, file: IntentFile) -> str:
+        path = Path(file.path)
         if not await asyncio.to_thread(path.is_file):
             raise InvalidRequestError(
                 f"The {split} file {path} is gone.", hint="Launch the training anew."
             )
-        said = -1
+        shown = -1
 
         async def progress(sent: int, whole: int) -> None:
-            nonlocal said
+            nonlocal shown
             percent = 100 * sent // max(1, whole)
-            if percent // 5 != said // 5:
-                said = percent
+            if percent // 5 != shown // 5:
+                shown = percent
                 await self._store.jobs.update(
-                    job.id, reason=f"sends the {split} file, {percent} % of {whole / 1e6:.1f} MB"
+                    job.id, reason=f"sending the {split} file, {percent} % of {size(whole)}"
                 )
 
         upload = TrainingUpload(
             path,
-            file["sha256"],
-            file["bytes"],
-            file["rows"],
-            f"{job.role}-{split}-{file['sha256'][:16]}.jsonl",
+            file.sha256,
+            file.bytes,
+            file.rows,
+            f"{job.role}-{split}-{file.sha256[:16]}.jsonl",
         )
         remote_id = await provider.upload(upload, progress)
         await self._store.jobs.event(
-            job.id, f"{split} file sent: {file['rows']} rows, {file['bytes'] / 1e6:.2f} MB"
+            job.id, f"{split} file sent: {plural(file.rows, 'row')}, {size(file.bytes)}"
         )
         return remote_id
 
@@ -214,7 +213,7 @@ class Submitter:
             )
         if estimate.usd is None:
             return None
-        agreed = remote.request.get("agreed_usd")
+        agreed = remote.request.agreed_usd
         await self._store.jobs.event(
             job.id, f"{provider.title} itself estimates ${estimate.usd:.2f}"
         )
@@ -299,24 +298,24 @@ class Submitter:
 
 def request_of(job: JobRow, remote: RemoteJobRow) -> TuneRequest:
     """What is asked of the provider, from the store's rows."""
-    wish = remote.request
-    train, valid = remote.files.get("train", {}), remote.files.get("valid", {})
+    intent = remote.request
+    train, valid = remote.files.get("train"), remote.files.get("valid")
     return TuneRequest(
         tag=job.tag,
         role=cast("Role", job.role),
         model=job.model,
         method=cast("Method", remote.method),
-        training_file=train.get("id", ""),
-        validation_file=valid.get("id", ""),
-        epochs=float(wish.get("epochs", 1)),
-        options=wish.get("options", {}),
-        rows=int(train.get("rows", 0)),
-        valid_rows=int(valid.get("rows", 0)),
-        tokens=int(train.get("tokens") or 0),
-        timeout_s=wish.get("timeout_s"),
-        from_model=wish.get("from_model", ""),
-        machine=wish.get("machine", ""),
-        seconds=wish.get("seconds"),
+        training_file=train.id if train else "",
+        validation_file=valid.id if valid else "",
+        epochs=intent.epochs,
+        options=intent.options,
+        rows=train.rows if train else 0,
+        valid_rows=valid.rows if valid else 0,
+        tokens=(train.tokens or 0) if train else 0,
+        timeout_s=intent.timeout_s,
+        from_model=intent.from_model,
+        machine=intent.machine,
+        seconds=intent.seconds,
     )
 
 

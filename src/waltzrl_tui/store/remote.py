@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any, Final, TypedDict, Unpack
 
 from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import insert, require
 from waltzrl_tui.store.json_text import dump, load, storable
@@ -23,8 +24,8 @@ _DOCUMENTS: Final = ("files", "request", "payload", "cursor")
 class RemoteChange(TypedDict, total=False):
     """What of a remote job may change."""
 
-    files: dict[str, dict[str, Any]]
-    request: dict[str, Any]
+    files: dict[str, IntentFile]
+    request: LaunchIntent
     payload: dict[str, Any]
     vendor_usd: float | None
     vendor_says: str
@@ -55,8 +56,8 @@ class RemoteStore:
                         remote.job_id,
                         remote.url,
                         remote.method,
-                        dump(remote.files),
-                        dump(remote.request),
+                        _document(remote.files),
+                        _document(remote.request),
                     ),
                 )
             return [require(connection, job.id) for job, _ in jobs]
@@ -104,7 +105,7 @@ class RemoteStore:
     async def update(self, job_id: str, **change: Unpack[RemoteChange]) -> None:
         """Change what is known of a remote job."""
         values = {
-            name: dump(value) if name in _DOCUMENTS else value  # type: ignore[arg-type]
+            name: _document(value) if name in _DOCUMENTS else value
             for name, value in change.items()
         }
         names = ", ".join(f"{name} = ?" for name in values)
@@ -261,7 +262,20 @@ def _row(row: sqlite3.Row) -> RemoteJobRow:
     values = dict(row)
     for name in _DOCUMENTS:
         values[name] = load(values[name])
+    values["request"] = LaunchIntent.from_json(values["request"])
+    values["files"] = {split: IntentFile.from_json(file) for split, file in values["files"].items()}
     return RemoteJobRow(**values)
+
+
+def _document(value: Any) -> str:
+    if isinstance(value, LaunchIntent):
+        return dump(value.to_json())
+    return dump(
+        {
+            name: each.to_json() if isinstance(each, IntentFile) else each
+            for name, each in value.items()
+        }
+    )
 
 
 def _truth(value: int | None) -> bool | None:

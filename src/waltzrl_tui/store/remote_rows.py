@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.records.metrics import Metric
 
 LOG: Final = "log: "
@@ -18,9 +19,8 @@ class RemoteJobRow:
     Attributes:
         url: In place of the vendor's address, "" for the vendor's own.
         method: "sft" or "dpo".
-        files: By split ("train", "valid"): path, sha256, bytes, rows, tokens, and `id`, the
-            provider's own, once it was uploaded.
-        request: What is asked for: epochs, options, budget_usd, timeout_s, name, pair.
+        files: By split ("train", "valid").
+        request: What is asked for.
         payload: The body of the create call as it was sent; no key is in it.
         vendor_usd, vendor_says: The provider's own estimate, and its words.
         sent_at: When a create call was first about to be sent: from then on the job is looked
@@ -33,8 +33,8 @@ class RemoteJobRow:
     job_id: str
     url: str
     method: str
-    files: dict[str, dict[str, Any]]
-    request: dict[str, Any]
+    files: dict[str, IntentFile]
+    request: LaunchIntent
     payload: dict[str, Any]
     vendor_usd: float | None
     vendor_says: str
@@ -51,8 +51,8 @@ class NewRemoteJob:
 
     job_id: str
     method: str
-    files: dict[str, dict[str, Any]]
-    request: dict[str, Any]
+    files: dict[str, IntentFile]
+    request: LaunchIntent
     url: str = ""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.support.acme import Acme
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.remote import submit, supervise
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.submit import BEFORE_CREATE
@@ -65,13 +66,13 @@ async def launch(home: str, url: str, key: str) -> None:
 def _intent(workspace: Workspace, id: str, url: str) -> tuple[NewJob, NewRemoteJob]:
     path = workspace.home / "train.jsonl"
     path.write_text('{"messages": []}\n', "utf-8")
-    file = {"path": str(path), "sha256": "0" * 64, "bytes": 17, "rows": 1, "tokens": 1}
+    file = IntentFile(path=str(path), sha256="0" * 64, bytes=17, rows=1, tokens=1)
     role: Any = "feedback" if id.endswith("feed") else "conversation"
     job = NewJob(
         id, "train", role, "acme-7b", tag=f"{id}-{workspace.home.name}", provider="acme",
         state="approved",
     )  # fmt: skip
-    return job, NewRemoteJob(id, "sft", {"train": file}, {"epochs": 1}, url)
+    return job, NewRemoteJob(id, "sft", {"train": file}, LaunchIntent(epochs=1), url)
 
 
 def _child(wish: dict[str, Any]) -> None:
