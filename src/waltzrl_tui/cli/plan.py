@@ -211,7 +211,7 @@ def _headline(load: Load, wish: Wish) -> str:
     ]
     chat = f", then {wish.chat_hours:g} h of chat" if wish.chat_hours else ""
     return (
-        f"{load.source}: {'; '.join(files)}\n"
+        f"{load.source}: {'; '.join(files) or 'nothing to train on'}\n"
         f"{wish.epochs:g} epochs by {wish.method.upper()}, {agents_named(wish.roles)}{chat}"
     )
 

@@ -213,7 +213,9 @@ def quote_text(quoted: Quote) -> str:
             ("agent", "rows", "tokens", "epochs", "about", "at most"), rows, right={1, 2, 3, 4, 5}
         ),
         "",
-        f"in all about {_usd(quoted.total)}, at most {_usd(quoted.most)}",
+        "no price is known"
+        if quoted.row.total is None
+        else f"in all about {_usd(quoted.total)}, at most {_usd(quoted.most)}",
     ]
     lines += [f"! {text}" for text in (*quoted.blockers, *quoted.row.warnings)]
     return "\n".join(lines)

@@ -61,7 +61,7 @@ def preflight(
     _epochs(provider.limits, wish, found)
     _sizes(provider, model, load, tally, found)
     batch = provider.limits.batch_rows
-    if batch:
+    if batch and load.roles:
         steps = [
             f"{role} {steps_for(file.rows, wish.epochs, batch):,}"
             for role, file in load.roles.items()

@@ -91,7 +91,9 @@ class LaunchDialog(ModalScreen[bool]):
             lines.append(_fact(role[:12], f"{file.rows:>7,} rows {tokens:>20}{cost}"))
         lines += [
             Content(""),
-            Content.assemble(
+            _fact("in all", "no price is known")
+            if quoted.row.total is None
+            else Content.assemble(
                 (f"{'in all':<13}", "$faint"),
                 (f"about {_usd(quoted.total)}", "bold $foreground"),
                 f", at most {_usd(quoted.most)}",
