@@ -154,11 +154,15 @@ async def test_what_waiting_does_not_mend_is_asked_once(
 
 async def test_a_rate_limit_holds_the_other_streams_back(server: RawServer) -> None:
     """Eight streams at a server that takes none for a moment: one request tells it, not eight."""
-    until = asyncio.get_running_loop().time() + 0.6
+    until: float | None = None
 
     async def crowded(line: Line) -> None:
-        if asyncio.get_running_loop().time() < until:
+        nonlocal until
+        at = asyncio.get_running_loop().time()
+        until = until or at + 0.6
+        if at < until:
             await line.refuse(429, said("slow down"), [("retry-after-ms", "700")])
+            await asyncio.Event().wait()  # until the client, which has read it all, hangs up
         else:
             await good(line)
 
@@ -169,9 +173,8 @@ async def test_a_rate_limit_holds_the_other_streams_back(server: RawServer) -> N
         return "".join([delta.text async for delta in endpoint.stream(ASKED, max_tokens=9)])
 
     first = asyncio.create_task(reply())
-    while not server.bodies:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10):
+        await server.gone.wait()
     rest = await asyncio.gather(*(reply() for _ in range(7)))
     assert [await first, *rest] == ["a reply"] * 8
     assert len(server.bodies) == 9

@@ -7,7 +7,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -57,18 +56,18 @@ def test_a_command_ends_by_itself(shared_home: Path, arguments: list[str], code:
 
 async def _waiting_job(store: Store) -> None:
     await store.jobs.add_all([NewJob("abc-conv", "train", "conversation", "m", state="draft")])
+    await store.jobs.event("abc-conv", "waits for a yes")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_cleanly(cli: Cli, number: signal.Signals, code: int) -> None:
     cli.store(_waiting_job)
     process = cli.start("jobs", "watch", "abc", "--json")
+    assert process.stderr is not None
     try:
+        assert "waits for a yes" in process.stderr.readline()
         wal = cli.home / "state" / "waltzrl.db-wal"
-        deadline = time.monotonic() + 30
-        while not wal.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.5)
+        assert wal.exists()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     finally:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
-from tests.support.emulators.core import Answer, Fault, on
+import pytest
+
+from tests.support.clocks import Clocked, Clocks, until, watched
+from tests.support.emulators.acme import AcmeEmulator
+from tests.support.emulators.core import Answer, Fault, Request, on
 from tests.support.remote import Lab
+from waltzrl_tui.remote import supervise
+from waltzrl_tui.store import Store
+from waltzrl_tui.workspace import Workspace
 
 
 async def test_both_agents_are_trained_and_become_a_pair(lab: Lab) -> None:
@@ -107,18 +115,26 @@ async def test_a_job_that_the_provider_deleted_fails_and_says_so(lab: Lab) -> No
     assert "deleted" in job.error
 
 
-async def test_a_provider_that_is_down_is_asked_ever_more_rarely(lab: Lab) -> None:
-    lab.acme.speed = 4.0
-    await lab.launch("abc-conv")
+async def test_a_provider_that_is_down_is_asked_ever_more_rarely(
+    store: Store, workspace: Workspace, acme: AcmeEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "_TICK_SECONDS", 0.01)
+    clocks = Clocks(speed=60.0)
+    lab = Clocked(store, workspace, acme, clocks)
+    await watched(store, acme, 1)
+    tries: list[float] = []
+
+    def down(request: Request) -> bool:
+        tries.append(clocks.steady())
+        return True
+
+    acme.fail(Fault(down, Answer(503, {"error": "down"}), times=1000))
     async with lab.supervising():
-        await lab.until("abc-conv", "queued", "running")
-        before = len(lab.acme.requests)
-        fault = lab.acme.fail(Fault(lambda _: True, Answer(503, {"error": "down"}), times=1000))
-        await asyncio.sleep(8)
-        asked = len(lab.acme.requests) - before
-        fault.times = 0
-        assert (await lab.store.jobs.get("abc-conv")).state in ("queued", "running")
-    assert asked <= 6
+        await until(lambda: len(tries) >= 7)
+        assert (await store.jobs.get("w0000-conv")).state == "running"
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    # Twice as long after each failure, give or take a fifth.
+    assert all(pause >= 0.8 * 2.0**n for n, pause in enumerate(pauses[:6], 1)), pauses
 
 
 async def test_cancelling_a_running_job_stops_it_there(lab: Lab) -> None:

@@ -48,12 +48,14 @@ async def test_a_store_that_turns_read_only_stops_launch_and_watch_and_is_told_o
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervise, "_LOOK_SECONDS", 0.1)
+    clocks = Clocks()
+    lab = Clocked(lab.store, lab.workspace, lab.acme, clocks)
     await lab.launch("abc-conv", "abc-feed")
     told: list[StoreError] = []
     await set_read_only(lab.store, True)
     async with _told(lab, told):
         await until(lambda: len(told) == 1)
-        await asyncio.sleep(1.0)
+        await clocks.rounds()
         assert lab.acme.requests == []
         await set_read_only(lab.store, False)
         await until(lambda: len(lab.acme.jobs) == 2)
@@ -63,7 +65,7 @@ async def test_a_store_that_turns_read_only_stops_launch_and_watch_and_is_told_o
         await set_read_only(lab.store, True)
         await until(lambda: len(told) == 2)
         asked = len(lab.acme.requests)
-        await asyncio.sleep(1.0)
+        await clocks.rounds()
         assert len(lab.acme.requests) == asked
         assert (await lab.store.jobs.get("abc-conv")).state == "running"
         await set_read_only(lab.store, False)
@@ -201,8 +203,7 @@ async def test_one_blip_that_meets_many_jobs_counts_as_one_failure(
     async with lab.supervising() as supervisor:
         await until(lambda: len(supervisor._due) == 16)
         clocks.ahead += 4.0  # all are due
-        await until(lambda: lab.asked >= 1)
-        await asyncio.sleep(0.5)
+        await until(lambda: lab.asked >= 1 and not supervisor._busy)
         clocks.ahead += 4.0  # the first pause is over; that after four failures takes 13 s
         acme.faults.clear()
         before = lab.asked

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.acme import Acme
+from tests.support.clocks import until
 from tests.support.remote import Lab
 from waltzrl_tui.providers.protocol import Estimate, TuneRequest
 from waltzrl_tui.remote import submit
@@ -16,9 +17,11 @@ from waltzrl_tui.remote import submit
 async def test_nothing_is_created_before_the_price_is_told(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = asyncio.Event()
+    told, asked = asyncio.Event(), 0
 
     async def estimate(self: Acme, request: TuneRequest) -> Estimate:
+        nonlocal asked
+        asked += 1
         return Estimate(0.5) if told.is_set() else Estimate(None, pending=True)
 
     monkeypatch.setattr(Acme, "capabilities", replace(Acme.capabilities, estimates=True))
@@ -27,7 +30,7 @@ async def test_nothing_is_created_before_the_price_is_told(
     monkeypatch.setattr(submit, "_WAIT_SECONDS", 0.1)
     await lab.launch("abc-conv")
     async with lab.supervising():
-        await asyncio.sleep(2.0)
+        await until(lambda: asked > 2 * submit._PENDING_TRIES)  # it gave up, and asked again
         assert lab.acme.jobs == {}
         told.set()
         await lab.until("abc-conv", "queued", "running", "succeeded")

@@ -206,7 +206,6 @@ async def test_who_leaves_ends_the_replies_under_way(house: House, streaming: bo
     asking = asyncio.create_task(ask(client, stream=streaming, max_tokens=5000))
     while not house.models.requests:
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     async with asyncio.timeout(20):

@@ -21,18 +21,29 @@ from waltzrl_tui.workspace import Workspace
 
 
 class Clocks:
-    """A steady and a wall clock that a test sets forward."""
+    """A steady and a wall clock that a test sets forward.
+
+    Attributes:
+        reads: How often the steady clock was read. A supervisor reads it on every round.
+    """
 
     def __init__(self, *, frozen: bool = False, speed: float = 1.0) -> None:
+        self.reads = 0
         self._began, self._frozen, self._speed = time.monotonic(), frozen, speed
         self.ahead = self.asleep = 0.0
 
     def steady(self) -> float:
+        self.reads += 1
         passed = 0.0 if self._frozen else (time.monotonic() - self._began) * self._speed
         return 1000.0 + passed + self.ahead
 
     def wall(self) -> float:
         return time.time() + self.asleep
+
+    async def rounds(self, count: int = 4) -> None:
+        """Wait until a supervisor with one or two jobs has looked at them `count` times."""
+        target = self.reads + 10 * count  # a round reads the clock up to ten times
+        await until(lambda: self.reads >= target)
 
 
 class Clocked(Lab):
