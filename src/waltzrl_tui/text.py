@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import unicodedata
-from urllib.parse import urlsplit
 
 # Bidirectional overrides and isolates can make a line read as another one; zero-width
 # characters hide text. Joiners (U+200C, U+200D) are kept: scripts and emoji need them.
@@ -61,15 +59,6 @@ def one_line(text: str, limit: int = 200) -> str:
     """`printable(text)` on one line, at most `limit` characters, cut with an ellipsis."""
     line = " ".join(printable(text[: limit * 4]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def on_this_machine(url: str) -> bool:
-    """Whether an address is one of loopback."""
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def normalised(text: str) -> str:

@@ -17,6 +17,7 @@ from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.local.live import ensure_base
+from waltzrl_tui.network import is_loopback
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.store import AgentRow
 from waltzrl_tui.waltz.waltz import LivePair
@@ -30,7 +31,6 @@ _REDRAW_SECONDS = 0.2
 async def serve(context: Context) -> int:
     """`serve --pair NAME … [--host H] [--port N] [--key-env VAR] [--budget USD] [--yes]`."""
     # aiohttp takes a third of a second to import.
-    from waltzrl_tui.serve.admission import is_loopback
     from waltzrl_tui.serve.server import PairServer, Settings
 
     args = context.args

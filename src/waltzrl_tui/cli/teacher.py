@@ -11,7 +11,7 @@ from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
-from waltzrl_tui.text import on_this_machine
+from waltzrl_tui.network import on_this_machine
 from waltzrl_tui.training_data.teacher import Teacher, TeacherQuote, TeacherReport, quote, teach
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.workspace import Workspace

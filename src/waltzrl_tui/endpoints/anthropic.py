@@ -9,9 +9,10 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from waltzrl_tui.endpoints.accepted_settings import Form
-from waltzrl_tui.endpoints.errors import Fault, fault_of
+from waltzrl_tui.endpoints.errors import Fault, check_route, fault_of
 from waltzrl_tui.endpoints.retry import Delta, Gate, Patience, Told, steady
 from waltzrl_tui.endpoints.turns import spoken
+from waltzrl_tui.network import async_transport
 from waltzrl_tui.records.messages import Message
 
 _FINISH: Final = {
@@ -53,7 +54,11 @@ class AnthropicEndpoint:
         self._connecting = asyncio.Lock()
 
     async def connect(self) -> None:
-        """Make the client now, so that the first reply need not wait for it."""
+        """Make the client now, so that the first reply need not wait for it.
+
+        Raises:
+            EndpointError: The environment names a proxy or certificates that cannot be used.
+        """
         if self._client is not None:
             return
         async with self._connecting:
@@ -61,8 +66,11 @@ class AnthropicEndpoint:
                 self._client = await asyncio.to_thread(self._make_client)
 
     def _make_client(self) -> Any:
+        import httpx2
+
         from waltzrl_tui.endpoints.byte_limit import tame
 
+        check_route(self._base_url, self.name)
         sdk: Any = importlib.import_module("anthropic")
         seconds = sdk.Timeout(None, connect=self._patience.connect)
         return sdk.AsyncAnthropic(
@@ -72,7 +80,9 @@ class AnthropicEndpoint:
             max_retries=0,
             default_headers={"accept-encoding": "identity"},
             http_client=sdk.DefaultAsyncHttpxClient(
-                timeout=seconds, event_hooks={"response": [tame]}
+                timeout=seconds,
+                event_hooks={"response": [tame]},
+                transport=async_transport(httpx2, self._base_url),
             ),
         )
 

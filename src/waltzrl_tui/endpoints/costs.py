@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from waltzrl_tui.network import on_this_machine
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.store.rows import AgentRow
-from waltzrl_tui.text import on_this_machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.network import THROUGH, RouteError, certificates, proxy_of
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
@@ -38,6 +39,8 @@ _HINTS: Final[dict[type[ProviderError], str]] = {
     MissingError: "Check the agent's model and address with `waltzrl-tui agents list`.",
     UnavailableError: "Ask again in a while.",
 }
+_REACH_HINT: Final = "Check that it runs and that its URL is right."
+_PROXY_HINT: Final = "Check the proxy, or add the host to NO_PROXY to go without it."
 _HINT: Final = "Check the agent's model and key with `waltzrl-tui agents list`."
 
 
@@ -99,6 +102,25 @@ class Fault:
     crowded: bool = False
 
 
+def check_route(url: str, name: str) -> None:
+    """See that the environment lets an address be asked. Blocks for some 30 ms.
+
+    Args:
+        name: What the endpoint is called.
+
+    Raises:
+        EndpointError: It names a proxy or certificates that cannot be used.
+    """
+    import httpx2
+
+    try:
+        proxy_of(url)
+        if url.startswith("https:"):
+            certificates(httpx2)
+    except RouteError as error:
+        raise EndpointError(f"{name} cannot be asked: {error.message}", hint=error.hint) from error
+
+
 def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = False) -> Fault:
     """What an attempt's error means; knows the errors of the SDKs of OpenAI and Anthropic.
 
@@ -114,11 +136,13 @@ def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = Fals
     names = {each.__name__ for each in type(error).__mro__}
     words = _clean(str(error) or type(error).__name__, secret)
     if names & {"APIConnectionError", "UnreachableError"} and not said:
-        cause = _clean(str(error.__cause__ or error), secret)
+        # An SDK's words say nothing of the reason, which is underneath; ours say it all.
+        reason = error if isinstance(error, UnreachableError) else error.__cause__ or error
+        cause = _clean(str(reason), secret)
         return Fault(
             EndpointError(
                 f"{name} cannot be reached: {cause or 'no connection'}.",
-                hint="Check that it runs and that its URL is right.",
+                hint=_PROXY_HINT if THROUGH in cause else _REACH_HINT,
             ),
             again=True,
         )

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
 from waltzrl_tui.endpoints.accepted_settings import Form
-from waltzrl_tui.endpoints.errors import Fault, fault_of
+from waltzrl_tui.endpoints.errors import Fault, check_route, fault_of
 from waltzrl_tui.endpoints.response_text import content_text
 from waltzrl_tui.endpoints.retry import Delta, Gate, Origin, Patience, Told, steady
+from waltzrl_tui.network import async_transport
 from waltzrl_tui.records.messages import Message
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ class OpenAIEndpoint:
         self._connecting = asyncio.Lock()
 
     async def connect(self) -> None:
-        """Make the client now, so that the first reply need not wait for it."""
+        """Make the client now, so that the first reply need not wait for it.
+
+        Raises:
+            EndpointError: The environment names a proxy or certificates that cannot be used.
+        """
         if self._client is not None:
             return
         async with self._connecting:  # Of many streams that begin together one makes it.
@@ -94,8 +99,11 @@ class OpenAIEndpoint:
                 self._client = await asyncio.to_thread(make)
 
     def _sdk_client(self) -> AsyncOpenAI:
+        import httpx2
+
         from waltzrl_tui.endpoints.byte_limit import tame
 
+        check_route(self._base_url, self.name)
         openai = importlib.import_module("openai")
         # Waiting for an answer is ours: see `steady`.
         seconds = openai.Timeout(None, connect=self._patience.connect)
@@ -107,7 +115,9 @@ class OpenAIEndpoint:
             # A compressed stream comes in blocks, not token by token.
             default_headers={"accept-encoding": "identity"},
             http_client=openai.DefaultAsyncHttpxClient(
-                timeout=seconds, event_hooks={"response": [tame]}
+                timeout=seconds,
+                event_hooks={"response": [tame]},
+                transport=async_transport(httpx2, self._base_url),
             ),
         )
         return client
@@ -115,6 +125,7 @@ class OpenAIEndpoint:
     def _whole_client(self) -> WholeClient:
         from waltzrl_tui.endpoints.whole import WholeClient
 
+        check_route(self._base_url, self.name)
         client = WholeClient(self._base_url, self._api_key, connect=self._patience.connect)
         client.prepare()
         return client

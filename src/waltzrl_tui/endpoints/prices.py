@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
+from waltzrl_tui.network import async_transport
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.rows import AgentRow
 from waltzrl_tui.text import one_line
@@ -208,7 +209,7 @@ async def _body(url: str, key: str) -> bytes:
         headers["authorization"] = f"Bearer {key}"
     try:
         async with (
-            httpx2.AsyncClient(timeout=SECONDS) as client,
+            httpx2.AsyncClient(timeout=SECONDS, transport=async_transport(httpx2, url)) as client,
             client.stream("GET", url, headers=headers) as answer,
         ):
             if answer.status_code in (401, 403):
@@ -229,5 +230,5 @@ async def _body(url: str, key: str) -> bytes:
     except httpx2.InvalidURL as error:
         raise _Refused("is no address") from error
     except httpx2.HTTPError as error:
-        words = one_line(str(error) or type(error).__name__, 120)
+        words = one_line(str(error) or type(error).__name__, 300)
         raise _Refused(f"cannot be asked now ({words})") from error

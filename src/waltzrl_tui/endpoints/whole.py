@@ -7,13 +7,12 @@ requests at once stands idle (`benchmarks/bench_evaluate.py`).
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from waltzrl_tui.endpoints.errors import RefusedError, UnreachableError
 from waltzrl_tui.endpoints.response_text import MOST_BYTES, too_long
+from waltzrl_tui.network import Proxy, certificates, proxy_of
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -38,21 +37,22 @@ class WholeClient:
         self._api_key = api_key
         self._connect = connect
         self._tls: SSLContext | None = None
-        self._proxy: str | None = None
+        self._proxy: Proxy | None = None
         self._session: ClientSession | None = None
 
     def prepare(self) -> None:
-        """Read certificates and the environment's proxy. Blocks for some 30 ms."""
+        """Read certificates and the environment's proxy. Blocks for some 30 ms.
+
+        Raises:
+            RouteError: The environment names some that cannot be used.
+        """
         import aiohttp  # noqa: F401 - takes a third of a second, so not on the event loop
         import httpx2
 
-        where = urlsplit(self._url)
-        # As for streams: the SDK's own HTTP client has the same certificates.
-        self._tls = httpx2.create_ssl_context() if where.scheme == "https" else None
-        host = where.hostname or ""
-        if not urllib.request.proxy_bypass(host):
-            proxies = urllib.request.getproxies()
-            self._proxy = proxies.get(where.scheme) or proxies.get("all")
+        self._proxy = proxy_of(self._url)
+        over_tls = self._proxy is not None and self._proxy.url.startswith("https:")
+        if over_tls or self._url.startswith("https:"):
+            self._tls = certificates(httpx2)
 
     async def post(self, body: Mapping[str, Any]) -> Any:
         """The server's answer to `body`, as JSON.
@@ -68,15 +68,22 @@ class WholeClient:
 
         asked = json.dumps(body).encode()
         session = self._session or self._open()
+        proxy = self._proxy.url if self._proxy else None
         try:
-            async with session.post(self._url, data=asked, proxy=self._proxy) as response:
+            async with session.post(self._url, data=asked, proxy=proxy) as response:
+                if response.status == 407 and self._proxy:
+                    raise UnreachableError(f"407 Proxy Authentication Required ({self._proxy})")
                 text = await _read(response)
                 if response.status >= 400:
                     raise RefusedError(response.status, response.headers, text)
                 return json.loads(text)
         # Neither of them may be taken for our own patience's end, or for nonsense in an answer.
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise UnreachableError(str(error) or type(error).__name__) from error
+            words = str(error) or type(error).__name__
+            raise UnreachableError(f"{words} ({self._proxy})" if self._proxy else words) from error
+        except aiohttp.ClientHttpProxyError as error:
+            # Its own words would repeat the proxy's address.
+            raise UnreachableError(f"{error.status} {error.message} ({self._proxy})") from error
 
     async def close(self) -> None:
         """Close the connections."""

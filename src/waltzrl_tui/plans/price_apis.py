@@ -69,7 +69,7 @@ class Ask:
         except httpx2.TimeoutException as error:
             raise Refused(f"no answer within {SECONDS:g} s") from error
         except httpx2.HTTPError as error:
-            raise Refused(one_line(str(error) or type(error).__name__, 120)) from error
+            raise Refused(one_line(str(error) or type(error).__name__, 300)) from error
         except (ValueError, RecursionError) as error:
             raise Refused("its answer is not JSON") from error
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from waltzrl_tui.network import async_transport
 from waltzrl_tui.plans.catalogue import bundled_document, merge, prices_path
 from waltzrl_tui.plans.price_apis import ASKERS, SECONDS, Ask, Refused
 from waltzrl_tui.plans.schema import Catalogue
@@ -59,7 +60,9 @@ async def refresh(
     wanted = [name for name in BASES if not only or name in set(only)]
     found: dict[str, Any] = {}
 
-    async with httpx2.AsyncClient(timeout=SECONDS, follow_redirects=True) as client:
+    async with httpx2.AsyncClient(
+        timeout=SECONDS, follow_redirects=True, transport=async_transport(httpx2)
+    ) as client:
 
         async def one(name: str) -> Refreshed:
             variable, usual = BASES[name]

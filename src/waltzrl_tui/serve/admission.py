@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from waltzrl_tui.network import is_loopback
 from waltzrl_tui.serve.errors import ApiError
 
 
@@ -33,16 +33,6 @@ def admit(request: web.Request, key: str) -> None:
     page = "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none"
     if page or not is_loopback(_host(request.host)):
         raise ApiError(403, "Without a key only programs on this machine are answered.")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name means this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host(header: str) -> str:

@@ -54,7 +54,7 @@ def told(repo: str, endpoint: str, revision: str | None, workspace: Workspace) -
         if isinstance(cause, errors.HfHubHTTPError):
             raise _refused(cause, repo, endpoint) from error
         raise DatasetError(
-            f"{endpoint} cannot be reached: {one_line(str(cause) or type(cause).__name__, 120)}.",
+            f"{endpoint} cannot be reached: {one_line(str(cause) or type(cause).__name__, 300)}.",
             hint="Check the connection (and HF_ENDPOINT, where it is set), then pull again: it "
             "goes on where it stopped.",
         ) from error

@@ -29,6 +29,7 @@ from waltzrl_tui.datasets.hub.fetch import (
 )
 from waltzrl_tui.datasets.hub.files import DEFAULT, Chosen, choose, converted, grouped
 from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.network import route_hub
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace, private_write
 
@@ -95,6 +96,7 @@ def pull(
     from huggingface_hub import HfApi, logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    route_hub()
     endpoint = os.environ.get("HF_ENDPOINT", _ENDPOINT).rstrip("/")
     repo = _repo(repo, endpoint)
     api = HfApi(endpoint=endpoint, library_name="waltzrl-tui")

@@ -9,8 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waltzrl_tui.network import RouteError, on_this_machine, proxy_of
 from waltzrl_tui.providers.bedrock.errors import CREDENTIALS_HINT, TITLE, translating
-from waltzrl_tui.providers.errors import AuthError, InvalidRequestError, SdkMissingError
+from waltzrl_tui.providers.errors import (
+    AuthError,
+    InvalidRequestError,
+    SdkMissingError,
+    UnavailableError,
+)
 from waltzrl_tui.providers.protocol import ProviderContext
 
 ROLE: Final = "WALTZRL_BEDROCK_ROLE_ARN"
@@ -124,9 +130,18 @@ class Aws:
             wish["auth_scheme_preference"] = "sigv4"
         if self._context.url:
             wish["s3"]["addressing_style"] = "path"
-        return self._session.client(
+        if on_this_machine(self._context.url):
+            wish["proxies"] = {}  # otherwise the client reads the environment
+        client = self._session.client(
             service, endpoint_url=self._context.url or None, config=self._config(**wish)
         )
+        try:
+            proxy_of(client.meta.endpoint_url)
+        except RouteError as error:
+            raise UnavailableError(
+                f"{TITLE} cannot be asked: {error.message}", hint=error.hint
+            ) from error
+        return client
 
     def _opened(self) -> Any:
         key = self._context.key

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final
 
+from waltzrl_tui.network import async_transport, transport
 from waltzrl_tui.providers.errors import InvalidRequestError, MissingError, UnavailableError
 from waltzrl_tui.providers.file_stream import sent_file
 from waltzrl_tui.providers.protocol import Progress, RemoteMetric, TrainingUpload
@@ -101,7 +102,8 @@ def _put(url: str, content: BinaryIO, size: int) -> None:
     pieces = iter(lambda: content.read(_PIECE_BYTES), b"")
     try:
         # A client of its own: the signature is the permission, the key is not sent.
-        answer = httpx2.put(url, content=pieces, headers=headers, timeout=_SECONDS)
+        with httpx2.Client(timeout=_SECONDS, transport=transport(httpx2)) as client:
+            answer = client.put(url, content=pieces, headers=headers)
     except httpx2.HTTPError as error:
         raise UnavailableError(
             f"The upload to {_TITLE} broke off.", words=said(str(error)), sent=True
@@ -151,7 +153,9 @@ async def read_tail(url: str, offset: int, *, ended: bool) -> tuple[str, int]:
     # Not compressed: a range of what is sent must be one of the file.
     headers = {"Range": f"bytes={offset}-{offset + _TAIL_BYTES - 1}", "Accept-Encoding": "identity"}
     try:
-        async with httpx2.AsyncClient(timeout=_SECONDS) as client:
+        async with httpx2.AsyncClient(
+            timeout=_SECONDS, transport=async_transport(httpx2)
+        ) as client:
             answer = await client.get(url, headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL):
         return "", offset

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waltzrl_tui.network import async_transport, transport
 from waltzrl_tui.providers.base import Tuner
 from waltzrl_tui.providers.errors import InvalidRequestError, MissingError, SdkMissingError
 from waltzrl_tui.providers.fireworks.files import (
@@ -104,12 +105,16 @@ class Fireworks(Tuner):
 
     def _bare(self) -> Any:
         if self._client is None:
+            import httpx
+
             self._client = self._sdk.AsyncFireworks(
                 api_key=self.key(),
                 account_id=self._account or None,
                 base_url=self._url,
                 max_retries=0,
-                http_client=self._sdk.DefaultAsyncHttpxClient(),
+                http_client=self._sdk.DefaultAsyncHttpxClient(
+                    transport=async_transport(httpx, self._url)
+                ),
             )
         return self._client
 
@@ -148,8 +153,14 @@ class Fireworks(Tuner):
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         api = await self._api()
+        import httpx
+
         sync = self._sdk.Fireworks(
-            api_key=self.key(), account_id=self._account, base_url=self._url, max_retries=0
+            api_key=self.key(),
+            account_id=self._account,
+            base_url=self._url,
+            max_retries=0,
+            http_client=self._sdk.DefaultHttpxClient(transport=transport(httpx, self._url)),
         )
         await send_dataset(api, sync, file, progress)
         return f"accounts/{self._account}/datasets/{dataset_id(file.sha256)}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from waltzrl_tui.network import route_hub
 from waltzrl_tui.providers.errors import InvalidRequestError, MissingError, SdkMissingError
 from waltzrl_tui.providers.huggingface.jobs import usd_per_second
 
@@ -30,6 +31,7 @@ class Hub:
         # Neither may write over the screen.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         disable_progress_bars()
+        route_hub()
         self.token = token
         endpoint = (url or os.environ.get("HF_ENDPOINT", "")).rstrip("/") or None
         self.api = HfApi(endpoint=endpoint, token=token, library_name="waltzrl-tui")

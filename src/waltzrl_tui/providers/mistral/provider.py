@@ -19,6 +19,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waltzrl_tui.network import async_transport, transport
 from waltzrl_tui.providers.base import Tuner
 from waltzrl_tui.providers.errors import (
     ClosedError,
@@ -88,17 +89,21 @@ class Mistral(Tuner):
         self._url = (context.url or _URL).rstrip("/").removesuffix("/v1")
         self._client: Any = None
         self._http: Any = None
+        self._sync_http: Any = None
 
     def _api(self) -> Any:
         if self._client is None:
             import httpx
             from mistralai.client.utils.logger import NoOpLogger
 
-            self._http = httpx.AsyncClient()
+            self._http = httpx.AsyncClient(transport=async_transport(httpx, self._url))
+            # Never used, but the SDK would make one that reads the environment by itself.
+            self._sync_http = httpx.Client(transport=transport(httpx))
             # The SDK repeats no call unless told to. Its own logger would write keys down.
             self._client = self._sdk.Mistral(
                 api_key=self.key(),
                 server_url=self._url,
+                client=self._sync_http,
                 async_client=self._http,
                 timeout_ms=_TIMEOUT_MS,
                 debug_logger=NoOpLogger(),
@@ -255,6 +260,7 @@ class Mistral(Tuner):
         if self._http is not None:
             http, self._http, self._client = self._http, None, None
             await http.aclose()
+            self._sync_http.close()
 
     async def _priced(self, request: TuneRequest) -> Any:
         """The tag's job: one that was started, else one that is checked and waits."""

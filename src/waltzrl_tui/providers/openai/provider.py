@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waltzrl_tui.network import async_transport
 from waltzrl_tui.providers.base import Tuner
 from waltzrl_tui.providers.errors import ClosedError, InvalidRequestError, UnavailableError
 from waltzrl_tui.providers.file_stream import sent_file
@@ -60,8 +61,15 @@ class OpenAI(Tuner):
 
     def _api(self) -> Any:
         if self._client is None:
+            import httpx2
+
             self._client = self._sdk.AsyncOpenAI(
-                api_key=self.key(), base_url=self._url, max_retries=0
+                api_key=self.key(),
+                base_url=self._url,
+                max_retries=0,
+                http_client=self._sdk.DefaultAsyncHttpxClient(
+                    transport=async_transport(httpx2, self._url)
+                ),
             )
         return self._client
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waltzrl_tui.network import async_transport, transport
 from waltzrl_tui.providers.base import Tuner
 from waltzrl_tui.providers.errors import InvalidRequestError, UnavailableError
 from waltzrl_tui.providers.protocol import (
@@ -77,8 +78,15 @@ class Together(Tuner):
     def _api(self) -> Any:
         # Made when first used: without a key there is none, and a probe says so.
         if self._client is None:
+            import httpx
+
             self._client = self._sdk.AsyncTogether(
-                api_key=self.key(), base_url=self._url, max_retries=0
+                api_key=self.key(),
+                base_url=self._url,
+                max_retries=0,
+                http_client=self._sdk.DefaultAsyncHttpxClient(
+                    transport=async_transport(httpx, self._url)
+                ),
             )
         return self._client
 
@@ -109,9 +117,17 @@ class Together(Tuner):
             )
 
         def send() -> str:
+            import httpx
+
             # The SDK hashes and reads the file where it is called, so not on the event loop. It
             # gives the file's id when Together has one of this hash.
-            with self._sdk.Together(api_key=key, base_url=self._url, max_retries=0) as client:
+            client = self._sdk.Together(
+                api_key=key,
+                base_url=self._url,
+                max_retries=0,
+                http_client=self._sdk.DefaultHttpxClient(transport=transport(httpx, self._url)),
+            )
+            with client:
                 return str(client.files.upload(file.path, check=False, progress_callback=told).id)
 
         async with translating(self.title, effect=True):
