@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,31 @@ def test_a_key_is_neither_kept_nor_repeated(cli: Cli, arguments: list[str]) -> N
 )
 def test_an_agent_that_could_not_answer_is_not_added(cli: Cli, arguments: list[str]) -> None:
     assert cli("agents", "add", "x", "--role", "conversation", *arguments).code == 2
+
+
+def test_an_addition_that_is_stopped_stores_nothing(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        named = ["agents", "add", "x", "--role", "feedback", "--model", "m", "--url"]
+        process = cli.start(*named, url)
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(9) == b"GET /v1/m"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "Traceback" not in err
+    names = [agent["name"] for agent in cli("agents", "list", "--json").document["agents"]]
+    assert "x" not in names
+
+
+def test_a_socks_proxy_is_named_and_the_agent_added(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    named = ["agents", "add", "x", "--role", "feedback", "--model", "m"]
+    ended = cli(*named, "--url", "http://models.invalid/v1", "--json")
+    assert ended.code == 0
+    assert "ALL_PROXY" in ended.document["agents"][0]["notes"][0]
+    assert ended.document["agents"][0]["created_at"]

@@ -13,7 +13,8 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.prices import (
     agent_document,
-    learn_price,
+    ask_price,
+    keep_price,
     price_words,
     refuse_embedded,
     told,
@@ -25,6 +26,7 @@ from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
 from waltzrl_tui.store import AgentRow, PairRow
+from waltzrl_tui.store.answers import Price
 from waltzrl_tui.waltz.prompts import default_prompt, role_prompt
 
 
@@ -49,9 +51,16 @@ async def add_agent(context: Context) -> int:
     if args.price is not None:
         refuse_embedded(options["kind"])
     async with context.store() as store:
-        agent = await store.agents.add(args.name, role=args.role, **options)
-        given = None if args.price is None else (args.price[0], args.price[1])
-        quote, notes = await learn_price(context, store, agent, given)
+        await store.agents.check_free(args.name)
+        blank = {"adapter": "", "url": "", "key_env": "", "job_id": "", "created_at": ""}
+        wanted = AgentRow(**blank | options, name=args.name, role=args.role)
+        # Before anything is stored: a command that fails or is stopped here leaves nothing.
+        listed = await ask_price(context, wanted)
+        given = None if args.price is None else Price(*args.price)
+        async with store.transaction():
+            agent = await store.agents.add(args.name, role=args.role, **options)
+            quote = await keep_price(store, agent, given, listed)
+    notes = [listed.words] if listed and listed.words else []
     words = f"The agent {agent.name} is added."
     if agent.kind != "embedded":
         words += f" {told(quote, agent)}"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
-from waltzrl_tui.endpoints.prices import ask_list
+from waltzrl_tui.endpoints.prices import Listed, ask_list
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.store import AgentRow, Store
@@ -27,45 +27,42 @@ async def price_agent(context: Context) -> int:
     async with context.store() as store:
         agent = await store.agents.get(args.name)
         refuse_embedded(agent.kind)
-        given = None if args.usd_in is None else (args.usd_in, args.usd_out)
-        quote, notes = await learn_price(context, store, agent, given, look=given is None)
+        given = None if args.usd_in is None else Price(args.usd_in, args.usd_out)
+        listed = await ask_price(context, agent) if given is None else None
+        quote = await keep_price(store, agent, given, listed)
+    notes = [listed.words] if listed and listed.words else []
     context.out.result(
         {"agents": [{**agent_document(agent, quote), "notes": notes}]}, told(quote, agent)
     )
     return 0
 
 
-async def learn_price(
-    context: Context,
-    store: Store,
-    agent: AgentRow,
-    given: tuple[float, float] | None,
-    *,
-    look: bool = True,
-) -> tuple[Quote | None, list[str]]:
-    """The price of an agent, which is kept, and notes, which are said.
+async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
+    """What the list of models of an agent's server, which is free to ask, says of the agent.
 
-    Args:
-        given: USD per 1M tokens read and written; it counts more than what a server tells.
-        look: Ask the agent's server for its list of models, which is free. A list that cannot be
-            had, or lacks the model, is a note.
+    A list that cannot be had, or lacks the model, is a note, which is shown. None for the embedded
+    engine.
     """
-    notes: list[str] = []
-    quote = (await store.answers.quotes()).get(agent.name)
+    if agent.kind == "embedded":
+        return None
+    context.out.status.set(f"asking {urlsplit(agent.url).netloc} for its models")
+    key = await asyncio.to_thread(find_key, agent.key_env) if agent.key_env else ""
+    listed = await ask_list(agent, key)
+    context.out.status.clear()
+    if listed.words:
+        context.out.say(listed.words)
+    return listed
+
+
+async def keep_price(
+    store: Store, agent: AgentRow, given: Price | None, listed: Listed | None
+) -> Quote | None:
+    """Store the price of an agent: the one that the user gave, else the server's, if any."""
     if given is not None:
-        quote = await store.answers.set_price(agent.name, Price(*given))
-    if look and agent.kind != "embedded":
-        context.out.status.set(f"asking {urlsplit(agent.url).netloc} for its models")
-        key = await asyncio.to_thread(find_key, agent.key_env) if agent.key_env else ""
-        listed = await ask_list(agent, key)
-        context.out.status.clear()
-        if listed.words:
-            notes.append(listed.words)
-        if listed.price is not None and given is None:
-            quote = await store.answers.set_price(agent.name, listed.price, listed.source)
-    for note in notes:
-        context.out.say(note)
-    return quote, notes
+        return await store.answers.set_price(agent.name, given)
+    if listed is not None and listed.price is not None:
+        return await store.answers.set_price(agent.name, listed.price, listed.source)
+    return (await store.answers.quotes()).get(agent.name)
 
 
 def refuse_embedded(kind: str) -> None:

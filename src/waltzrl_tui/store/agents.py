@@ -52,6 +52,15 @@ class AgentStore:
 
         return await self._database.write(work)
 
+    async def check_free(self, name: str) -> None:
+        """See that an agent could be added under a name.
+
+        Raises:
+            UsageError: The name is taken, or cannot be a name.
+        """
+        _check_name(name, "agent")
+        await self._database.read(lambda connection: _require_free(connection, "agent", name))
+
     async def get(self, name: str) -> AgentRow:
         """The agent of that name.
 
