@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -12,19 +11,16 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent / "emulators"))
-
-from emulate_bedrock import BedrockEmulator
-from emulate_fireworks import FireworksEmulator
-from emulate_huggingface import HuggingFaceEmulator
-from emulate_mistral import MistralEmulator
-from emulate_openai import OpenAIEmulator
-from emulate_together import TogetherEmulator
-from hub import HubEmulator, HubSet
-
-from recording_proxy import RecordingProxy
-from scripted_server import ChatServer
-from waltzrl_tui.datasets.hub import pull
+from tests.support.emulators.bedrock import BedrockEmulator
+from tests.support.emulators.fireworks import FireworksEmulator
+from tests.support.emulators.hub import HubEmulator, HubSet
+from tests.support.emulators.huggingface import HuggingFaceEmulator
+from tests.support.emulators.mistral import MistralEmulator
+from tests.support.emulators.openai import OpenAIEmulator
+from tests.support.emulators.together import TogetherEmulator
+from tests.support.servers.recording_proxy import RecordingProxy
+from tests.support.servers.scripted import ChatServer
+from waltzrl_tui.datasets.hub.pull import pull
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.endpoints.prices import ask_list
 from waltzrl_tui.endpoints.retry import Patience
