@@ -19,6 +19,7 @@ _CACHE = Path(__file__).resolve().parent.parent / "state" / "cache"
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WALTZRL_CACHE", os.environ.get("WALTZRL_CACHE") or str(_CACHE))
     monkeypatch.setenv("WALTZRL_SLOTS", str(tmp_path / "slots"))
+    monkeypatch.setenv("WALTZRL_APPROVALS", str(tmp_path / "approvals.json"))
     monkeypatch.delenv("WALTZRL_HOME", raising=False)
     monkeypatch.setattr("waltzrl_tui.workspace._current", Workspace(tmp_path / "home"))
     monkeypatch.delenv("SSH_CONNECTION", raising=False)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.servers.raw import Line, RawServer
+from waltzrl_tui.approvals import approve
 from waltzrl_tui.endpoints.bedrock import BedrockEndpoint
 from waltzrl_tui.endpoints.deployed import DeployedEndpoint
 from waltzrl_tui.endpoints.openai import ChatEndpoint, OpenAIEndpoint
@@ -212,6 +213,7 @@ async def test_a_key_that_is_changed_is_used(
         "a", role="conversation", kind="openai", base="m", url=server.url, key_env="MY_KEY"
     )
     agent = await store.agents.get("a")
+    approve("MY_KEY", server.url)
     endpoints = RemoteEndpoints(workspace)
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(EndpointError, match="MY_KEY"):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.servers.scripted import Answer, ChatServer
+from waltzrl_tui.approvals import approve
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.errors import DatasetError, EndpointError, UsageError
 from waltzrl_tui.training_data.rendering import decision_spans, feedback_rows
 from waltzrl_tui.training_data.teacher import Teacher, quote, teach
 from waltzrl_tui.training_data.teacher_text import REPLY_TOKENS, wants_teacher
@@ -183,7 +184,7 @@ async def test_a_teacher_that_is_not_there_costs_nothing(tmp_path: Path) -> None
 
 
 async def test_answers_that_cannot_be_kept_and_keys_that_are_missing_end_it(
-    chat_server: ChatServer, tmp_path: Path
+    chat_server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _says(chat_server, "Answer it.")
     (tmp_path / "file").touch()
@@ -191,6 +192,11 @@ async def test_answers_that_cannot_be_kept_and_keys_that_are_missing_end_it(
         await teach(_rows(9), _teacher(chat_server), tmp_path / "file")
     asked = len(chat_server.requests)
     assert asked <= 4
+    # A job of a downloaded workspace may name any key and any server.
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    with pytest.raises(EndpointError, match="not approved"):
+        await teach(_rows(9), _teacher(chat_server, key_env="OPENAI_API_KEY"), tmp_path)
+    approve("NO_SUCH_KEY", chat_server.url)
     with pytest.raises(UsageError, match="key is not set"):
         await teach(_rows(9), _teacher(chat_server, key_env="NO_SUCH_KEY"), tmp_path)
     assert len(chat_server.requests) == asked

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from textual.pilot import Pilot
 
+from waltzrl_tui.approvals import approve
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.store import Store, TranscriptEventRow
 from waltzrl_tui.tui.chat.column import Column
@@ -25,6 +26,7 @@ async def add_pair(
     workspace: Workspace, name: str, url: str, talk: str, judge: str = "", rounds: int = 1
 ) -> None:
     """A pair whose agents are the models `talk` and `judge` of the server at `url`."""
+    approve(KEY, url)
     async with await Store.open(workspace) as store:
         for base, role in ((talk, "conversation"), (judge, "feedback")):
             if base and not any(agent.name == base for agent in await store.agents.list()):

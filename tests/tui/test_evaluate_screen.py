@@ -172,6 +172,25 @@ async def test_what_costs_is_asked_about_first(home: Workspace, server: ChatServ
         assert await app.store.runs.recent() == [] and server.requests == []
 
 
+async def test_a_key_goes_to_a_new_server_only_after_a_yes(
+    home: Workspace, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-mine")
+    app = WaltzApp(home, screen="evaluate")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await app.store.agents.add(
+            "bait", role="feedback", kind="openai", base="m", url=server.url, key_env="MY_KEY"
+        )
+        await shows(pilot, "bait")
+        await ready(pilot, ("bait",))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await shows(pilot, "the key MY_KEY to")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen_of(pilot))
+        assert await app.store.runs.recent() == [] and server.requests == []
+
+
 async def test_a_price_that_is_not_known_is_asked_for(home: Workspace, server: ChatServer) -> None:
     app = WaltzApp(home, screen="evaluate")
     async with app.run_test(size=(120, 40), notifications=True) as pilot:

@@ -1,13 +1,15 @@
-"""`agents list|add|price|remove` and `pairs list|add|remove`."""
+"""`agents list|add|approve|price|remove` and `pairs list|add|remove`."""
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from waltzrl_tui.approvals import approve, origin_of, unencrypted
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
@@ -20,6 +22,7 @@ from waltzrl_tui.cli.prices import (
     told,
 )
 from waltzrl_tui.endpoints.costs import rate_of
+from waltzrl_tui.endpoints.key_gate import may_send
 from waltzrl_tui.endpoints.presets import PRESETS
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.live import ensure_base
@@ -27,6 +30,7 @@ from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
 from waltzrl_tui.store import AgentRow, PairRow
 from waltzrl_tui.store.answers import Price
+from waltzrl_tui.text import one_line
 from waltzrl_tui.waltz.prompts import default_prompt, role_prompt
 
 
@@ -54,6 +58,9 @@ async def add_agent(context: Context) -> int:
         await store.agents.check_free(args.name)
         blank = {"adapter": "", "url": "", "key_env": "", "job_id": "", "created_at": ""}
         wanted = AgentRow(**blank | options, name=args.name, role=args.role)
+        # What goes unencrypted wants a yes of its own: `ask_price` notes how.
+        if wanted.key_env and wanted.kind != "bedrock" and not unencrypted(wanted.url):
+            await _approved(wanted.key_env, wanted.url)
         # Before anything is stored: a command that fails or is stopped here leaves nothing.
         listed = await ask_price(context, wanted)
         given = None if args.price is None else Price(*args.price)
@@ -66,6 +73,40 @@ async def add_agent(context: Context) -> int:
         words += f" {told(quote, agent)}"
     context.out.result({"agents": [{**agent_document(agent, quote), "notes": notes}]}, words)
     return 0
+
+
+async def approve_agent(context: Context) -> int:
+    """`agents approve NAME`, or `--key-env VAR --at URL`, or `--provider P --at URL`."""
+    args = context.args
+    if sum(map(bool, (args.name, args.key_env, args.provider))) != 1 or bool(args.name) == bool(
+        args.at
+    ):
+        raise UsageError(
+            "What is to be approved is not clear.",
+            hint="Give an agent's NAME, or --at URL with either --key-env VAR or --provider P.",
+        )
+    check_variable("--key-env", args.key_env)
+    if args.name:
+        async with context.store() as store:
+            agent = await store.agents.get(args.name)
+            up = await store.deployments.list(up=True)
+        addresses = [row.endpoint for row in up if row.agent == agent.name and row.endpoint]
+        key, url = agent.key_env, addresses[0] if addresses else agent.url
+        if not key or agent.kind in ("embedded", "bedrock"):
+            raise UsageError(f"The agent {one_line(agent.name)} sends no key.")
+    else:
+        key, url = args.key_env or args.provider, args.at
+    origin = await _approved(key, url)
+    clear = " It goes there unencrypted: others on the network can read it." * unencrypted(url)
+    what = f"The keys of {key} go" if args.provider else f"The key {key} goes"
+    context.out.result({"key": key, "server": origin}, f"{what} to {origin} from now on.{clear}")
+    return 0
+
+
+async def _approved(key: str, url: str) -> str:
+    if await asyncio.to_thread(may_send, key, url):
+        return origin_of(url)
+    return await asyncio.to_thread(approve, key, url)
 
 
 async def remove_agent(context: Context) -> int:

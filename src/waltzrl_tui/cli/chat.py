@@ -9,7 +9,7 @@ from typing import Any
 
 from waltzrl_tui.chat.bill import billed
 from waltzrl_tui.chat.conversation import with_feedback
-from waltzrl_tui.cli.agree import agree
+from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
 from waltzrl_tui.cli.output import Output
@@ -35,6 +35,8 @@ async def chat(context: Context) -> int:
         names = [await chosen_pair(store, context.args.pair)]
         if context.args.vs is not None:
             names.append(await chosen_pair(store, context.args.vs))
+        whole = await billed(store, dict.fromkeys(names))
+        await agree_to_keys(context, store, [agent for each in whole for agent in each.agents])
         told = [
             words
             for each in await billed(store, dict.fromkeys(names), feedback=context.args.feedback)

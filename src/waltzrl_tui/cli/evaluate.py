@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.cli.agree import agree
+from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.evaluate_text import FIGURES, report_text, results_text
 from waltzrl_tui.cli.layout import duration
@@ -53,11 +53,15 @@ async def evaluate(context: Context) -> int:
         await ensure_base(store)
         if args.run is not None:
             run = await store.runs.get(args.run)
+            spec = RunSpec.model_validate(run.spec)
+            agents = await agents_of(store, spec.agents)
+            await agree_to_keys(context, store, agents.values())
             if not args.yes:
-                spec = RunSpec.model_validate(run.spec)
                 await _agree(context, store, spec, await asyncio.to_thread(load_prompts, spec))
         else:
             spec, suites = await _asked(context, store)
+            agents = await agents_of(store, spec.agents)
+            await agree_to_keys(context, store, agents.values())
             await _agree(context, store, spec, [suite.rows for suite in suites])
             run = await begin(store, spec)
         async with context.engines(bulk=True) as engines:

@@ -53,6 +53,16 @@ def _agents(commands: Commands) -> None:
         metavar=("IN", "OUT"),
         help="USD per 1M tokens read and written (default: as its server's list of models tells)",
     )
+    approve = command(
+        agents,
+        "approve",
+        "agents:approve_agent",
+        "let a key go to a server; needed once for each that you have not named yourself",
+    )
+    approve.add_argument("name", nargs="?", default="", metavar="NAME", help="an agent")
+    approve.add_argument("--key-env", default="", metavar="VAR", help="the NAME of its variable")
+    approve.add_argument("--provider", default="", metavar="P", help="a provider, all its keys")
+    approve.add_argument("--at", default="", metavar="URL", help="where they may go")
     price = command(
         agents, "price", "prices:price_agent", "what an agent's tokens cost; kept for all uses"
     )

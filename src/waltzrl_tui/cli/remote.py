@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
+from shlex import quote as quote_word
 
-from waltzrl_tui.cli.agree import agree
+from waltzrl_tui.cli.agree import agree, approve_typed
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.follow import follow
 from waltzrl_tui.cli.jobs import finished, jobs_json, jobs_table
@@ -63,6 +64,7 @@ async def supervising(store: Store, workspace: Workspace, out: Output) -> AsyncI
 async def train(context: Context) -> int:
     """`train PATH --provider P`: quote, ask, launch; with --wait follow the jobs to their end."""
     args = context.args
+    await _approve_address(args.provider, args.provider_url)
     recipe, base_sha256 = recipe_of(args, args.path), ""
     if args.extend is not None:
         recipe, base_sha256 = await extended(context, recipe)
@@ -108,6 +110,12 @@ async def train(context: Context) -> int:
         return 0
 
 
+async def _approve_address(provider: str, url: str) -> None:
+    if url:
+        how = f"waltzrl-tui agents approve --provider {provider} --at {quote_word(url)}"
+        await approve_typed("--provider-url", provider, url, how)
+
+
 async def _taught(
     context: Context, teacher: Teacher, rows: list[TrainingRow]
 ) -> tuple[list[TrainingRow], dict[str, str]]:
@@ -121,6 +129,7 @@ async def _taught(
 async def adopt(context: Context) -> int:
     """`jobs adopt PROVIDER ID --role R`."""
     args = context.args
+    await _approve_address(args.provider, args.provider_url)
     providers = Providers(context.workspace)
     try:
         async with context.store() as store:
@@ -162,6 +171,7 @@ async def deployments(context: Context) -> int:
                     f"A deployment of {agent.name} is billed while it is up, idle included. "
                     f"It is taken down after {args.idle:g} minutes without a chat.",
                 )
+                await _approve_address(agent.url.partition(":")[2], args.provider_url)
                 await known.bring_up(agent, idle_minutes=args.idle, url=args.provider_url)
             elif args.deployments == "down":
                 await known.take_down(args.name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from waltzrl_tui.chat.bill import Billed, billed
 from waltzrl_tui.cli.addresses import check_variable
-from waltzrl_tui.cli.agree import agree
+from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.endpoints.costs import usd_words
 from waltzrl_tui.endpoints.openai import ChatEndpoint
@@ -44,6 +44,7 @@ async def serve(context: Context) -> int:
         await ensure_base(store)
         rows = [await store.agents.get_pair(name) for name in dict.fromkeys(args.pair)]
         bills = await billed(store, [row.name for row in rows])
+        await agree_to_keys(context, store, [agent for each in bills for agent in each.agents])
         # What cannot be asked at all is told before anybody says yes to its price.
         pairs = {row.name: await engines.pair(store, row.name) for row in rows}
         await _agreed(context, bills)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from waltzrl_tui.cli.addresses import check_variable, checked_address
-from waltzrl_tui.cli.agree import agree
+from waltzrl_tui.cli.agree import agree, approve_typed
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
@@ -61,6 +61,9 @@ async def teacher_of(context: Context) -> Teacher | None:
             hint="Set it to the teacher's key, or keep the key with `waltzrl-tui doctor "
             "--set-key VARIABLE`.",
         )
+    if variable:
+        how = f"waltzrl-tui agents approve --key-env {variable} --at {url}"
+        await approve_typed("--teacher", variable, url, how)
     return Teacher(url, args.teacher_model, variable, usd_in, usd_out, args.teacher_budget or 0.0)
 
 

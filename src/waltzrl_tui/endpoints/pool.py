@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from waltzrl_tui.endpoints.anthropic import AnthropicEndpoint
 from waltzrl_tui.endpoints.bedrock import BedrockEndpoint, region_of
+from waltzrl_tui.endpoints.key_gate import KeyUse, key_for
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.endpoints.retry import Patience
 from waltzrl_tui.errors import EndpointError
@@ -43,11 +44,12 @@ class RemoteEndpoints:
         """The endpoint of an agent, at its own address or at another.
 
         Raises:
-            EndpointError: Its key is not set, or its client is not installed.
+            EndpointError: Its key is not set or not approved for that address, or its client is
+                not installed.
         """
         url, model = url or agent.url, model or agent.base
         kind: AgentKind = "bedrock" if url.startswith(BEDROCK) else agent.kind
-        key = "" if kind == "bedrock" else await self._key(agent)
+        key = "" if kind == "bedrock" else await self._key(agent, url)
         wanted = (kind, agent.name, url, model, key)
         async with self._making:  # Of two chats that begin together one makes it.
             if wanted not in self._made:
@@ -81,12 +83,12 @@ class RemoteEndpoints:
         except ProviderError as error:
             raise EndpointError(error.message, hint=error.hint) from error
 
-    async def _key(self, agent: AgentRow) -> str:
+    async def _key(self, agent: AgentRow, url: str) -> str:
         # A server on this machine may ask for no key, but the client must send something.
         if not agent.key_env:
             return "none"
         # A keyring may block on its daemon.
-        key = await asyncio.to_thread(find_key, agent.key_env)
+        key = await asyncio.to_thread(key_for, KeyUse(agent.name, agent.key_env, url))
         if not key:
             raise EndpointError(
                 f"The key of {agent.name} is not set.",

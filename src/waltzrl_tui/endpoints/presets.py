@@ -18,17 +18,29 @@ class Preset:
         title: As people call it.
         url: Of its API; `bedrock:` is no address but a kind of client.
         key: The variable with its key; "" where none is needed.
+        others: Further addresses of the same provider, to which its key may go as well.
     """
 
     title: str
     url: str
     key: str = ""
     kind: AgentKind = "openai"
+    others: tuple[str, ...] = ()
 
 
 PRESETS: Final[dict[str, Preset]] = {
-    "openai": Preset("OpenAI", "https://api.openai.com/v1", "OPENAI_API_KEY"),
-    "together": Preset("Together", "https://api.together.ai/v1", "TOGETHER_API_KEY"),
+    "openai": Preset(
+        "OpenAI",
+        "https://api.openai.com/v1",
+        "OPENAI_API_KEY",
+        others=("https://eu.api.openai.com", "https://us.api.openai.com"),
+    ),
+    "together": Preset(
+        "Together",
+        "https://api.together.ai/v1",
+        "TOGETHER_API_KEY",
+        others=("https://api.together.xyz",),
+    ),
     "fireworks": Preset("Fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
     "mistral": Preset("Mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     "hf": Preset("the Hugging Face router", "https://router.huggingface.co/v1", "HF_TOKEN"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import entry_points
+from shlex import quote
 from typing import Final, cast
 
+from waltzrl_tui.approvals import is_approved, origin_of
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.keys import find_key
-from waltzrl_tui.providers.errors import ProviderError
+from waltzrl_tui.providers.errors import AuthError, ProviderError
 from waltzrl_tui.providers.protocol import Factory, Provider, ProviderContext
+from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
 
 GROUP: Final = "waltzrl_tui.providers"
@@ -42,9 +45,19 @@ def open_provider(name: str, workspace: Workspace, *, url: str = "") -> Provider
 
     Raises:
         NotFoundError: There is none of that name.
+        AuthError: The user has not approved that its keys go to `url`.
         ProviderError: It cannot be made: its client is not installed, or another package's
             provider fails.
     """
+    if url and not is_approved(name, url):
+        # It may come from a store that somebody else has made.
+        where = origin_of(url) or one_line(url, 80)
+        raise AuthError(
+            f"The keys of {one_line(name, 40)} do not go to {where}: you have not approved that on "
+            "this machine.",
+            hint="If you trust that server: waltzrl-tui agents approve "
+            f"--provider {quote(one_line(name, 40))} --at {quote(one_line(url, 120))}",
+        )
     context = ProviderContext(find_key, url, workspace.cache / "providers" / name)
     return _factory(name)(context)
 

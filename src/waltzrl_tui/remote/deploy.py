@@ -12,6 +12,7 @@ from waltzrl_tui.errors import StoreError, UsageError, WaltzError
 from waltzrl_tui.providers.errors import MissingError, ProviderError
 from waltzrl_tui.providers.protocol import Deployment, Provider
 from waltzrl_tui.remote.provider_pool import Providers
+from waltzrl_tui.remote.trust import trust_answers
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.store.rows import now
@@ -193,7 +194,7 @@ class Deployments:
                         row.tag, state="failed", words=one_line(str(error), 200), ended_at=now()
                     )
                 raise
-            await self._note(row, made)
+            await self._note(provider, row, made)
         return await self._store.deployments.get(row.tag)
 
     async def _find(self, provider: Provider, row: DeploymentRow) -> str:
@@ -224,7 +225,7 @@ class Deployments:
             return
         # A store that cannot be written must not keep one up that is billed.
         with contextlib.suppress(StoreError):
-            await self._note(row, there)
+            await self._note(provider, row, there)
         # One whose state we do not know may be billed as well, and nobody can chat with it.
         idle = there.state in ("ready", "unknown")
         if idle and _minutes_since(row.used_at) >= row.idle_minutes:
@@ -232,9 +233,13 @@ class Deployments:
         elif there.state == "starting" and _minutes_since(row.created_at) >= START_MINUTES:
             await self.take_down(row.tag, f"not ready after {START_MINUTES:g} minutes")
 
-    async def _note(self, row: DeploymentRow, there: Deployment) -> None:
+    async def _note(self, provider: Provider, row: DeploymentRow, there: Deployment) -> None:
         # Billing is taken to begin when it was made, so that the meter is never below the bill.
         since = row.up_since or now()
+        if there.url and there.url != row.endpoint:
+            with contextlib.suppress(WaltzError):
+                # A chat with it asks, or says how to approve it.
+                await trust_answers(provider, there.url)
         await self._store.deployments.update(
             row.tag,
             remote_id=there.id,

@@ -11,6 +11,7 @@ from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.weights import local_name
 from waltzrl_tui.providers.protocol import Provider
 from waltzrl_tui.remote.provider_pool import Providers
+from waltzrl_tui.remote.trust import trust_answers
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.store.rows import AgentKind, Role
@@ -58,6 +59,7 @@ class Results:
         else:
             kind, url = "openai", provider.chat_url()
             key_env = _first(provider.capabilities.keys)
+            await trust_answers(provider, url)
         async with self._store.transaction():
             if (await self._store.jobs.get(job.id)).agent:
                 return

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from waltzrl_tui.endpoints.key_gate import KeyUse, key_for
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import DatasetError, EndpointError, UsageError
-from waltzrl_tui.keys import find_key
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.training_data.teacher_text import (
@@ -279,7 +279,7 @@ class _Asking:
 async def _open(teacher: Teacher) -> OpenAIEndpoint:
     key = "none"
     if teacher.key_env:
-        key = await asyncio.to_thread(find_key, teacher.key_env)
+        key = await asyncio.to_thread(key_for, KeyUse("the teacher", teacher.key_env, teacher.url))
     if not key:
         raise UsageError(
             "The teacher's key is not set.",

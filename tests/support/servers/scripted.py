@@ -17,6 +17,7 @@ class ChatServer:
     def __init__(self) -> None:
         self.script: Callable[[str, list[dict[str, str]]], Answer] = lambda model, messages: "ok"
         self.requests: list[tuple[str, list[dict[str, str]]]] = []
+        self.keys: list[str] = []
         self.delay = 0.0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -48,6 +49,8 @@ class ChatServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            bearer = head.partition("authorization: bearer ")[2]
+            self.keys.append(bearer.partition("\r\n")[0])
             length = int(head.split("content-length:")[1].split("\r\n")[0])
             body: dict[str, Any] = json.loads(await reader.readexactly(length))
             self.requests.append((body["model"], body["messages"]))

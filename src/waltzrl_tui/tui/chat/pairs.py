@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from waltzrl_tui.chat.bill import Billed, billed_pair
 from waltzrl_tui.chat.conversation import Feedback
 from waltzrl_tui.endpoints.costs import Rates, rate_of
+from waltzrl_tui.endpoints.key_gate import KeyUse, unapproved
 from waltzrl_tui.errors import NotFoundError, WaltzError
 from waltzrl_tui.store import JobRow
 from waltzrl_tui.store.answers import Price
@@ -73,6 +74,11 @@ class Pairs:
         judge = self.choice.feedback
         talk = rate_of(self.choice.conversation, self._up, self._prices)
         return talk, rate_of(judge, self._up, self._prices) if judge else None
+
+    @property
+    def unapproved(self) -> list[KeyUse]:
+        """The keys that the chosen pair would send to servers that the user has not approved."""
+        return unapproved(self.choice.agents, self._up) if self.choice else []
 
     def billed(self, feedback: Feedback) -> Billed | None:
         """The chosen pair as its replies are billed; None while none is known.

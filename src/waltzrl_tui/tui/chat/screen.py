@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from textual.widgets import TextArea
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.chat.duels import standings
+from waltzrl_tui.endpoints.key_gate import KeyUse
 from waltzrl_tui.store import Vote
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.column import MODES
@@ -20,6 +21,7 @@ from waltzrl_tui.tui.chat.saved import KeptChats
 from waltzrl_tui.tui.data.files import list_files
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.key_question import approve_all, key_question
 from waltzrl_tui.tui.dialogs.pick import Picker, count, pair_picker
 from waltzrl_tui.tui.shell.keys import bindings
 
@@ -93,7 +95,17 @@ class ChatScreen(KeptChats):
             self.ask(last.prompt, *asked, again=True)
 
     def _agreed(self, go: Callable[[], object]) -> bool:
-        """Whether what a message costs was said yes to; else that is asked, and a yes runs `go`."""
+        """Whether the user said yes to where keys go and to what a message costs; else that is
+        asked, and a yes runs `go`."""
+        uses = sorted({use for column in self.shown for use in column.pairs.unapproved})
+        if uses:
+
+            def approved(answer: str | None) -> None:
+                if answer:
+                    self.start(self._approve(uses, go), group="approve")
+
+            self.app.push_screen(key_question(uses), approved)
+            return False
         # Sorted: their order must not tell who is who.
         new = sorted({words for column in self.shown for words in column.costs} - self._yes)
 
@@ -107,6 +119,10 @@ class ChatScreen(KeptChats):
             answers = [("y", "ask the pair")]
             self.app.push_screen(ConfirmScreen("Messages cost money", text, answers), answered)
         return not new
+
+    async def _approve(self, uses: Sequence[KeyUse], go: Callable[[], object]) -> None:
+        await asyncio.to_thread(approve_all, uses)
+        go()
 
     @property
     def _told_who(self) -> bool:

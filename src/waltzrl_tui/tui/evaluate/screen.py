@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from waltzrl_tui.endpoints.key_gate import unapproved
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import Bill, bill
@@ -26,6 +27,7 @@ from waltzrl_tui.store.evaluation_runs import RunRow
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.key_question import approve_all, key_question
 from waltzrl_tui.tui.evaluate.choose import ChooseList
 from waltzrl_tui.tui.evaluate.lines import View
 from waltzrl_tui.tui.evaluate.model import Wanted, last_words, spawn, worked_on
@@ -270,6 +272,8 @@ class EvaluateScreen(EvaluateResults):
 
     async def _begin(self, wanted: Wanted) -> None:
         spec, cost = await self._board.spec(self.waltz.store, wanted)
+        if not await self._keys_agreed(spec):
+            return
         for agent in cost.unpriced:
             if not await self._ask_price(agent):
                 return
@@ -365,8 +369,21 @@ class EvaluateScreen(EvaluateResults):
         spec = RunSpec.model_validate(run.spec)
         rows = await asyncio.to_thread(load_prompts, spec)
         cost = await bill(store, spec, await agents_of(store, spec.agents), rows)
-        if await self._agreed(cost, f"{cost.items - cost.kept:,} prompts are left."):
+        told = f"{cost.items - cost.kept:,} prompts are left."
+        if await self._keys_agreed(spec) and await self._agreed(cost, told):
             await self._work_on(run)
+
+    async def _keys_agreed(self, spec: RunSpec) -> bool:
+        """Whether the user approves every server to which the run sends a key."""
+        store = self.waltz.store
+        agents = (await agents_of(store, spec.agents)).values()
+        up = await store.deployments.list(up=True)
+        uses = await asyncio.to_thread(unapproved, agents, up)
+        if uses:
+            if not await self.app.push_screen_wait(key_question(uses)):
+                return False
+            await asyncio.to_thread(approve_all, uses)
+        return True
 
     async def _agreed(self, cost: Bill, told: str) -> bool:
         if cost.free:

@@ -1,0 +1,88 @@
+"""Where this user lets keys go: pairs of a key and a server, kept outside every workspace.
+
+A workspace may come from somebody else, so an address in its store says nothing of what this user
+wants. A key goes to its provider's own address, or to one that is approved here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from waltzrl_tui.errors import UsageError, WaltzError
+from waltzrl_tui.text import on_this_machine
+from waltzrl_tui.workspace import private_write
+
+# Stricter than the parsers of clients, which differ in what they take for the host of odd ones.
+_ORIGIN: Final = re.compile(
+    r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?:[/?#]|\Z)", re.I
+)
+_PORTS: Final = {"http": "80", "https": "443"}
+
+
+def origin_of(url: str) -> str:
+    """The server of an address as scheme://host:port, or "" for what is no plain address."""
+    parts = _ORIGIN.match(url)
+    if parts is None:
+        return ""
+    scheme = parts[1].lower()
+    return f"{scheme}://{parts[2].lower()}:{parts[3] or _PORTS[scheme]}"
+
+
+def unencrypted(url: str) -> bool:
+    """Whether others on the network could read a key that is sent there."""
+    return not origin_of(url).startswith("https:") and not on_this_machine(url)
+
+
+def approvals_path() -> Path:
+    """`$WALTZRL_APPROVALS`, else a file in the user's folder for settings."""
+    if named := os.environ.get("WALTZRL_APPROVALS"):
+        return Path(named).expanduser()
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    if not base.is_absolute():
+        # A relative one would lie in whatever folder this was started in.
+        base = Path("~/.config").expanduser()
+    return base / "waltzrl-tui" / "approvals.json"
+
+
+def is_approved(key: str, url: str) -> bool:
+    """Whether the user lets `key` (a variable, or a provider's name) go to the server of `url`."""
+    origin = origin_of(url)
+    return bool(origin) and (key, origin) in _read()
+
+
+def approve(key: str, url: str) -> str:
+    """Let `key` go to the server of `url` from now on, and return that server.
+
+    Raises:
+        UsageError: `url` is not an address of a server.
+        WaltzError: The approval cannot be kept.
+    """
+    origin = origin_of(url)
+    if not origin:
+        raise UsageError(
+            "No key can go there: it is not an address of a server.",
+            hint="Give one like https://models.example.com/v1, without a user or a password.",
+        )
+    pairs = sorted({*_read(), (key, origin)})
+    document = {"approvals": [{"key": key, "server": server} for key, server in pairs]}
+    path = approvals_path()
+    try:
+        private_write(path, json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        raise WaltzError(
+            f"The approval cannot be kept in {path}: {error.strerror or error}.",
+            hint="Make the folder writable, or name another file in WALTZRL_APPROVALS.",
+        ) from error
+    return origin
+
+
+def _read() -> set[tuple[str, str]]:
+    try:
+        entries = json.loads(approvals_path().read_text("utf-8"))["approvals"]
+        return {(str(entry["key"]), str(entry["server"])) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
