@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from waltzrl_tui.errors import UsageError, WaltzError
-from waltzrl_tui.text import on_this_machine
+from waltzrl_tui.network import on_this_machine
 from waltzrl_tui.workspace import private_write
 
 # Stricter than the parsers of clients, which differ in what they take for the host of odd ones.

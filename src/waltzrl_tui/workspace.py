@@ -61,6 +61,22 @@ class Workspace:
         """The folder of one job: its files, checkpoints, adapter and log."""
         return self.state / "jobs" / job_id
 
+    def to_store(self, path: str | os.PathLike[str]) -> str:
+        """A path as the store keeps it: inside the workspace "./…", relative to it.
+
+        So a workspace can be moved, copied and sent. Paths elsewhere, and what is not an absolute
+        path, are kept as they are.
+        """
+        text = os.fspath(path)
+        # Not resolved: a link in the workspace to a file elsewhere moves with it.
+        place = Path(os.path.normpath(text))
+        inside = place.is_relative_to(self.home)
+        return f"./{place.relative_to(self.home).as_posix()}" if inside else text
+
+    def from_store(self, text: str) -> str:
+        """The path that `to_store` has made `text` of, where it is now."""
+        return str(self.home / text[2:]) if text.startswith("./") else text
+
     def prepare(self) -> None:
         """Make the folders.
 

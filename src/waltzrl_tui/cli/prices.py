@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
+from waltzrl_tui.endpoints.key_gate import KeyUse, may_send
 from waltzrl_tui.endpoints.prices import Listed, ask_list
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
@@ -70,22 +71,6 @@ async def keep_price(
     if listed is not None and listed.price is not None:
         return await store.answers.set_price(agent.name, listed.price, listed.source)
     return (await store.answers.quotes()).get(agent.name)
-        quote = await store.answers.set_price(agent.name, Price(*given))
-    use = KeyUse(agent.name, agent.key_env, agent.url)
-    if look and agent.key_env and not await asyncio.to_thread(may_send, use.variable, use.url):
-        notes.append(f"{use.words} So its list of models was not asked. {use.hint}")
-    elif look and agent.kind != "embedded":
-        context.out.status.set(f"asking {urlsplit(agent.url).netloc} for its models")
-        key = await asyncio.to_thread(find_key, agent.key_env) if agent.key_env else ""
-        listed = await ask_list(agent, key)
-        context.out.status.clear()
-        if listed.words:
-            notes.append(listed.words)
-        if listed.price is not None and given is None:
-            quote = await store.answers.set_price(agent.name, listed.price, listed.source)
-    for note in notes:
-        context.out.say(note)
-    return quote, notes
 
 
 def refuse_embedded(kind: str) -> None:

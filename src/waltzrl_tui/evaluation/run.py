@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from waltzrl_tui.datasets.reading.rows import Row
@@ -18,7 +19,7 @@ from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.run_item import Stand, play
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
-from waltzrl_tui.evaluation.suites import load_suite
+from waltzrl_tui.evaluation.suites import BUNDLED, load_suite
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.answers import Answer
 from waltzrl_tui.store.evaluation_runs import Place, RunRow, RunState
@@ -297,7 +298,9 @@ def load_prompts(spec: RunSpec) -> list[list[Row]]:
     """
     found: list[list[Row]] = []
     for ref in spec.suites:
-        suite = load_suite(ref.path, ref.asked, ref.seed)
+        # On another machine the bundled prompts are installed somewhere else.
+        moved = ref.name == BUNDLED and not Path(ref.path).is_file()
+        suite = load_suite(BUNDLED if moved else ref.path, ref.asked, ref.seed)
         if suite.sha256 != ref.sha256 or len(suite.rows) != ref.n:
             raise DatasetError(
                 f"{one_line(ref.path)} has changed since the run was begun.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from difflib import get_close_matches
 
 from waltzrl_tui.errors import NotFoundError, UsageError
 from waltzrl_tui.store.database import Database
+from waltzrl_tui.store.paths import path_from_store, path_to_store
 from waltzrl_tui.store.rows import AgentKind, AgentRow, PairRow, Role, now
 from waltzrl_tui.text import one_line, printable
 
@@ -46,7 +47,7 @@ class AgentStore:
             connection.execute(
                 "INSERT INTO agents (name, role, kind, base, adapter, prompt, url, key_env,"
                 " job_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                astuple(made),
+                astuple(replace(made, adapter=path_to_store(connection, adapter))),
             )
             return made
 
@@ -68,7 +69,7 @@ class AgentStore:
             NotFoundError: There is none; names that look alike are told.
         """
         return await self._database.read(
-            lambda connection: AgentRow(**dict(_require(connection, "agent", name)))
+            lambda connection: _agent(connection, _require(connection, "agent", name))
         )
 
     async def remove(self, name: str) -> None:
@@ -181,12 +182,16 @@ class AgentStore:
                 "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
                 (role,),
             )
-            return [AgentRow(**dict(row)) for row in rows]
+            return [_agent(connection, row) for row in rows]
 
         return await self._database.read(work)
 
 
 _TABLES = {"agent": "agents", "pair": "pairs"}
+
+
+def _agent(connection: sqlite3.Connection, row: sqlite3.Row) -> AgentRow:
+    return AgentRow(**{**dict(row), "adapter": path_from_store(connection, row["adapter"])})
 
 
 def _pair(row: sqlite3.Row) -> PairRow:

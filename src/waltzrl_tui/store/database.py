@@ -17,6 +17,8 @@ import aiosqlite
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.store.faults import closed_error, store_error
 from waltzrl_tui.store.migrate import Migration, check, migrate, shipped
+from waltzrl_tui.store.paths import StoreConnection
+from waltzrl_tui.workspace import Workspace
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -261,7 +263,10 @@ def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
             os.fchmod(file, 0o600)
     finally:
         os.close(file)
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, factory=StoreConnection
+    )
+    connection.workspace = Workspace(path.parent.parent)
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = OFF")

@@ -9,6 +9,7 @@ from typing import Final, TypedDict, Unpack
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.json_text import storable
+from waltzrl_tui.store.paths import path_from_store, path_to_store
 from waltzrl_tui.store.rows import DuelRow, Vote, now
 
 _COLUMNS: Final = tuple(field.name for field in fields(DuelRow))
@@ -61,7 +62,16 @@ class DuelStore:
                 "INSERT INTO duels (created_at, prompt, harm, source, line, blind, left_pair,"
                 " right_pair, vote, voted_early, flagged_by)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, '')",
-                (at, text, harm, storable(source), line, int(blind), left, right),
+                (
+                    at,
+                    text,
+                    harm,
+                    storable(path_to_store(connection, source)),
+                    line,
+                    int(blind),
+                    left,
+                    right,
+                ),
             )
             assert cursor.lastrowid is not None
             return DuelRow(
@@ -94,7 +104,7 @@ class DuelStore:
 
         def work(connection: sqlite3.Connection) -> list[DuelRow]:
             rows = connection.execute("SELECT * FROM duels ORDER BY id DESC LIMIT ?", (limit,))
-            return [_duel(row) for row in rows][::-1]
+            return [_duel(connection, row) for row in rows][::-1]
 
         return await self._database.read(work)
 
@@ -113,8 +123,9 @@ class DuelStore:
         await self._database.write(work)
 
 
-def _duel(row: sqlite3.Row) -> DuelRow:
+def _duel(connection: sqlite3.Connection, row: sqlite3.Row) -> DuelRow:
     values = dict(row)
+    values["source"] = path_from_store(connection, values["source"])
     for name in _TRUTHS:
         values[name] = None if values[name] is None else bool(values[name])
     return DuelRow(**values)

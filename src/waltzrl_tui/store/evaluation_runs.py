@@ -10,7 +10,8 @@ from typing import Any, Literal
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.store.answers import INSERT, Answer, answer_rows
 from waltzrl_tui.store.database import Database
-from waltzrl_tui.store.json_text import dump, load
+from waltzrl_tui.store.json_text import load
+from waltzrl_tui.store.paths import dump_document, load_document
 from waltzrl_tui.store.rows import now
 
 RunState = Literal["queued", "running", "done", "stopped", "failed"]
@@ -74,7 +75,7 @@ class RunStore:
             cursor = connection.execute(
                 "INSERT INTO evaluation_runs (key, state, spec, total, created_at, updated_at,"
                 " seconds, error, stop) VALUES (?, 'queued', ?, ?, ?, ?, 0, '', 0)",
-                (key, dump(spec), total, at, at),
+                (key, dump_document(connection, spec), total, at, at),
             )
             assert cursor.lastrowid is not None
             return _get(connection, cursor.lastrowid)
@@ -96,7 +97,7 @@ class RunStore:
             rows = connection.execute(
                 "SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,)
             )
-            return [_run(row) for row in rows]
+            return [_run(connection, row) for row in rows]
 
         return await self._database.read(work)
 
@@ -109,7 +110,7 @@ class RunStore:
                 " ORDER BY id DESC LIMIT 1",
                 (key,),
             ).fetchone()
-            return None if row is None else _run(row)
+            return None if row is None else _run(connection, row)
 
         return await self._database.read(work)
 
@@ -231,8 +232,10 @@ def _get(connection: sqlite3.Connection, run_id: int) -> RunRow:
             f"There is no evaluation run {run_id} in the store.",
             hint="See them with `waltzrl-tui evaluations list`.",
         )
-    return _run(row)
+    return _run(connection, row)
 
 
-def _run(row: sqlite3.Row) -> RunRow:
-    return RunRow(**{**dict(row), "spec": load(row["spec"]), "stop": bool(row["stop"])})
+def _run(connection: sqlite3.Connection, row: sqlite3.Row) -> RunRow:
+    return RunRow(
+        **{**dict(row), "spec": load_document(connection, row["spec"]), "stop": bool(row["stop"])}
+    )

@@ -9,7 +9,12 @@ from typing import Any
 
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.store.database import Database
-from waltzrl_tui.store.json_text import dump, load
+from waltzrl_tui.store.paths import (
+    dump_document,
+    load_document,
+    path_from_store,
+    path_to_store,
+)
 from waltzrl_tui.store.rows import EvaluationRow, now
 
 
@@ -34,26 +39,18 @@ class EvaluationStore:
         """Record an evaluation of `pair` on the `n` prompts of `suite`."""
 
         def work(connection: sqlite3.Connection) -> EvaluationRow:
-            at, document = now(), dump(report)
-            name, place = os.fspath(suite), os.fspath(items_path)
+            at, document = now(), dump_document(connection, report)
+            name, place = (path_to_store(connection, each) for each in (suite, items_path))
             cursor = connection.execute(
                 "INSERT INTO evaluations (pair, judge, suite, suite_sha256, n, created_at,"
                 " seconds, report, items_path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (pair, judge, name, suite_sha256, n, at, seconds, document, place),
             )
             assert cursor.lastrowid is not None
-            return EvaluationRow(
-                id=cursor.lastrowid,
-                pair=pair,
-                judge=judge,
-                suite=name,
-                suite_sha256=suite_sha256,
-                n=n,
-                created_at=at,
-                seconds=seconds,
-                report=load(document),
-                items_path=place,
-            )
+            row = connection.execute(
+                "SELECT * FROM evaluations WHERE id = ?", (cursor.lastrowid,)
+            ).fetchone()
+            return _evaluation(connection, row)
 
         return await self._database.write(work)
 
@@ -65,7 +62,7 @@ class EvaluationStore:
                 "SELECT * FROM evaluations WHERE pair = coalesce(?, pair) ORDER BY id DESC LIMIT ?",
                 (pair, limit),
             )
-            return [_evaluation(row) for row in rows]
+            return [_evaluation(connection, row) for row in rows]
 
         return await self._database.read(work)
 
@@ -82,7 +79,7 @@ class EvaluationStore:
             ).fetchone()
             if row is None:
                 raise NotFoundError(f"There is no evaluation {evaluation_id} in the store.")
-            return _evaluation(row)
+            return _evaluation(connection, row)
 
         return await self._database.read(work)
 
@@ -92,5 +89,9 @@ class EvaluationStore:
         return rows[0] if rows else None
 
 
-def _evaluation(row: sqlite3.Row) -> EvaluationRow:
-    return EvaluationRow(**{**dict(row), "report": load(row["report"])})
+def _evaluation(connection: sqlite3.Connection, row: sqlite3.Row) -> EvaluationRow:
+    values = dict(row)
+    for name in ("suite", "items_path"):
+        values[name] = path_from_store(connection, values[name])
+    values["report"] = load_document(connection, values["report"])
+    return EvaluationRow(**values)

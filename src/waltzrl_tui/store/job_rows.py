@@ -11,7 +11,13 @@ from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
 from waltzrl_tui.errors import NotFoundError, UsageError
-from waltzrl_tui.store.json_text import dump, load, storable
+from waltzrl_tui.store.json_text import storable
+from waltzrl_tui.store.paths import (
+    dump_document,
+    load_document,
+    path_from_store,
+    path_to_store,
+)
 from waltzrl_tui.store.rows import ENDED, JobRow, JobState, NewJob, now
 from waltzrl_tui.text import one_line
 
@@ -76,7 +82,8 @@ def insert(connection: sqlite3.Connection, job: NewJob) -> None:
         "reason": storable(job.reason),
         "error": storable(job.error),
         "depends_on": json.dumps(job.depends_on),
-        "params": dump(job.params),
+        "params": dump_document(connection, job.params),
+        "result_model": path_to_store(connection, job.result_model),
         "cancel_requested": int(job.cancel_requested),
         "created_at": at,
         "updated_at": at,
@@ -89,7 +96,7 @@ def insert(connection: sqlite3.Connection, job: NewJob) -> None:
     )
 
 
-def assignments(change: JobChange) -> tuple[str, list[Any]]:
+def assignments(connection: sqlite3.Connection, change: JobChange) -> tuple[str, list[Any]]:
     """`change` as the "name = ?, " of an UPDATE, each with its comma, and the values of it."""
     unknown = change.keys() - JobChange.__annotations__.keys()
     if unknown:
@@ -99,18 +106,21 @@ def assignments(change: JobChange) -> tuple[str, list[Any]]:
         if name in values:
             values[name] = storable(values[name])
     if "params" in values:
-        values["params"] = dump(values["params"])
+        values["params"] = dump_document(connection, values["params"])
+    if "result_model" in values:
+        values["result_model"] = path_to_store(connection, values["result_model"])
     if "depends_on" in values:
         values["depends_on"] = json.dumps(values["depends_on"])
     return "".join(f"{name} = ?, " for name in values), list(values.values())
 
 
-def job_row(row: sqlite3.Row) -> JobRow:
+def job_row(connection: sqlite3.Connection, row: sqlite3.Row) -> JobRow:
     """A row of `JOB_COLUMNS` as a job."""
     # Not `dict(row)`, which looks up each of the many columns by its name.
     values = dict(zip(_NAMES, row, strict=True))
     values["depends_on"] = tuple(json.loads(values["depends_on"]))
-    values["params"] = load(values["params"])
+    values["params"] = load_document(connection, values["params"])
+    values["result_model"] = path_from_store(connection, values["result_model"])
     values["cancel_requested"] = bool(values["cancel_requested"])
     return JobRow(**values)
 
@@ -124,7 +134,7 @@ def require(connection: sqlite3.Connection, id: str) -> JobRow:
     row = connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", (id,)).fetchone()
     if row is None:
         raise missing(connection, id)
-    return job_row(row)
+    return job_row(connection, row)
 
 
 def missing(connection: sqlite3.Connection, id: str) -> NotFoundError:

@@ -94,7 +94,7 @@ class JobStore:
                 f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
                 (json.dumps(wanted),),
             )
-            by_id = {row["id"]: job_row(row) for row in rows}
+            by_id = {row["id"]: job_row(connection, row) for row in rows}
             return [by_id[id] for id in wanted if id in by_id]
 
         return await self._database.read(work)
@@ -108,7 +108,7 @@ class JobStore:
                 " (SELECT 1 FROM json_each(depends_on) WHERE value = ?) ORDER BY number",
                 (id,),
             )
-            return [job_row(row) for row in rows]
+            return [job_row(connection, row) for row in rows]
 
         return await self._database.read(work)
 
@@ -137,9 +137,9 @@ class JobStore:
         Raises:
             NotFoundError: There is no such job.
         """
-        names, values = assignments(change)
 
         def work(connection: sqlite3.Connection) -> None:
+            names, values = assignments(connection, change)
             touched = connection.execute(
                 f"UPDATE jobs SET {names}updated_at = ? WHERE id = ?", (*values, now(), id)
             )
@@ -172,9 +172,9 @@ class JobStore:
         allowed = set(JOB_STATES) - ENDED if from_states is None else set(from_states)
         if state in ENDED and "eta_seconds" not in change:
             change["eta_seconds"] = None
-        names, values = assignments(change)
 
         def work(connection: sqlite3.Connection) -> bool:
+            names, values = assignments(connection, change)
             job = require(connection, id)
             if job.state not in allowed or unchanged_since not in (None, job.updated_at):
                 return False
@@ -302,6 +302,6 @@ class JobStore:
             rows = connection.execute(
                 f"SELECT {JOB_COLUMNS} FROM jobs {where} ORDER BY number DESC LIMIT ?", (limit,)
             )
-            return [job_row(row) for row in rows]
+            return [job_row(connection, row) for row in rows]
 
         return await self._database.read(work)

@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.json_text import dump, load, storable
+from waltzrl_tui.store.paths import StoreConnection, workspace_of
 from waltzrl_tui.store.rows import now
+from waltzrl_tui.workspace import Workspace
 
 
 class MappingStore:
@@ -37,7 +39,7 @@ class MappingStore:
                 "INSERT INTO mappings (path, mapping, updated_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (path) DO UPDATE SET mapping = excluded.mapping,"
                 " updated_at = excluded.updated_at",
-                (_key(path), dump(mapping), now()),
+                (_key(connection, path), dump(mapping), now()),
             )
 
         await self._database.write(work)
@@ -46,7 +48,9 @@ class MappingStore:
         """Forget the mapping kept for the file at `path`; whether there was one."""
 
         def work(connection: sqlite3.Connection) -> bool:
-            cursor = connection.execute("DELETE FROM mappings WHERE path = ?", (_key(path),))
+            cursor = connection.execute(
+                "DELETE FROM mappings WHERE path = ?", (_key(connection, path),)
+            )
             return cursor.rowcount > 0
 
         return await self._database.write(work)
@@ -62,18 +66,27 @@ def kept_mapping(store_path: Path, path: str | os.PathLike[str]) -> dict[str, An
         return None
     try:
         with contextlib.closing(
-            sqlite3.connect(f"file:{quote(str(store_path))}?mode=ro", uri=True, timeout=5)
+            sqlite3.connect(
+                f"file:{quote(str(store_path))}?mode=ro",
+                uri=True,
+                timeout=5,
+                factory=StoreConnection,
+            )
         ) as connection:
+            connection.workspace = Workspace(store_path.parent.parent)
             return _get(connection, path)
     except sqlite3.Error:
         return None
 
 
 def _get(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    rows = connection.execute("SELECT mapping FROM mappings WHERE path = ?", (_key(path),))
+    # A store that was not opened since paths in it are relative has the absolute one.
+    keys = _key(connection, path), storable(os.path.realpath(path))
+    rows = connection.execute("SELECT mapping FROM mappings WHERE path IN (?, ?)", keys)
     row = rows.fetchone()
     return None if row is None else load(row[0])
 
 
-def _key(path: str | os.PathLike[str]) -> str:
-    return storable(os.path.realpath(path))
+def _key(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> str:
+    home = Workspace(Path(os.path.realpath(workspace_of(connection).home)))
+    return home.to_store(storable(os.path.realpath(path)))

@@ -1,15 +1,17 @@
-"""Bring a store to the schema of this version: numbered SQL files, applied once each."""
+"""Bring a store to the schema of this version: numbered steps, applied once each."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from waltzrl_tui.errors import StoreError
+from waltzrl_tui.store.paths import make_relative
 
 APPLICATION_ID = 0x57545A31
 """Marks a SQLite file as a store of this program ("WTZ1" in its header)."""
@@ -17,17 +19,26 @@ APPLICATION_ID = 0x57545A31
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The step that makes a store of version `number` from one of `number - 1`."""
+    """The step that makes a store of version `number` from the one before.
+
+    Attributes:
+        step: What SQL cannot do, done after `sql`; it is given the workspace's folder.
+    """
 
     number: int
     sql: str
+    step: Callable[[sqlite3.Connection, Path], None] | None = None
+
+
+_STEPS: Final = (Migration(9, "", make_relative),)
 
 
 def shipped() -> tuple[Migration, ...]:
     """The migrations of this version, in order."""
     folder = resources.files("waltzrl_tui.store") / "migrations"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return tuple(Migration(int(f.name[:4]), f.read_text(encoding="utf-8")) for f in files)
+    found = [Migration(int(f.name[:4]), f.read_text(encoding="utf-8")) for f in files]
+    return tuple(sorted([*found, *_STEPS], key=lambda migration: migration.number))
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
@@ -52,6 +63,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
             if migration.number > version:
                 for statement in _statements(migration.sql):
                     connection.execute(statement)
+                if migration.step is not None:
+                    migration.step(connection, path.parent.parent)
         if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
             raise StoreError(
                 f"The store {path} could not be migrated from version {version} to {latest}: "

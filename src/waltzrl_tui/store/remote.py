@@ -14,6 +14,7 @@ from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import insert, require
 from waltzrl_tui.store.json_text import dump, load, storable
 from waltzrl_tui.store.metrics import merge_metric
+from waltzrl_tui.store.paths import dump_document, load_document
 from waltzrl_tui.store.remote_rows import NewRemoteJob, ProbeRow, RemoteJobRow, RemoteUpdate
 from waltzrl_tui.store.rows import ENDED, JobRow, NewJob, now
 
@@ -56,8 +57,8 @@ class RemoteStore:
                         remote.job_id,
                         remote.url,
                         remote.method,
-                        _document(remote.files),
-                        _document(remote.request),
+                        _dump(connection, "files", remote.files),
+                        _dump(connection, "request", remote.request),
                     ),
                 )
             return [require(connection, job.id) for job, _ in jobs]
@@ -85,7 +86,7 @@ class RemoteStore:
                 " WHERE job_id IN (SELECT value FROM json_each(?))",
                 (wanted,),
             )
-            return {row["job_id"]: _row(row) for row in rows}
+            return {row["job_id"]: _row(connection, row) for row in rows}
 
         return await self._database.read(work)
 
@@ -104,13 +105,12 @@ class RemoteStore:
 
     async def update(self, job_id: str, **change: Unpack[RemoteChange]) -> None:
         """Change what is known of a remote job."""
-        values = {
-            name: _document(value) if name in _DOCUMENTS else value
-            for name, value in change.items()
-        }
-        names = ", ".join(f"{name} = ?" for name in values)
+        names = ", ".join(f"{name} = ?" for name in change)
 
         def work(connection: sqlite3.Connection) -> None:
+            values: dict[str, Any] = dict(change)
+            for name in values.keys() & set(_DOCUMENTS):
+                values[name] = _dump(connection, name, values[name])
             connection.execute(
                 f"UPDATE remote_jobs SET {names} WHERE job_id = ?", (*values.values(), job_id)
             )
@@ -258,24 +258,24 @@ class RemoteStore:
         return await self._database.read(work)
 
 
-def _row(row: sqlite3.Row) -> RemoteJobRow:
+def _dump(connection: sqlite3.Connection, name: str, value: Any) -> str:
+    if isinstance(value, LaunchIntent):
+        return dump(value.to_json())
+    if name == "files":
+        files = {split: file.to_json() for split, file in value.items()}
+        return dump_document(connection, files)
+    # What is sent to a provider, and what it says, are kept as they are.
+    return dump(value)
+
+
+def _row(connection: sqlite3.Connection, row: sqlite3.Row) -> RemoteJobRow:
     values = dict(row)
     for name in _DOCUMENTS:
-        values[name] = load(values[name])
+        text = values[name]
+        values[name] = load_document(connection, text) if name == "files" else load(text)
     values["request"] = LaunchIntent.from_json(values["request"])
     values["files"] = {split: IntentFile.from_json(file) for split, file in values["files"].items()}
     return RemoteJobRow(**values)
-
-
-def _document(value: Any) -> str:
-    if isinstance(value, LaunchIntent):
-        return dump(value.to_json())
-    return dump(
-        {
-            name: each.to_json() if isinstance(each, IntentFile) else each
-            for name, each in value.items()
-        }
-    )
 
 
 def _truth(value: int | None) -> bool | None:

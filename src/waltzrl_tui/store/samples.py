@@ -9,7 +9,12 @@ from typing import Any
 
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.store.database import Database
-from waltzrl_tui.store.json_text import dump, load
+from waltzrl_tui.store.paths import (
+    dump_document,
+    load_document,
+    path_from_store,
+    path_to_store,
+)
 from waltzrl_tui.store.rows import FileRow, Role, SampleRow, Split, now
 
 
@@ -31,16 +36,15 @@ class SampleStore:
         """Record a sample of `rows` rows drawn from the file `source` by `recipe`."""
 
         def work(connection: sqlite3.Connection) -> SampleRow:
-            at, path, document = now(), os.fspath(source), dump(recipe)
+            at, path = now(), path_to_store(connection, source)
+            document = dump_document(connection, recipe)
             cursor = connection.execute(
                 "INSERT INTO samples (created_at, source, source_sha256, recipe, sha256, rows)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (at, path, source_sha256, document, sha256, rows),
             )
             assert cursor.lastrowid is not None
-            return SampleRow(
-                cursor.lastrowid, at, path, source_sha256, load(document), sha256, rows
-            )
+            return _require(connection, cursor.lastrowid)
 
         return await self._database.write(work)
 
@@ -64,7 +68,8 @@ class SampleStore:
 
         def work(connection: sqlite3.Connection) -> FileRow:
             _require(connection, sample_id)
-            place, document = os.fspath(path), dump(recipe or {})
+            place = path_to_store(connection, path)
+            document = dump_document(connection, recipe or {})
             cursor = connection.execute(
                 "INSERT INTO files (sample_id, role, split, path, rows, tokens, sha256, recipe)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -72,8 +77,8 @@ class SampleStore:
             )
             assert cursor.lastrowid is not None
             number = cursor.lastrowid
-            made = load(document)
-            return FileRow(number, sample_id, role, split, place, rows, tokens, sha256, made)
+            found = connection.execute("SELECT * FROM files WHERE id = ?", (number,)).fetchone()
+            return _file(connection, found)
 
         return await self._database.write(work)
 
@@ -92,7 +97,7 @@ class SampleStore:
             rows = connection.execute(
                 "SELECT * FROM files WHERE sample_id = ? ORDER BY id", (sample_id,)
             )
-            return [FileRow(**{**dict(row), "recipe": load(row["recipe"])}) for row in rows]
+            return [_file(connection, row) for row in rows]
 
         return await self._database.read(work)
 
@@ -101,17 +106,25 @@ class SampleStore:
 
         def work(connection: sqlite3.Connection) -> list[SampleRow]:
             rows = connection.execute("SELECT * FROM samples ORDER BY id DESC LIMIT ?", (limit,))
-            return [_sample(row) for row in rows]
+            return [_sample(connection, row) for row in rows]
 
         return await self._database.read(work)
 
 
-def _sample(row: sqlite3.Row) -> SampleRow:
-    return SampleRow(**{**dict(row), "recipe": load(row["recipe"])})
+def _file(connection: sqlite3.Connection, row: sqlite3.Row) -> FileRow:
+    recipe = load_document(connection, row["recipe"])
+    path = path_from_store(connection, row["path"])
+    return FileRow(**{**dict(row), "path": path, "recipe": recipe})
+
+
+def _sample(connection: sqlite3.Connection, row: sqlite3.Row) -> SampleRow:
+    recipe = load_document(connection, row["recipe"])
+    source = path_from_store(connection, row["source"])
+    return SampleRow(**{**dict(row), "source": source, "recipe": recipe})
 
 
 def _require(connection: sqlite3.Connection, sample_id: int) -> SampleRow:
     row = connection.execute("SELECT * FROM samples WHERE id = ?", (sample_id,)).fetchone()
     if row is None:
         raise NotFoundError(f"There is no sample {sample_id} in the store.")
-    return _sample(row)
+    return _sample(connection, row)
