@@ -14,6 +14,7 @@ from waltzrl_tui.local.live import Engines
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.serving import EmbeddedEndpoint
 from waltzrl_tui.local.weights import DEFAULT_MODEL
+from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.store.mappings import kept_mapping
 from waltzrl_tui.store.paths import _PLACES
@@ -45,8 +46,8 @@ async def fill(workspace: Workspace) -> None:
         [made] = await store.jobs.add_all([job])
         await store.jobs.move(made.id, "succeeded", result_model=str(adapter))
         far = NewJob("abc-feed", "train", "feedback", "m", provider="together")
-        files = {"train": {"path": str(rows), "sha256": "s"}}
-        await store.remote.add([(far, NewRemoteJob(far.id, "sft", files, {}))])
+        files = {"train": IntentFile(path=str(rows), sha256="s", bytes=3, rows=1)}
+        await store.remote.add([(far, NewRemoteJob(far.id, "sft", files, LaunchIntent()))])
         for name, place in (("mine", str(adapter)), ("other", ELSEWHERE)):
             await store.agents.add(
                 name, role="conversation", base=DEFAULT_MODEL, adapter=place, job_id=made.id
@@ -80,7 +81,7 @@ async def named(workspace: Workspace) -> list[str]:
         return [
             (await store.agents.get("mine")).adapter,
             *(sample.source, sample.recipe["source"], sample.recipe["suites"][1], file.path),
-            *(job.params["train_file"], job.result_model, remote.files["train"]["path"]),
+            *(job.params["train_file"], job.result_model, remote.files["train"].path),
             *(duel.source, evaluation.suite, evaluation.items_path),
             *(evaluation.report["suite"], evaluation.report["items_path"]),
             run.spec["suites"][0]["path"],
