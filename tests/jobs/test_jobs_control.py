@@ -15,8 +15,8 @@ from waltzrl_tui.jobs.control import cancel, reconcile, resume, retry
 from waltzrl_tui.jobs.follow import watch
 from waltzrl_tui.jobs.launch import lock_path
 from waltzrl_tui.jobs.locks import hold
+from waltzrl_tui.records.jobs import JobState
 from waltzrl_tui.store import NewJob, Store
-from waltzrl_tui.store.rows import JobState
 from waltzrl_tui.workspace import Workspace
 
 PREP = NewJob("k3f-prep", "rollouts", "both", "base", state="failed")

@@ -12,7 +12,7 @@ from waltzrl_tui.plans.model import Gpu, Load, Probe, Wish
 from waltzrl_tui.plans.preflight import epochs_for, steps_for
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.waltz.prompts import ROLES, Role
+from waltzrl_tui.records.roles import ROLES, Role
 
 ALL_KEYS = frozenset(
     {"TOGETHER_API_KEY", "FIREWORKS_API_KEY", "OPENAI_API_KEY", "MISTRAL_API_KEY", "HF_TOKEN"}

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waltzrl_tui.errors import NotFoundError, UsageError
+from waltzrl_tui.records.jobs import JobState
 from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import ENDED, JOB_STATES, NewJob, Store, now
-from waltzrl_tui.store.rows import JobState
 from waltzrl_tui.workspace import Workspace
 
 CONV = NewJob("k3f-conv", "train", "conversation", "base")

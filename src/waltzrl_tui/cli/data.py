@@ -25,6 +25,7 @@ from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.rows import Split
 from waltzrl_tui.training_data.provider_formats import STYLES
@@ -39,7 +40,7 @@ from waltzrl_tui.training_data.rendering import (
 from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
 from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
-from waltzrl_tui.waltz.prompts import Role, default_prompt
+from waltzrl_tui.waltz.prompts import default_prompt
 
 _COLUMN_ROWS = 1000
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.jobs.launch import worker_alive
+from waltzrl_tui.records.jobs import ENDED
 from waltzrl_tui.store.faults import store_error
 from waltzrl_tui.store.migrate import shipped
-from waltzrl_tui.store.rows import ENDED
 from waltzrl_tui.workspace import Workspace
 
 

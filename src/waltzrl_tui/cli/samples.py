@@ -11,7 +11,7 @@ from waltzrl_tui.datasets.profiling.contamination import BUNDLED
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.local.weights import file_sha256
-from waltzrl_tui.store.rows import Role
+from waltzrl_tui.records.roles import Role
 
 
 def recipe_of(args: Namespace, source: str | Path) -> SampleRecipe:

@@ -10,8 +10,9 @@ from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.jobs.chain import to_resume
 from waltzrl_tui.jobs.launch import launch
 from waltzrl_tui.jobs.launch import worker_alive as worker_alive
+from waltzrl_tui.records.jobs import JobState
 from waltzrl_tui.store import JobRow, NewJob, Store
-from waltzrl_tui.store.rows import JobState, stamp
+from waltzrl_tui.store.rows import stamp
 from waltzrl_tui.workspace import Workspace
 
 _GRACE: Final = timedelta(seconds=5)

@@ -13,7 +13,7 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.local.serving import BULK
-from waltzrl_tui.store.rows import Role
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.training_data.rendering import (
     case_counts,
     conversation_rows,

@@ -8,7 +8,7 @@ from typing import Any
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.model import LoraShape
-from waltzrl_tui.store.rows import Role
+from waltzrl_tui.records.roles import Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,11 @@ from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollou
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.weights import find_weights
+from waltzrl_tui.records.jobs import Level
 from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import JobRow, Store
-from waltzrl_tui.store.rows import Level, Role, Split, now
+from waltzrl_tui.store.rows import Split, now
 from waltzrl_tui.training_data.rendering import feedback_writers
 from waltzrl_tui.training_data.teacher import Teacher, teach
 from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION

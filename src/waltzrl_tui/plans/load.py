@@ -12,6 +12,7 @@ from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw, lines_where
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
+from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tokenizers.counting import Estimate, TokenCounter
 from waltzrl_tui.training_data.rendering import (
@@ -21,7 +22,7 @@ from waltzrl_tui.training_data.rendering import (
     worth_learning,
 )
 from waltzrl_tui.training_data.training_file import TrainingRow
-from waltzrl_tui.waltz.prompts import ROLES, Role, default_prompt
+from waltzrl_tui.waltz.prompts import default_prompt
 
 _TELL_EVERY = 2000
 

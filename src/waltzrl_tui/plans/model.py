@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final, Literal
 
-from waltzrl_tui.waltz.prompts import ROLES, Role
+from waltzrl_tui.records.roles import ROLES, Method, Role
 
 State = Literal["ready", "needs_key", "needs_gpu", "closed", "blocked"]
-Method = Literal["sft", "dpo"]
 Size = Literal["small", "default", "large"]
 """Of the base model: 3B and smaller, 7–9B, 70B."""
 

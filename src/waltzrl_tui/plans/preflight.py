@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from waltzrl_tui.datasets.contradictions import contradictions_in_words
-from waltzrl_tui.plans.model import Load, Method, Wish
+from waltzrl_tui.plans.model import Load, Wish
 from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
 from waltzrl_tui.plans.training_tokens import Tally
-from waltzrl_tui.waltz.prompts import Role
+from waltzrl_tui.records.roles import Method, Role
 
 TAG_LENGTH = 8
 """Characters of the tag that names a job in the provider's suffix field: `k3f-conv`."""

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from waltzrl_tui.plans.model import METHODS, Method, Size
+from waltzrl_tui.plans.model import METHODS, Size
+from waltzrl_tui.records.roles import Method
 
 Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from waltzrl_tui.plans.model import Load, Wish
 from waltzrl_tui.plans.schema import BaseModelEntry
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR
-from waltzrl_tui.waltz.prompts import Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from waltzrl_tui.records.jobs import Level
+from waltzrl_tui.records.roles import Method, Role
+
 RemoteState = Literal["queued", "running", "succeeded", "failed", "cancelled", "unknown"]
 """What a provider's own word comes to. `unknown`: a word that we do not know; polled on."""
 
 DeploymentState = Literal["starting", "ready", "stopping", "stopped", "failed", "unknown"]
-Method = Literal["sft", "dpo"]
-Role = Literal["conversation", "feedback"]
-Level = Literal["info", "warning", "error"]
 Progress = Callable[[int, int], Awaitable[None]]
 """Called with (bytes sent, bytes in all) during an upload."""
 

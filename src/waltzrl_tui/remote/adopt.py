@@ -5,10 +5,10 @@ from __future__ import annotations
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.providers.protocol import RemoteJob
 from waltzrl_tui.records.intents import LaunchIntent
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
-from waltzrl_tui.store.rows import Role
 from waltzrl_tui.text import one_line
 
 

@@ -16,7 +16,7 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.load import alternates, rendered, role_load
-from waltzrl_tui.plans.model import Load, Method, PlanRow, Wish
+from waltzrl_tui.plans.model import Load, PlanRow, Wish
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
@@ -24,16 +24,16 @@ from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.providers.protocol import Provider, TuneRequest
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.records.intents import IntentFile, LaunchIntent
+from waltzrl_tui.records.roles import ROLES, Method, Role
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
-from waltzrl_tui.store.rows import Role
 from waltzrl_tui.tokenizers.counting import TokenCounter
 from waltzrl_tui.training.launch import free_name, stem
 from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
 from waltzrl_tui.training_data.provider_formats import Style, bedrock_style
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
-from waltzrl_tui.waltz.prompts import ROLES, default_prompt
+from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 
 Rendered = dict[str, list[TrainingRow]]

@@ -10,11 +10,12 @@ from typing import Final, cast
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.weights import local_name
 from waltzrl_tui.providers.protocol import Provider
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.remote.trust import trust_answers
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
-from waltzrl_tui.store.rows import AgentKind, Role
+from waltzrl_tui.store.rows import AgentKind
 from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 

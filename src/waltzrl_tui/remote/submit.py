@@ -25,19 +25,14 @@ from waltzrl_tui.providers.errors import (
     SdkMissingError,
     UnavailableError,
 )
-from waltzrl_tui.providers.protocol import (
-    Method,
-    Provider,
-    RemoteJob,
-    Role,
-    TrainingUpload,
-    TuneRequest,
-)
+from waltzrl_tui.providers.protocol import Provider, RemoteJob, TrainingUpload, TuneRequest
 from waltzrl_tui.records.intents import IntentFile
+from waltzrl_tui.records.jobs import JobState
+from waltzrl_tui.records.roles import Method, Role
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
-from waltzrl_tui.store.rows import JobState, now
+from waltzrl_tui.store.rows import now
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import plural, size
 

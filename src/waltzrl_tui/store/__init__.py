@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from waltzrl_tui.records.jobs import ENDED, JOB_STATES
 from waltzrl_tui.store.connection import Store
 from waltzrl_tui.store.job_rows import JobChange
 from waltzrl_tui.store.rows import (
-    ENDED,
-    JOB_STATES,
     AgentRow,
     DuelRow,
     EvaluationRow,

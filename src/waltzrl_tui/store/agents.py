@@ -7,9 +7,10 @@ from dataclasses import astuple, replace
 from difflib import get_close_matches
 
 from waltzrl_tui.errors import NotFoundError, UsageError
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.paths import path_from_store, path_to_store
-from waltzrl_tui.store.rows import AgentKind, AgentRow, PairRow, Role, now
+from waltzrl_tui.store.rows import AgentKind, AgentRow, PairRow, now
 from waltzrl_tui.text import one_line, printable
 
 _NAME_LIMIT = 80

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Final, TypedDict
 
 from waltzrl_tui.errors import NotFoundError, UsageError
+from waltzrl_tui.records.jobs import ENDED, JobState
 from waltzrl_tui.store.json_text import storable
 from waltzrl_tui.store.paths import (
     dump_document,
@@ -18,7 +19,7 @@ from waltzrl_tui.store.paths import (
     path_from_store,
     path_to_store,
 )
-from waltzrl_tui.store.rows import ENDED, JobRow, JobState, NewJob, now
+from waltzrl_tui.store.rows import JobRow, NewJob, now
 from waltzrl_tui.text import one_line
 
 _NAMES: Final = tuple(field.name for field in fields(JobRow))

@@ -8,7 +8,9 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Unpack
 
+from waltzrl_tui.records.jobs import ENDED, JOB_STATES, JobKind, JobState, Level
 from waltzrl_tui.records.metrics import Metric
+from waltzrl_tui.records.roles import JobRole
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import (
     JOB_COLUMNS,
@@ -22,18 +24,7 @@ from waltzrl_tui.store.job_rows import (
 )
 from waltzrl_tui.store.json_text import storable
 from waltzrl_tui.store.metrics import METRIC_COLUMNS, read_metric, write_metric
-from waltzrl_tui.store.rows import (
-    ENDED,
-    JOB_STATES,
-    EventRow,
-    JobKind,
-    JobRole,
-    JobRow,
-    JobState,
-    Level,
-    NewJob,
-    now,
-)
+from waltzrl_tui.store.rows import EventRow, JobRow, NewJob, now
 
 _ENDED_LIST: Final = ", ".join(f"'{state}'" for state in sorted(ENDED))
 # No l, o, 0, 1 and i, which are read as one another; the first one is a letter.

@@ -10,13 +10,14 @@ from typing import Any, Final, TypedDict, Unpack
 
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.records.intents import IntentFile, LaunchIntent
+from waltzrl_tui.records.jobs import ENDED
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.job_rows import insert, require
 from waltzrl_tui.store.json_text import dump, load, storable
 from waltzrl_tui.store.metrics import merge_metric
 from waltzrl_tui.store.paths import dump_document, load_document
 from waltzrl_tui.store.remote_rows import NewRemoteJob, ProbeRow, RemoteJobRow, RemoteUpdate
-from waltzrl_tui.store.rows import ENDED, JobRow, NewJob, now
+from waltzrl_tui.store.rows import JobRow, NewJob, now
 
 _COLUMNS: Final = ", ".join(field.name for field in fields(RemoteJobRow))
 _DOCUMENTS: Final = ("files", "request", "payload", "cursor")

@@ -7,36 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-Role = Literal["conversation", "feedback"]
-JobRole = Literal["conversation", "feedback", "both"]
-JobKind = Literal["rollouts", "train"]
-Split = Literal["train", "valid"]
-Level = Literal["info", "warning", "error"]
-AgentKind = Literal["embedded", "openai", "anthropic", "bedrock", "hosted"]
-JobState = Literal[
-    "draft",
-    "approved",
-    "uploading",
-    "submitting",
-    "queued",
-    "running",
-    "succeeded",
-    "failed",
-    "cancelled",
-]
+from waltzrl_tui.records.jobs import ENDED, JobKind, JobState, Level
+from waltzrl_tui.records.roles import JobRole, Role
 
-JOB_STATES: Final[tuple[JobState, ...]] = (
-    "draft",
-    "approved",
-    "uploading",
-    "submitting",
-    "queued",
-    "running",
-    "succeeded",
-    "failed",
-    "cancelled",
-)
-ENDED: Final[frozenset[JobState]] = frozenset({"succeeded", "failed", "cancelled"})
+Split = Literal["train", "valid"]
+AgentKind = Literal["embedded", "openai", "anthropic", "bedrock", "hosted"]
 
 PROMPT: Final = "prompt"
 """The kind of the transcript event that opens a turn; `TranscriptRow.turns` counts these."""

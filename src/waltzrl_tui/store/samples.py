@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waltzrl_tui.errors import NotFoundError
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store.database import Database
 from waltzrl_tui.store.paths import (
     dump_document,
@@ -15,7 +16,7 @@ from waltzrl_tui.store.paths import (
     path_from_store,
     path_to_store,
 )
-from waltzrl_tui.store.rows import FileRow, Role, SampleRow, Split, now
+from waltzrl_tui.store.rows import FileRow, SampleRow, Split, now
 
 
 class SampleStore:

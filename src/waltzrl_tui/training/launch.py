@@ -18,11 +18,11 @@ from waltzrl_tui.local.optional_deps import require
 from waltzrl_tui.local.prepare import write_rows
 from waltzrl_tui.local.recipe import FULL, QUICK, Recipe
 from waltzrl_tui.local.weights import DEFAULT_MODEL, file_sha256
+from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.store import JobRow, NewJob, PairRow, SampleRow, Store
-from waltzrl_tui.store.rows import Role
 from waltzrl_tui.training_data.rendering import teaches_feedback
 from waltzrl_tui.training_data.teacher import Teacher
-from waltzrl_tui.waltz.prompts import ROLES, default_prompt
+from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 
 QUICK_EVAL = QUICK.evaluation_prompts

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.records.messages import Message
-
-Role = Literal["conversation", "feedback"]
-ROLES: tuple[Role, ...] = ("conversation", "feedback")
+from waltzrl_tui.records.roles import Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.providers.protocol import Level, RemoteEvent, RemoteMetric
+from waltzrl_tui.providers.protocol import RemoteEvent, RemoteMetric
 from waltzrl_tui.providers.worker_rows import WorkerRow, read
+from waltzrl_tui.records.jobs import Level
 
 _LEVELS: Mapping[str, Level] = {"warning": "warning", "error": "error"}
 

@@ -16,7 +16,6 @@ from waltzrl_tui.providers.protocol import (
     Account,
     Capabilities,
     JobSnapshot,
-    Level,
     Progress,
     ProviderContext,
     RemoteEvent,
@@ -27,6 +26,7 @@ from waltzrl_tui.providers.protocol import (
     TuneRequest,
 )
 from waltzrl_tui.providers.sdk_errors import translating
+from waltzrl_tui.records.jobs import Level
 
 _URL: Final = "https://api.openai.com/v1"
 _STATES: Final[dict[str, RemoteState]] = {

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waltzrl_tui.providers.protocol import Level, RemoteEvent, RemoteJob, RemoteMetric, RemoteState
+from waltzrl_tui.providers.protocol import RemoteEvent, RemoteJob, RemoteMetric, RemoteState
+from waltzrl_tui.records.jobs import Level
 
 STATES: Final[dict[str, RemoteState]] = {
     "pending": "queued",

@@ -22,13 +22,13 @@ from waltzrl_tui.datasets.reply_labels import names_safety
 from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
 from waltzrl_tui.datasets.sampling.sampling import SampleCounts, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import printable
 from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.pages import OpenDataset
-from waltzrl_tui.waltz.prompts import ROLES, Role
 
 AUTOMATIC: Final = 32 * 1024 * 1024
 """Bytes up to which the sample is counted without being asked."""

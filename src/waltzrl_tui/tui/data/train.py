@@ -17,12 +17,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.datasets.sampling.sampling import SampleCounts, SampleRecipe
+from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.training.time_estimate import Estimate, estimate
 from waltzrl_tui.tui.data.figures import duration
 from waltzrl_tui.tui.data.sample import SamplePlan
 from waltzrl_tui.tui.shell.bars import click
-from waltzrl_tui.waltz.prompts import ROLES, Role, agents_named
+from waltzrl_tui.waltz.prompts import agents_named
 
 if TYPE_CHECKING:
     from waltzrl_tui.training.launch import Stage1

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from waltzrl_tui.errors import UsageError
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.remote import control as remote_control
 from waltzrl_tui.store import JobRow
-from waltzrl_tui.store.rows import Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen

@@ -9,6 +9,7 @@ from typing import Final
 from textual.content import Content
 
 from waltzrl_tui.plans.model import Load, PlanRow, Probe
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import short_count
 from waltzrl_tui.tui.plan.lines import (
@@ -21,7 +22,7 @@ from waltzrl_tui.tui.plan.lines import (
 )
 from waltzrl_tui.tui.plan.sheet import Layout, hanging
 from waltzrl_tui.tui.shell.keys import press
-from waltzrl_tui.waltz.prompts import Role, agents_named
+from waltzrl_tui.waltz.prompts import agents_named
 
 STYLES: Final = {
     "good": "$text-success",

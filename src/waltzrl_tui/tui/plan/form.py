@@ -13,14 +13,14 @@ from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.plans.model import Method, Size, Wish
+from waltzrl_tui.plans.model import Size, Wish
+from waltzrl_tui.records.roles import ROLES, Method, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.fields import Choice
 from waltzrl_tui.tui.plan.fields import AmountField
 from waltzrl_tui.tui.plan.lines import SIZES
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
-from waltzrl_tui.waltz.prompts import ROLES, Role
 
 _EPOCHS: Final = 3.0
 _DATA_KEY: Final = press("show('data')", "data")

@@ -21,12 +21,12 @@ from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.tokenizers.counting import TokenCounter
 from waltzrl_tui.tui.data.files import first_files
 from waltzrl_tui.tui.data.sample import AUTOMATIC, SamplePane, SamplePlan
 from waltzrl_tui.tui.shell.background import in_thread
-from waltzrl_tui.waltz.prompts import Role
 from waltzrl_tui.workspace import Workspace
 
 _KEPT: Final = 8
