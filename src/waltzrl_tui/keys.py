@@ -11,6 +11,33 @@ from waltzrl_tui.errors import WaltzError
 PIECE: Final = 8
 """Characters of a key in a row that count as giving it away."""
 
+KNOWN: Final = (
+    "ANTHROPIC_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "FIREWORKS_API_KEY",
+    "HF_TOKEN",
+    "LAMBDA_API_KEY",
+    "MISTRAL_API_KEY",
+    "OPENAI_API_KEY",
+    "RUNPOD_API_KEY",
+    "TINKER_API_KEY",
+    "TOGETHER_API_KEY",
+    "VAST_API_KEY",
+)
+"""The variables with the keys of the providers that are known here."""
+
+_OTHERS: Final = (
+    "ANTHROPIC_AUTH_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_ADMIN_KEY",
+)
+"""Others that the providers' clients read by themselves."""
+
+_looked_for: set[str] = set()
+
 _SERVICE: Final = "waltzrl-tui"
 _SHOWN: Final = 3
 _RUNS: Final = re.compile(rf"\S{{{PIECE},}}")
@@ -21,9 +48,15 @@ def find_key(variable: str) -> str:
 
     Reading a keyring may block on its daemon: not on the event loop where `variable` is not set.
     """
+    _looked_for.add(variable)
     if value := os.environ.get(variable, "").strip():
         return value
     return _from_keyring(variable)
+
+
+def key_variables() -> set[str]:
+    """The variables that hold keys, as far as known: the providers' and all that were read."""
+    return {*KNOWN, *_OTHERS, *_looked_for}
 
 
 def where_found(variable: str) -> str:

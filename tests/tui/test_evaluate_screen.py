@@ -48,7 +48,11 @@ async def server() -> AsyncIterator[ChatServer]:
 
 
 @pytest.fixture
-async def home(workspace: Workspace, server: ChatServer) -> Workspace:
+async def home(
+    workspace: Workspace, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    # A run works in a process of its own, which gets the keys of its agents.
+    monkeypatch.setenv("TALK_TOKEN", "secret-value")
     rows = [(f"{harm} {n}", harm) for n in range(6) for harm in ("harmful", "benign")]
     lines = [json.dumps({"prompt": p, "harm": h, "category": "c"}) for p, h in rows]
     (workspace.data / "mine.jsonl").write_text("".join(f"{line}\n" for line in lines))
@@ -64,6 +68,7 @@ async def home(workspace: Workspace, server: ChatServer) -> Workspace:
                 base=name,
                 url=server.url,
                 prompt=f"{role}/full-1",
+                key_env="TALK_TOKEN" if name == "talk" else "",
             )
         await store.agents.add_pair("mine", conversation="talk", feedback="feed")
     return workspace

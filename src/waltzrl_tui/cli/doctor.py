@@ -21,27 +21,11 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.doctor_store import check_store
 from waltzrl_tui.cli.layout import fields, size
 from waltzrl_tui.errors import EngineError, UsageError
-from waltzrl_tui.keys import find_key, forget_key, keep_key, masked, where_found
+from waltzrl_tui.keys import KNOWN, find_key, forget_key, keep_key, masked, where_found
 from waltzrl_tui.local.optional_deps import missing
 from waltzrl_tui.local.weights import DEFAULT_MODEL, is_whole, wheel_file
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
-
-_KEYS = (
-    "ANTHROPIC_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "FIREWORKS_API_KEY",
-    "HF_TOKEN",
-    "LAMBDA_API_KEY",
-    "MISTRAL_API_KEY",
-    "OPENAI_API_KEY",
-    "RUNPOD_API_KEY",
-    "TINKER_API_KEY",
-    "TOGETHER_API_KEY",
-    "VAST_API_KEY",
-)
 
 
 async def doctor(context: Context) -> int:
@@ -146,7 +130,7 @@ def _gpu() -> dict[str, Any]:
 def _keys(wanted: list[str]) -> dict[str, dict[str, Any]]:
     """Which keys are set and where, by the variable's name; masked, never a value."""
     found: dict[str, dict[str, Any]] = {}
-    for name in sorted({*_KEYS, *wanted}):
+    for name in sorted({*KNOWN, *wanted}):
         value = find_key(name)
         found[name] = {
             "set": bool(value),

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from waltzrl_tui.errors import EngineError
+from waltzrl_tui.jobs.children import child_environment
 from waltzrl_tui.jobs.locks import Lock, held, try_hold
 from waltzrl_tui.workspace import Workspace
 
@@ -89,7 +90,7 @@ def _start(workspace: Workspace, job_id: str, spawned: Lock) -> subprocess.Popen
             stdout=log,
             stderr=log,
             cwd=workspace.home,
-            env=_environment(),
+            env=_environment(workspace),
             start_new_session=True,
             pass_fds=(spawned.file,),
         )
@@ -97,16 +98,10 @@ def _start(workspace: Workspace, job_id: str, spawned: Lock) -> subprocess.Popen
         os.close(log)
 
 
-def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
+def _environment(workspace: Workspace) -> dict[str, str]:
+    environment = child_environment(workspace)
     # Idle threads of the numeric libraries would spin on the cores that the app needs.
     environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    folders = environment.get("PYTHONPATH")
-    if folders:
-        # The worker runs in the workspace, where relative ones would mean something else.
-        environment["PYTHONPATH"] = os.pathsep.join(
-            str(Path(folder).absolute()) for folder in folders.split(os.pathsep) if folder
-        )
     return environment
 
 

@@ -16,10 +16,12 @@ from typing import Any
 from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint
 from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import EndpointError, EngineError
+from waltzrl_tui.jobs.children import child_environment
 from waltzrl_tui.local.adapter_batches import Waves
 from waltzrl_tui.local.optional_deps import SERVING, require
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line
+from waltzrl_tui.workspace import Workspace
 
 PARALLEL = 8
 """Streams of a chat server, decoded together."""
@@ -83,15 +85,17 @@ class LlamaServer:
             # Memory for all of it is taken at once: 23 KB a token of the default base.
             "context": parallel * (_SLOT_TOKENS if self._streaming else _BULK_TOKENS),
         }
+        environment = await asyncio.to_thread(_environment)
         with tempfile.TemporaryFile() as complaints:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # Files in the current folder must not be taken for Python's modules.
                 "-m",
                 "waltzrl_tui.local.llama_child",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=complaints,
-                env=_environment(),
+                env=environment,
                 start_new_session=True,
             )
             assert self._process.stdin and self._process.stdout
@@ -304,4 +308,6 @@ def thread_count() -> int:
 def _environment() -> dict[str, str]:
     # Passive waiting, which training wants, costs llama.cpp a sleep and a wake-up at each of some
     # 500 barriers a token: 15 tokens/s instead of 80 on two cores.
-    return {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = child_environment(Workspace.current())
+    environment.pop("OMP_WAIT_POLICY", None)
+    return environment

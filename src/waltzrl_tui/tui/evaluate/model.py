@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from waltzrl_tui.evaluation.service import lock_path, make_spec
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import UNTRAINED, Subject, baselines, subject_of
 from waltzrl_tui.evaluation.suites import BUNDLED, load_suite
+from waltzrl_tui.jobs.children import child_environment
 from waltzrl_tui.jobs.locks import held
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import AgentRow, PairRow, Store
@@ -179,10 +180,13 @@ def worked_on(workspace: Workspace, run_id: int) -> bool:
     return held(lock_path(workspace, run_id))
 
 
-def spawn(workspace: Workspace, run_id: int, on_end: Callable[[int], None]) -> None:
+def spawn(
+    workspace: Workspace, run_id: int, needs: Collection[str], on_end: Callable[[int], None]
+) -> None:
     """Work on a run in a process of its own, which outlives the app. Blocks for a moment.
 
     Args:
+        needs: The variables with the keys of its agents: it has no others.
         on_end: Called in another thread with its exit status.
 
     Raises:
@@ -200,7 +204,7 @@ def spawn(workspace: Workspace, run_id: int, on_end: Callable[[int], None]) -> N
                 stdout=subprocess.DEVNULL,
                 stderr=output,
                 cwd=workspace.home,
-                env=_environment(),
+                env=child_environment(workspace, needs),
                 start_new_session=True,
             )
         finally:
@@ -221,16 +225,6 @@ def last_words(workspace: Workspace, run_id: int) -> str:
     except OSError:
         return ""
     return one_line(text[-600:], 500)
-
-
-def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
-    if folders := environment.get("PYTHONPATH"):
-        # The process runs in the workspace, where relative ones would mean something else.
-        environment["PYTHONPATH"] = os.pathsep.join(
-            str(Path(folder).absolute()) for folder in folders.split(os.pathsep) if folder
-        )
-    return environment
 
 
 def _spec(run: RunRow) -> RunSpec:

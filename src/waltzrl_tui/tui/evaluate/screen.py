@@ -22,6 +22,8 @@ from waltzrl_tui.evaluation.run import load_prompts
 from waltzrl_tui.evaluation.service import begin
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.suites import BUNDLED
+from waltzrl_tui.jobs.children import keys_of
+from waltzrl_tui.store import AgentRow
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.evaluation_runs import RunRow
 from waltzrl_tui.text import one_line, printable
@@ -325,11 +327,16 @@ class EvaluateScreen(EvaluateResults):
         if run.id not in started and not await asyncio.to_thread(worked_on, workspace, run.id):
             started.add(run.id)
             try:
-                await asyncio.to_thread(spawn, workspace, run.id, ended)
+                needs = keys_of(await self._agents_of(run))
+                await asyncio.to_thread(spawn, workspace, run.id, needs, ended)
             except WaltzError:
                 started.discard(run.id)
                 raise
         self.read_store()
+
+    async def _agents_of(self, run: RunRow) -> list[AgentRow]:
+        names = RunSpec.model_validate(run.spec).agents
+        return [each for each in await self.waltz.store.agents.list() if each.name in names]
 
     def _process_ended(self, run_id: int, status: int) -> None:
         self._board.started.discard(run_id)
