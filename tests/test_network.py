@@ -27,8 +27,11 @@ from waltzrl_tui.endpoints.retry import Patience
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.network import is_loopback, proxy_of
 from waltzrl_tui.plans.refresh import refresh
+from waltzrl_tui.providers.errors import UnavailableError
 from waltzrl_tui.providers.protocol import ProviderContext
 from waltzrl_tui.providers.registry import _factory
+from waltzrl_tui.remote.probe import probe
+from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store.rows import AgentRow
 from waltzrl_tui.workspace import Workspace
 
@@ -213,11 +216,20 @@ async def test_an_environment_that_cannot_work_is_named(
     assert PASSWORD not in f"{error} {listed.words}"
 
 
+async def test_what_doctor_shows_of_a_provider_names_the_proxy(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", CLOSED)
+    monkeypatch.setenv("OPENAI_API_KEY", "k" * 20)
+    providers = Providers(workspace)
+    (row,) = await probe(None, providers, ["openai"], urls={"openai": "https://models.invalid"})
+    await providers.close()
+    assert "through the proxy http://…@127.0.0.1:1 of ALL_PROXY" in row.words
+
+
 async def test_a_provider_names_the_proxy_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from waltzrl_tui.providers.errors import UnavailableError
-
     for value, words in ((CLOSED, "through the proxy"), ("socks5://x:1", "is not supported")):
         monkeypatch.setenv("ALL_PROXY", value)
         for name in ("openai", "together", "fireworks", "mistral", "hf_jobs"):

@@ -50,14 +50,16 @@ async def _one(providers: Providers, name: str, url: str) -> ProbeRow:
     except SdkMissingError as error:
         account = Account(None, None, f"{error.message} {error.hint}".strip())
     except (ProviderError, NotFoundError) as error:
-        account = Account(None, None, str(error.message))
+        # Why it cannot be reached (a proxy, a name, a certificate) is in the words.
+        words = error.words if isinstance(error, ProviderError) else ""
+        account = Account(None, None, f"{error.message} {words}".strip())
     except TimeoutError:
         account = Account(None, None, f"no answer within {_SECONDS:g} s")
     return ProbeRow(
         name,
         account.key_ok,
         account.may_tune,
-        one_line(account.words, 200),
+        one_line(account.words, 300),
         one_line(account.account, 80),
         now(),
     )
