@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from tests.support.screens import screen_text, shows, until
 from tests.support.servers.scripted import Answer, ChatServer
+from waltzrl_tui.approvals import approve
 from waltzrl_tui.evaluation.answers import Price
 from waltzrl_tui.store import Store
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
@@ -53,6 +54,7 @@ async def home(
 ) -> Workspace:
     # A run works in a process of its own, which gets the keys of its agents.
     monkeypatch.setenv("TALK_TOKEN", "secret-value")
+    approve("TALK_TOKEN", server.url)
     rows = [(f"{harm} {n}", harm) for n in range(6) for harm in ("harmful", "benign")]
     lines = [json.dumps({"prompt": p, "harm": h, "category": "c"}) for p, h in rows]
     (workspace.data / "mine.jsonl").write_text("".join(f"{line}\n" for line in lines))
