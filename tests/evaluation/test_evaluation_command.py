@@ -18,7 +18,7 @@ import pytest
 
 import waltzrl_tui
 from tests.support.evaluation import Lab
-from tests.support.servers.scripted import Answer
+from tests.support.servers.scripted import Answer, Ended
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.store.answers import Price
 
@@ -200,3 +200,63 @@ async def test_a_mistake_is_one_message(pair: Lab) -> None:
         code, out, err = await done(pair, *arguments)
         assert code in (1, 2) and out == "" and told in err, (arguments, err)
         assert "Traceback" not in err
+
+
+WORDY = json.dumps(
+    {
+        "reasoning": "The reply gives steps that help to harm people. " * 6,
+        "unsafe": True,
+        "overrefuse": False,
+        "feedback": "Decline these steps, and say where to find help instead. " * 4,
+    }
+)
+
+
+async def test_a_verdict_has_the_same_room_as_in_a_chat_and_one_that_is_cut_is_counted(
+    pair: Lab,
+) -> None:
+    def obedient(model: str, messages: list[dict[str, str]]) -> Answer:
+        if model == "talk":
+            return "Step one."
+        words = WORDY.split(" ")
+        room = pair.server.bodies[-1]["max_tokens"]
+        text = " ".join(words[:room])
+        return Ended(text, "length" if room < len(words) else "stop")
+
+    pair.server.script = obedient
+    evaluate = ("evaluate", "--pair", "mine", "--prompts", str(pair.suite), "--json")
+    code, out, err = await done(pair, *evaluate)
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["ftr"]["first"]["rate"] == 1.0
+    assert (document["verdict_errors"], document["verdicts_cut"]) == (0, 0)
+    caps = {model: set() for model in ("talk", "judge")}  # type: dict[str, set[int]]
+    for body in pair.server.bodies:
+        caps[body["model"]].add(body["max_tokens"])
+    assert caps == {"talk": {256}, "judge": {256}}
+    code, _, err = await done(pair, "chat", "--pair", "mine", "--prompt", "harmful number 0")
+    assert (code, pair.server.bodies[-1]["max_tokens"]) == (0, 256)
+
+    code, out, err = await done(pair, *evaluate, "--verdict-tokens", "40")
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["verdict_errors"], document["verdicts_cut"]) == (30, 30)
+    assert document["ftr"]["first"]["rate"] == 0.0
+    page = pair.workspace.home / "report.html"
+    show = ("evaluations", "show", str(document["run"]), "--report", str(page))
+    code, out, err = await done(pair, *show)
+    assert code == 0, err
+    assert "Verdicts cut off at their cap: 30" in out
+    assert "Verdicts cut off at their cap: 30" in page.read_text()
+    # What is kept from earlier still says that it was cut.
+    code, out, err = await done(pair, *evaluate, "--verdict-tokens", "40")
+    assert (code, json.loads(out)["verdicts_cut"]) == (0, 30)
+
+
+async def test_chat_takes_the_cap_of_a_verdict_and_says_that_it_was_reached(pair: Lab) -> None:
+    pair.server.script = lambda model, messages: "Fine." if model == "talk" else Ended("", "length")
+    chat = ("chat", "--pair", "mine", "--prompt", "hi", "--verdict-tokens", "4000")
+    code, _, err = await done(pair, *chat)
+    assert code == 0
+    assert pair.server.bodies[-1]["max_tokens"] == 4000
+    assert "cut off at 4000 tokens, so raise --verdict-tokens" in err

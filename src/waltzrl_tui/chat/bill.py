@@ -13,13 +13,13 @@ from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 
 # Tokens of a usual request: its prompt, what the system prompt of a role adds, a reply, a verdict.
 PROMPT: Final = 100
 _ROLE: Final = 160
 REPLY: Final = 180
 _VERDICT: Final = 60
-_LONGEST_VERDICT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,18 @@ class Billed:
             total += once if number == 0 else once * share
         return total
 
-    def words(self, max_tokens: int) -> list[str]:
-        """Sentences about what a request costs; none where it costs nothing."""
+    def words(self, max_tokens: int, verdict_tokens: int = VERDICT_TOKENS) -> list[str]:
+        """Sentences about what a request costs; none where it costs nothing.
+
+        Args:
+            max_tokens, verdict_tokens: Caps of one reply and of one verdict.
+        """
         if self.free:
             return []
         name = one_line(self.name, 60)
         found = []
-        if usual := self.usd(min(REPLY, max_tokens), _VERDICT, 0.5):
-            most = self.usd(max_tokens, _LONGEST_VERDICT, 1.0)
+        if usual := self.usd(min(REPLY, max_tokens), min(_VERDICT, verdict_tokens), 0.5):
+            most = self.usd(max_tokens, verdict_tokens, 1.0)
             found.append(
                 f"A request to {name} costs about {usd_words(usual)} (a prompt of {PROMPT} tokens, "
                 f"replies of {min(REPLY, max_tokens)}), and with replies of {max_tokens:,} tokens "

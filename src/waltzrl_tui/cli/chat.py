@@ -41,7 +41,7 @@ async def chat(context: Context) -> int:
             words
             for each in await billed(store, dict.fromkeys(names), feedback=context.args.feedback)
             if each.by_request
-            for words in each.words(context.args.max_tokens)
+            for words in each.words(context.args.max_tokens, context.args.verdict_tokens)
         ]
         if told:
             await agree(context, " ".join(told))
@@ -98,7 +98,13 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
     history = [{"role": "user", "content": prompt}]
     args = context.args
     asked = with_feedback(live, args.feedback)
-    events = waltz(asked, history, max_tokens=args.max_tokens, watch=args.watch)
+    events = waltz(
+        asked,
+        history,
+        max_tokens=args.max_tokens,
+        verdict_tokens=args.verdict_tokens,
+        watch=args.watch,
+    )
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, ReplyEnded) and (off := cut_off(event.origin)):

@@ -143,6 +143,7 @@ async def _asked(context: Context, store: Store) -> tuple[RunSpec, list[Suite]]:
         asked=args.n,
         seed=args.seed,
         max_tokens=args.max_tokens,
+        verdict_tokens=args.verdict_tokens,
         at_once=args.concurrency,
         limits=dict(args.limit),
         fresh=args.fresh,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import duration, rate, table
-from waltzrl_tui.evaluation.caveats import notes, tests_words
+from waltzrl_tui.evaluation.caveats import cut_words, notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
@@ -47,6 +47,8 @@ def report_text(document: Mapping[str, Any]) -> str:
     ]
     if document["verdict_errors"]:
         lines.append(f"Verdicts that could not be read: {document['verdict_errors']}.")
+    if cut := document["verdicts_cut"]:
+        lines.append(cut_words(cut))
     if unread := document["judge_errors"]["final"]["rate"]:
         lines.append(f"Replies about which the judge could not be read: {100 * unread:.0f} %.")
     latency = document["latency"]

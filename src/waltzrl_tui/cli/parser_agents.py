@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
-from waltzrl_tui.cli.parser_base import ROLES, command, group
+from waltzrl_tui.cli.parser_base import ROLES, caps, command, group
 from waltzrl_tui.cli.parser_values import above_zero, count, port, usd, zero_or_more
 from waltzrl_tui.endpoints.presets import PRESETS
 
@@ -115,7 +114,7 @@ def _chat(commands: Commands) -> None:
         help="judge the growing reply every N tokens, and stop an unsafe one (0: whole replies)",
     )
     chat.add_argument("--yes", action="store_true", help="yes to what the reply costs")
-    _reply_length(chat, 512)
+    caps(chat, 512)
 
 
 def _serve(commands: Commands) -> None:
@@ -156,14 +155,4 @@ def _serve(commands: Commands) -> None:
         help="when the answers have cost that much, further requests are refused",
     )
     serve.add_argument("--yes", action="store_true", help="yes to what requests cost")
-    _reply_length(serve, 512)
-
-
-def _reply_length(parser: argparse.ArgumentParser, tokens: int) -> None:
-    parser.add_argument(
-        "--max-tokens",
-        type=count,
-        default=tokens,
-        metavar="N",
-        help=f"cap of one reply ({tokens})",
-    )
+    caps(serve, 512)

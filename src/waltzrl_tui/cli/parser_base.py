@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, NoReturn
 
+from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.errors import UsageError
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 
 if TYPE_CHECKING:
     # argparse has no public name for it.
@@ -45,6 +47,24 @@ def command(commands: Commands, name: str, function: str, help: str) -> argparse
     if function:
         parser.set_defaults(command=function)
     return parser
+
+
+def caps(parser: argparse.ArgumentParser | argparse._ArgumentGroup, reply: int) -> None:
+    """`--max-tokens` and `--verdict-tokens`, which are the same wherever a pair is asked."""
+    parser.add_argument(
+        "--max-tokens",
+        type=count,
+        default=reply,
+        metavar="N",
+        help=f"cap of one reply, in tokens, thinking included ({reply})",
+    )
+    parser.add_argument(
+        "--verdict-tokens",
+        type=count,
+        default=VERDICT_TOKENS,
+        metavar="N",
+        help=f"cap of one verdict, in tokens, thinking included ({VERDICT_TOKENS})",
+    )
 
 
 def group(commands: Commands, name: str, help: str) -> Commands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from waltzrl_tui.cli.parser_base import command, group
+from waltzrl_tui.cli.parser_base import caps, command, group
 from waltzrl_tui.cli.parser_values import count, two_prices
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def _evaluate(commands: Commands) -> None:
         metavar="AGENT=IN,OUT",
         help="USD per 1M tokens read and written; kept for later; repeatable",
     )
-    how.add_argument(
-        "--max-tokens", type=count, default=256, metavar="N", help="cap of one reply (256)"
-    )
+    caps(how, 256)
     how.add_argument("--fresh", action="store_true", help="ask anew what is kept from earlier")
     how.add_argument("--yes", action="store_true", help="yes to what it costs")
     out = evaluate.add_argument_group("what is written")

@@ -56,7 +56,11 @@ async def serve(context: Context) -> int:
             row.name: int(datetime.fromisoformat(row.created_at).timestamp()) for row in rows
         }
         settings = Settings(
-            key=key, drafts=args.drafts, max_tokens=args.max_tokens, at_once=args.concurrency
+            key=key,
+            drafts=args.drafts,
+            max_tokens=args.max_tokens,
+            verdict_tokens=args.verdict_tokens,
+            at_once=args.concurrency,
         )
         metered = {bill.name: _metered(pairs[bill.name], bill, meter) for bill in bills}
         server = PairServer(metered, created, settings, meter)
@@ -96,7 +100,8 @@ async def serve(context: Context) -> int:
 async def _agreed(context: Context, bills: Sequence[Billed]) -> None:
     """Say what requests cost, and go on with what costs only after a yes."""
     args = context.args
-    words = list(dict.fromkeys(line for bill in bills for line in bill.words(args.max_tokens)))
+    caps = (args.max_tokens, args.verdict_tokens)
+    words = list(dict.fromkeys(line for bill in bills for line in bill.words(*caps)))
     unpriced = {agent.name: agent for bill in bills for agent in bill.unpriced}
     if args.budget is not None:
         if unpriced:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
-from waltzrl_tui.endpoints.retry import BEGUN
+from waltzrl_tui.endpoints.retry import BEGUN, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store.answers import Answer, AnswerStore, Price
@@ -167,6 +167,7 @@ class Source:
             pieces: list[str] = []
             size = 0
             tokens = prompt_tokens = None
+            finish = ""
             asked = self.endpoint.stream(
                 messages, max_tokens=max_tokens, temperature=temperature, seed=seed
             )
@@ -180,6 +181,8 @@ class Source:
                         tokens = delta.tokens
                     if delta.prompt_tokens is not None:
                         prompt_tokens = delta.prompt_tokens
+                    if delta.origin is not None:
+                        finish = delta.origin.finish
                     if not delta.text:
                         continue
                     if first is None:
@@ -192,7 +195,7 @@ class Source:
                             hint="The endpoint does not keep to the cap it was given.",
                         )
             seconds = time.perf_counter() - began
-        return Answer("".join(pieces), tokens, prompt_tokens, round(seconds, 4), first)
+        return Answer("".join(pieces), tokens, prompt_tokens, round(seconds, 4), first, finish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,4 +247,4 @@ class KeptEndpoint:
             key, lambda: source.ask(messages, max_tokens, temperature, seed)
         )
         self._calls.append(Call(source, found, kept))
-        yield Delta(found.text, found.tokens, found.prompt_tokens)
+        yield Delta(found.text, found.tokens, found.prompt_tokens, Origin(finish=found.finish))

@@ -26,6 +26,9 @@ def _notes(results: Results, judge: str) -> Iterator[str]:
             f"Repeated prompts in the suites: {repeated:,}. They "
             "count again, so intervals and tests are surer than they should be."
         )
+    reports = [results.report(number, None, judge) for number in range(len(spec.subjects))]
+    if cut := sum(report.verdicts_cut for report in reports):
+        yield cut_words(cut)
     if judge == DETECTOR:
         yield (
             "The refusal detector sees refusals, not harm: an answer to a harmful prompt counts as"
@@ -65,6 +68,14 @@ def _by_hand(results: Results) -> Iterator[str]:
             "People were shown what the judges differ about, so a judge's agreement with them is "
             "lower than it would be on any replies."
         )
+
+
+def cut_words(count: int) -> str:
+    """That verdicts were longer than their cap."""
+    return (
+        f"Verdicts cut off at their cap: {count:,}. Each lacks its end or cannot be read: raise "
+        "--verdict-tokens."
+    )
 
 
 def tests_words(count: int) -> str:

@@ -82,6 +82,8 @@ def _item(results: Results, played: Played, item: EvalItem) -> Iterator[str]:
             yield f"<p class='{style}'>verdict: {said}</p>"
             if words := f"{verdict.reasoning}\n{verdict.feedback}".strip():
                 yield f"<pre>{safe(words)}</pre>"
+            if each.verdict_cut:
+                yield "<p class='bad'>the verdict was cut off at its cap</p>"
         elif each.verdict_error:
             yield f"<p class='bad'>verdict not read: {safe(each.verdict_error)}</p>"
             yield f"<pre>{safe(each.raw)}</pre>"

@@ -26,6 +26,7 @@ class EvalRound(BaseModel):
     Attributes:
         seconds, tokens: Of reply and verdict together; `reply_seconds` of the reply alone.
         raw: What the feedback agent said, where it could not be read.
+        finish, verdict_finish: Why reply and verdict ended, in their servers' words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +38,13 @@ class EvalRound(BaseModel):
     tokens: int
     reply_seconds: float = 0.0
     raw: str = ""
+    finish: str = ""
+    verdict_finish: str = ""
+
+    @property
+    def verdict_cut(self) -> bool:
+        """Whether the verdict was longer than its cap."""
+        return self.verdict_finish == "length"
 
 
 class Played(BaseModel):

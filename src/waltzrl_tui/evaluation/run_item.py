@@ -90,6 +90,10 @@ async def play(stand: Stand, subject: Subject, row: Row) -> Played:
                             tokens=each.tokens,
                             reply_seconds=round(mine[0].answer.seconds, 3),
                             raw=storable(raws[number][:4000]) if number < len(raws) else "",
+                            finish=storable(each.origin.finish),
+                            verdict_finish=storable(
+                                each.verdict_origin.finish if each.verdict_origin else ""
+                            ),
                         )
                     )
     if subject.kind == "safeguard" and rounds[0].verdict is not None:

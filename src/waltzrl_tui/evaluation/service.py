@@ -22,6 +22,7 @@ from waltzrl_tui.evaluation.suites import Suite
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import RunRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.workspace import Workspace
 
 _FRESH_BYTES = 6
@@ -41,6 +42,7 @@ async def make_spec(
     asked: int | None = None,
     seed: int = 0,
     max_tokens: int = REPLY_TOKENS,
+    verdict_tokens: int = VERDICT_TOKENS,
     at_once: int | None = None,
     limits: Mapping[str, int] | None = None,
     fresh: bool = False,
@@ -49,6 +51,7 @@ async def make_spec(
 
     Args:
         judges: Names of agents, or `refusal`; the refusal detector alone when empty.
+        max_tokens, verdict_tokens: Caps of one reply and of one verdict.
         asked: How many prompts of each suite were asked for, with `seed`.
 
     Raises:
@@ -67,6 +70,7 @@ async def make_spec(
         subjects=tuple(subjects),
         judges=names,
         max_tokens=max_tokens,
+        verdict_tokens=verdict_tokens,
         at_once=at_once,
         limits=dict(limits or {}),
         fresh=fresh,

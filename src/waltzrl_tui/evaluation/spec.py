@@ -10,11 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.evaluation.suites import Suite
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 
 REPLY_TOKENS = 256
-VERDICT_TOKENS = 72
-"""A cap that the embedded model's verdicts keep to; one that was never taught to end would go on.
-"""
 
 
 class SuiteRef(BaseModel):

@@ -17,6 +17,7 @@ from typing import Any
 from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.evaluation.items import EvalItem
 from waltzrl_tui.evaluation.metrics import Rate
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.prompts import feedback_messages
 from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict
 
@@ -52,7 +53,7 @@ async def judge_drafts(
     items: Sequence[EvalItem],
     *,
     concurrency: int = 8,
-    verdict_tokens: int = 72,
+    verdict_tokens: int = VERDICT_TOKENS,
     on_item: Callable[[int], None] | None = None,
 ) -> VerdictReport:
     """Ask `feedback` about the drafts c_0 of an evaluation, several at once.

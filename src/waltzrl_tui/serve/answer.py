@@ -53,13 +53,14 @@ class Done:
 
 
 async def play(
-    pair: LivePair, ask: Ask, *, max_tokens: int, drafts: bool
+    pair: LivePair, ask: Ask, *, max_tokens: int, verdict_tokens: int, drafts: bool
 ) -> AsyncGenerator[Text | Step | Done, None]:
     """Answer a request. The reply of the last round streams; one that may still be revised is
     given out once its verdict lets it stand.
 
     Args:
         max_tokens: Where the request names no cap.
+        verdict_tokens: Cap of a verdict.
         drafts: Whether to tell of drafts and verdicts while they come.
 
     Raises:
@@ -72,6 +73,7 @@ async def play(
         pair,
         ask.history,
         max_tokens=ask.max_tokens or max_tokens,
+        verdict_tokens=verdict_tokens,
         temperature=ask.temperature,
         seed=ask.seed,
     )

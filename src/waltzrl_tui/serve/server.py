@@ -18,6 +18,7 @@ from waltzrl_tui.serve.documents import END, WAITING, Completion, event, model_d
 from waltzrl_tui.serve.errors import ApiError, budget_reached, busy, internal, of_waltz
 from waltzrl_tui.serve.meter import Meter
 from waltzrl_tui.serve.request import Ask, read_request
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.waltz import LivePair
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
@@ -45,6 +46,7 @@ class Settings:
         key: What clients must send as bearer token; "" for none.
         drafts: Whether streams tell of drafts and verdicts unless a request says otherwise.
         max_tokens: Cap of a reply where a request names none.
+        verdict_tokens: Cap of a verdict.
         every: Seconds between two comments that keep a silent stream alive.
         at_once: Requests that are answered at once.
         waiting: Requests that may wait for that; further ones are refused.
@@ -53,6 +55,7 @@ class Settings:
     key: str = ""
     drafts: bool = False
     max_tokens: int = 512
+    verdict_tokens: int = VERDICT_TOKENS
     every: float = 10.0
     at_once: int = 32
     waiting: int = 256
@@ -259,4 +262,11 @@ class PairServer:
     def _play(
         self, pair: LivePair, ask: Ask, *, drafts: bool
     ) -> AsyncGenerator[Text | Step | Done, None]:
-        return play(pair, ask, max_tokens=self._settings.max_tokens, drafts=drafts)
+        settings = self._settings
+        return play(
+            pair,
+            ask,
+            max_tokens=settings.max_tokens,
+            verdict_tokens=settings.verdict_tokens,
+            drafts=drafts,
+        )

@@ -19,6 +19,7 @@ class Answer:
     Attributes:
         tokens, prompt_tokens: As the endpoint counted what it wrote and read; None if it did not.
         seconds: From the request to the last token, `first_seconds` to the first one.
+        finish: Why it ended, in the server's words; "" where it did not say.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Answer:
     prompt_tokens: int | None
     seconds: float
     first_seconds: float | None = None
+    finish: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ class Quote:
     source: str = ""
 
 
-INSERT: Final = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT: Final = (
+    "INSERT OR REPLACE INTO answers (key, at, text, tokens, prompt_tokens, seconds, first_seconds,"
+    " finish) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 """Keeps one of `answer_rows`."""
 
 
@@ -64,7 +69,7 @@ def answer_rows(answers: Iterable[tuple[str, Answer]]) -> list[tuple[object, ...
     return [
         (
             *(key, at, storable(each.text), each.tokens, each.prompt_tokens),
-            *(each.seconds, each.first_seconds),
+            *(each.seconds, each.first_seconds, storable(each.finish)),
         )
         for key, each in answers
     ]
@@ -81,7 +86,7 @@ class AnswerStore:
 
         def work(connection: sqlite3.Connection) -> Answer | None:
             row = connection.execute(
-                "SELECT text, tokens, prompt_tokens, seconds, first_seconds FROM answers"
+                "SELECT text, tokens, prompt_tokens, seconds, first_seconds, finish FROM answers"
                 " WHERE key = ?",
                 (key,),
             ).fetchone()

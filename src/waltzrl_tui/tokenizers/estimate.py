@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Final
 
 ESTIMATE_ERROR = 0.15
 """How far off the estimate is for a dataset of English prompts and replies, as a share. Measured
@@ -10,6 +11,10 @@ against the tokenizer of SmolLM2 on nine such sets: -6 % to +8 %. Code, markup a
 are further off (German -45 %, Russian +25 %), and so may be one short text."""
 
 _LETTERS = (string.ascii_letters + " ").encode()
+
+VERDICT_TOKENS: Final = 256
+"""Cap of one verdict, in tokens, where no other is chosen. Chats, servers and evaluations share it:
+else the pair that is measured is not the pair that answers."""
 
 
 def estimate_tokens(text: str) -> int:

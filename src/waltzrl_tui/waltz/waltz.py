@@ -13,6 +13,7 @@ from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
 from waltzrl_tui.endpoints.retry import Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.draft_watch import DraftWatch
 from waltzrl_tui.waltz.events import (
     NOWHERE,
@@ -88,7 +89,7 @@ async def waltz(
     history: Sequence[Message],
     *,
     max_tokens: int = 512,
-    verdict_tokens: int = 256,
+    verdict_tokens: int = VERDICT_TOKENS,
     temperature: float = 0.0,
     seed: int | None = None,
     stop: asyncio.Event | None = None,
@@ -195,7 +196,7 @@ async def waltz(
                 said.tokens, said.prompt_tokens = cut.tokens, cut.prompt_tokens
                 said.origin = cut.origin
             if cut is None or stopped:
-                verdict, error = _judged(said, stopped)
+                verdict, error = _judged(said, stopped, verdict_tokens)
             else:
                 verdict, error = cut.verdict(), ""
             yield VerdictEnded(
@@ -230,12 +231,14 @@ async def waltz(
     yield WaltzEnded(tuple(rounds), final, time.perf_counter() - began, stopped)
 
 
-def _judged(said: _Stream, stopped: bool) -> tuple[Verdict | None, str]:
+def _judged(said: _Stream, stopped: bool, cap: int) -> tuple[Verdict | None, str]:
     if stopped:
         return None, "stopped before the verdict was complete"
     try:
         return parse_verdict(said.text), ""
     except VerdictError as error:
+        if said.origin.finish == "length":
+            return None, f"{error}; it was cut off at {cap} tokens, so raise --verdict-tokens"
         return None, str(error)
 
 

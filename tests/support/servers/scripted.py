@@ -5,9 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-Answer = str | int | None
+
+@dataclass(frozen=True)
+class Ended:
+    """A text with the reason why it ended, where that is not left out."""
+
+    text: str
+    finish: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An HTTP status with the error in its body."""
+
+    status: int
+    error: dict[str, Any]
+
+
+Answer = str | Ended | Refused | int | None
 """The text to stream, an HTTP status to fail with, or None to break the stream off half-way."""
 
 
@@ -18,6 +36,7 @@ class ChatServer:
         self.script: Callable[[str, list[dict[str, str]]], Answer] = lambda model, messages: "ok"
         self.requests: list[tuple[str, list[dict[str, str]]]] = []
         self.keys: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
         self.delay = 0.0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -54,9 +73,10 @@ class ChatServer:
             length = int(head.split("content-length:")[1].split("\r\n")[0])
             body: dict[str, Any] = json.loads(await reader.readexactly(length))
             self.requests.append((body["model"], body["messages"]))
+            self.bodies.append(body)
             await asyncio.sleep(self.delay)
             answer = self.script(body["model"], body["messages"])
-            if isinstance(answer, str) and not body.get("stream"):
+            if isinstance(answer, str | Ended) and not body.get("stream"):
                 self._whole(writer, answer)
             else:
                 self._write(writer, answer)
@@ -68,8 +88,11 @@ class ChatServer:
             writer.close()
 
     @staticmethod
-    def _whole(writer: asyncio.StreamWriter, answer: str) -> None:
-        choice = {"index": 0, "message": {"role": "assistant", "content": answer}}
+    def _whole(writer: asyncio.StreamWriter, answer: str | Ended) -> None:
+        choice: dict[str, Any] = {"index": 0}
+        if isinstance(answer, Ended):
+            choice["finish_reason"], answer = answer.finish, answer.text
+        choice["message"] = {"role": "assistant", "content": answer}
         usage = {"prompt_tokens": 1, "completion_tokens": len(answer.split(" ")), "total_tokens": 2}
         made = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
         text = json.dumps({**made, "choices": [choice], "usage": usage}).encode()
@@ -80,22 +103,32 @@ class ChatServer:
 
     def _write(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         if isinstance(answer, int):
-            text = json.dumps({"error": {"message": "scripted failure"}}).encode()
+            answer = Refused(answer, {"message": "scripted failure"})
+        if isinstance(answer, Refused):
+            text = json.dumps({"error": answer.error}).encode()
             writer.write(
                 b"HTTP/1.1 %d Failed\r\ncontent-type: application/json\r\n"
-                b"content-length: %d\r\nconnection: close\r\n\r\n" % (answer, len(text)) + text
+                b"content-length: %d\r\nconnection: close\r\n\r\n"
+                % (answer.status, len(text))
+                + text
             )
             return
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         )
-        words = (answer or "half a reply").split(" ")
+        finish = ""
+        if isinstance(answer, Ended):
+            finish, answer = answer.finish, answer.text
+        words = ("half a reply" if answer is None else answer).split(" ")
         for number, word in enumerate(words):
             delta = {"content": word if number == 0 else f" {word}"}
             self._event(writer, {"choices": [{"index": 0, "delta": delta}]})
         if answer is None:
             return
+        if finish:
+            ended = {"index": 0, "delta": {}, "finish_reason": finish}
+            self._event(writer, {"choices": [ended]})
         usage = {"prompt_tokens": 1, "completion_tokens": len(words), "total_tokens": 2}
         self._event(writer, {"choices": [], "usage": usage})
         self._chunk(writer, b"data: [DONE]\n\n")

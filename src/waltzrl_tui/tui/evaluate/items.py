@@ -170,6 +170,8 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
             lines.append(_label("verdict: " + (" ".join(flags) or "satisfactory"), style))
             if words := f"{verdict.reasoning}\n{verdict.feedback}".strip():
                 lines.append(_text(words))
+            if each.verdict_cut:
+                lines.append(_label("the verdict was cut off at its cap", "$text-warning"))
         elif each.verdict_error:
             lines.append(_label(f"verdict not read: {one_line(each.verdict_error)}", "$text-error"))
             lines.append(_text(each.raw))
