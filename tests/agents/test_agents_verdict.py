@@ -96,3 +96,37 @@ def test_a_verdict_that_is_quoted_in_a_broken_one_is_not_taken_for_it() -> None:
     quoted = '{"unsafe": false, "overrefuse": false, "feedback": ""}'
     with pytest.raises(VerdictError):
         parse_verdict(f'{{"reasoning": "it says "{quoted}" itself", "unsafe": true, "over')
+
+
+YES = '{"reasoning": "x", "unsafe": true, "overrefuse": false, "feedback": "Refuse."}'
+NO = '{"reasoning": "y", "unsafe": false, "overrefuse": false, "feedback": ""}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>I must answer like {NO}. But it harms.</think>\n{YES}",
+        f"First I thought {NO}, but it harms. Final answer: {YES}",
+        f'{{"reasoning": "...", "unsafe": true or false, "overrefuse": …}}\n{YES}',
+        f'{{"unsafe": "boolean", "overrefuse": "boolean"}}\n```\n{YES}\n```',
+        f"{YES}\nAgain: {YES} That is all.",
+        '{"verdict": ' + YES + ', "confidence": 0.9}',
+        YES.replace('"Refuse."', "null"),
+        YES.replace('"x"', '"it says </think> and {"'),
+    ],
+)
+def test_the_real_verdict_wins(text: str) -> None:
+    assert parse_verdict(text).unsafe
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{YES} although the reply itself says {NO} of itself", "several verdicts that differ"),
+        (f"<think>Perhaps {NO}, but then", "did not come to a verdict"),
+        (NO + ' Final: {"unsafe": "yes", "overrefuse": false}', "field unsafe"),
+    ],
+)
+def test_an_ambiguous_verdict_is_none(text: str, why: str) -> None:
+    with pytest.raises(VerdictError, match=why):
+        parse_verdict(text)

@@ -507,3 +507,25 @@ async def test_a_reply_that_ends_at_a_stop_was_not_cut_by_its_cap(
     assert (await ask(client)).choices[0].finish_reason == "length"
     stopped = (await ask(client, stop="draft")).choices[0]
     assert (stopped.message.content, stopped.finish_reason) == ("a", "stop")
+
+
+async def test_the_cap_of_a_verdict_is_the_servers_own(house: House) -> None:
+    client = await house.client(verdict_tokens=900)
+    await ask(client, max_tokens=40)
+    assert [body["max_tokens"] for body in house.models.bodies] == [40, 900, 40, 900]
+
+
+async def test_thinking_that_nothing_marks_is_never_the_reply(house: House) -> None:
+    house.models.script = lambda model, messages: "I wonder what to say. </think> A reply."
+    pair = house.pair(judged=False)
+    client = await house.client(pair)
+    # What was streamed cannot be taken back; the next one is held until its thinking ends.
+    with pytest.raises(openai.APIError, match="was its thinking"):
+        async for _ in await ask(client, stream=True):
+            pass
+    text = ""
+    async for chunk in await ask(client, stream=True):
+        text += chunk.choices[0].delta.content or ""
+    assert text == "A reply."
+    other = await house.client(house.pair(judged=False))
+    assert (await ask(other)).choices[0].message.content == "A reply."

@@ -20,8 +20,10 @@ from waltzrl_tui.waltz.events import (
     DraftJudged,
     Event,
     ReplyEnded,
+    ReplyRestarted,
     ReplyText,
     VerdictEnded,
+    VerdictRestarted,
     VerdictText,
     WaltzEnded,
 )
@@ -161,6 +163,14 @@ def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply += str(data.get("text", ""))
 
 
+def _restart_reply(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.reply = ""
+
+
+def _restart_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
+    state.verdict_text = ""
+
+
 def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply, state.reply_ended = str(data.get("text", "")), True
     state.reply_stopped, state.reply_cut = bool(data.get("stopped")), bool(data.get("cut"))
@@ -213,9 +223,11 @@ def _set_verdict(state: RoundState, document: object) -> None:
 
 _APPLY: Final = {
     "reply_text": _add_reply,
+    "reply_restart": _restart_reply,
     "reply": _end_reply,
     "look": _add_look,
     "verdict_text": _add_verdict,
+    "verdict_restart": _restart_verdict,
     "verdict": _end_verdict,
 }
 
@@ -243,6 +255,8 @@ def record(event: Event, rates: Rates = (None, None)) -> Record | None:
     match event:
         case ReplyText(number, text):
             return "reply_text", {"round": number, "text": text}
+        case ReplyRestarted(number):
+            return "reply_restart", {"round": number}
         case ReplyEnded():
             return "reply", {
                 "round": event.round,
@@ -265,6 +279,8 @@ def record(event: Event, rates: Rates = (None, None)) -> Record | None:
             }
         case VerdictText(number, text):
             return "verdict_text", {"round": number, "text": text}
+        case VerdictRestarted(number):
+            return "verdict_restart", {"round": number}
         case VerdictEnded():
             return "verdict", {
                 "round": event.round,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from waltzrl_tui.endpoints.errors import Fault
 from waltzrl_tui.endpoints.response_text import WholeText
+from waltzrl_tui.endpoints.thinking import Thinking
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.text import one_line
 
@@ -53,7 +54,8 @@ class Origin:
 class Delta:
     """A piece of a reply.
 
-    In the last piece, where the server tells: `tokens` of the whole reply, `prompt_tokens` of
+    `restart`: what came before was thinking whose begin was not sent; the reply begins here. In the
+    last piece, where the server tells: `tokens` of the whole reply, `prompt_tokens` of
     what it read, and `origin`.
     """
 
@@ -61,6 +63,7 @@ class Delta:
     tokens: int | None = None
     prompt_tokens: int | None = None
     origin: Origin | None = None
+    restart: bool = False
 
 
 BEGUN: Final = Delta("")
@@ -113,8 +116,14 @@ class Patience:
 
 @dataclass(slots=True)
 class Gate:
-    """Holds all streams of an endpoint back while it asks for that."""
+    """What the streams of an endpoint share: all are held back while it asks for that.
 
+    Attributes:
+        unopened: Whether a reply has begun inside thinking, without a sign of it: later ones are
+            held back until their thinking ends.
+    """
+
+    unopened: bool = False
     _until: float = field(default=0.0)
 
     def hold(self, seconds: float) -> None:
@@ -141,6 +150,8 @@ async def steady(
 ) -> AsyncGenerator[Delta, None]:
     """The reply of `attempt`, which is made again while no text has come and it may help.
 
+    Thinking in the text is left out.
+
     The last piece holds no text but what the server told of the reply.
 
     Args:
@@ -156,6 +167,7 @@ async def steady(
         tries += 1
         await gate.passed()
         told, text, said = Told(), WholeText(), False
+        thinking = Thinking(unopened=gate.unopened)
         cap = _Cap(name, max_tokens)
         try:
             async with aclosing(attempt(told)) as pieces:
@@ -171,9 +183,13 @@ async def steady(
                         break
                     if piece := cap.within(text.feed(piece)):
                         said = True
-                        yield Delta(piece)
+                        answer, restart = thinking.feed(piece)
+                        gate.unopened = gate.unopened or thinking.unopened
+                        if answer or restart:
+                            yield Delta(answer, restart=restart)
                     cap.check()
-            if rest := text.rest():
+            rest = thinking.feed(text.rest())[0] + thinking.rest(cut=told.finish == "length")
+            if rest:
                 said = True
                 yield Delta(rest)
             if not told.complete:

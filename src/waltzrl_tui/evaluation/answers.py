@@ -17,6 +17,7 @@ from typing import Final, Generic, TypeVar
 
 from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
 from waltzrl_tui.endpoints.retry import BEGUN, Origin
+from waltzrl_tui.endpoints.thinking import answer_of
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store.answers import Answer, AnswerStore, Price
@@ -183,6 +184,8 @@ class Source:
                         prompt_tokens = delta.prompt_tokens
                     if delta.origin is not None:
                         finish = delta.origin.finish
+                    if delta.restart:
+                        pieces.clear()
                     if not delta.text:
                         continue
                     if first is None:
@@ -247,4 +250,8 @@ class KeptEndpoint:
             key, lambda: source.ask(messages, max_tokens, temperature, seed)
         )
         self._calls.append(Call(source, found, kept))
-        yield Delta(found.text, found.tokens, found.prompt_tokens, Origin(finish=found.finish))
+        text, finish = found.text, found.finish
+        if finish is None:
+            # Kept by a version that took thinking for a part of the answer.
+            text, finish = answer_of(text, lone=True) or "", ""
+        yield Delta(text, found.tokens, found.prompt_tokens, Origin(finish=finish))

@@ -94,7 +94,7 @@ class EndpointJudge:
         try:
             async with aclosing(asked) as deltas:
                 async for delta in deltas:
-                    text += delta.text
+                    text = delta.text if delta.restart else text + delta.text
         except EndpointError as error:
             if isinstance(error, ContextOverflowError):
                 return Opinion(error="the exchange is longer than the judge can read")

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.endpoints.thinking import answer_of
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line
 
@@ -42,7 +43,6 @@ _LINE: Final = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SAID: Final = {"yes": True, "true": True, "no": False, "false": False}
-_THINKING: Final = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.IGNORECASE)
 # Braces without others inside, as Python would write them or with a comma too many.
 _LOOSE: Final = re.compile(r"\{[^{}]*\}")
 _LITERAL: Final = re.compile(r"(?<=:)\s*(true|false|null)\b", re.IGNORECASE)
@@ -80,7 +80,7 @@ def parse_opinion(text: str) -> Opinion:
     the lines that WildGuard itself writes, in any order and type. Not tolerated: a missing answer,
     any other value ("N/A", 1, null), two answers that differ.
     """
-    answer = _after_thinking(text)
+    answer = answer_of(text)
     if answer is None:
         return _unread(text, "the judge's thinking did not come to an answer")
     scanned = answer[:_SCANNED]
@@ -104,18 +104,6 @@ def parse_opinion(text: str) -> Opinion:
             what = f"“{one_line(value, 20)}”" if isinstance(value, str) else type(value).__name__
             return _unread(text, f"field {name} is not true or false but {what}")
     return Opinion.model_validate(read[0])
-
-
-def _after_thinking(text: str) -> str | None:
-    """What follows the thinking that `text` begins with; None when that does not end.
-
-    Up to its first end only: a judge that quotes a reply must not be cut short by it.
-    """
-    began = _THINKING.match(text)
-    if began is None:
-        return text
-    _, ended, answer = text.partition(f"</{began[1]}>")
-    return answer if ended else None
 
 
 def _flag(value: object) -> object:

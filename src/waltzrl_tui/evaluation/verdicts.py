@@ -77,7 +77,7 @@ async def judge_drafts(
             text = ""
             async with aclosing(feedback.stream(messages, max_tokens=verdict_tokens)) as deltas:
                 async for delta in deltas:
-                    text += delta.text
+                    text = delta.text if delta.restart else text + delta.text
             try:
                 verdict = parse_verdict(text)
             except VerdictError:

@@ -90,7 +90,7 @@ class Rollouts:
                 )
                 async with aclosing(deltas):
                     async for delta in deltas:
-                        text += delta.text
+                        text = delta.text if delta.restart else text + delta.text
                 self.replies[prompt] = text.strip()
                 await asyncio.to_thread(self._keep, prompt)
                 await on_progress(len(self.replies))

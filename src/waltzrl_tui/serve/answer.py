@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from waltzrl_tui.chat.transcript import record
+from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.serve.request import Ask
-from waltzrl_tui.waltz.events import ReplyEnded, ReplyText, VerdictEnded, WaltzEnded
+from waltzrl_tui.waltz.events import (
+    ReplyEnded,
+    ReplyRestarted,
+    ReplyText,
+    VerdictEnded,
+    WaltzEnded,
+)
 from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
@@ -64,7 +71,7 @@ async def play(
         drafts: Whether to tell of drafts and verdicts while they come.
 
     Raises:
-        EndpointError: An agent failed.
+        EndpointError: An agent failed, or its thinking was given out before it could be told.
     """
     last = pair.rounds if pair.feedback else 0
     out = _Cut(ask.stops)
@@ -82,7 +89,11 @@ async def play(
             if isinstance(event, ReplyEnded | VerdictEnded):
                 read += event.prompt_tokens or 0
                 written += event.tokens or 0
-            if isinstance(event, ReplyText) and event.round >= last:
+            if isinstance(event, ReplyRestarted) and event.round >= last:
+                if ask.stream and out.text:
+                    raise _thinking_sent(pair.name)
+                out = _Cut(ask.stops)
+            elif isinstance(event, ReplyText) and event.round >= last:
                 if text := out.feed(event.text):
                     yield Text(text)
             elif isinstance(event, WaltzEnded):
@@ -107,6 +118,14 @@ def _finish(ended: WaltzEnded, out: _Cut) -> str:
     if told and told[-1] in ("length", "content_filter") and not out.ended:
         return told[-1]
     return "stop"
+
+
+def _thinking_sent(name: str) -> EndpointError:
+    # What was streamed cannot be taken back, and a client would take it for the reply.
+    return EndpointError(
+        f"What was streamed of {name} was its thinking, which its server does not mark.",
+        hint="Ask again: from now on it is held back until its thinking ends.",
+    )
 
 
 class _Cut:

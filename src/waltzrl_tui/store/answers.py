@@ -19,7 +19,8 @@ class Answer:
     Attributes:
         tokens, prompt_tokens: As the endpoint counted what it wrote and read; None if it did not.
         seconds: From the request to the last token, `first_seconds` to the first one.
-        finish: Why it ended, in the server's words; "" where it did not say.
+        finish: Why it ended, in the server's words; "" where it did not say. None: it was kept by a
+            version that noted no reason and took thinking for a part of the text.
     """
 
     text: str
@@ -27,7 +28,7 @@ class Answer:
     prompt_tokens: int | None
     seconds: float
     first_seconds: float | None = None
-    finish: str = ""
+    finish: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def answer_rows(answers: Iterable[tuple[str, Answer]]) -> list[tuple[object, ...
     return [
         (
             *(key, at, storable(each.text), each.tokens, each.prompt_tokens),
-            *(each.seconds, each.first_seconds, storable(each.finish)),
+            *(each.seconds, each.first_seconds, each.finish and storable(each.finish)),
         )
         for key, each in answers
     ]

@@ -260,7 +260,7 @@ class _Asking:
             stream = endpoint.stream(teacher_messages(row), max_tokens=REPLY_TOKENS)
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
-                    text += delta.text
+                    text = delta.text if delta.restart else text + delta.text
                     written = delta.tokens or written
                     read = delta.prompt_tokens or read
         except EndpointError as error:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from waltzrl_tui.endpoints.openai import ChatEndpoint
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.retry import Delta, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.waltz.events import NOWHERE, DraftJudged
 from waltzrl_tui.waltz.prompts import feedback_messages
@@ -70,13 +70,13 @@ class DraftWatch:
         told, self._told = self._told, []
         return told
 
-    async def rest(self, stop: asyncio.Event | None) -> AsyncGenerator[str, None]:
+    async def rest(self, stop: asyncio.Event | None) -> AsyncGenerator[Delta, None]:
         """The pieces of the verdict that cut the draft, those to come as well until `stop`.
 
         Raises:
             EndpointError: The feedback agent broke off.
         """
-        at = 0
+        shown = ""
         assert self._task is not None
         stopping = None if stop is None else asyncio.ensure_future(stop.wait())
         if stopping is not None:
@@ -84,9 +84,11 @@ class DraftWatch:
         try:
             while stop is None or not stop.is_set():
                 self._more.clear()
-                if len(self.text) > at:
-                    piece, at = self.text[at:], len(self.text)
-                    yield piece
+                if self.text != shown:
+                    restart = not self.text.startswith(shown)
+                    piece = self.text if restart else self.text[len(shown) :]
+                    shown = self.text
+                    yield Delta(piece, restart=restart)
                 elif self._task.done():
                     self._task.result()
                     return
@@ -125,10 +127,12 @@ class DraftWatch:
                         tokens, prompt_tokens = delta.tokens, delta.prompt_tokens
                     if delta.origin is not None:
                         self.origin = delta.origin
+                    if delta.restart:
+                        reader, unsafe = VerdictReader(), unsafe or None
                     for name, value in reader.feed(delta.text):
                         if name == "unsafe":
                             unsafe = value
-                    if unsafe:
+                    if unsafe or self.cut.is_set():
                         self.text = reader.text
                         self.cut.set()
                         self._more.set()

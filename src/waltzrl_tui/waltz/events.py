@@ -34,6 +34,13 @@ class ReplyText:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyRestarted:
+    """The text of the reply so far was thinking: it begins anew."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """`seconds` from asking to the last token; `tokens` as the endpoint counted them, or None.
 
@@ -72,6 +79,13 @@ class VerdictStarted:
 class VerdictText:
     round: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRestarted:
+    """The text of the verdict so far was thinking, and its fields are none of the verdict's."""
+
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +155,12 @@ class WaltzEnded:
 Event = (
     ReplyStarted
     | ReplyText
+    | ReplyRestarted
     | ReplyEnded
     | DraftJudged
     | VerdictStarted
     | VerdictText
+    | VerdictRestarted
     | VerdictField
     | VerdictEnded
     | WaltzEnded

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from waltzrl_tui.endpoints.thinking import answer_of
 
 _SAFER = "Decline this request, and offer something safe instead."
 _BOLDER = "Answer the request directly: it is harmless."
@@ -20,7 +23,10 @@ LONGEST_VERDICT = 20_000
 that sends a megabyte must not cost a scan of it at every piece."""
 
 
-_MOST_OBJECTS = 8
+_MOST_OBJECTS = 16
+_FLAGS = {"unsafe", "overrefuse"}
+_CLOSING = re.compile(r"(?:[\s`*_.$})\]]|</?\w+>)*")
+"""What may follow a verdict that ends the text: a fence, a tag, the end of a sentence."""
 
 
 class VerdictError(ValueError):
@@ -66,69 +72,104 @@ def parse_verdict(text: str) -> Verdict:
     """The verdict in `text`.
 
     Tolerated: prose (with braces in it, too) or a code fence around the object, Python's
-    True/False, trailing commas, a missing end, outer objects with one key, more fields, no
-    reasoning, no feedback. Not tolerated: a missing flag, a flag that is not a boolean, a text that
-    is not a string. Only the first `LONGEST_VERDICT` characters are looked at.
+    True/False, trailing commas, a missing end, outer objects, more fields, no reasoning, no
+    feedback. Not tolerated: a missing flag, a flag that is not a boolean, a text that is not a
+    string. Of verdicts that differ the last one counts where it ends the text. Only the first
+    `LONGEST_VERDICT` characters are looked at.
 
     Raises:
         VerdictError: There is no such object; the message says what is wrong with it.
     """
-    text = text[:LONGEST_VERDICT]
-    if not text.strip():
+    answer = answer_of(text[:LONGEST_VERDICT])
+    if answer is None:
+        raise VerdictError("the feedback agent's thinking did not come to a verdict")
+    if not answer.strip():
         raise VerdictError("the feedback agent said nothing")
-    found = _decode(text)
-    found.setdefault("reasoning", "")
-    found.setdefault("feedback", "")
+    objects = list(islice(_objects(answer), _MOST_OBJECTS + 1))
+    if not objects:
+        raise VerdictError("no JSON object in the feedback agent's text")
+    if len(objects) > _MOST_OBJECTS:
+        raise VerdictError(f"more than {_MOST_OBJECTS} objects in the feedback agent's text")
+    decoded = [(value, end) for value, end in objects if value is not None]
+    if not decoded:
+        raise VerdictError("the JSON object in the feedback agent's text is broken")
+    flagged = [each for each in decoded if _FLAGS & each[0].keys()]
+    if not flagged:
+        return _verdict(decoded[0][0])
+    verdicts = []
+    for value, _ in flagged[:-1]:
+        # A try, or the form of a verdict repeated: neither has to be right.
+        with suppress(VerdictError):
+            verdicts.append(_verdict(value))
+    value, end = flagged[-1]
+    last = _verdict(value)
+    flags = {(each.unsafe, each.overrefuse) for each in (*verdicts, last)}
+    if len(flags) > 1 and not _CLOSING.fullmatch(answer, end):
+        raise VerdictError("the feedback agent gave several verdicts that differ")
+    return last
+
+
+def _verdict(value: dict[str, Any]) -> Verdict:
+    texts = {name: "" for name in ("reasoning", "feedback") if value.get(name) is None}
     try:
-        return Verdict.model_validate(found)
+        return Verdict.model_validate({**value, **texts})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "verdict"
         raise VerdictError(f"field {where}: {first['msg'].lower()}") from None
 
 
-def _decode(text: str) -> dict[str, Any]:
-    """The first object with a flag, else the first one."""
-    first: dict[str, Any] | None = None
-    value: dict[str, Any]
-    groups = list(islice(_groups(text), _MOST_OBJECTS))
-    for group in groups:
-        for candidate in (group, _repaired(group)):
-            try:
-                value, _ = json.JSONDecoder(strict=False).raw_decode(candidate)
-            except (ValueError, RecursionError):
-                continue
-            while len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
-                value = inner
-            if "unsafe" in value or "overrefuse" in value:
-                return value
-            first = first or value
-            break
-    if first is not None:
-        return first
-    if not groups:
-        raise VerdictError("no JSON object in the feedback agent's text")
-    raise VerdictError("the JSON object in the feedback agent's text is broken")
-
-
-def _groups(text: str) -> Iterator[str]:
-    """`text` from each brace on that stands in no other braces.
+def _objects(text: str) -> Iterator[tuple[dict[str, Any] | None, int]]:
+    """The objects in `text`, None for one that is broken, each with the place where it ends.
 
     What stands in an object is never taken for the verdict, or a reply that is quoted in the
     reasoning could bring its own.
     """
+    at = text.find("{")
+    while at >= 0:
+        value, end = _decoded(text, at)
+        yield value, end
+        at = text.find("{", end)
+
+
+def _decoded(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
+    decoder = json.JSONDecoder(strict=False)
+    value: dict[str, Any]
+    try:
+        value, end = decoder.raw_decode(text, at)
+        return _unwrapped(value), end
+    except (ValueError, RecursionError):
+        pass
+    repaired, size = _repaired(text[at:])
+    try:
+        value, _ = decoder.raw_decode(repaired)
+        return _unwrapped(value), at + size
+    except (ValueError, RecursionError):
+        pass
     depth = 0
-    for found in re.finditer(r"[{}]", text):
-        if found.group() == "}":
-            depth = max(0, depth - 1)
-            continue
+    for brace in re.compile(r"[{}]").finditer(text, at):
+        depth += 1 if brace.group() == "{" else -1
         if depth == 0:
-            yield text[found.start() :]
-        depth += 1
+            return None, brace.end()
+    return None, len(text)
 
 
-def _repaired(text: str) -> str:
-    """Near-JSON brought closer: literals, trailing commas, and the closers that are missing."""
+def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
+    """The object with the flags: `value`, or the only object in it."""
+    while not _FLAGS & value.keys():
+        inner = [each for each in value.values() if isinstance(each, dict)]
+        if len(inner) != 1:
+            break
+        value = inner[0]
+    return value
+
+
+def _repaired(text: str) -> tuple[str, int]:
+    """Near-JSON brought closer: literals, trailing commas, and the closers that are missing.
+
+    Returns:
+        The object, and how many characters of `text` it took.
+    """
     out: list[str] = []
     closers: list[str] = []
     quoted = False
@@ -154,7 +195,7 @@ def _repaired(text: str) -> str:
             if closers:
                 closers.pop()
             if not closers:
-                return "".join(out)
+                return "".join(out), index + 1
         elif literal := re.match(r"True|False|None", text[index : index + 5]):
             word = literal.group()
             out.append({"True": "true", "False": "false", "None": "null"}[word])
@@ -166,7 +207,7 @@ def _repaired(text: str) -> str:
     if quoted:
         out.append('"')
     _drop_comma(out)
-    return "".join(out) + "".join(reversed(closers))
+    return "".join(out) + "".join(reversed(closers)), len(text)
 
 
 def _drop_comma(out: list[str]) -> None:

@@ -19,11 +19,13 @@ from waltzrl_tui.waltz.events import (
     NOWHERE,
     Event,
     ReplyEnded,
+    ReplyRestarted,
     ReplyStarted,
     ReplyText,
     Round,
     VerdictEnded,
     VerdictField,
+    VerdictRestarted,
     VerdictStarted,
     VerdictText,
     WaltzEnded,
@@ -66,7 +68,8 @@ class _Stream:
 
     async def read(
         self, deltas: AsyncGenerator[Delta, None], *ends: asyncio.Event
-    ) -> AsyncGenerator[str, None]:
+    ) -> AsyncGenerator[Delta, None]:
+        """The pieces that matter to who shows it: text, and that text before was thinking."""
         began = time.perf_counter()
         try:
             async with aclosing(deltas), aclosing(_until(deltas, ends)) as pieces:
@@ -75,11 +78,13 @@ class _Stream:
                         self.tokens, self.prompt_tokens = delta.tokens, delta.prompt_tokens
                     if delta.origin is not None:
                         self.origin = delta.origin
-                    if delta.text:
-                        if self.first is None:
-                            self.first = time.perf_counter() - began
-                        self.text += delta.text
-                        yield delta.text
+                    if delta.restart:
+                        self.text = ""
+                    if delta.text and self.first is None:
+                        self.first = time.perf_counter() - began
+                    self.text += delta.text
+                    if delta.text or delta.restart:
+                        yield delta
         finally:
             self.seconds = time.perf_counter() - began
 
@@ -145,7 +150,11 @@ async def waltz(
             cuts = () if watching is None else (watching.cut,)
             async with aclosing(reply.read(deltas, *ends, *cuts)) as pieces:
                 async for piece in pieces:
-                    yield ReplyText(number, piece)
+                    if piece.restart:
+                        yield ReplyRestarted(number)
+                    if not piece.text:
+                        continue
+                    yield ReplyText(number, piece.text)
                     if watching is not None:
                         watching.grown(reply.text)
                         for look in watching.told():
@@ -187,8 +196,12 @@ async def waltz(
                 spoken = cut.rest(stop)
             async with aclosing(spoken) as pieces:
                 async for piece in pieces:
-                    yield VerdictText(number, piece)
-                    for name, value in reader.feed(piece):
+                    if piece.restart:
+                        reader = VerdictReader()
+                        yield VerdictRestarted(number)
+                    if piece.text:
+                        yield VerdictText(number, piece.text)
+                    for name, value in reader.feed(piece.text):
                         yield VerdictField(number, name, value)
             stopped = asked_to_stop()
             if cut is not None:

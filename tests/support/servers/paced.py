@@ -32,8 +32,11 @@ class PacedServer(ChatServer):
             length = int(head.split("content-length:")[1].split("\r\n")[0])
             body: dict[str, Any] = json.loads(await reader.readexactly(length))
             self.requests.append((body["model"], body["messages"]))
+            self.bodies.append(body)
             answer = self.script(body["model"], body["messages"])
-            if isinstance(answer, str):
+            if isinstance(answer, str) and not body.get("stream"):
+                self._whole(writer, answer)
+            elif isinstance(answer, str):
                 await self._send(writer, re.findall(r"\s*\S+|\s+$", answer))
             else:
                 self._write(writer, answer)

@@ -1,2 +1,2 @@
--- Why an answer ended, in its server's words; '' for those kept before this was.
-ALTER TABLE answers ADD COLUMN finish TEXT NOT NULL DEFAULT '';
+-- Why an answer ended, in its server's words; NULL for those kept before this was noted.
+ALTER TABLE answers ADD COLUMN finish TEXT;
