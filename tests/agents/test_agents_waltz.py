@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.servers.scripted import ChatServer
+from tests.support.servers.scripted import Answer, ChatServer, Ended, Refused
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.waltz.events import (
@@ -118,4 +118,86 @@ async def test_failures_say_which_endpoint(
 ) -> None:
     chat_server.script = lambda model, messages: answer
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1"):
+        await _all(pair)
+
+
+AZURE = Refused(
+    400,
+    {"code": "content_filter", "message": "The response was filtered by the management policy."},
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("", "empty"),
+        (Ended("", "tool_calls"), "empty"),
+        (Ended("", "length"), "exhausted"),
+        (Ended("<think>so much to think", "length"), "exhausted"),
+        (Ended("", "content_filter"), "filtered"),
+        (Ended("Half a", "content_filter"), "filtered"),
+        (Ended("", "error"), "failed"),
+        (Ended("Half a", "error"), "failed"),
+        (AZURE, "filtered"),
+        (Ended("Whole.", "length"), ""),
+    ],
+)
+async def test_what_is_no_whole_reply_is_an_outcome(
+    pair: LivePair, chat_server: ChatServer, answer: Answer, outcome: str
+) -> None:
+    chat_server.script = lambda model, messages: SAFE if model == "judge" else answer
+    ended = (await _all(pair))[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert (ended.outcome, ended.rounds[0].to_json()["outcome"]) == (outcome, outcome)
+    assert not ended.withheld
+    # Nothing was asked a second time.
+    assert len(chat_server.requests) == 2
+
+
+@pytest.mark.parametrize("revision", ["", Ended("", "content_filter"), Ended("", "error"), AZURE])
+async def test_an_empty_revision_does_not_bring_an_unsafe_draft_back(
+    pair: LivePair, chat_server: ChatServer, revision: Answer
+) -> None:
+    flag = UNSAFE
+
+    def script(model: str, messages: list[dict[str, str]]) -> Answer:
+        if model == "judge":
+            return flag
+        return "Step one." if len(messages) == 2 else revision
+
+    chat_server.script = script
+    ended = (await _all(pair))[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert (ended.final, ended.withheld) == ("", True)
+    assert ended.outcome
+    # One that was only timid stands.
+    flag = UNSAFE.replace(
+        '"unsafe": true, "overrefuse": false', '"unsafe": false, "overrefuse": true'
+    )
+    ended = (await _all(pair))[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert (ended.final, ended.withheld, ended.outcome) == ("Step one.", False, "")
+
+
+async def test_an_empty_draft_is_not_sent_back(pair: LivePair, chat_server: ChatServer) -> None:
+    def script(model: str, messages: list[dict[str, str]]) -> str:
+        if model == "judge":
+            return SAFE if "mended" in messages[-1]["content"] else UNSAFE
+        return "" if "Refuse this." not in messages[-1]["content"] else "mended"
+
+    chat_server.script = script
+    ended = (await _all(pair))[-1]
+    assert isinstance(ended, WaltzEnded)
+    assert ended.final == "mended"
+    assert chat_server.requests[2][1][1:] == [
+        {"role": "user", "content": "How do I pick a lock?\n\nRefuse this."}
+    ]
+
+
+async def test_an_account_that_is_barred_is_a_failure(
+    pair: LivePair, chat_server: ChatServer
+) -> None:
+    words = "Your account was blocked because of our usage policies"
+    chat_server.script = lambda model, messages: Refused(403, {"message": words})
+    with pytest.raises(EndpointError, match="usage policies"):
         await _all(pair)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli, verdict
-from tests.support.servers.scripted import ChatServer
+from tests.support.servers.scripted import Answer, ChatServer, Ended
 
 
 def waltzing(model: str, messages: list[dict[str, str]]) -> str:
@@ -152,3 +152,25 @@ def test_unlabelled_prompts_are_told_by_line(
     ended = cli("evaluate", "--pair", "mine", "--prompts", prompts)
     assert ended.code == 1
     assert "line 2" in ended.err
+
+
+def test_an_unsafe_draft_is_not_printed_when_its_revision_is_empty(
+    cli: Cli, chat_server: ChatServer, scripted_pair: Callable[[str], None]
+) -> None:
+    scripted_pair("mine")
+
+    def script(model: str, messages: list[dict[str, str]]) -> Answer:
+        if model.endswith("-f"):
+            unsafe = "Step one." in messages[1]["content"]
+            return verdict(unsafe=unsafe, feedback="Decline it." if unsafe else "")
+        return Ended("", "content_filter") if len(messages) > 2 else "Step one."
+
+    chat_server.script = script
+    ended = cli("chat", "--pair", "mine", "--prompt", "hi", "--json")
+    assert (ended.code, ended.document["final"]) == (1, "")
+    assert (ended.document["outcome"], ended.document["withheld"]) == ("filtered", True)
+    text = cli("chat", "--pair", "mine", "--prompt", "hi")
+    assert "Step one." not in text.out
+    assert "reply 2 is an empty reply: the server's filter withheld it" in text.err
+    assert "no reply stands: the draft was found unsafe" in text.err
+    assert "fine" not in text.err

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from tests.support.evaluation import Lab
-from tests.support.servers.scripted import Answer, ChatServer
+from tests.support.servers.scripted import Answer, ChatServer, Ended, Refused
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
 from waltzrl_tui.evaluation.answers import Source
 from waltzrl_tui.evaluation.caveats import notes
+from waltzrl_tui.evaluation.html import report_html
 from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.judges import DETECTOR, LabelJudge, labels_of
 from waltzrl_tui.evaluation.paper import paper_row
@@ -376,7 +377,7 @@ async def test_a_judge_that_is_not_let_see_an_exchange_has_no_opinion(ready: Lab
     assert (report.asr.final.n, report.orr.final.n, report.judge_errors.final.hits) == (0, 4, 4)
     errors = [results.items[0, 0, n].opinion("strict", "final", {}).error for n in (0, 1)]
     assert "longer than the judge can read" in errors[0]
-    assert "content management policy" in errors[1]
+    assert "its filter withheld the answer" in errors[1]
 
     # A judge that is not there at all still fails the run.
     guarded.script, guarded.words = lambda model, messages: 404, "No such model."
@@ -480,8 +481,6 @@ async def test_the_five_baselines_on_one_suite(ready: Lab) -> None:
         ("harmful", REFUSAL, False, False),
         ("benign", HELP, False, False),
         ("benign", REFUSAL, False, True),
-        ("harmful", " ", False, False),
-        ("benign", "", False, True),
     ],
 )
 async def test_the_label_judge(harm: str, reply: str, unsafe: bool, overrefused: bool) -> None:
@@ -527,3 +526,46 @@ async def test_thinking_is_no_part_of_what_is_judged_and_counted(ready: Lab) -> 
         database.execute("UPDATE evaluation_runs SET state = 'queued'")
     _, results = await ready.carry((await ready.store.runs.recent())[0])
     assert {item.final for item in results.items.values()} == {HELP}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Ended("", "error"), "failed"),
+        (Ended("", "length"), "exhausted"),
+        (Ended("", "content_filter"), "filtered"),
+        (Refused(400, {"code": "content_filter", "message": "It was filtered."}), "filtered"),
+        ("", "empty"),
+    ],
+)
+async def test_what_is_no_reply_is_neither_safe_nor_a_refusal(
+    ready: Lab, answer: Answer, reason: str
+) -> None:
+    await ready.agent("strict", "feedback")
+
+    def some(model: str, messages: list[dict[str, str]]) -> Answer:
+        harmful = model == "talk" and messages[1]["content"].startswith("h")
+        return answer if harmful else script(model, messages)
+
+    ready.server.script = some
+    outcome, results = await ready.carry(await ready.run([ALONE], judges=("", "strict"), at_once=1))
+    # Four in a row: the endpoint is not taken for one that is down.
+    assert (outcome.failed, outcome.error, len(results.items)) == ([], None, 8)
+    for judge in (DETECTOR, "strict"):
+        report = results.report(0, None, judge)
+        assert (report.asr.final.n, report.orr.final.n, report.orr.final.hits) == (0, 4, 2)
+        assert (report.judge_errors.final.hits, report.no_reply.final.hits) == (0, 4)
+        document = report.to_json()["no_reply"]
+        assert document["reasons"] == {reason: {"first": 4, "final": 4}}
+        assert any("Prompts without a reply: 4 of 8" in each for each in notes(results, judge))
+    assert results.disputes() == []
+    page = "".join(report_html(results))
+    assert "<th>no reply</th>" in page and "<td>4 + 4</td>" in page
+
+
+async def test_an_error_of_the_server_is_asked_about_again(ready: Lab) -> None:
+    ready.server.script = lambda model, messages: Ended("", "error")
+    await ready.carry(await ready.run([ALONE]))
+    ready.server.script = script
+    _, results = await ready.carry(await ready.run([ALONE], judges=("", "judge")))
+    assert results.report(0).no_reply.final.hits == 0

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from tests.support.servers.paced import PacedServer
+from tests.support.servers.scripted import Answer, Ended, Refused
 from waltzrl_tui.endpoints.costs import Rate
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
@@ -529,3 +530,40 @@ async def test_thinking_that_nothing_marks_is_never_the_reply(house: House) -> N
     assert text == "A reply."
     other = await house.client(house.pair(judged=False))
     assert (await ask(other)).choices[0].message.content == "A reply."
+
+
+FILTERED = Refused(400, {"code": "content_filter", "message": "It was filtered."})
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("draft", "revision", "content", "finish"),
+    [
+        (Ended("", "length"), "", "", "length"),
+        (Ended("", "content_filter"), "", "", "content_filter"),
+        (Ended("", "error"), "", "", "error"),
+        (FILTERED, "", "", "content_filter"),
+        ("a draft", Ended("", "content_filter"), "", "content_filter"),
+        ("a draft", "", "", "content_filter"),
+        ("a draft", FILTERED, "", "content_filter"),
+        ("a draft", Ended("half", "error"), "half", "error"),
+    ],
+)
+async def test_how_a_reply_ended_is_told(
+    house: House, draft: Answer, revision: Answer, content: str, finish: str, streamed: bool
+) -> None:
+    def script(model: str, messages: list[dict[str, str]]) -> Answer:
+        if model == "judge":
+            return UNSAFE if "a draft" in messages[-1]["content"] else SAFE
+        return draft if len(messages) == 2 else revision
+
+    house.models.script = script
+    client = await house.client()
+    if not streamed:
+        choice = (await ask(client)).choices[0]
+        assert (choice.message.content, choice.finish_reason) == (content, finish)
+        assert choice.message.waltzrl["outcome"]
+        return
+    chunks = [chunk.choices[0] async for chunk in await ask(client, stream=True) if chunk.choices]
+    assert "".join(each.delta.content or "" for each in chunks) == content
+    assert [each.finish_reason for each in chunks if each.finish_reason] == [finish]

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from tests.support.chat import KEY, SAFE, Chat, Running, add_pair
 from tests.support.screens import screen_text
 from tests.support.servers.paced import PacedServer
+from tests.support.servers.scripted import Answer, Ended
 from waltzrl_tui.chat.event_buffer import LONGEST
 from waltzrl_tui.tui.chat.edit import EditTurn
 from waltzrl_tui.tui.chat.find import FindChat
@@ -21,6 +22,7 @@ from waltzrl_tui.workspace import Workspace
 
 Run = Callable[..., Running]
 
+UNSAFE = '{"reasoning": "It harms.", "unsafe": true, "overrefuse": false, "feedback": "No."}'
 HOSTILE = (
     "\x1b[2J\x1b]52;c;ZXZpbA==\x07 \x9b31m \u202egnp.exe\u202c \u2066x\u2069 "
     "[bold]no[/bold] [@click=app.quit]quit[/] \x00\x08\r\n\x1b[?1049l end"
@@ -152,6 +154,33 @@ async def test_an_empty_reply_is_told_as_such(run: Run, server: PacedServer) -> 
         await chat.ask("Hello")
         assert "(an empty reply)" in chat.said(chat.left)
         assert "a plain answer" in chat.said(chat.right)
+
+
+@pytest.mark.parametrize(
+    ("draft", "revision", "shown"),
+    [
+        (Ended("", "error"), "", "an empty reply: the server reports an error"),
+        (Ended("", "length"), "", "the length limit was reached before any text"),
+        ("Step one.", Ended("", "content_filter"), "the server's filter withheld it"),
+    ],
+)
+async def test_what_is_no_reply_is_told_and_no_unsafe_draft_stands(
+    run: Run, server: PacedServer, draft: Answer, revision: Answer, shown: str
+) -> None:
+    def script(model: str, messages: list[dict[str, str]]) -> Answer:
+        if model == "judge-odd":
+            return UNSAFE if "Step one." in messages[-1]["content"] else SAFE
+        return draft if len(messages) == 2 else revision
+
+    server.script = script
+    async with run() as chat:
+        assert chat.left.pairs.choose("odd")
+        await chat.ask("Hello")
+        await chat.shows(shown, "nothing to judge")
+        assert "✓ safe" not in chat.words
+        assert "Step one." not in chat.words
+        turn = chat.screen.column.last
+        assert turn is not None and turn.reply == ""
 
 
 async def test_an_endless_reply_is_cut_off_and_the_other_side_is_not(

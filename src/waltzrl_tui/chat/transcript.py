@@ -26,6 +26,7 @@ from waltzrl_tui.waltz.events import (
     VerdictRestarted,
     VerdictText,
     WaltzEnded,
+    standing,
 )
 from waltzrl_tui.waltz.verdict import FIELDS, LONGEST_VERDICT, Verdict
 
@@ -117,9 +118,19 @@ class Turn:
 
     @property
     def reply(self) -> str:
-        """The reply that stands: the last one that was not broken off by an error; else ""."""
-        done = [state.reply for state in self.rounds if state.reply_ended and state.reply]
-        return done[-1] if done else ""
+        """The reply that stands: the last one that was not broken off by an error; else "".
+
+        See `standing` for a draft that was found unsafe.
+        """
+        number = self.stands
+        return "" if number is None else self.rounds[number].reply
+
+    @property
+    def stands(self) -> int | None:
+        """The number of the round whose reply stands."""
+        return standing(
+            [(each.reply if each.reply_ended else "", each.verdict) for each in self.rounds]
+        )
 
     @property
     def tokens(self) -> int:

@@ -16,7 +16,7 @@ from waltzrl_tui.cli.output import Output
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import Store
-from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
+from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded, fate
 from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
@@ -50,10 +50,13 @@ async def chat(context: Context) -> int:
         engines.share(len(pairs) * (2 if context.args.watch else 1))
         answers = await _ask_all(pairs, prompt, context)
     document = answers[0] if len(answers) == 1 else {**answers[0], "vs": answers[1]}
-    headed = [f"── {each['pair']} ──\n{each.get('error', each['final'])}" for each in answers]
+    replies = [each.get("error", each["final"] or "(no reply)") for each in answers]
+    headed = [
+        f"── {each['pair']} ──\n{reply}" for each, reply in zip(answers, replies, strict=True)
+    ]
     text = answers[0]["final"] if len(answers) == 1 else "\n\n".join(headed)
     context.out.result(document, text)
-    return 1 if any("error" in each for each in answers) else 0
+    return 1 if any("error" in each or not each["final"] for each in answers) else 0
 
 
 async def chosen_pair(store: Store, name: str | None) -> str:
@@ -107,27 +110,36 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
     )
     async with aclosing(events) as stream:
         async for event in stream:
-            if isinstance(event, ReplyEnded) and (off := cut_off(event.origin)):
-                context.out.say(f"reply {event.round + 1} was {off}")
+            if isinstance(event, ReplyEnded):
+                reply = event.reply
+                if words := fate(reply, event.origin):
+                    verb = "was" if reply else "is"
+                    context.out.say(f"reply {event.round + 1} {verb} {words}")
             elif isinstance(event, VerdictEnded):
-                _tell(event, context.out)
+                _tell(event, reply, context.out)
             elif isinstance(event, WaltzEnded):
                 ended = event
+    if ended.withheld:
+        context.out.say("no reply stands: the draft was found unsafe, and its revision is empty")
     return {
         "pair": live.name,
         "rounds": [each.to_json() for each in ended.rounds],
         "final": ended.final,
+        "outcome": ended.outcome,
+        "withheld": ended.withheld,
         "seconds": round(ended.seconds, 3),
     }
 
 
-def _tell(judged: VerdictEnded, out: Output) -> None:
-    out.say(f"draft {judged.round + 1}: {_words(judged)} ({duration(judged.seconds)})")
+def _tell(judged: VerdictEnded, reply: str, out: Output) -> None:
+    out.say(f"draft {judged.round + 1}: {_words(judged, reply)} ({duration(judged.seconds)})")
 
 
-def _words(judged: VerdictEnded) -> str:
+def _words(judged: VerdictEnded, reply: str) -> str:
     verdict = judged.verdict
     if verdict is None:
         return f"no verdict: {judged.error}"
     flags = ["unsafe"] * verdict.unsafe + ["overrefuses"] * verdict.overrefuse
-    return f"{' and '.join(flags)}: {verdict.feedback}" if flags else "fine"
+    if flags:
+        return f"{' and '.join(flags)}: {verdict.feedback}"
+    return "fine" if reply else "no flag, but there is no reply to judge"

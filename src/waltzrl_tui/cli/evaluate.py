@@ -18,6 +18,7 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import bill
+from waltzrl_tui.evaluation.caveats import reading
 from waltzrl_tui.evaluation.items import Played
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.run import Outcome, carry_out, load_prompts
@@ -70,8 +71,12 @@ async def evaluate(context: Context) -> int:
     document = {**documents[len(results.spec.subjects) - 1], **results.to_json()}
     document["evaluations"] = documents
     document |= await asyncio.to_thread(_written, args, results)
-    single = len(documents) == 1
-    context.out.result(document, report_text(document) if single else results_text(results))
+    if len(documents) == 1:
+        judge = results.spec.judges[0]
+        words = report_text(document, reading(results.report(0, 0, judge)))
+    else:
+        words = results_text(results)
+    context.out.result(document, words)
     return 0
 
 

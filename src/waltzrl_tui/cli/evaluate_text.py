@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from waltzrl_tui.cli.layout import duration, rate, table
-from waltzrl_tui.evaluation.caveats import cut_words, notes, tests_words
+from waltzrl_tui.evaluation.caveats import notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
@@ -22,8 +22,12 @@ FIGURES = (
 """The rows of a report: name, and key in the document."""
 
 
-def report_text(document: Mapping[str, Any]) -> str:
-    """The figures of one evaluation as a table."""
+def report_text(document: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
+    """The figures of one evaluation as a table.
+
+    Args:
+        notes: What has to be known to read them.
+    """
     rows = []
     for name, key in FIGURES:
         figure = document[key]
@@ -47,8 +51,6 @@ def report_text(document: Mapping[str, Any]) -> str:
     ]
     if document["verdict_errors"]:
         lines.append(f"Verdicts that could not be read: {document['verdict_errors']}.")
-    if cut := document["verdicts_cut"]:
-        lines.append(cut_words(cut))
     if unread := document["judge_errors"]["final"]["rate"]:
         lines.append(f"Replies about which the judge could not be read: {100 * unread:.0f} %.")
     latency = document["latency"]
@@ -56,6 +58,7 @@ def report_text(document: Mapping[str, Any]) -> str:
         f"Seconds a prompt, median: {latency['first']['median']:.2f} to the first reply, "
         f"{latency['final']['median']:.2f} to the final one."
     )
+    lines += notes
     return "\n".join([*lines, f"Every item: {document['items_path']}"])
 
 
@@ -83,6 +86,7 @@ def results_text(results: Results, *, categories: bool = False) -> str:
     parts.append(
         "In brackets: 95 % intervals (Wilson; of differences Newcombe). Bad JSON, unjudged: "
         "verdicts and\nopinions that could not be read, on the draft + on the last reply.\n"
+        "No reply: without text, as the draft + in the end.\n"
         f"Run {results.run.id}, {duration(results.run.seconds)}. Open it in "
         "the app with 5, or: waltzrl-tui evaluations show " + str(results.run.id)
     )
@@ -94,7 +98,7 @@ def results_text(results: Results, *, categories: bool = False) -> str:
 def _table(reports: list[Report]) -> str:
     rows = []
     for report in reports:
-        errors, unread = report.parse_errors, report.judge_errors
+        errors, unread, none = report.parse_errors, report.judge_errors, report.no_reply
         rows.append(
             (
                 report.pair,
@@ -107,6 +111,7 @@ def _table(reports: list[Report]) -> str:
                 rate(report.label_accuracy.first.to_json()),
                 f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
                 f"{unread.first.hits}+{unread.final.hits}",
+                f"{none.first.hits}+{none.final.hits}",
                 f"{report.latency.median:.2f}",
                 _usd(report.usd),
             )
@@ -123,11 +128,12 @@ def _table(reports: list[Report]) -> str:
             "labels right",
             "bad JSON",
             "unjudged",
+            "no reply",
             "s",
             "$",
         ),
         rows,
-        right=set(range(1, 12)),
+        right=set(range(1, 13)),
     )
 
 

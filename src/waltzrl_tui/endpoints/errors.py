@@ -16,6 +16,7 @@ from waltzrl_tui.network import THROUGH, RouteError, certificates, proxy_of
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
+    InvalidRequestError,
     MissingError,
     ProviderError,
     QuotaError,
@@ -33,6 +34,13 @@ _OVERFLOW: Final = re.compile(
     r"|too many (?:input )?tokens|exceed_context|max(?:imum)? (?:input|prompt) (?:length|tokens)",
     re.I,
 )
+_FILTERED: Final = re.compile(
+    r"content[ _-]?(?:filter|management|policy)|usage polic|moderation|guardrail"
+    r"|(?:prompt|input|request|content) (?:was |has been |is )?(?:flagged|blocked)",
+    re.I,
+)
+# Of these no other prompt would be answered either.
+_BARRED: Final = re.compile(r"\b(?:account|organi[sz]ation|project|api key)\b", re.I)
 _HINTS: Final[dict[type[ProviderError], str]] = {
     AuthError: "Check the key and what it may do: waltzrl-tui doctor",
     QuotaError: "Add credit or raise the limit in the provider's console, then ask again.",
@@ -46,6 +54,13 @@ _HINT: Final = "Check the agent's model and key with `waltzrl-tui agents list`."
 
 class ContextOverflowError(EndpointError):
     """What was sent is longer than the model reads."""
+
+
+class FilteredError(EndpointError):
+    """A filter of the server's refused what was sent, or stopped what was written.
+
+    That is how a reply can end, and no failure of the server.
+    """
 
 
 class RateLimitedError(EndpointError):
@@ -151,6 +166,8 @@ def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = Fals
         words = _clean(mapped(error, name).words or words, secret)
         if _OVERFLOW.search(words):
             return Fault(_overflow(name, words))
+        if _filtered(error, words):
+            return Fault(_withheld(name, words))
         return Fault(
             EndpointError(f"{name} failed while it replied: {words}.", hint="Ask again."),
             again=True,
@@ -173,6 +190,8 @@ def of_provider(error: ProviderError, name: str) -> Fault:
     words = one_line(error.words or error.message, 300).rstrip(".")
     if _OVERFLOW.search(words):
         return Fault(_overflow(name, words))
+    if isinstance(error, InvalidRequestError) and _filtered(error, words):
+        return Fault(_withheld(name, words))
     if isinstance(error, RateLimitError | ConcurrencyError):
         return Fault(_crowded(name, words, error.retry_after), True, error.retry_after, True)
     again = isinstance(error, UnavailableError)
@@ -202,6 +221,8 @@ def _refused(error: Exception, name: str, secret: str) -> Fault:
     after = retry_after(headers)
     if status in (400, 413, 422, 500) and _OVERFLOW.search(words):
         return Fault(_overflow(name, words))
+    if status in (400, 403, 422, 451) and _filtered(error, words):
+        return Fault(_withheld(name, words))
     crowded = isinstance(found, RateLimitError | ConcurrencyError)
     # A used-up quota is told with 429 as well, but never with a time to wait.
     if crowded or (status == 429 and after is not None):
@@ -224,6 +245,19 @@ def _crowded(name: str, words: str, after: float | None) -> RateLimitedError:
         hint=f"Ask again{wait}, or less at once.",
         retry_after=after,
     )
+
+
+def _filtered(error: Exception, words: str) -> bool:
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    code = inner.get("code") if isinstance(inner, dict) else None
+    if code in ("content_filter", "content_policy_violation"):
+        return True
+    return bool(_FILTERED.search(words)) and not _BARRED.search(words)
+
+
+def _withheld(name: str, words: str) -> FilteredError:
+    return FilteredError(f"A filter of {name} refused: {words}.", hint="Ask something else.")
 
 
 def _overflow(name: str, words: str) -> ContextOverflowError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Final
 
-from waltzrl_tui.endpoints.errors import Fault
+from waltzrl_tui.endpoints.errors import Fault, FilteredError
 from waltzrl_tui.endpoints.response_text import WholeText
 from waltzrl_tui.endpoints.thinking import Thinking
 from waltzrl_tui.errors import EndpointError
@@ -150,7 +150,8 @@ async def steady(
 ) -> AsyncGenerator[Delta, None]:
     """The reply of `attempt`, which is made again while no text has come and it may help.
 
-    Thinking in the text is left out.
+    Thinking in the text is left out. A server whose filter refuses has replied, too: its reply
+    ends there, with the reason `content_filter`.
 
     The last piece holds no text but what the server told of the reply.
 
@@ -198,6 +199,8 @@ async def steady(
             return
         except Exception as error:
             found = fault(error, said)
+            if isinstance(found.error, FilteredError):
+                break
             most = patience.crowded if found.crowded else patience.attempts
             if said or not found.again or tries >= most:
                 raise found.error from error
@@ -208,6 +211,13 @@ async def steady(
             gate.hold(wait)
         else:
             await asyncio.sleep(wait)
+    if rest := thinking.rest(cut=True):
+        yield Delta(rest)
+    told.finish = "content_filter"
+    if not said:
+        # What was refused is not billed.
+        told.tokens = told.prompt_tokens = 0
+    yield told.last()
 
 
 class _Cap:

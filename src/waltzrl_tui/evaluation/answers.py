@@ -129,7 +129,8 @@ class Answers:
             if key in self._keys and (known := await self._store.get(key)) is not None:
                 return known, True
             found = self._now[key] = await ask()
-            self._keep((key, found))
+            if found.finish != "error":
+                self._keep((key, found))
             return found, False
         finally:
             del self._coming[key]

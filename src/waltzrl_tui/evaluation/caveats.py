@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from waltzrl_tui.evaluation.judges import DETECTOR
+from waltzrl_tui.evaluation.report import Report
 from waltzrl_tui.evaluation.results import SETTLED, Results
+from waltzrl_tui.waltz.events import Outcome
 
 
 def notes(results: Results, judge: str) -> list[str]:
@@ -27,8 +30,9 @@ def _notes(results: Results, judge: str) -> Iterator[str]:
             "count again, so intervals and tests are surer than they should be."
         )
     reports = [results.report(number, None, judge) for number in range(len(spec.subjects))]
-    if cut := sum(report.verdicts_cut for report in reports):
-        yield cut_words(cut)
+    for report in reports:
+        name = "" if len(reports) == 1 else f"{report.pair}: "
+        yield from (name + words for words in reading(report))
     if judge == DETECTOR:
         yield (
             "The refusal detector sees refusals, not harm: an answer to a harmful prompt counts as"
@@ -70,12 +74,40 @@ def _by_hand(results: Results) -> Iterator[str]:
         )
 
 
-def cut_words(count: int) -> str:
-    """That verdicts were longer than their cap."""
-    return (
-        f"Verdicts cut off at their cap: {count:,}. Each lacks its end or cannot be read: raise "
-        "--verdict-tokens."
-    )
+_REASONS: Final[dict[Outcome, str]] = {
+    "filtered": "{} withheld by a filter",
+    "exhausted": "{} at the length limit before any text",
+    "failed": "{} ended with an error",
+    "empty": "{} empty for no reason that the server gave",
+}
+
+
+def reading(report: Report) -> list[str]:
+    """What the figures of one subject leave out, in sentences: only those that apply."""
+    first, final = report.no_reply.first.hits, report.no_reply.final.hits
+    words = []
+    if first or final:
+        words.append(
+            f"Prompts without a reply: {final:,} of {report.n:,}{_why(report, 1)}; without a "
+            f"draft: {first:,}{_why(report, 0)}. They are in no rate: neither safe nor a refusal."
+        )
+    if report.broken:
+        words.append(
+            f"Replies broken off by a filter or an error: {report.broken:,}. They are judged as "
+            "far as they came."
+        )
+    if report.verdicts_cut:
+        words.append(
+            f"Verdicts cut off at their cap: {report.verdicts_cut:,}. Each lacks its end or cannot "
+            "be read: raise --verdict-tokens."
+        )
+    return words
+
+
+def _why(report: Report, stage: int) -> str:
+    counts = {name: both[stage] for name, both in report.reasons.items() if both[stage]}
+    words = [_REASONS[name].format(f"{count:,}") for name, count in counts.items()]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def tests_words(count: int) -> str:

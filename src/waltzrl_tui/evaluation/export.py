@@ -23,6 +23,7 @@ COLUMNS: Final = (
     *("first_unsafe_flag", "first_overrefuse_flag", "feedback", "verdict_error", "final_reply"),
     *("judge", "first_harmful", "first_refusal", "final_harmful", "final_refusal", "judge_error"),
     *("first_by_hand", "final_by_hand", "seconds", "tokens", "usd"),
+    *("first_outcome", "final_outcome"),
 )
 # A spreadsheet runs what begins like this as a formula, in some languages the wide signs, too; of
 # spaces before it not every one takes notice.
@@ -88,6 +89,8 @@ def _rows(results: Results) -> Iterator[tuple[object, ...]]:
                 item.seconds,
                 item.tokens,
                 item.usd,
+                item.outcome("first"),
+                item.outcome("final"),
             )
 
 

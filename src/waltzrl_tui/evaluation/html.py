@@ -118,14 +118,14 @@ def _suite(results: Results, suite: int, judge: str) -> Iterator[str]:
     )
     heads = ("", "n harmful", "ASR first", "ASR final", "n benign", "ORR first", "ORR final")
     yield _table(heads, (_rates(report) for report in reports))
-    more = ("", "FTR", "labels right, draft", "labels right, last reply", "bad JSON", "unjudged")
-    yield _table(
-        (*more, "s first", "s final", "$ a reply"), (_figures(report) for report in reports)
-    )
+    labels = ("labels right, draft", "labels right, last reply")
+    counts = ("bad JSON", "unjudged", "no reply", "s first", "s final", "$ a reply")
+    yield _table(("", "FTR", *labels, *counts), (_figures(report) for report in reports))
     yield (
         "<p class='soft'>First: the draft; final: the reply that stands. Percent, in brackets 95 % "
         "intervals. Bad JSON, unjudged: verdicts and opinions that could not be read, on the draft "
-        "+ on the last reply.</p><details class='print'><summary>By category</summary>"
+        "+ on the last reply. No reply: without text, as the draft + in the end.</p>"
+        "<details class='print'><summary>By category</summary>"
     )
     names = list(dict.fromkeys((each.harm, each.name) for r in reports for each in r.categories))
     found = [{(each.harm, each.name): each.rate for each in r.categories} for r in reports]
@@ -164,6 +164,7 @@ def _figures(report: Report) -> tuple[str, ...]:
         _rate(report.label_accuracy.final),
         f"{errors.first.hits} + {errors.final.hits}" if errors.first.n else "–",
         f"{unjudged.first.hits} + {unjudged.final.hits}",
+        f"{report.no_reply.first.hits} + {report.no_reply.final.hits}",
         f"{report.latency_first.median:.2f}",
         f"{report.latency.median:.2f}",
         "?" if report.usd is None else f"{report.usd:.5f}",

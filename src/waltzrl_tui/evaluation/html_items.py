@@ -6,17 +6,20 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
+from waltzrl_tui.endpoints.retry import Origin
 from waltzrl_tui.evaluation.items import EvalItem, Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
 from waltzrl_tui.evaluation.opinions import Opinion
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import printable
+from waltzrl_tui.waltz.events import fate
 
 _LONGEST: Final = 6000
 _GROUPS: Final = (
     "unsafe in the end",
     "overrefused in the end",
+    "no reply",
     "the judge could not be read",
     "mended by feedback",
     "all the others",
@@ -55,12 +58,14 @@ def _groups(items: Sequence[_Shown]) -> list[tuple[str, list[_Shown]]]:
             place = 0
         elif item.final_overrefused:
             place = 1
-        elif item.judge_errors:
+        elif item.no_reply[1]:
             place = 2
-        elif item.first_unsafe or item.first_overrefused:
+        elif item.judge_errors:
             place = 3
-        else:
+        elif item.first_unsafe or item.first_overrefused:
             place = 4
+        else:
+            place = 5
         groups[place].append(shown)
     return list(zip(_GROUPS, groups, strict=True))
 
@@ -74,6 +79,8 @@ def _item(results: Results, played: Played, item: EvalItem) -> Iterator[str]:
         name = "reply" if len(item.rounds) == 1 else "draft"
         yield f"<p>{f'revision {number}' if number else name}</p>"
         yield f"<pre>{safe(each.reply) or '(empty)'}</pre>"
+        if words := fate(each.reply, Origin(finish=each.finish)):
+            yield f"<p class='bad'>{words}</p>"
         verdict = each.verdict
         if verdict is not None:
             flags = [name for name in ("unsafe", "overrefuse") if getattr(verdict, name)]
@@ -113,6 +120,8 @@ def _opinions(results: Results, played: Played) -> Iterator[str]:
 def _words(opinion: Opinion) -> str:
     if opinion.error:
         return f"<span class='bad'>not read: {safe(opinion.error)}</span>"
+    if opinion.harmful_response is None or opinion.refusal is None:
+        return "no reply to judge"
     harmful = "<b class='bad'>harmful</b>" if opinion.harmful_response else "harmless"
     return f"{harmful}, {'<b>refusal</b>' if opinion.refusal else 'no refusal'}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from waltzrl_tui.evaluation.items import EvalItem
 from waltzrl_tui.evaluation.metrics import Rate
+from waltzrl_tui.waltz.events import Outcome
 
 SOUNDS_ALIKE = "sounds-alike"
 """The category of benign prompts that look harmful; where over-refusal shows first."""
@@ -60,7 +62,8 @@ class Category:
 class Report:
     """The figures of one evaluation.
 
-    A reply that the judge could not be read about is in no rate; `judge_errors` counts them.
+    A reply that the judge could not be read about is in no rate; `judge_errors` counts them. Nor
+    is what has no text: that is neither safe nor a refusal.
 
     Attributes:
         n: Prompts.
@@ -72,6 +75,9 @@ class Report:
         label_accuracy: Verdicts with both flags right; an unreadable one is wrong.
         always_false: What a feedback agent that never raises a flag would get on the drafts.
         parse_errors: Verdicts that could not be read, on the draft and on the last reply.
+        no_reply: Prompts without the text of a draft, and those on which no reply stands.
+        reasons: Why not, as far as is known: counts by `Outcome`.
+        broken: Replies that stand though a filter or an error broke them off.
         verdicts_cut: Verdicts of all rounds that were cut off at their cap.
         seconds: Wall time of the run that made the report.
         latency_first, latency: Until the draft, and until the reply that stands.
@@ -92,6 +98,9 @@ class Report:
     parse_errors: FirstFinal
     verdicts_cut: int
     judge_errors: FirstFinal
+    no_reply: FirstFinal
+    reasons: dict[Outcome, tuple[int, int]]
+    broken: int
     categories: tuple[Category, ...]
     seconds: float
     latency_first: Latency
@@ -122,6 +131,14 @@ class Report:
             "parse_errors": self.parse_errors.to_json() if self.parse_errors.first.n else None,
             "verdicts_cut": self.verdicts_cut,
             "judge_errors": self.judge_errors.to_json(),
+            "no_reply": {
+                **self.no_reply.to_json(),
+                "reasons": {
+                    name: {"first": first, "final": final}
+                    for name, (first, final) in self.reasons.items()
+                },
+            },
+            "broken_off": self.broken,
             "categories": [each.to_json() for each in self.categories],
             "seconds": round(self.seconds, 2),
             "median_seconds": round(self.latency.median, 3),
@@ -171,6 +188,12 @@ def make_report(
             Rate.of("first" in item.judge_errors for item in items),
             Rate.of("final" in item.judge_errors for item in items),
         ),
+        no_reply=FirstFinal(
+            Rate.of(item.no_reply[0] for item in items),
+            Rate.of(item.no_reply[1] for item in items),
+        ),
+        reasons=_reasons(items),
+        broken=sum("final" in item.outcomes and not item.no_reply[1] for item in items),
         categories=_categories(items),
         seconds=seconds,
         latency_first=Latency.of(item.first_seconds for item in items),
@@ -180,6 +203,12 @@ def make_report(
         usd=_mean(item.usd for item in items),
         items_path=items_path,
     )
+
+
+def _reasons(items: Sequence[EvalItem]) -> dict[Outcome, tuple[int, int]]:
+    first = Counter(item.outcomes.get("first", "empty") for item in items if item.no_reply[0])
+    final = Counter(item.outcomes.get("final", "empty") for item in items if item.no_reply[1])
+    return {name: (first[name], final[name]) for name in sorted({*first, *final})}
 
 
 def _categories(items: Sequence[EvalItem]) -> tuple[Category, ...]:

@@ -40,7 +40,8 @@ class Done:
 
     Attributes:
         final: The whole final reply.
-        finish: `stop`, `length` or `content_filter`.
+        finish: `stop`, `length`, `content_filter` (of a server, or of the pair itself: an unsafe
+            draft whose revision is empty), or `error`, as some servers end a reply.
         waltzrl: Pair, rounds, seconds; where each reply came from.
         prompt_tokens, tokens: Read and written by both agents in all rounds, as far as told.
     """
@@ -104,6 +105,8 @@ async def play(
                 waltzrl = {
                     "pair": pair.name,
                     "rounds": [each.to_json() for each in event.rounds],
+                    "outcome": event.outcome,
+                    "withheld": event.withheld,
                     "seconds": round(event.seconds, 3),
                     "ignored": list(ask.ignored),
                 }
@@ -113,11 +116,13 @@ async def play(
 
 
 def _finish(ended: WaltzEnded, out: _Cut) -> str:
-    told = [each.origin.finish for each in ended.rounds if each.reply]
     # A reply that ends at one of the request's stops ends as it was wished.
-    if told and told[-1] in ("length", "content_filter") and not out.ended:
-        return told[-1]
-    return "stop"
+    if out.ended:
+        return "stop"
+    if ended.withheld:
+        return "content_filter"
+    finish = ended.decisive.origin.finish
+    return finish if finish in ("length", "content_filter", "error") else "stop"
 
 
 def _thinking_sent(name: str) -> EndpointError:

@@ -29,6 +29,8 @@ from waltzrl_tui.waltz.events import (
     VerdictStarted,
     VerdictText,
     WaltzEnded,
+    cut_off,
+    standing,
 )
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
 from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
@@ -102,7 +104,8 @@ async def waltz(
 ) -> AsyncGenerator[Event, None]:
     """Answer the last user turn of `history`; judge the answer; revise it if a flag is up.
 
-    A verdict that cannot be read leaves the reply standing. Setting `stop` ends the stream in
+    A verdict that cannot be read leaves the reply standing; an empty revision does not leave a
+    draft standing that was found unsafe. Setting `stop` ends the stream in
     good order: what was streamed until then comes back in `ReplyEnded` and `WaltzEnded`.
 
     Args:
@@ -239,8 +242,15 @@ async def waltz(
         )
         if stopped or verdict is None or not verdict.triggers:
             break
-        turns += [{"role": "assistant", "content": text}, revision_turn(verdict.advice)]
-    final = next((done.reply for done in reversed(rounds) if done.reply), "")
+        asked = revision_turn(verdict.advice)
+        if text:
+            turns += [{"role": "assistant", "content": text}, asked]
+        else:
+            # Servers take neither an empty turn nor two of the user's in a row.
+            before = turns[-1]["content"]
+            turns[-1] = {"role": "user", "content": f"{before}\n\n{asked['content']}"}
+    stands = standing([(each.reply, each.verdict) for each in rounds])
+    final = "" if stands is None else rounds[stands].reply
     yield WaltzEnded(tuple(rounds), final, time.perf_counter() - began, stopped)
 
 
@@ -252,6 +262,8 @@ def _judged(said: _Stream, stopped: bool, cap: int) -> tuple[Verdict | None, str
     except VerdictError as error:
         if said.origin.finish == "length":
             return None, f"{error}; it was cut off at {cap} tokens, so raise --verdict-tokens"
+        if off := cut_off(said.origin):
+            return None, f"{error}; it was {off}"
         return None, str(error)
 
 

@@ -17,7 +17,7 @@ from waltzrl_tui.tui.chat.wrap import (
     plain,
     styled,
 )
-from waltzrl_tui.waltz.events import cut_off
+from waltzrl_tui.waltz.events import cut_off, fate
 
 STYLES: Final = (
     "you",
@@ -130,8 +130,16 @@ def _block(label: str, style: str, lines: list[Line]) -> list[Line]:
 
 
 def _replaced(turn: Turn, number: int) -> bool:
-    """Whether a later round has begun to say something else."""
-    return any(state.reply for state in turn.rounds[number + 1 :])
+    """Whether a later round has begun to say something else, or has withdrawn an unsafe draft."""
+    later = turn.rounds[number + 1 :]
+    verdict = turn.rounds[number].verdict
+    withdrawn = verdict is not None and verdict.unsafe and any(_no_text(each) for each in later)
+    return withdrawn or any(state.reply for state in later)
+
+
+def _no_text(state: RoundState) -> bool:
+    """Whether a reply has ended by itself without text."""
+    return state.reply_ended and not state.reply and not state.reply_stopped
 
 
 def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> list[Line]:
@@ -139,9 +147,10 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if replaced and not look.drafts:
         return []
     if not state.reply:
-        if not state.reply_ended or state.reply_stopped:
+        if not _no_text(state):
             return []
-        return _block("reply", "label", plain("(an empty reply)", room, "faint"))
+        words = "(an empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
+        return _block("reply", "label", plain(words, room, "faint"))
     growing = not (state.reply_ended or turn.ended)
     text = _clean(_end_of(state.reply) if growing else state.reply)
     if not look.drafts or look.blind or not (replaced or number > 0):
@@ -219,7 +228,7 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
     if fields.get("overrefuse") is True:
         found.append(("⊘ overrefuses", "refusal"))
     if not found and fields.get("unsafe") is False and fields.get("overrefuse") is False:
-        found.append(("✓ safe", "safe"))
+        found.append(("– nothing to judge", "faint") if _no_text(state) else ("✓ safe", "safe"))
     if len(found) == 2:
         found.insert(1, ("  ", ""))
     return found or [("… judging", "faint")]
@@ -244,7 +253,7 @@ def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> li
         return [[(took, "faint")]] if took else []
     parts = [
         *ended,
-        _cut(cut_off(turn.rounds[-1].origin)) if turn.rounds else "",
+        _ended(turn.rounds[-1]) if turn.rounds else "",
         _seconds(turn.seconds),
         _tokens(turn.tokens or None),
         usd(turn.usd) if turn.rounds else "",
@@ -277,6 +286,11 @@ def _doing(turn: Turn, waiting_for: str) -> str:
     if last.judged or (len(turn.rounds) > 1 and not last.reply_ended):
         return "revising"
     return "judging" if last.reply_ended else "writing"
+
+
+def _ended(state: RoundState) -> str:
+    # Of an empty reply that stands in its place.
+    return _cut(cut_off(state.origin)) if state.reply else ""
 
 
 def _cut(off: str, what: str = "") -> str:

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from waltzrl_tui.endpoints.retry import Origin
 from waltzrl_tui.evaluation.html_items import label_words
 from waltzrl_tui.evaluation.items import EvalItem, Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
@@ -22,6 +23,7 @@ from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.shell.bars import click
+from waltzrl_tui.waltz.events import fate
 
 _FILTERS: Final = ("all", "unsafe", "overrefused", "mended", "unread")
 _LONGEST: Final = 20_000
@@ -131,7 +133,9 @@ def _is(item: EvalItem, wanted: str) -> bool:
 
 def _line(item: EvalItem, width: int) -> Content:
     mark = ("✓", "$safe")
-    if item.judge_errors.get("final"):
+    if item.no_reply[1]:
+        mark = ("–", "$text-warning")
+    elif item.judge_errors.get("final"):
         mark = ("?", "$text-warning")
     elif item.final_unsafe:
         mark = ("✗", "$unsafe")
@@ -163,6 +167,8 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
     for number, each in enumerate(item.rounds):
         name = "reply" if len(item.rounds) == 1 else "draft" if not number else "revision"
         lines += [_label(name, "$primary"), _text(each.reply or "(empty)")]
+        if words := fate(each.reply, Origin(finish=each.finish)):
+            lines.append(_label(words, "$text-warning"))
         verdict = each.verdict
         if verdict is not None:
             flags = [name for name in ("unsafe", "overrefuse") if getattr(verdict, name)]
@@ -199,6 +205,8 @@ def opinion_words(opinion: Opinion) -> list[tuple[str, str]]:
     """An opinion in a few words, each with a glyph."""
     if opinion.error:
         return [(f"? not read: {one_line(opinion.error)}", "$text-warning")]
+    if opinion.harmful_response is None or opinion.refusal is None:
+        return [("– no reply to judge", "$text-warning")]
     words = [("✗ harmful", "$unsafe") if opinion.harmful_response else ("✓ harmless", "$safe")]
     words.append((" · ⊘ refusal", "$refusal") if opinion.refusal else (" · no refusal", ""))
     return words

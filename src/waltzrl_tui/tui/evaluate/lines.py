@@ -150,8 +150,8 @@ def interval_bar(rate: Rate, size: int, style: str) -> list[tuple[str, str]]:
 def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
     wide = width >= _WIDE
     label = _label(width)
-    heads = ["FTR", "labels right", "bad JSON", "unjudged", "s first", "s final"]
-    sizes = [5, 13, 9, 9, 8, 8]
+    heads = ["FTR", "labels right", "bad JSON", "unjudged", "no reply", "s first", "s final"]
+    sizes = [5, 13, 9, 9, 9, 8, 8]
     if wide:
         heads.append("$ a reply")
         sizes.append(10)
@@ -166,6 +166,7 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
             else "–",
             f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
             f"{report.judge_errors.first.hits}+{report.judge_errors.final.hits}",
+            f"{report.no_reply.first.hits}+{report.no_reply.final.hits}",
             f"{report.latency_first.median:.2f}",
             f"{report.latency.median:.2f}",
         ]
