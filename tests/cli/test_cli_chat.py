@@ -174,3 +174,27 @@ def test_an_unsafe_draft_is_not_printed_when_its_revision_is_empty(
     assert "reply 2 is an empty reply: the server's filter withheld it" in text.err
     assert "no reply stands: the draft was found unsafe" in text.err
     assert "fine" not in text.err
+
+
+@pytest.mark.parametrize("fails", ["verdict", "reply", "revision"])
+def test_what_came_before_a_failure_is_printed(
+    cli: Cli, chat_server: ChatServer, scripted_pair: Callable[[str], None], fails: str
+) -> None:
+    scripted_pair("mine")
+
+    def script(model: str, messages: list[dict[str, str]]) -> Answer:
+        if model.endswith("-f"):
+            return 400 if fails == "verdict" else verdict(unsafe=True, feedback="Decline it.")
+        if fails == "reply":
+            return None
+        return 400 if len(messages) > 2 else "A paid reply."
+
+    chat_server.script = script
+    ended = cli("chat", "--pair", "mine", "--prompt", "hi", "--json")
+    assert ended.code == 1
+    # A draft that was found unsafe does not stand because its revision failed.
+    final = {"verdict": "A paid reply.", "reply": "half a reply", "revision": ""}[fails]
+    assert ended.document["final"] == final
+    assert ended.document["error"] and ended.document["error"] in ended.err
+    text = cli("chat", "--pair", "mine", "--prompt", "hi")
+    assert (text.code, text.out.strip()) == (1, final)

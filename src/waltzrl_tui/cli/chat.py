@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,10 +14,21 @@ from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import duration
 from waltzrl_tui.cli.output import Output
-from waltzrl_tui.errors import UsageError, WaltzError
+from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import Store
-from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded, fate
+from waltzrl_tui.waltz.events import (
+    Event,
+    ReplyEnded,
+    ReplyRestarted,
+    ReplyStarted,
+    ReplyText,
+    VerdictEnded,
+    WaltzEnded,
+    fate,
+    standing,
+)
+from waltzrl_tui.waltz.verdict import Verdict
 from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
@@ -50,7 +62,7 @@ async def chat(context: Context) -> int:
         engines.share(len(pairs) * (2 if context.args.watch else 1))
         answers = await _ask_all(pairs, prompt, context)
     document = answers[0] if len(answers) == 1 else {**answers[0], "vs": answers[1]}
-    replies = [each.get("error", each["final"] or "(no reply)") for each in answers]
+    replies = [each["final"] or each.get("error", "(no reply)") for each in answers]
     headed = [
         f"── {each['pair']} ──\n{reply}" for each, reply in zip(answers, replies, strict=True)
     ]
@@ -96,7 +108,13 @@ async def _ask_all(pairs: list[LivePair], prompt: str, context: Context) -> list
 
 
 async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
-    """What `chat` prints of one pair: its rounds and the reply that stands."""
+    """What `chat` prints of one pair: its rounds and the reply that stands.
+
+    Of a pair that fails after it has written something, that with the `error`.
+
+    Raises:
+        EndpointError: It failed before that.
+    """
     context.out.say(f"asking the pair {live.name}")
     history = [{"role": "user", "content": prompt}]
     args = context.args
@@ -108,17 +126,20 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
         verdict_tokens=args.verdict_tokens,
         watch=args.watch,
     )
-    async with aclosing(events) as stream:
-        async for event in stream:
-            if isinstance(event, ReplyEnded):
-                reply = event.reply
-                if words := fate(reply, event.origin):
-                    verb = "was" if reply else "is"
-                    context.out.say(f"reply {event.round + 1} {verb} {words}")
-            elif isinstance(event, VerdictEnded):
-                _tell(event, reply, context.out)
-            elif isinstance(event, WaltzEnded):
-                ended = event
+    written: list[tuple[str, Verdict | None]] = []
+    try:
+        ended = await _followed(events, written, context.out)
+    except EndpointError as error:
+        if not any(reply.strip() for reply, _ in written):
+            raise
+        context.out.say(f"{live.name}: {error}")
+        number = standing(written)
+        final = "" if number is None else written[number][0].strip()
+        partial = [
+            {"reply": reply, "verdict": verdict and verdict.model_dump()}
+            for reply, verdict in written
+        ]
+        return {"pair": live.name, "rounds": partial, "final": final, "error": str(error)}
     if ended.withheld:
         context.out.say("no reply stands: the draft was found unsafe, and its revision is empty")
     return {
@@ -129,6 +150,32 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
         "withheld": ended.withheld,
         "seconds": round(ended.seconds, 3),
     }
+
+
+async def _followed(
+    events: AsyncGenerator[Event, None], written: list[tuple[str, Verdict | None]], out: Output
+) -> WaltzEnded:
+    """Say what happens, and note in `written` what has come of each reply and its verdict."""
+    async with aclosing(events) as stream:
+        async for event in stream:
+            if isinstance(event, ReplyStarted):
+                written.append(("", None))
+            elif isinstance(event, ReplyText):
+                written[-1] = written[-1][0] + event.text, None
+            elif isinstance(event, ReplyRestarted):
+                written[-1] = "", None
+            elif isinstance(event, ReplyEnded):
+                reply = event.reply
+                written[-1] = reply, None
+                if words := fate(reply, event.origin):
+                    verb = "was" if reply else "is"
+                    out.say(f"reply {event.round + 1} {verb} {words}")
+            elif isinstance(event, VerdictEnded):
+                written[-1] = written[-1][0], event.verdict
+                _tell(event, written[-1][0], out)
+            elif isinstance(event, WaltzEnded):
+                ended = event
+    return ended
 
 
 def _tell(judged: VerdictEnded, reply: str, out: Output) -> None:
