@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from waltzrl_tui.datasets.near.index import THRESHOLD, shingles, similarity
 from waltzrl_tui.datasets.profiling.contamination import BUNDLED
 from waltzrl_tui.datasets.reading.read import open_dataset
-from waltzrl_tui.datasets.reading.rows import BadRow, Harm, Row
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, counts, draw, survey
 from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.text import normalised
 
 Content = tuple[str, str, str, str]

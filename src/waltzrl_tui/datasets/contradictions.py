@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from waltzrl_tui.datasets.reading.rows import Harm
+from waltzrl_tui.records.labels import Harm
 
 _BITS: Final[dict[Harm, int]] = {"harmful": 1, "benign": 2, "": 0}
 _BOTH: Final = 3

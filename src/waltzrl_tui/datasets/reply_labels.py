@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waltzrl_tui.datasets.reading.rows import ReplyLabel, plain_name, truth_of
+from waltzrl_tui.datasets.reading.rows import plain_name, truth_of
+from waltzrl_tui.records.labels import ReplyLabel
 
 # Field → does a true, or one of these words, mean that the reply declines?
 _REFUSALS: Final[dict[str, bool]] = {

@@ -11,13 +11,13 @@ from typing import Any
 from waltzrl_tui.datasets.reading.rows import (
     CONSTANT,
     BadRow,
-    Harm,
     Mapping,
     Row,
     harm_of,
     label_text,
 )
 from waltzrl_tui.datasets.reply_labels import reply_label_of
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.text import one_line
 
 _SPEAKERS = {

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-Harm = Literal["harmful", "benign", ""]
-ReplyLabel = Literal["safe", "unsafe", "good", "bad", ""]
+from waltzrl_tui.records.labels import Harm, ReplyLabel
+
 Shape = Literal["rows", "messages", "pairs", "instruction", "waltzrl", "prompts", "unknown"]
 
 CONSTANT = "="
