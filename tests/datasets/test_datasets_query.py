@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.query.blocks import blocks
 from waltzrl_tui.datasets.query.columns import query_columns
 from waltzrl_tui.datasets.query.query import check_where, column_values, matching_lines
 from waltzrl_tui.datasets.query.values import bin_edges
-from waltzrl_tui.datasets.reading.index import LineIndex
+from waltzrl_tui.datasets.reading.blocks import blocks
+from waltzrl_tui.datasets.reading.line_index import LineIndex
 from waltzrl_tui.datasets.reading.parse import MAX_LINE, parse_row
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from waltzrl_tui.datasets.query import engine as query_engine
 from waltzrl_tui.datasets.query import search
-from waltzrl_tui.datasets.query.blocks import blocks
 from waltzrl_tui.datasets.query.query import column_values, matching_lines
 from waltzrl_tui.datasets.reading import read
+from waltzrl_tui.datasets.reading.blocks import blocks, records
 from waltzrl_tui.datasets.reading.parse import BadLine, parse_object, parse_row
-from waltzrl_tui.datasets.reading.records import records
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 
 ROWS = Mapping("rows", "prompt", "reply", "harm", "category")

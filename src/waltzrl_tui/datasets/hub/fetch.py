@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
-from waltzrl_tui.datasets.reading.convert import records
 from waltzrl_tui.datasets.reading.formats import format_of
+from waltzrl_tui.datasets.reading.to_jsonl import records
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.query.blocks import Block, blocks
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, records
 from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
-from waltzrl_tui.datasets.reading.records import records
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line

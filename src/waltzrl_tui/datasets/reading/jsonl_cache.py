@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from waltzrl_tui.datasets.reading.convert import records
 from waltzrl_tui.datasets.reading.formats import Format
+from waltzrl_tui.datasets.reading.to_jsonl import records
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 

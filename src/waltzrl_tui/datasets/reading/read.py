@@ -12,13 +12,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.query.blocks import Block, blocks
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, records
 from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of
-from waltzrl_tui.datasets.reading.index import LineIndex
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy, copy_of, follow, has_copy
+from waltzrl_tui.datasets.reading.line_index import LineIndex
 from waltzrl_tui.datasets.reading.mappings import guess_mapping, usable_mapping
 from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, reader_of
-from waltzrl_tui.datasets.reading.records import records
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.store.mappings import kept_mapping

@@ -10,11 +10,15 @@ import codecs
 from collections.abc import Iterator
 from functools import cached_property
 from io import BufferedReader
-from typing import Final
+from typing import Any, Final
 
-from waltzrl_tui.datasets.reading.parse import MAX_LINE
+from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, parse_object, scan
 
 BLOCK: Final = 1024 * 1024
+
+_BLANK: Final = " \t\r\x0b\x0c"
+# An error costs a look at the whole block, so after a few of them its lines are taken alone.
+_ERRORS: Final = 8
 
 
 class Block:
@@ -104,3 +108,42 @@ def blocks(file: BufferedReader, size: int = BLOCK, *, limit: int = MAX_LINE) ->
         yield Block(number, b"", at, {0: rest[: limit + 1]}, limit)
     elif rest:
         yield Block(number, rest, at, {}, limit)
+
+
+def records(block: Block) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """For each line that is not blank its place in the block, and its object.
+
+    In place of an object stands the reason why there is none.
+    """
+    text, unread = f"{block.text}\n", block.unread
+    find, end = text.find, len(text)
+    at = place = errors = 0
+    while at < end:
+        stop = find("\n", at)
+        found: dict[str, Any] | str | None = None
+        if text[at] == "{" and errors < _ERRORS:
+            # Straight from the block: no bytes are copied or decoded once more.
+            try:
+                found, after = scan(text, at)
+            except (BadLine, ValueError, StopIteration, RecursionError):
+                errors += 1
+            else:
+                if after != stop and text[after:stop] != "\r":
+                    found = None
+                    errors += after > stop
+        if found is None:
+            found = unread.get(place) or _alone(text[at:stop])
+        if found != "":
+            yield place, found
+        at = stop + 1
+        place += 1
+
+
+def _alone(line: str) -> dict[str, Any] | str:
+    """The object on one line, or why there is none; "" for a blank line."""
+    if not line.strip(_BLANK):
+        return ""
+    try:
+        return parse_object(line.encode("utf-8"))
+    except BadLine as reason:
+        return str(reason)
