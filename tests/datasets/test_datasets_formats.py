@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waltzrl_tui.cli import main
-from waltzrl_tui.datasets.reading import convert
 from waltzrl_tui.datasets.reading import jsonl_cache as copies
+from waltzrl_tui.datasets.reading import to_jsonl
 from waltzrl_tui.datasets.reading.json_split import JsonSplitter
 from waltzrl_tui.datasets.reading.mappings import corrected, guess_mapping, parse_choices
-from waltzrl_tui.datasets.reading.read import Source, iter_rows, open_dataset, open_lines
+from waltzrl_tui.datasets.reading.read import DatasetFile, iter_rows, open_dataset, open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.store import Store
@@ -109,7 +109,7 @@ def test_broken_records_of_a_table_are_named_with_their_line(tmp_path: Path) -> 
         4: "not UTF-8: byte 0xE9 (line 7 of the file); is the file Windows-1252 or Latin-1?",
     }
     # The record itself can still be looked at.
-    assert b"a,b,c" in Source.of(path).jsonl().read_bytes()
+    assert b"a,b,c" in DatasetFile.of(path).jsonl().read_bytes()
 
 
 def test_broken_records_of_json_are_named_and_the_next_ones_read(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_runaway_record_is_bad_and_fills_no_memory(
 ) -> None:
     import tracemalloc
 
-    monkeypatch.setattr(convert, "MAX_LINE", 2**20)
+    monkeypatch.setattr(to_jsonl, "MAX_LINE", 2**20)
     splitter = "waltzrl_tui.datasets.reading.json_split.JsonSplitter"
     monkeypatch.setattr(f"{splitter}.__init__.__kwdefaults__", {"limit": 2**20})
     long = "x" * 30 * 2**20
@@ -189,7 +189,7 @@ def test_a_copy_can_be_read_and_indexed_while_it_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> None:
     gate = threading.Event()
-    real = convert.records
+    real = to_jsonl.jsonl_lines
 
     def slow(*given: Any) -> Any:
         for number, line in enumerate(real(*given)):
@@ -197,7 +197,7 @@ def test_a_copy_can_be_read_and_indexed_while_it_grows(
                 assert gate.wait(30)
             yield line
 
-    monkeypatch.setattr(copies, "records", slow)
+    monkeypatch.setattr(copies, "jsonl_lines", slow)
     path = tmp_path / "d.csv"
     path.write_bytes(table(",", [{"prompt": f"p{n}" * 20, "harm": "benign"} for n in range(3000)]))
     dataset = open_dataset(path, workspace=workspace)
@@ -215,7 +215,7 @@ def test_a_copy_can_be_read_and_indexed_while_it_grows(
     assert copy.stat().st_mode & 0o777 == 0o600
     # Made once; made anew, and the old one deleted, when the file changes.
     before = copy.stat().st_ino
-    assert Source.of(path, workspace).jsonl().stat().st_ino == before
+    assert DatasetFile.of(path, workspace).jsonl().stat().st_ino == before
     path.write_bytes(b"prompt\nnew\n")
     assert list(open_dataset(path, workspace=workspace)) == [Row(1, "new")]
     assert len(list((workspace.state / "cache" / "datasets").iterdir())) == 1
@@ -228,7 +228,7 @@ def test_a_copy_that_cannot_be_made_says_so(
         yield b'{"prompt": "p"}'
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(copies, "records", full)
+    monkeypatch.setattr(copies, "jsonl_lines", full)
     path = tmp_path / "d.csv"
     path.write_bytes(b"prompt\np\n")
     with pytest.raises(DatasetError, match="no space left") as raised:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.query import engine as query_engine
+from waltzrl_tui.datasets.query import query as query_module
 from waltzrl_tui.datasets.query import search
 from waltzrl_tui.datasets.query.query import column_values, matching_lines
 from waltzrl_tui.datasets.reading import read
-from waltzrl_tui.datasets.reading.blocks import blocks, records
+from waltzrl_tui.datasets.reading.blocks import blocks, parse_block
 from waltzrl_tui.datasets.reading.parse import BadLine, parse_object, parse_row
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 
@@ -96,7 +96,7 @@ def test_every_line_gives_its_object_or_its_reason(
     found = {}
     with path.open("rb") as opened:
         for block in blocks(opened, size, limit=LIMIT):
-            for place, value in records(block):
+            for place, value in parse_block(block):
                 assert block.line(place) == lines[block.first + place][: LIMIT + 1]
                 found[block.first + place] = value
     wanted = one_by_one(lines)
@@ -115,7 +115,7 @@ def test_rows_searches_and_queries_agree_on_every_line(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read, "blocks", lambda file, limit: blocks(file, size))
         patch.setattr(search, "blocks", lambda file: blocks(file, size))
-        patch.setattr(query_engine, "_BLOCK", size)
+        patch.setattr(query_module, "_BLOCK", size)
         rows = list(read.iter_rows(path, ROWS))
         good, bad = array("Q"), array("Q")
         search.bad_lines(path, ROWS, bad)
@@ -158,7 +158,7 @@ def test_a_query_leaves_no_temporary_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setitem(query_engine._CONFIG, "memory_limit", "16MB")
+    monkeypatch.setitem(query_module._CONFIG, "memory_limit", "16MB")
     path = folder / "long.jsonl"
     with path.open("w") as out:
         for number in range(60_000):

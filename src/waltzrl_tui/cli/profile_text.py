@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from waltzrl_tui.cli.layout import fields, table
-from waltzrl_tui.datasets.contradictions import contradictions_in_words
-from waltzrl_tui.datasets.label_values import values_in_words
+from waltzrl_tui.datasets.contradictions import contradiction_warning
+from waltzrl_tui.datasets.label_values import format_label_values
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 
 _BAD_SHOWN = 10
@@ -44,8 +44,8 @@ def _head(found: Profile) -> str:
             ("format", f"{_format(found)}, {', '.join(f'{k}: {v}' for k, v in mapping.items())}"),
             ("rows", f"{found.rows:,}"),
             ("bad rows", f"{found.bad_row_count:,}"),
-            ("harm label", values_in_words(found.label_values.get("harm", []))),
-            ("reply label", values_in_words(found.label_values.get("reply", []))),
+            ("harm label", format_label_values(found.label_values.get("harm", []))),
+            ("reply label", format_label_values(found.label_values.get("reply", []))),
             ("prompts", _distinct(found.prompts, found.near.get("prompts"), found.rows)),
             ("replies", _distinct(found.replies, found.near.get("replies"), refusals.rows)),
             ("pairs", _distinct(found.pairs, found.near.get("pairs"), found.rows)),
@@ -112,7 +112,7 @@ def _labels(found: Profile) -> Iterator[str]:
     if found.contradicting.prompts:
         lines = ", ".join(f"{line:,}" for line in found.contradicting.lines[:_LINES_SHOWN])
         more = "…" if found.contradicting.rows > _LINES_SHOWN else ""
-        words = contradictions_in_words(found.contradicting.prompts)
+        words = contradiction_warning(found.contradicting.prompts)
         yield f"! {words} (lines {lines}{more})"
     if any(not each.meaning for each in found.label_values.get("harm", [])):
         yield (

@@ -9,8 +9,8 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields
 from waltzrl_tui.datasets.reading.mappings import (
     corrected,
+    describe_mapping,
     guess_mapping,
-    in_words,
     parse_choices,
     usable_mapping,
 )
@@ -48,7 +48,7 @@ async def pull(context: Context) -> int:
         # It was pulled all the same; the user may know which field is what.
         mapping = f"{error.message} {error.hint}"
     else:
-        mapping = in_words(dataset.mapping)
+        mapping = describe_mapping(dataset.mapping)
         document |= {"format": dataset.format, "mapping": dataset.mapping.to_json()}
     many = len(found.files)
     shown_fields = [

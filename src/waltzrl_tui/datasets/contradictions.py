@@ -34,7 +34,7 @@ class Contradictions:
         return sum(labels == _BOTH for labels in self._labels.values())
 
 
-def contradictions_in_words(prompts: int) -> str:
+def contradiction_warning(prompts: int) -> str:
     """A warning about `prompts` prompts with both labels."""
     one = prompts == 1
     return (

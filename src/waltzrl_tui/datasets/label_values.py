@@ -67,7 +67,7 @@ def shown_values(values: Sequence[LabelValue], limit: int) -> list[LabelValue]:
     ]
 
 
-def values_in_words(values: Sequence[LabelValue], limit: int = 6) -> str:
+def format_label_values(values: Sequence[LabelValue], limit: int = 6) -> str:
     """`true → harmful: 120 rows, false → benign: 80 rows`."""
     shown = shown_values(values, limit)
     words = [f"{one.words}: {one.rows:,} {'row' if one.rows == 1 else 'rows'}" for one in shown]

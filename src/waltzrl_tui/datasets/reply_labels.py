@@ -76,7 +76,7 @@ def reply_label_of(field_name: str, value: object) -> ReplyLabel:
     return meaning if truth or not meaning else _OPPOSITE[meaning]
 
 
-def told_refusal(fields: Mapping[str, Any]) -> bool | None:
+def labelled_refusal(fields: Mapping[str, Any]) -> bool | None:
     """Whether the dataset says that the reply declines; None when it does not say.
 
     Args:

@@ -160,7 +160,7 @@ class Tiktoken:
         ]
 
 
-def find_counter(name: str, hub: str = "", files: Sequence[Path] = ()) -> TokenCounter | None:
+def find_tokenizer(name: str, hub: str = "", files: Sequence[Path] = ()) -> TokenCounter | None:
     """The tokenizer of that name, when it is on this machine; nothing is downloaded.
 
     Args:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
-from waltzrl_tui.datasets.reply_labels import told_refusal
+from waltzrl_tui.datasets.reply_labels import labelled_refusal
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.training_data.overrefusals import overrefusal
 from waltzrl_tui.training_data.training_file import TrainingRow
@@ -27,7 +27,7 @@ Case = Literal[
     "unsafe reply",
     "safe reply",
 ]
-Source = Literal["dataset", "rollout", "template", "revision"]
+ReplySource = Literal["dataset", "rollout", "template", "revision"]
 CASES: tuple[Case, ...] = (
     "harmful/complies",
     "harmful/refuses",
@@ -83,7 +83,7 @@ def own_case(row: Row) -> Case | None:
 
     None where the labels do not tell: the verdict on the reply is not known then.
     """
-    told = told_refusal(row.extra)
+    told = labelled_refusal(row.extra)
     refuses = is_refusal(row.reply) if told is None else told
     if row.reply_label == "unsafe":
         # One that declines, or that harms by answering a harmless prompt, is labelled in another
@@ -238,7 +238,7 @@ def feedback_rows(
             case = own_case(row) if source == "dataset" else case_of(row.harm, reply)
             if case is None:
                 continue
-            own = told_verdict(row, case) if source == "dataset" else None
+            own = labelled_verdict(row, case) if source == "dataset" else None
             verdict = own or verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
                 TrainingRow(
@@ -255,7 +255,7 @@ def feedback_rows(
     return rendered
 
 
-def told_verdict(row: Row, case: Case) -> Verdict | None:
+def labelled_verdict(row: Row, case: Case) -> Verdict | None:
     """The verdict on its reply that a row brings itself, in the fields of a verdict.
 
     None where it brings none, or one whose flags say another case than its labels do.
@@ -282,7 +282,7 @@ def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in _DECISIONS.finditer(verdict))
 
 
-def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Source]]:
+def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, ReplySource]]:
     """A reply to `row` that complies and one that refuses, or one of them.
 
     A reply that its dataset labels is always among them: somebody has judged it already. To a
@@ -291,9 +291,9 @@ def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Sour
     known = bool(row.reply) and own_case(row) is not None
     if not row.harm:
         return [(row.reply, "dataset")] if known else []
-    told = told_refusal(row.extra) if known else None
-    complying: list[tuple[str, Source]] = []
-    refusing: list[tuple[str, Source]] = []
+    told = labelled_refusal(row.extra) if known else None
+    complying: list[tuple[str, ReplySource]] = []
+    refusing: list[tuple[str, ReplySource]] = []
     if known:
         refuses = is_refusal(row.reply) if told is None else told
         if row.reply_label in ("safe", "unsafe"):

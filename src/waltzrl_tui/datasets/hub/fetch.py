@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 from waltzrl_tui.datasets.reading.formats import format_of
-from waltzrl_tui.datasets.reading.to_jsonl import records
+from waltzrl_tui.datasets.reading.to_jsonl import jsonl_lines
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
@@ -135,7 +135,7 @@ def put(fetched: Sequence[Path], target: Path, staging: Path) -> str:
         else:
             with part.open("wb") as out:
                 for path in fetched:
-                    for line in records(path, format_of(path), lambda _: None, staging):
+                    for line in jsonl_lines(path, format_of(path), lambda _: None, staging):
                         out.write(line + b"\n")
         part.chmod(0o600)
         digest = sha256_of(part)

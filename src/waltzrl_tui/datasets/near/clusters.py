@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["prompts", "replies", "pairs"]
+ClusterKind = Literal["prompts", "replies", "pairs"]
 
 CLUSTERS_KEPT = 20
 """Of each kind."""
@@ -27,15 +27,15 @@ class Cluster:
         lines: The first of them, in the order of the file.
     """
 
-    what: Kind
+    what: ClusterKind
     rows: int
     texts: int
     similarity: float
     lines: list[int]
 
 
-def largest(
-    what: Kind,
+def largest_clusters(
+    what: ClusterKind,
     groups: Sequence[int],
     texts: Sequence[int],
     lines: Sequence[int],

@@ -156,7 +156,7 @@ class NearIndex:
         linked = depth != "references"
         if count < 2 or not (linked or references):
             return NearGroups(roots, array("Q", roots))
-        texts = _Texts(self)
+        texts = _StoredTexts(self)
         links = _Links(texts, roots)
         for bucket in texts.bands(stop).buckets(stop, below=None if linked else references):
             if bucket[0] < references:
@@ -205,7 +205,7 @@ class NearIndex:
         return NearGroups(roots, cluster, lowest, contaminated)
 
 
-class _Texts:
+class _StoredTexts:
     """The texts of an index, read back as their shingles."""
 
     def __init__(self, index: NearIndex) -> None:
@@ -236,7 +236,7 @@ class _Texts:
 
 
 def _check(
-    texts: _Texts, number: int, known: Sequence[int], found: dict[int, tuple[int, float]]
+    texts: _StoredTexts, number: int, known: Sequence[int], found: dict[int, tuple[int, float]]
 ) -> None:
     for reference in known:
         share = similarity(texts.shingles(reference), texts.shingles(number))
@@ -252,7 +252,7 @@ class _Links:
     `roots` leads from each text to another one of its component, in the end to its root.
     """
 
-    def __init__(self, texts: _Texts, roots: array[int]) -> None:
+    def __init__(self, texts: _StoredTexts, roots: array[int]) -> None:
         self._texts, self.roots = texts, roots
         # At most one a text: two that are linked already are not compared.
         self._near: dict[tuple[int, int], float] = {}

@@ -12,8 +12,8 @@ from typing import Final
 
 from waltzrl_tui.datasets.contradictions import Contradictions
 from waltzrl_tui.datasets.label_values import LabelCounter
-from waltzrl_tui.datasets.near.chunked import counted, distinct
-from waltzrl_tui.datasets.near.clusters import Cluster, Kind, largest
+from waltzrl_tui.datasets.near.chunked import count_distinct, count_values
+from waltzrl_tui.datasets.near.clusters import Cluster, ClusterKind, largest_clusters
 from waltzrl_tui.datasets.near.index import NearGroups, NearIndex, text_digest
 from waltzrl_tui.datasets.profiling.contamination import References
 from waltzrl_tui.datasets.profiling.figures import (
@@ -24,7 +24,7 @@ from waltzrl_tui.datasets.profiling.figures import (
     PersonalRow,
     Profile,
     Refusals,
-    TokenCounter,
+    TokenHistogram,
     Waste,
 )
 from waltzrl_tui.datasets.profiling.personal import find_personal
@@ -44,7 +44,7 @@ _OTHER: Final = "(other)"
 _NONE: Final = 2**32 - 1
 
 
-class _Texts:
+class _DistinctTexts:
     """The different texts of one column: their numbers in an index, and what was found in them."""
 
     def __init__(self, name: str, index: NearIndex) -> None:
@@ -62,7 +62,7 @@ class _Texts:
         return number, True
 
 
-class Tally:
+class ProfileCounter:
     """The counts of one dataset; `add` every row, then ask for the `profile`."""
 
     def __init__(
@@ -76,13 +76,17 @@ class Tally:
         references.put_into(prompts)
         self._reply_label = reply_label
         self._references = references
-        self._prompts = _Texts("prompt", prompts)
-        self._replies = _Texts("reply", replies)
+        self._prompts = _DistinctTexts("prompt", prompts)
+        self._replies = _DistinctTexts("reply", replies)
         self._harm: Counter[str] = Counter()
         self._category: Counter[str] = Counter()
         self._contradictions = Contradictions()
         self._values = {"harm": LabelCounter(), "reply": LabelCounter()}
-        self._sizes = {"rows": TokenCounter(), "prompts": TokenCounter(), "replies": TokenCounter()}
+        self._sizes = {
+            "rows": TokenHistogram(),
+            "prompts": TokenHistogram(),
+            "replies": TokenHistogram(),
+        }
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
         # One entry a row.
@@ -165,7 +169,7 @@ class Tally:
             bad_rows=bad_rows,
             prompts=len(self._prompts.numbers),
             replies=len(self._replies.numbers),
-            pairs=distinct(pairs),
+            pairs=count_distinct(pairs),
             labels={"harm": _sorted(self._harm), "category": _sorted(self._category)},
             tokens=rows.total,
             histogram=rows.histogram,
@@ -173,7 +177,7 @@ class Tally:
             near={
                 "prompts": prompts.clusters - references,
                 "replies": replies.clusters,
-                "pairs": distinct(near_pairs),
+                "pairs": count_distinct(near_pairs),
             },
             clusters=self._clusters(prompts, replies, pairs, near_pairs),
             sides={name: self._sizes[name].tokens() for name in ("prompts", "replies")},
@@ -185,7 +189,7 @@ class Tally:
             contradicting=self._contradicting(),
         )
 
-    def _look(self, texts: _Texts, number: int, line: int, text: str) -> None:
+    def _look(self, texts: _DistinctTexts, number: int, line: int, text: str) -> None:
         found = find_personal(text)
         if found:
             texts.kinds[number] = tuple({finding.kind for finding in found})
@@ -203,9 +207,11 @@ class Tally:
         self, prompts: NearGroups, replies: NearGroups, pairs: array[int], near_pairs: array[int]
     ) -> list[Cluster]:
         def of(
-            what: Kind, groups: Iterable[int], texts: array[int], lowest: dict[int, float]
+            what: ClusterKind, groups: Iterable[int], texts: array[int], lowest: dict[int, float]
         ) -> list[Cluster]:
-            return largest(what, array("Q", groups), texts, self._lines, lowest, none=_NONE)
+            return largest_clusters(
+                what, array("Q", groups), texts, self._lines, lowest, none=_NONE
+            )
 
         found = of(
             "prompts",
@@ -221,7 +227,7 @@ class Tally:
         )
         lowest = {
             pair: min(prompts.lowest.get(pair >> 32, 1.0), replies.lowest.get(pair & _NONE, 1.0))
-            for pair, size in counted(near_pairs).items()
+            for pair, size in count_values(near_pairs).items()
             if size > 1
         }
         return found + of("pairs", near_pairs, pairs, lowest)

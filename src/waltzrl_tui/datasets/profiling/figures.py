@@ -37,7 +37,7 @@ class Tokens:
     histogram: list[int]
 
 
-class TokenCounter:
+class TokenHistogram:
     """Makes `Tokens` of the sizes that it is given."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class TokenCounter:
         self.histogram[bisect_left(TOKEN_BUCKETS, size)] += 1
 
     def tokens(self) -> Tokens:
-        """What was counted so far."""
+        """The counts so far."""
         return Tokens(self.total, self.longest, self.histogram)
 
 

@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.reading.parse import BadLine, parse_object
 from waltzrl_tui.datasets.reading.read import open_index
 from waltzrl_tui.datasets.reading.rows import Mapping
 
-Kind = Literal["text", "number", "flag"]
+ColumnKind = Literal["text", "number", "flag"]
 
 _LOOKED_AT: Final = 1000
 _LOOKED_AT_BYTES: Final = 64 * 1024
@@ -40,7 +40,7 @@ class QueryColumn:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     field: bool = False
 
     @property
@@ -140,17 +140,17 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _kind(values: Iterable[object]) -> Kind:
+def _kind(values: Iterable[object]) -> ColumnKind:
     """What most of the values are; files without types write numbers and truth as text."""
     kinds = Counter(_kind_of(value) for value in values if value not in (None, ""))
-    most: Kind
+    most: ColumnKind
     for most in ("number", "flag"):
         if kinds[most] * 2 > kinds.total():
             return most
     return "text"
 
 
-def _kind_of(value: object) -> Kind:
+def _kind_of(value: object) -> ColumnKind:
     if isinstance(value, bool) or value in ("true", "false", "True", "False"):
         return "flag"
     if isinstance(value, (int, float)):

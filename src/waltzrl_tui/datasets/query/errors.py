@@ -19,7 +19,7 @@ _FUNCTION: Final = re.compile(r'Function with name "?([^"\s]+)"? does not exist'
 _KINDS: Final = {"VARCHAR": "a text", "JSON": "a text", "DOUBLE": "a number"}
 
 
-def explained(error: Exception, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
+def explain_error(error: Exception, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
     """The error of DuckDB about `expression`, for the user."""
     text = str(error)
     if "aggregate" in text:
@@ -29,13 +29,13 @@ def explained(error: Exception, expression: str, columns: Sequence[QueryColumn])
     if found := _UNKNOWN.search(text):
         return _unknown_column(found[1].replace('""', '"'), expression, columns)
     if "end of input" in text:
-        return UsageError("The expression is not finished.", hint=listed(columns))
+        return UsageError("The expression is not finished.", hint=list_columns(columns))
     if found := _NEAR.search(text):
         word = found[1].replace('""', '"')
         if _CLOSED.search(text):  # The bracket that the query itself puts after the expression.
-            return UsageError("The expression is not finished.", hint=listed(columns))
+            return UsageError("The expression is not finished.", hint=list_columns(columns))
         return UsageError(
-            f"The expression is wrong at “{one_line(word, 40)}”.", hint=listed(columns)
+            f"The expression is wrong at “{one_line(word, 40)}”.", hint=list_columns(columns)
         )
     if found := _FUNCTION.search(text):
         return UsageError(
@@ -44,7 +44,7 @@ def explained(error: Exception, expression: str, columns: Sequence[QueryColumn])
         )
     said = text.splitlines()[0] if text else "it cannot be understood"
     said = re.sub(r"^[A-Za-z ]+ Error: ", "", said)
-    return UsageError(f"The expression is wrong: {one_line(said, 160)}", hint=listed(columns))
+    return UsageError(f"The expression is wrong: {one_line(said, 160)}", hint=list_columns(columns))
 
 
 def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) -> UsageError:
@@ -65,7 +65,7 @@ def no_room(error: Exception) -> DatasetError:
     )
 
 
-def listed(columns: Sequence[QueryColumn]) -> str:
+def list_columns(columns: Sequence[QueryColumn]) -> str:
     """The columns, in a sentence."""
     names = ", ".join(column.quoted for column in columns)
     return f"Columns: {one_line(names, _LISTED)}."
@@ -87,4 +87,4 @@ def _unknown_column(word: str, expression: str, columns: Sequence[QueryColumn]) 
         message = f"{message[:-1]}; {name} is near."
     elif f'"{word}"' in expression:
         message = f"{message[:-1]}; a text stands in single quotes: '{shown}'."
-    return UsageError(message, hint=listed(columns))
+    return UsageError(message, hint=list_columns(columns))

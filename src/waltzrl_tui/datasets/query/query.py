@@ -24,9 +24,9 @@ from waltzrl_tui.datasets.query.columns import (
     quote_name,
     row_text,
 )
-from waltzrl_tui.datasets.query.errors import explained, no_room, not_a_condition
+from waltzrl_tui.datasets.query.errors import explain_error, no_room, not_a_condition
 from waltzrl_tui.datasets.query.values import TEXT_KEPT, ColumnValues
-from waltzrl_tui.datasets.reading.blocks import Block, blocks, records
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
 from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
 from waltzrl_tui.datasets.reading.rows import Mapping
@@ -55,7 +55,8 @@ _NUMBERS: Final = (
 )
 _PARTS: Final = ("prompt", "reply", "harm", "category")
 
-Parts = tuple[str, str, str, str]
+RowParts = tuple[str, str, str, str]
+MakeValue = Callable[[int, dict[str, Any], RowParts], Any]
 
 
 def matching_lines(
@@ -281,7 +282,7 @@ class LineQuery:
         except (self._duckdb.OutOfMemoryException, self._duckdb.IOException) as error:
             raise no_room(error) from None
         except self._duckdb.Error as error:
-            raise explained(error, self._expression, self._columns) from None
+            raise explain_error(error, self._expression, self._columns) from None
 
     def _empty(self, sql: str) -> str:
         return _GIVEN.sub("NULL", sql)
@@ -292,7 +293,7 @@ class LineQuery:
             sql = self._empty(self.select("_value", "LIMIT 0"))
             row = self._connection.execute(f"DESCRIBE {sql}").fetchone()
         except self._duckdb.Error as error:
-            raise explained(error, self._expression, self._columns) from None
+            raise explain_error(error, self._expression, self._columns) from None
         finally:
             self._value = kept
         return str(row[1]) if row else ""
@@ -317,14 +318,14 @@ class BlockRows:
         self.given: dict[str, list[Any]] = {"lines": self.lines}
         # Only the values are kept, so that each object is gone before the next one is made.
         parts: list[tuple[Callable[[Any], None], int]] = []
-        others: list[tuple[Callable[[Any], None], Callable[[int, dict[str, Any], Parts], Any]]] = []
+        others: list[tuple[Callable[[Any], None], MakeValue]] = []
         for number, column in enumerate(columns):
             keep = self.given.setdefault(f"v{number}", []).append
             if column.name in _PARTS and not column.field:
                 parts.append((keep, _PARTS.index(column.name)))
             else:
                 others.append((keep, _maker(column, block)))
-        for place, found in records(block):
+        for place, found in parse_block(block):
             if isinstance(found, str):
                 continue
             try:
@@ -344,7 +345,7 @@ class BlockRows:
         return [line for line in range(self._block.first, last + 1) if line not in good]
 
 
-def _maker(column: QueryColumn, block: Block) -> Callable[[int, dict[str, Any], Parts], Any]:
+def _maker(column: QueryColumn, block: Block) -> MakeValue:
     """What gives the column's value of the row at a place, from its object and its parts."""
     name, first = column.name, block.first
     if column.field:

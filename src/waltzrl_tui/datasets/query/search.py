@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.reading.blocks import Block, blocks, records
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
 from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
@@ -52,7 +52,7 @@ def search(
         for place, line in block.long.items():
             if wanted in line.decode("utf-8", "replace").casefold():
                 found.append(block.first + place)
-        for place, fields in records(some):
+        for place, fields in parse_block(some):
             if place not in some.long and _contains(some, place, fields, reader, wanted):
                 found.append(block.first + places[place])
 
@@ -77,7 +77,7 @@ def bad_lines(
     """
     reader = reader_of(mapping)
     for block in _scan(path, on_progress, stop):
-        for place, fields in records(block):
+        for place, fields in parse_block(block):
             reason = fields if isinstance(fields, str) else _reason(fields, reader)
             if reason:
                 number = block.first + place

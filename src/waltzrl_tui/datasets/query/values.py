@@ -24,7 +24,7 @@ _FETCHED: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class HistogramBar:
     """Some of the rows, by what they have in a column.
 
     Attributes:
@@ -48,7 +48,7 @@ class Histogram:
         summary: Of numbers: lowest, median, highest and sum.
     """
 
-    bars: tuple[Bar, ...]
+    bars: tuple[HistogramBar, ...]
     rows: int
     different: int
     summary: tuple[float, float, float, float] | None = None
@@ -120,10 +120,10 @@ class ColumnValues:
             "SELECT value, count(*) FROM found WHERE good GROUP BY value"
             f" ORDER BY {order} NULLS LAST LIMIT {_SHOWN}"
         ).fetchall()
-        bars = [Bar(_label(value), count, self._equals(value)) for value, count in found]
+        bars = [HistogramBar(_label(value), count, self._equals(value)) for value, count in found]
         shown = sum(count for _, count in found)
         if shown < rows:
-            bars.append(Bar(f"{different - len(found):,} other values", rows - shown, ""))
+            bars.append(HistogramBar(f"{different - len(found):,} other values", rows - shown, ""))
         return Histogram(tuple(bars), rows, different, self._summary() if self.number else None)
 
     def _summary(self) -> tuple[float, float, float, float] | None:
@@ -144,11 +144,11 @@ class ColumnValues:
             f"SELECT {counted}, count(*) FILTER (value IS NULL) FROM found WHERE good"
         )
         bars = [
-            Bar(_span(low, high), count, self._between(low, high))
+            HistogramBar(_span(low, high), count, self._between(low, high))
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
         ]
         if counts[-1]:
-            bars.append(Bar(_label(None), counts[-1], self._equals(None)))
+            bars.append(HistogramBar(_label(None), counts[-1], self._equals(None)))
         return Histogram(tuple(bars), rows, different, summary)
 
     def _equals(self, value: Any) -> str:

@@ -110,7 +110,7 @@ def blocks(file: BufferedReader, size: int = BLOCK, *, limit: int = MAX_LINE) ->
         yield Block(number, rest, at, {}, limit)
 
 
-def records(block: Block) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def parse_block(block: Block) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """For each line that is not blank its place in the block, and its object.
 
     In place of an object stands the reason why there is none.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from waltzrl_tui.datasets.reading.formats import Format
-from waltzrl_tui.datasets.reading.to_jsonl import records
+from waltzrl_tui.datasets.reading.to_jsonl import jsonl_lines
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
@@ -134,7 +134,7 @@ class Copy:
             self._begun.set()
             pending: list[bytes] = []
             size, enough = 0, _FIRST_WRITE
-            for line in records(self._source, self._form, self._tell, self.path.parent):
+            for line in jsonl_lines(self._source, self._form, self._tell, self.path.parent):
                 pending.append(line)
                 size += len(line)
                 if size >= enough:

@@ -332,7 +332,7 @@ def usable_mapping(document: Object | None, objects: Sequence[Object]) -> Mappin
     return mapping if fields <= {key for record in objects for key in record} else None
 
 
-def in_words(mapping: Mapping) -> str:
+def describe_mapping(mapping: Mapping) -> str:
     """One line for the user: which field is what."""
     if mapping.shape == "unknown":
         return "no field looks like a prompt"

@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.reading.blocks import Block, blocks, records
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
 from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy, copy_of, follow, has_copy
 from waltzrl_tui.datasets.reading.line_index import LineIndex
@@ -27,7 +27,7 @@ from waltzrl_tui.workspace import Workspace
 __all__ = [
     "MAX_LINE",
     "Dataset",
-    "Source",
+    "DatasetFile",
     "countable",
     "first_objects",
     "guess",
@@ -43,7 +43,7 @@ _HINT = f'{HINT} A row has a prompt, for example {{"prompt": …, "reply": …}}
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetFile:
     """A user's file and the JSONL file to read it from.
 
     Attributes:
@@ -56,7 +56,7 @@ class Source:
     copy: Copy | None
 
     @classmethod
-    def of(cls, path: str | Path, workspace: Workspace | None = None) -> Source:
+    def of(cls, path: str | Path, workspace: Workspace | None = None) -> DatasetFile:
         """Find out how to read the file at `path`; a copy is begun where it needs one.
 
         Args:
@@ -111,7 +111,7 @@ class Dataset:
 
     path: Path
     mapping: Mapping
-    source: Source
+    source: DatasetFile
     corrected: bool = False
 
     @property
@@ -141,7 +141,7 @@ def open_dataset(
             or without a single usable row.
     """
     path = Path(path)
-    source = Source.of(path, workspace)
+    source = DatasetFile.of(path, workspace)
     objects = _first(source)
     kept = None if mapping else _kept(path, objects, workspace)
     chosen = mapping or kept or guess_mapping(objects)
@@ -167,7 +167,7 @@ def iter_rows(path: str | Path, mapping: Mapping | None = None) -> Iterator[Row 
     Raises:
         DatasetError: The file cannot be read.
     """
-    source = Source.of(path)
+    source = DatasetFile.of(path)
     return _rows(source, mapping or guess_mapping(_first(source)))
 
 
@@ -186,7 +186,7 @@ def first_objects(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         DatasetError: The file cannot be read.
     """
-    return _first(Source.of(path))
+    return _first(DatasetFile.of(path))
 
 
 def open_lines(path: str | Path) -> BufferedReader:
@@ -195,7 +195,7 @@ def open_lines(path: str | Path) -> BufferedReader:
     Raises:
         DatasetError: The file cannot be read.
     """
-    return Source.of(path).open()
+    return DatasetFile.of(path).open()
 
 
 def open_index(path: str | Path) -> LineIndex:
@@ -204,7 +204,7 @@ def open_index(path: str | Path) -> LineIndex:
     Raises:
         DatasetError: The file cannot be read.
     """
-    return Source.of(path).index()
+    return DatasetFile.of(path).index()
 
 
 def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | None:
@@ -216,14 +216,18 @@ def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | 
     form = format_of(path)
     if form.plain:
         return LineIndex(path)
-    return Source.of(path, workspace).index() if has_copy(path, form, _folder(workspace)) else None
+    return (
+        DatasetFile.of(path, workspace).index()
+        if has_copy(path, form, _folder(workspace))
+        else None
+    )
 
 
-def _rows(source: Source, mapping: Mapping) -> Iterator[Row | BadRow]:
+def _rows(source: DatasetFile, mapping: Mapping) -> Iterator[Row | BadRow]:
     row_of = reader_of(mapping).row
     for block in _blocks(source):
         line = block.first + 1
-        for place, found in records(block):
+        for place, found in parse_block(block):
             row: Row | BadRow
             try:
                 if isinstance(found, str):
@@ -235,11 +239,11 @@ def _rows(source: Source, mapping: Mapping) -> Iterator[Row | BadRow]:
             yield row
 
 
-def _first(source: Source) -> list[dict[str, Any]]:
+def _first(source: DatasetFile) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     read = 0
     for block in _blocks(source):
-        for _, found in records(block):
+        for _, found in parse_block(block):
             if not isinstance(found, str):
                 objects.append(found)
             if len(objects) >= _GUESS_ROWS:
@@ -250,7 +254,7 @@ def _first(source: Source) -> list[dict[str, Any]]:
     return objects
 
 
-def _blocks(source: Source) -> Iterator[Block]:
+def _blocks(source: DatasetFile) -> Iterator[Block]:
     try:
         with closing(source.open()) as file:
             yield from blocks(file, limit=MAX_LINE)

@@ -38,7 +38,7 @@ _TOO_LONG = "\ud8ff"
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def records(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[bytes]:
+def jsonl_lines(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[bytes]:
     """The lines, without their ends. Blocks.
 
     Args:

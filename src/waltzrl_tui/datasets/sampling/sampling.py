@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from waltzrl_tui.datasets.near.chunked import in_order
+from waltzrl_tui.datasets.near.chunked import sort_in_parts
 from waltzrl_tui.datasets.near.index import text_digest
 from waltzrl_tui.datasets.reading.read import Dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
@@ -278,7 +278,7 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
     groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
     names = sorted(members, key=lambda stratum: digest(seed, *map(_bytes, seen.strata[stratum])))
     for number, stratum in enumerate(names):
-        rows = list(in_order(members.pop(stratum), lambda row: row[0][0] / 256))
+        rows = list(sort_in_parts(members.pop(stratum), lambda row: row[0][0] / 256))
         # Each stratum starts its count elsewhere, so that the shares add up over small strata too.
         offset = (number + 0.5) / len(names)
         for rank, (key, index) in enumerate(rows):
@@ -292,10 +292,10 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
     longest = max(map(len, groups.values()), default=0)
     for value, found in groups.items():
         turn = digest(seed, _bytes(value))
-        ranked = enumerate(in_order(found, lambda row: row[0]))
+        ranked = enumerate(sort_in_parts(found, lambda row: row[0]))
         order += [(rank, turn, row[2], row[3]) for rank, row in ranked]
     # Taking turns by rank gives the values equal shares until one is used up.
-    ordered = in_order(order, lambda row: row[0] / longest)
+    ordered = sort_in_parts(order, lambda row: row[0] / longest)
     return [(index, held_out) for _, _, index, held_out in ordered]
 
 
