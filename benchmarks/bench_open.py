@@ -158,7 +158,9 @@ def _loop(path: Path) -> Iterator[dict[str, Any]]:
 def _mapping() -> Any:
     from waltzrl_tui.datasets.reading.rows import Mapping
 
-    return Mapping("rows", "prompt", "reply", "harm", "category")
+    return Mapping(
+        shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category"
+    )
 
 
 def _first(found: array[int], ask: Callable[[Callable[[int], None]], Any]) -> tuple[float, int]:

@@ -18,7 +18,7 @@ from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, counts, draw, lines_where, survey
 from waltzrl_tui.errors import DatasetError
 
-PAIRS = Mapping("pairs", "prompt", "reply")
+PAIRS = Mapping(shape="pairs", prompts=("prompt",), reply="reply")
 
 
 def row(prompt: str, reply: str = "r", **more: object) -> bytes:

@@ -18,7 +18,7 @@ from waltzrl_tui.cli import main
 from waltzrl_tui.datasets.reading import jsonl_cache as copies
 from waltzrl_tui.datasets.reading import to_jsonl
 from waltzrl_tui.datasets.reading.json_split import JsonSplitter
-from waltzrl_tui.datasets.reading.mappings import corrected, guess_mapping, parse_choices
+from waltzrl_tui.datasets.reading.mappings import correct_mapping, guess_mapping, parse_choices
 from waltzrl_tui.datasets.reading.read import DatasetFile, iter_rows, open_dataset, open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
@@ -276,27 +276,46 @@ def test_a_list_is_cut_into_its_values(values: list[Any], chunk: int, indent: in
 GUESSES: list[tuple[dict[str, Any], Mapping]] = [
     (
         {"category": "c", "source": "s", "forbidden_prompt": "p"},
-        Mapping("prompts", "forbidden_prompt", "", "=harmful", "category"),
+        Mapping(
+            shape="prompts",
+            prompts=("forbidden_prompt",),
+            every_harm="harmful",
+            category="category",
+        ),
     ),
     (
         {"Behavior": "b", "SemanticCategory": "c", "ContextString": "", "BehaviorID": "i"},
-        Mapping("prompts", "Behavior", "", "=harmful", "SemanticCategory", "ContextString"),
+        Mapping(
+            shape="prompts",
+            prompts=("Behavior",),
+            every_harm="harmful",
+            category="SemanticCategory",
+            context="ContextString",
+        ),
     ),
     (
         {"goal": "g", "behavior": "b", "category": "c", "target": "Sure, here is"},
-        Mapping("prompts", "goal", "", "", "category"),
+        Mapping(shape="prompts", prompts=("goal",), category="category"),
     ),
     (
         {"goal": "g", "prompt": "p", "response": "r", "category": "c", "jailbroken": True},
-        Mapping("pairs", "prompt", "response", "=harmful", "category"),
+        Mapping(
+            shape="pairs",
+            prompts=("prompt",),
+            reply="response",
+            every_harm="harmful",
+            category="category",
+        ),
     ),
     (
         {"type": "contrast_homonyms", "prompt": "p", "completion": "r", "final_label": "2"},
-        Mapping("pairs", "prompt", "completion", "type", ""),
+        Mapping(shape="pairs", prompts=("prompt",), reply="completion", harm="type"),
     ),
     (
         {"vanilla": "v", "adversarial": "", "completion": "r", "data_type": "vanilla_benign"},
-        Mapping("pairs", "adversarial|vanilla", "completion", "data_type"),
+        Mapping(
+            shape="pairs", prompts=("adversarial", "vanilla"), reply="completion", harm="data_type"
+        ),
     ),
 ]
 
@@ -346,16 +365,18 @@ WRONG = ["", "prompt", "colour=q", "prompt=nothing", "harm==purple", "prompt==q"
 @pytest.mark.parametrize("choice", WRONG)
 def test_a_wrong_mapping_is_refused_with_the_fields(choice: str) -> None:
     with pytest.raises(UsageError) as raised:
-        corrected(guess_mapping(OBJECTS), parse_choices(choice), OBJECTS)
+        correct_mapping(guess_mapping(OBJECTS), parse_choices(choice), OBJECTS)
     assert raised.value.hint
 
 
 def test_a_mapping_is_corrected_part_by_part() -> None:
     choices = parse_choices("prompt=q,reply=text,harm==benign,category==all of it")
-    mapping = corrected(guess_mapping(OBJECTS), choices, OBJECTS)
-    assert mapping == Mapping("pairs", "q", "text", "=benign", "=all of it")
-    chat = corrected(guess_mapping(OBJECTS), {"prompt": "turns"}, OBJECTS)
-    assert (chat.shape, chat.prompt, chat.reply) == ("messages", "turns", "")
+    mapping = correct_mapping(guess_mapping(OBJECTS), choices, OBJECTS)
+    assert mapping == Mapping(
+        shape="pairs", prompts=("q",), reply="text", every_harm="benign", every_category="all of it"
+    )
+    chat = correct_mapping(guess_mapping(OBJECTS), {"prompt": "turns"}, OBJECTS)
+    assert (chat.shape, chat.prompts, chat.reply) == ("messages", ("turns",), "")
 
 
 async def test_a_kept_mapping_is_used_while_the_file_has_its_fields(
@@ -364,7 +385,9 @@ async def test_a_kept_mapping_is_used_while_the_file_has_its_fields(
     path = tmp_path / "d.jsonl"
     path.write_text('{"prompt": "a", "other": "b"}\n')
     async with await Store.open(workspace) as store:
-        await store.mappings.set(path, Mapping("prompts", "other", "", "=harmful").to_json())
+        await store.mappings.set(
+            path, Mapping(shape="prompts", prompts=("other",), every_harm="harmful").to_json()
+        )
         dataset = open_dataset(path)
         assert dataset.corrected
         assert list(dataset) == [Row(1, "b", harm="harmful", extra={"prompt": "a"})]

@@ -133,7 +133,7 @@ def test_waste_is_told_once_a_row_and_is_what_a_sample_drops(tmp_path: Path) -> 
     }
     assert all(waste.tokens > 5 for waste in found.waste.values())
     assert (found.prompts, found.near["prompts"]) == (4, 2)
-    assert [(each.line, each.similarity == 1) for each in found.contaminated.found] == [
+    assert [(each.line, each.similarity == 1) for each in found.contaminated.examples] == [
         (5, True),
         (6, False),
     ]
@@ -163,8 +163,8 @@ def test_personal_data_is_flagged_and_never_shown_whole(tmp_path: Path) -> None:
     found = profile(written(tmp_path, [*rows, {"prompt": harmless, "reply": "ok"}])).personal
     assert found.kinds == dict.fromkeys(sorted(secrets), 1)
     assert found.rows == len(secrets)
-    assert [each.line for each in found.found] == list(range(1, len(secrets) + 1))
-    shown = json.dumps([each.shown for each in found.found])
+    assert [each.line for each in found.examples] == list(range(1, len(secrets) + 1))
+    shown = json.dumps([each.shown for each in found.examples])
     assert not any(secret[:9] in shown for secret in secrets.values())
 
 

@@ -19,7 +19,7 @@ from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
-ROWS = Mapping("rows", "prompt", "reply", "harm", "category")
+ROWS = Mapping(shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category")
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,19 @@ _RAW = st.sampled_from(
 _MAPPINGS = st.sampled_from(
     [
         ROWS,
-        Mapping("prompts", "prompt"),
-        Mapping("instruction", "prompt", "reply", "harm", "", "context"),
-        Mapping("messages", "messages", "messages", "harm", "category"),
-        Mapping("messages", "messages"),
-        Mapping("unknown", ""),
+        Mapping(shape="prompts", prompts=("prompt",)),
+        Mapping(
+            shape="instruction", prompts=("prompt",), reply="reply", harm="harm", context="context"
+        ),
+        Mapping(
+            shape="messages",
+            prompts=("messages",),
+            reply="messages",
+            harm="harm",
+            category="category",
+        ),
+        Mapping(shape="messages", prompts=("messages",)),
+        Mapping(shape="unknown"),
     ]
 )
 

@@ -141,7 +141,7 @@ def test_a_byte_order_mark_and_carriage_returns_are_no_part_of_a_row(tmp_path: P
 
 def test_the_users_mapping_wins(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", {"prompt": "a", "reply": "b", "other": "c"})
-    [row] = iter_rows(path, Mapping("pairs", "other", "prompt"))
+    [row] = iter_rows(path, Mapping(shape="pairs", prompts=("other",), reply="prompt"))
     assert isinstance(row, Row)
     assert (row.prompt, row.reply) == ("c", "a")
 

@@ -19,7 +19,7 @@ from waltzrl_tui.datasets.reading.blocks import blocks, parse_block
 from waltzrl_tui.datasets.reading.parse import BadLine, parse_object, parse_row
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 
-ROWS = Mapping("rows", "prompt", "reply", "harm", "category")
+ROWS = Mapping(shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category")
 LIMIT = 200
 """Bytes of a line that is not too long, here."""
 
@@ -149,7 +149,7 @@ def test_a_search_finds_what_the_rows_hold_however_the_file_writes_it(
         lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
         path.write_text("\n\n".join(lines), encoding="utf-8")
         found = array("Q")
-        search.search(path, Mapping("pairs", "prompt", "reply"), text, found)
+        search.search(path, Mapping(shape="pairs", prompts=("prompt",), reply="reply"), text, found)
         wanted = [0, 2, 4, 6] if text == "q" else [0, 2]
         assert list(found) == wanted
 
@@ -164,7 +164,9 @@ def test_a_query_leaves_no_temporary_files(
         for number in range(60_000):
             row = {"prompt": f"{number * 7919 % 60_000:06d} {'é' * 80}", "reply": "r"}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    values = column_values(path, Mapping("pairs", "prompt", "reply"), "prompt")
+    values = column_values(
+        path, Mapping(shape="pairs", prompts=("prompt",), reply="reply"), "prompt"
+    )
     assert values is not None
     assert any(folder.iterdir() for folder in tmp_path.iterdir())
     order = list(values.order())

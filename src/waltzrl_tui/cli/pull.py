@@ -8,11 +8,11 @@ from typing import Any
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields
 from waltzrl_tui.datasets.reading.mappings import (
-    corrected,
+    correct_mapping,
     describe_mapping,
     guess_mapping,
     parse_choices,
-    usable_mapping,
+    stored_mapping,
 )
 from waltzrl_tui.datasets.reading.read import first_objects, open_dataset
 from waltzrl_tui.errors import DatasetError
@@ -81,6 +81,6 @@ async def keep_mapping(context: Context, path: str, text: str) -> None:
     choices = parse_choices(text)
     objects = await asyncio.to_thread(first_objects, path)
     async with context.store() as store:
-        before = usable_mapping(await store.mappings.get(path), objects)
-        mapping = corrected(before or guess_mapping(objects), choices, objects)
+        before = stored_mapping(await store.mappings.get(path), objects)
+        mapping = correct_mapping(before or guess_mapping(objects), choices, objects)
         await store.mappings.set(path, mapping.to_json())

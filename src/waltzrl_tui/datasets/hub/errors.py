@@ -13,7 +13,9 @@ from waltzrl_tui.workspace import Workspace
 
 
 @contextmanager
-def told(repo: str, endpoint: str, revision: str | None, workspace: Workspace) -> Iterator[None]:
+def translate_errors(
+    repo: str, endpoint: str, revision: str | None, workspace: Workspace
+) -> Iterator[None]:
     """Turn the client's errors into ours."""
     import httpx2
     from huggingface_hub import errors
@@ -77,8 +79,8 @@ def _refused(error: Any, repo: str, endpoint: str) -> DatasetError:
         403: "The token must be allowed to read this dataset.",
         429: "Too many requests: wait some minutes, or give a token for a higher limit.",
     }
-    said = one_line(error.server_message or "", 160)
+    message = one_line(error.server_message or "", 160)
     return DatasetError(
-        f"{endpoint} refuses {repo} (status {status}){': ' + said if said else ''}.",
+        f"{endpoint} refuses {repo} (status {status}){': ' + message if message else ''}.",
         hint=hints.get(status, "Try again in some minutes: it goes on where it stopped."),
     )

@@ -46,29 +46,29 @@ def check_space(folder: Path, needed: int, repo: str) -> None:
         )
 
 
-class Told:
-    """Adds up what is fetched, over all files."""
+class FetchProgress:
+    """Adds up the bytes fetched, over all files."""
 
-    def __init__(self, tell: Progress | None, total: int) -> None:
-        self._tell = tell
+    def __init__(self, on_progress: Progress | None, total: int) -> None:
+        self._on_progress = on_progress
         self._total = total
         self._done = 0
 
     def add(self, count: int) -> None:
         self._done += count
-        if self._tell:
-            self._tell(self._done, self._total)
+        if self._on_progress:
+            self._on_progress(self._done, self._total)
 
     def bar(self) -> type:
-        """A class that the client makes its progress bars of, which tell instead of drawing."""
-        told = self
+        """A progress bar class for the client that reports here instead of drawing."""
+        progress = self
 
         class Bar:
             def __init__(self, *, initial: int = 0, **_: Any) -> None:
-                told.add(initial)
+                progress.add(initial)
 
             def update(self, n: float | None = 1) -> None:
-                told.add(int(n or 0))
+                progress.add(int(n or 0))
 
             def __enter__(self) -> Self:
                 return self
@@ -79,7 +79,9 @@ class Told:
         return Bar
 
 
-def fetch(api: HfApi, repo: str, commit: str, file: str, target: Path, told: Told) -> None:
+def fetch(
+    api: HfApi, repo: str, commit: str, file: str, target: Path, progress: FetchProgress
+) -> None:
     """Fetch one file, from where an earlier call stopped.
 
     The client's own `hf_hub_download` throws away what it has of a file when it is stopped, so
@@ -90,26 +92,26 @@ def fetch(api: HfApi, repo: str, commit: str, file: str, target: Path, told: Tol
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     if target.exists():
-        told.add(target.stat().st_size)
+        progress.add(target.stat().st_size)
         return
     url = hf_hub_url(repo, file, repo_type="dataset", revision=commit, endpoint=api.endpoint)
-    found = api.get_hf_file_metadata(url=url, timeout=TIMEOUT)
+    metadata = api.get_hf_file_metadata(url=url, timeout=TIMEOUT)
     headers = build_hf_headers(library_name="waltzrl-tui")
-    if urlsplit(found.location).netloc != urlsplit(url).netloc:
+    if urlsplit(metadata.location).netloc != urlsplit(url).netloc:
         # Storage elsewhere takes a signed address, and the token is none of its business.
         headers.pop("authorization", None)
     part = target.with_name(f"{target.name}.part")
-    if part.exists() and part.stat().st_size > (found.size or 0):
+    if part.exists() and part.stat().st_size > (metadata.size or 0):
         part.unlink()
     with part.open("ab") as out:
         http_get(
-            found.location,
+            metadata.location,
             out,
             resume_size=out.tell(),
             headers=headers,
-            expected_size=found.size,
+            expected_size=metadata.size,
             displayed_filename=file,
-            tqdm_class=cast("Any", told.bar()),
+            tqdm_class=cast("Any", progress.bar()),
         )
     part.replace(target)
 

@@ -15,19 +15,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from waltzrl_tui.datasets.hub.errors import told
+from waltzrl_tui.datasets.hub.errors import translate_errors
 from waltzrl_tui.datasets.hub.fetch import (
     TIMEOUT,
+    FetchProgress,
     Progress,
     PulledFile,
-    Told,
     check_space,
     fetch,
     put,
     sha256_of,
     verify,
 )
-from waltzrl_tui.datasets.hub.files import DEFAULT, Chosen, choose, converted, grouped
+from waltzrl_tui.datasets.hub.files import DEFAULT, ChosenSplit, choose, converted, grouped
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace, private_write
@@ -99,7 +99,7 @@ def pull(
     repo = _repo(repo, endpoint)
     api = HfApi(endpoint=endpoint, library_name="waltzrl-tui")
     workspace.prepare()
-    with told(repo, endpoint, revision, workspace):
+    with translate_errors(repo, endpoint, revision, workspace):
         info, branch, chosen = _chosen(api, repo, revision, config, split)
         commit = info.sha or ""
         target = _target(workspace, repo, chosen, name)
@@ -107,14 +107,14 @@ def pull(
         staging = workspace.state / "cache" / "hub" / f"{repo.replace('/', '--')}-{commit[:12]}"
         staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_space(staging, sum(sizes.values()), repo)
-        tell = Told(on_progress, sum(sizes.values()))
+        progress = FetchProgress(on_progress, sum(sizes.values()))
         # Not by the names that the hub gives: they may point anywhere.
         fetched = [
             staging / f"{number:05}-{PurePosixPath(file).name}"
             for number, file in enumerate(chosen.files)
         ]
         for file, path in zip(chosen.files, fetched, strict=True):
-            fetch(api, repo, commit, file, path, tell)
+            fetch(api, repo, commit, file, path, progress)
         files = tuple(
             PulledFile(file, path.stat().st_size, sha256_of(path))
             for file, path in zip(chosen.files, fetched, strict=True)
@@ -155,7 +155,7 @@ def _repo(repo: str, endpoint: str) -> str:
 
 def _chosen(
     api: HfApi, repo: str, revision: str | None, config: str | None, split: str | None
-) -> tuple[DatasetInfo, str, Chosen]:
+) -> tuple[DatasetInfo, str, ChosenSplit]:
     """The set's own files where they can be read, else those that the hub has converted."""
     from huggingface_hub.errors import RevisionNotFoundError
 
@@ -188,7 +188,7 @@ def _sizes(info: DatasetInfo, files: Sequence[str]) -> dict[str, int]:
     return {file: known.get(file, 0) for file in files}
 
 
-def _target(workspace: Workspace, repo: str, chosen: Chosen, name: str | None) -> Path:
+def _target(workspace: Workspace, repo: str, chosen: ChosenSplit, name: str | None) -> Path:
     """The file in `data/`, which must be new or pulled from the same set before."""
     if name is not None and (not name or name != Path(name).name or name.startswith(".")):
         raise UsageError(
@@ -224,10 +224,11 @@ def _repo_of(target: Path) -> str:
 
 def _licence(info: DatasetInfo) -> str:
     card = info.card_data
-    found = getattr(card, "license", None) if card else None
-    return one_line(", ".join(map(str, found)) if isinstance(found, list) else str(found or ""), 80)
+    licence = getattr(card, "license", None) if card else None
+    names = licence if isinstance(licence, list) else [licence or ""]
+    return one_line(", ".join(map(str, names)), 80)
 
 
-def _others(chosen: Chosen) -> tuple[str, ...]:
+def _others(chosen: ChosenSplit) -> tuple[str, ...]:
     configs = [f"--config {name}" for name in chosen.configs if name != chosen.config]
     return (*configs, *(f"--split {name}" for name in chosen.splits if name != chosen.split))

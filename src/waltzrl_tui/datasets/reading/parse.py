@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from waltzrl_tui.datasets.reading.rows import (
-    CONSTANT,
     BadRow,
     Mapping,
     Row,
@@ -137,11 +136,9 @@ class RowReader:
         self._mapping = mapping
         self._unknown = mapping.shape == "unknown" or not mapping.prompts
         self._chat = mapping.shape == "messages" and not self._unknown
-        self._prompt, self._reply = mapping.prompt, mapping.reply
+        self._prompt, self._reply = next(iter(mapping.prompts), ""), mapping.reply
         self._harm, self._category = mapping.harm, mapping.category
         self._harmful = mapping.harmful
-        self._fixed_harm = mapping.harm.startswith(CONSTANT)
-        self._fixed_category = mapping.category.startswith(CONSTANT)
         self._used = mapping.fields
         # The labels that were understood, so that each is looked at once.
         self._harms: dict[str, Harm] = {}
@@ -149,7 +146,7 @@ class RowReader:
             mapping.shape not in ("messages", "unknown")
             and len(mapping.prompts) == 1
             and all((mapping.reply, mapping.harm, mapping.category))
-            and not (mapping.context or self._fixed_harm or self._fixed_category)
+            and not mapping.context
         )
 
     def row(self, line: int, fields: dict[str, Any]) -> Row:
@@ -166,7 +163,7 @@ class RowReader:
         if history:
             extra["history"] = history
         label = ""
-        if self._harm and not self._fixed_harm:
+        if self._harm:
             value = fields.get(self._harm)
             label = label_text(value)
             if label and not harm:
@@ -184,17 +181,17 @@ class RowReader:
         if self._plain:
             get = fields.get
             prompt, reply = get(self._prompt), get(self._reply)
-            told, category = get(self._harm), get(self._category)
+            label, category = get(self._harm), get(self._category)
             if (
-                type(prompt) is type(reply) is type(told) is type(category) is str
+                type(prompt) is type(reply) is type(label) is type(category) is str
                 and prompt.isascii()
                 and reply.isascii()
                 and category.isascii()
-                and told in self._harms
+                and label in self._harms
                 and prompt.strip()
                 and reply.strip()
             ):
-                return prompt, reply, self._harms[told], category
+                return prompt, reply, self._harms[label], category
         prompt, reply = self._texts(fields)
         harm, category = self._labels(fields)
         return prompt, reply, harm, category
@@ -213,15 +210,14 @@ class RowReader:
         return prompt, _text(fields, mapping.reply, "reply") if mapping.reply else ""
 
     def _labels(self, fields: dict[str, Any]) -> tuple[Harm, str]:
-        if self._fixed_harm:
-            harm = harm_of("harm", self._harm[1:])
-        else:
-            told = _plain(fields, self._harm)
-            harm = harm_of(self._harm, told, self._harmful)
-            if isinstance(told, str) and len(self._harms) < _LABELS_KEPT:
-                self._harms[told] = harm
-        if self._fixed_category:
-            return harm, self._category[1:]
+        harm = self._mapping.every_harm
+        if not harm:
+            value = _plain(fields, self._harm)
+            harm = harm_of(self._harm, value, self._harmful)
+            if isinstance(value, str) and len(self._harms) < _LABELS_KEPT:
+                self._harms[value] = harm
+        if self._mapping.every_category:
+            return harm, self._mapping.every_category
         category = _plain(fields, self._category)
         if isinstance(category, (list, dict)):
             return harm, category_of(category)
@@ -278,7 +274,7 @@ def category_of(value: object) -> str:
 
 def _chat(fields: dict[str, Any], mapping: Mapping) -> tuple[str, str, list[dict[str, str]]]:
     """The last question of a chat, its answer, and the turns before it."""
-    name = mapping.prompt
+    name = mapping.prompts[0]
     if name not in fields:
         raise BadLine(f'no prompt: field "{name}" is missing')
     if not isinstance(fields[name], list):

@@ -16,7 +16,7 @@ from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
 from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy, copy_of, follow, has_copy
 from waltzrl_tui.datasets.reading.line_index import LineIndex
-from waltzrl_tui.datasets.reading.mappings import guess_mapping, usable_mapping
+from waltzrl_tui.datasets.reading.mappings import guess_mapping, stored_mapping
 from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, reader_of
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
@@ -265,7 +265,7 @@ def _blocks(source: DatasetFile) -> Iterator[Block]:
 def _kept(path: Path, objects: list[dict[str, Any]], workspace: Workspace | None) -> Mapping | None:
     """The user's mapping of this file, unless the file no longer has its fields."""
     place = workspace or Workspace.current()
-    return usable_mapping(kept_mapping(place.store_path, path), objects)
+    return stored_mapping(kept_mapping(place.store_path, path), objects)
 
 
 def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetError:

@@ -105,7 +105,7 @@ class SamplePane(Vertical):
         mapping = self._source.mapping if self._source else None
         if mapping is None:
             return ""
-        labelled = mapping.harm or names_safety(mapping.reply_label)
+        labelled = mapping.text("harm") or names_safety(mapping.reply_label)
         missing = [] if labelled else ["labels"]
         missing += [] if mapping.reply else ["replies"]
         return f"✗ no {' or '.join(missing)}" if missing else ""
@@ -128,7 +128,7 @@ class SamplePane(Vertical):
             self._say("")
             return
         mapping = source.mapping
-        words = [name for name in ("harm", "category") if getattr(mapping, name)]
+        words = [name for name in ("harm", "category") if mapping.text(name)]
         self._balance.set_words([*words, "none"])
         if missing := self._missing():
             self._say(missing, "$text-warning")
