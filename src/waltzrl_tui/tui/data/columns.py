@@ -43,8 +43,8 @@ class ColumnChoice:
 
 def choices(columns: Sequence[QueryColumn], mapping: Mapping) -> list[ColumnChoice]:
     """The columns to offer: those that the mapping makes, then fields that none is made of."""
-    found = [ColumnChoice(name, name) for name in ("harm", "category") if getattr(mapping, name)]
-    texts = [name for name in ("prompt", "reply") if getattr(mapping, name)]
+    found = [ColumnChoice(name, name) for name in ("harm", "category") if mapping.text(name)]
+    texts = [name for name in ("prompt", "reply") if mapping.text(name)]
     if any(column.name == "tokens" and not column.field for column in columns):
         found.append(ColumnChoice("tokens", "tokens"))
     found += [ColumnChoice(f"length of {name}", f"length({name})") for name in texts]
