@@ -15,7 +15,14 @@ from waltzrl_tui.datasets.near.index import THRESHOLD, shingles, similarity
 from waltzrl_tui.datasets.profiling.contamination import BUNDLED
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, counts, draw, survey
+from waltzrl_tui.datasets.sampling.sampling import (
+    GroupCache,
+    Sample,
+    SampleRecipe,
+    counts,
+    draw,
+    survey,
+)
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.text import normalised
@@ -158,17 +165,20 @@ def test_near_prompts_are_looked_for_once_and_only_when_it_matters(
     rows = [Row(n, prompt, harm="benign") for n, prompt in enumerate(NEAR)]
     draw(rows, SampleRecipe("d", valid=0))
     assert not compared
-    first = draw(rows, SampleRecipe("d", valid=0.5))
+    cache = GroupCache()
+    first = draw(rows, SampleRecipe("d", valid=0.5), cache=cache)
     asked = len(compared)
     assert asked
-    second = draw(rows, SampleRecipe("d", valid=0.5, dedupe="off", balance=None, seed=3))
+    second = draw(
+        rows, SampleRecipe("d", valid=0.5, dedupe="off", balance=None, seed=3), cache=cache
+    )
     assert len(compared) == asked
     for sample in (first, second):
         assert {group(row.prompt) for row in sample.train} | {
             group(row.prompt) for row in sample.valid
         } == {TRAIN, BREAD}
         assert len({group(row.prompt) for row in sample.valid}) == 1
-    draw(rows[:3], SampleRecipe("d", valid=0.5))
+    draw(rows[:3], SampleRecipe("d", valid=0.5), cache=cache)
     assert len(compared) > asked
 
 

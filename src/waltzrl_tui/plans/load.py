@@ -9,7 +9,7 @@ from pathlib import Path
 
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw
+from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
 from waltzrl_tui.text import one_line
@@ -36,6 +36,7 @@ def measure_load(
     *,
     rows: Sequence[Row | BadRow] | None = None,
     counters: Sequence[TokenCounter] = (),
+    cache: GroupCache | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Load:
@@ -48,6 +49,7 @@ def measure_load(
         rows: Taken for those of the dataset, which is not read then.
         counters: Tokenizers to count with; the estimate is always there as well. The first one
             gives the figures of `RoleLoad` itself.
+        cache: Groups of near prompts of earlier samples of the same rows.
         on_progress: Hears how many rows were read so far.
         stop: Asked now and then; once true, the work ends with `Stopped`.
 
@@ -57,7 +59,7 @@ def measure_load(
     """
     dataset = open_dataset(path) if rows is None else rows
     watched = _Watched(dataset, on_progress, stop)
-    sample = draw(watched, recipe)
+    sample = draw(watched, recipe, cache=cache)
     both = [*sample.train, *sample.valid]
     roles: dict[Role, RoleLoad] = {}
     misordered = 0

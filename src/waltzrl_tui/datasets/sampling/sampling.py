@@ -20,12 +20,13 @@ from waltzrl_tui.datasets.near.index import text_digest
 from waltzrl_tui.datasets.reading.read import Dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
-from waltzrl_tui.datasets.sampling.scan import Stratum, Survey, digest, framed, survey
+from waltzrl_tui.datasets.sampling.scan import GroupCache, Stratum, Survey, digest, framed, survey
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import normalised
 
 __all__ = [
     "Dedupe",
+    "GroupCache",
     "Sample",
     "SampleCounts",
     "SampleRecipe",
@@ -118,6 +119,7 @@ def draw(
     *,
     lines: Collection[int] | None = None,
     base_sha256: str = "",
+    cache: GroupCache | None = None,
 ) -> Sample:
     """The sample of `rows` by `recipe`.
 
@@ -126,6 +128,7 @@ def draw(
         lines: The numbers of the rows that fulfil the recipe's `where`. A `Dataset` is asked for
             them when they are not given.
         base_sha256: Of the sample that this one extends; checked when it is given.
+        cache: Groups of near prompts, for samples that are drawn from the same rows again.
 
     Raises:
         DatasetError: No usable row, the rows changed between the two passes, or the sample that
@@ -137,7 +140,7 @@ def draw(
         if not isinstance(source, Dataset):
             raise ValueError("rows without a file need the lines that fulfil the recipe's where")
         lines = lines_where(source, recipe.where)
-    seen = survey(source, recipe, lines=lines)
+    seen = survey(source, recipe, lines=lines, cache=cache)
     if not seen.places:
         raise _nothing(recipe, seen)
     choice = _choose(seen, recipe)

@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.reading.read import iter_rows
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.reply_labels import names_safety
 from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
-from waltzrl_tui.datasets.sampling.sampling import SampleCounts, Survey, counts, survey
+from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import printable
 from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
@@ -62,6 +62,7 @@ class SamplePane(Vertical):
         super().__init__(id="sample", classes="pane")
         self._source: OpenDataset | None = None
         self._surveys: dict[tuple[object, ...], Survey] = {}
+        self._groups = GroupCache()
         self._counts: SampleCounts | None = None
         self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
         self._dedupe = Choice("dedupe", ("exact", "near", "off"), id="sample-dedupe")
@@ -207,7 +208,7 @@ class SamplePane(Vertical):
 
     async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
         tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
-        return await in_thread(lambda stop: _surveyed(source, recipe, tell, stop))
+        return await in_thread(lambda stop: _surveyed(source, recipe, self._groups, tell, stop))
 
     def _tell(self, found: SampleCounts) -> None:
         if not found.train:
@@ -240,6 +241,7 @@ def _dedupe(word: str) -> Dedupe:
 def _surveyed(
     source: OpenDataset,
     recipe: SampleRecipe,
+    cache: GroupCache,
     tell: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> Survey:
@@ -247,7 +249,7 @@ def _surveyed(
     if recipe.where:
         found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
         lines = frozenset(line + 1 for line in found)
-    return survey(_until(source, tell, stop), recipe, lines=lines, stop=stop)
+    return survey(_until(source, tell, stop), recipe, lines=lines, cache=cache, stop=stop)
 
 
 def _until(
