@@ -19,6 +19,13 @@ _FUNCTION: Final = re.compile(r'Function with name "?([^"\s]+)"? does not exist'
 _KINDS: Final = {"VARCHAR": "a text", "JSON": "a text", "DOUBLE": "a number"}
 
 
+class UnfinishedExpression(UsageError):
+    """The expression ends too early, as it does while it is being typed."""
+
+    def __init__(self, columns: Sequence[QueryColumn]) -> None:
+        super().__init__("The expression is not finished.", hint=list_columns(columns))
+
+
 def explain_error(error: Exception, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
     """The error of DuckDB about `expression`, for the user."""
     text = str(error)
@@ -29,11 +36,11 @@ def explain_error(error: Exception, expression: str, columns: Sequence[QueryColu
     if found := _UNKNOWN.search(text):
         return _unknown_column(found[1].replace('""', '"'), expression, columns)
     if "end of input" in text:
-        return UsageError("The expression is not finished.", hint=list_columns(columns))
+        return UnfinishedExpression(columns)
     if found := _NEAR.search(text):
         word = found[1].replace('""', '"')
         if _CLOSED.search(text):  # The bracket that the query itself puts after the expression.
-            return UsageError("The expression is not finished.", hint=list_columns(columns))
+            return UnfinishedExpression(columns)
         return UsageError(
             f"The expression is wrong at “{one_line(word, 40)}”.", hint=list_columns(columns)
         )

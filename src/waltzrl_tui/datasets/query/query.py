@@ -325,18 +325,18 @@ class BlockRows:
                 parts.append((keep, _PARTS.index(column.name)))
             else:
                 others.append((keep, _maker(column, block)))
-        for place, found in parse_block(block):
-            if isinstance(found, str):
+        for place, value in parse_block(block):
+            if isinstance(value, BadLine):
                 continue
             try:
-                row = reader.parts(found)
+                row = reader.parts(value)
             except BadLine:
                 continue
             self.lines.append(block.first + place)
             for keep, part in parts:
                 keep(row[part])
             for keep, make in others:
-                keep(make(place, found, row))
+                keep(make(place, value, row))
 
     def others(self) -> list[int]:
         """The numbers of the lines that give no row."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
-from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
+from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, bad_row, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
 from waltzrl_tui.errors import DatasetError
@@ -78,13 +78,13 @@ def bad_lines(
     reader = reader_of(mapping)
     for block in _scan(path, on_progress, stop):
         for place, fields in parse_block(block):
-            reason = fields if isinstance(fields, str) else _reason(fields, reader)
-            if reason:
+            reason = fields if isinstance(fields, BadLine) else _reason(fields, reader)
+            if reason is not None:
                 number = block.first + place
                 found.append(number)
                 if on_bad:
                     end = b"" if place in block.long else b"\n"
-                    on_bad(BadRow(number + 1, reason), block.line(place) + end)
+                    on_bad(bad_row(number + 1, reason), block.line(place) + end)
 
 
 def _scan(
@@ -126,9 +126,9 @@ def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
 
 
 def _contains(
-    block: Block, place: int, fields: dict[str, Any] | str, reader: RowReader, wanted: str
+    block: Block, place: int, fields: dict[str, Any] | BadLine, reader: RowReader, wanted: str
 ) -> bool:
-    if not isinstance(fields, str):
+    if not isinstance(fields, BadLine):
         try:
             return any(wanted in each.casefold() for each in reader.parts(fields))
         except BadLine:
@@ -136,10 +136,10 @@ def _contains(
     return wanted in block.line(place).decode("utf-8", "replace").casefold()
 
 
-def _reason(fields: dict[str, Any], reader: RowReader) -> str:
-    """Why an object gives no row; "" when it gives one."""
+def _reason(fields: dict[str, Any], reader: RowReader) -> BadLine | None:
+    """Why an object gives no row; None when it gives one."""
     try:
         reader.parts(fields)
     except BadLine as reason:
-        return str(reason)
-    return ""
+        return reason
+    return None

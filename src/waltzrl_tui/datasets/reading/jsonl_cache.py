@@ -24,8 +24,8 @@ from waltzrl_tui.datasets.reading.to_jsonl import jsonl_lines
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
-_VERSION = "2"
-"""Raise it when `convert` writes something else than before."""
+_VERSION = "3"
+"""Raise it when `to_jsonl` writes something else than before."""
 _FIRST_WRITE, _LARGEST_WRITE = 4 * 1024, 256 * 1024
 _WAIT_SECONDS = 0.02
 _YOUNG_SECONDS = 60

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from waltzrl_tui.datasets.reading.rows import (
+    BadKind,
     BadRow,
     Mapping,
     Row,
@@ -43,16 +44,29 @@ _MARK = b"!"
 
 
 class BadLine(Exception):
-    """The reason why a line gives no row, as text for the user."""
+    """The reason why a line gives no row, as text for the user.
+
+    Attributes:
+        kind: What is wrong, for code that acts on it.
+    """
+
+    def __init__(self, reason: str, kind: BadKind = "") -> None:
+        super().__init__(reason)
+        self.kind: BadKind = kind
 
 
-def bad_line(reason: str, raw: str = "") -> bytes:
-    """A line that stands for a record which could not be read, and parses to `reason`.
+def bad_line(reason: str, raw: str = "", kind: BadKind = "") -> bytes:
+    """A line that stands for a record that could not be read, and parses to `reason`.
 
     Args:
-        raw: The record as it was found, to be looked at.
+        raw: The record as it is in the source, to be shown.
     """
-    return _MARK + json.dumps({"bad": reason, "raw": raw}).encode()
+    return _MARK + json.dumps({"bad": reason, "raw": raw, "kind": kind}).encode()
+
+
+def bad_row(line: int, reason: BadLine) -> BadRow:
+    """The bad row on line number `line` (from 1)."""
+    return BadRow(line, str(reason), reason.kind)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -86,11 +100,11 @@ def parse_object(raw: bytes) -> dict[str, Any]:
             a NaN or an infinity: what one program reads there, another does not.
     """
     if raw.startswith(_MARK):
-        raise BadLine(_marked(raw))
+        raise _marked(raw)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadLine(f"not UTF-8 at byte {error.start + 1}") from None
+        raise not_utf8(error) from None
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -104,11 +118,18 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _marked(raw: bytes) -> str:
+def not_utf8(error: UnicodeDecodeError) -> BadLine:
+    """The reason for a line that cannot be decoded."""
+    return BadLine(f"not UTF-8 at byte {error.start + 1}", "encoding")
+
+
+def _marked(raw: bytes) -> BadLine:
     try:
-        return str(json.loads(raw[1:])["bad"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return "broken JSON at column 1: Expecting value"
+        mark = json.loads(raw[1:])
+        kind: BadKind = "encoding" if mark.get("kind") == "encoding" else ""
+        return BadLine(str(mark["bad"]), kind)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return BadLine("broken JSON at column 1: Expecting value")
 
 
 def parse_row(line: int, raw: bytes, mapping: Mapping) -> Row | BadRow:
@@ -116,7 +137,7 @@ def parse_row(line: int, raw: bytes, mapping: Mapping) -> Row | BadRow:
     try:
         return reader_of(mapping).row(line, parse_object(raw))
     except BadLine as reason:
-        return BadRow(line, str(reason))
+        return bad_row(line, reason)
 
 
 @lru_cache(maxsize=64)

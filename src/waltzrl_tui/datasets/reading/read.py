@@ -17,7 +17,7 @@ from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy, copy_of, follow, has_copy
 from waltzrl_tui.datasets.reading.line_index import LineIndex
 from waltzrl_tui.datasets.reading.mappings import guess_mapping, stored_mapping
-from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, reader_of
+from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, bad_row, reader_of
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.store.mappings import kept_mapping
@@ -227,15 +227,14 @@ def _rows(source: DatasetFile, mapping: Mapping) -> Iterator[Row | BadRow]:
     row_of = reader_of(mapping).row
     for block in _blocks(source):
         line = block.first + 1
-        for place, found in parse_block(block):
-            row: Row | BadRow
+        for place, value in parse_block(block):
+            if isinstance(value, BadLine):
+                yield bad_row(line + place, value)
+                continue
             try:
-                if isinstance(found, str):
-                    row = BadRow(line + place, found)
-                else:
-                    row = row_of(line + place, found)
+                row: Row | BadRow = row_of(line + place, value)
             except BadLine as reason:
-                row = BadRow(line + place, str(reason))
+                row = bad_row(line + place, reason)
             yield row
 
 
@@ -243,9 +242,9 @@ def _first(source: DatasetFile) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     read = 0
     for block in _blocks(source):
-        for _, found in parse_block(block):
-            if not isinstance(found, str):
-                objects.append(found)
+        for _, value in parse_block(block):
+            if not isinstance(value, BadLine):
+                objects.append(value)
             if len(objects) >= _GUESS_ROWS:
                 return objects
         read += len(block.raw)
@@ -282,7 +281,7 @@ def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetErro
     else:
         how_many = f"all {bad:,} {what} are bad; "
         hint = _HINT
-    if "not UTF-8" in first_bad.reason:
+    if first_bad.kind == "encoding":
         hint = "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
     return DatasetError(
         f"{name} has no usable row: {how_many}{where} {first_bad.line}: {first_bad.reason}.",

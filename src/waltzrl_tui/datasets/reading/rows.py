@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from waltzrl_tui.records.labels import Harm, ReplyLabel
 
+BadKind = Literal["encoding", ""]
 Shape = Literal["rows", "messages", "pairs", "instruction", "waltzrl", "prompts", "unknown"]
 
 _CONSTANT = "="
@@ -137,10 +138,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A record that gives no example, and why."""
+    """A record that gives no example, and why.
+
+    Attributes:
+        kind: `encoding` where its bytes are not UTF-8; "" for any other reason.
+    """
 
     line: int
     reason: str
+    kind: BadKind = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

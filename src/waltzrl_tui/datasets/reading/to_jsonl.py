@@ -136,7 +136,7 @@ def _flat(record: Record) -> bytes:
     try:
         parse_object(record.raw)
     except BadLine as reason:
-        return bad_line(f"{reason} {where}", _text(record.raw))
+        return bad_line(f"{reason} {where}", _text(record.raw), reason.kind)
     # It is JSON, so line ends can only be white space between its parts.
     return record.raw.replace(b"\r", b" ").replace(b"\n", b" ")
 
@@ -189,7 +189,7 @@ def _csv(text: io.TextIOWrapper, delimiter: str) -> Iterator[bytes]:
         try:
             yield _dump(dict(zip(header, fields, strict=True))).encode()
         except UnicodeEncodeError as error:
-            yield bad_line(_unreadable(error, where), _shown(fields, delimiter))
+            yield bad_line(_not_utf8(error, where), _shown(fields, delimiter), "encoding")
 
 
 def _short_lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -202,7 +202,7 @@ def _short_lines(text: io.TextIOWrapper) -> Iterator[str]:
             yield line
 
 
-def _unreadable(error: UnicodeEncodeError, where: str) -> str:
+def _not_utf8(error: UnicodeEncodeError, where: str) -> str:
     byte = ord(error.object[error.start]) - 0xDC00
     return f"not UTF-8: byte 0x{byte:02X} {where}; is the file Windows-1252 or Latin-1?"
 
