@@ -137,7 +137,7 @@ def test_its_columns_are_those_of_the_rows_as_they_are_read(
     asked = "prompt || '|' || reply || '|' || harm || '|' || category || '|' || tokens"
     values = column_values(path, mapping, asked)
     assert values is not None
-    got = values._connection.execute("SELECT line, value FROM found WHERE good").fetchall()
+    got = values._connection.execute("SELECT line, value FROM line_values WHERE good").fetchall()
     values.close()
     assert dict(got) == {
         number: (
@@ -216,7 +216,7 @@ def test_it_stops_when_it_is_told_to_and_grows_what_is_shown(folder: Path) -> No
     path = write(folder / "long.jsonl", [row("x" * 1000)] * 20000)
     lines, seen = array("Q"), list[int]()
     answer = matching_lines(
-        path, ROWS, "true", found=lines, on_progress=seen.append, stop=lambda: len(seen) >= 2
+        path, ROWS, "true", lines=lines, on_progress=seen.append, stop=lambda: len(seen) >= 2
     )
     assert answer is lines
     assert 0 < len(lines) < 20000

@@ -52,11 +52,11 @@ class LabelCounter:
 
     def values(self) -> list[LabelValue]:
         """Most frequent first, those that were not understood last."""
-        found = [
+        values = [
             LabelValue(value=value, meaning=meaning, rows=rows)
             for (value, meaning), rows in self._rows.items()
         ]
-        return sorted(found, key=lambda one: (not one.meaning, -one.rows, one.value))
+        return sorted(values, key=lambda one: (not one.meaning, -one.rows, one.value))
 
 
 def shown_values(values: Sequence[LabelValue], limit: int) -> list[LabelValue]:

@@ -165,14 +165,14 @@ def _chosen(
         return info, "", choose(groups, repo, config, split)
     if revision is None:
         try:
-            made = api.dataset_info(
+            parquet = api.dataset_info(
                 repo, revision=PARQUET_BRANCH, files_metadata=True, timeout=TIMEOUT
             )
         except RevisionNotFoundError:
-            made = None
-        if made is not None and (groups := converted(_names(made))):
-            made.card_data = info.card_data
-            return made, PARQUET_BRANCH, choose(groups, repo, config, split)
+            parquet = None
+        if parquet is not None and (groups := converted(_names(parquet))):
+            parquet.card_data = info.card_data
+            return parquet, PARQUET_BRANCH, choose(groups, repo, config, split)
     raise DatasetError(
         f"{repo} has no data files that can be read, and the hub has not converted it.",
         hint="It may need its own loading script: fetch it by hand and save it as JSONL in data/.",

@@ -27,10 +27,10 @@ def count_values(values: array[int]) -> Counter[int]:
 
 def count_distinct(values: array[int]) -> int:
     """How many different values there are."""
-    seen: set[int] = set()
+    values_seen: set[int] = set()
     for first in range(0, len(values), _STEP):
-        seen.update(values[first : first + _STEP])
-    return len(seen)
+        values_seen.update(values[first : first + _STEP])
+    return len(values_seen)
 
 
 def sort_in_parts(rows: Iterable[T], share: Callable[[T], float]) -> Iterator[T]:

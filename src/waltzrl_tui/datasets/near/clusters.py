@@ -55,20 +55,20 @@ def largest_clusters(
     # Counted ones come in the order in which they are first seen, so ties go by first line.
     chosen = [group for group, size in sizes.most_common(CLUSTERS_KEPT) if size > 1]
     wanted = set(chosen)
-    found: defaultdict[int, list[int]] = defaultdict(list)
+    members: defaultdict[int, list[int]] = defaultdict(list)
     different: defaultdict[int, set[int]] = defaultdict(set)
     for place, group in enumerate(groups):
         if group in wanted:
             different[group].add(texts[place])
-            if len(found[group]) < LINES_KEPT:
-                found[group].append(lines[place])
+            if len(members[group]) < LINES_KEPT:
+                members[group].append(lines[place])
     return [
         Cluster(
             what,
             sizes[group],
             len(different[group]),
             round(lowest.get(group, 1.0), 3),
-            found[group],
+            members[group],
         )
         for group in chosen
     ]

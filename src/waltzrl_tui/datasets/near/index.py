@@ -195,10 +195,10 @@ class NearIndex:
             centres: list[int] = []
             for number in group if clusters else ():
                 for centre in centres[:_HUBS]:
-                    found = links.similarity(centre, number)
-                    if found >= THRESHOLD:
+                    share = links.similarity(centre, number)
+                    if share >= THRESHOLD:
                         cluster[number] = centre
-                        lowest[centre] = min(found, lowest.get(centre, 1.0))
+                        lowest[centre] = min(share, lowest.get(centre, 1.0))
                         break
                 else:
                     centres.append(number)
@@ -236,14 +236,14 @@ class _StoredTexts:
 
 
 def _check(
-    texts: _StoredTexts, number: int, known: Sequence[int], found: dict[int, tuple[int, float]]
+    texts: _StoredTexts, number: int, known: Sequence[int], matches: dict[int, tuple[int, float]]
 ) -> None:
     for reference in known:
         share = similarity(texts.shingles(reference), texts.shingles(number))
         if share >= THRESHOLD:
-            best = found.get(number)
+            best = matches.get(number)
             if best is None or (-share, reference) < (-best[1], best[0]):
-                found[number] = (reference, share)
+                matches[number] = (reference, share)
 
 
 class _Links:

@@ -47,8 +47,8 @@ class Bands:
         """
         while self._keys:
             keys = self._keys.pop()
-            for asked, bucket in enumerate(_same(keys, keys[:below])):
-                if stop and asked % 256 == 0 and stop():
+            for place, bucket in enumerate(_same(keys, keys[:below])):
+                if stop and place % 256 == 0 and stop():
                     return
                 yield bucket
 

@@ -71,20 +71,20 @@ class PersonalMatch:
 def find_personal(text: str) -> list[PersonalMatch]:
     """The personal data and secrets in the first `LIMIT` characters of `text`, once each."""
     text = text[:LIMIT]
-    found: dict[PersonalMatch, None] = {}
+    matches: dict[PersonalMatch, None] = {}
     if "@" in text:
-        found |= dict.fromkeys(PersonalMatch("e-mail", mask(each)) for each in _emails(text))
+        matches |= dict.fromkeys(PersonalMatch("e-mail", mask(each)) for each in _emails(text))
     # Counting digits costs a tenth of looking for seven that are close to each other.
     many = not text.isascii() or len(text.encode().translate(None, _NO_DIGITS)) >= _FEWEST_DIGITS
     if many and _DIGITS.search(text):
         rest = text
         for kind, number in _numbers(text):
-            found[PersonalMatch(kind, mask(number))] = None
+            matches[PersonalMatch(kind, mask(number))] = None
             rest = rest.replace(number, "\n")
-        found |= dict.fromkeys(PersonalMatch("phone", mask(each)) for each in _phones(rest))
+        matches |= dict.fromkeys(PersonalMatch("phone", mask(each)) for each in _phones(rest))
     if any(mark in text for mark in _MARKS) or max(map(len, text.split()), default=0) >= _LONG_WORD:
-        found |= dict.fromkeys(PersonalMatch(kind, mask(each)) for kind, each in _secrets(text))
-    return list(found)
+        matches |= dict.fromkeys(PersonalMatch(kind, mask(each)) for kind, each in _secrets(text))
+    return list(matches)
 
 
 def mask(secret: str) -> str:
@@ -145,8 +145,8 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
 def _detectors() -> tuple[tuple[str, Callable[[str], Iterator[str]]], ...]:
     from importlib import import_module
 
-    made = []
+    detectors = []
     for module, name in _DETECTORS:
         detector: Any = getattr(import_module(f"detect_secrets.plugins.{module}"), name)()
-        made.append((str(detector.secret_type), detector.analyze_string))
-    return tuple(made)
+        detectors.append((str(detector.secret_type), detector.analyze_string))
+    return tuple(detectors)

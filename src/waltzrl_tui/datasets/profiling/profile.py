@@ -58,5 +58,5 @@ def profile(
                     on_progress(counter.rows)
                 if stop and stop():
                     break
-        found = counter.profile(Path(path), dataset.mapping, bad_count, bad, stop)
-        return replace(found, format=dataset.format)
+        figures = counter.profile(Path(path), dataset.mapping, bad_count, bad, stop)
+        return replace(figures, format=dataset.format)

@@ -33,25 +33,27 @@ def explain_error(error: Exception, expression: str, columns: Sequence[QueryColu
         return UsageError(
             "The expression counts over rows.", hint="It is asked of one row at a time."
         )
-    if found := _UNKNOWN.search(text):
-        return _unknown_column(found[1].replace('""', '"'), expression, columns)
+    if match := _UNKNOWN.search(text):
+        return _unknown_column(match[1].replace('""', '"'), expression, columns)
     if "end of input" in text:
         return UnfinishedExpression(columns)
-    if found := _NEAR.search(text):
-        word = found[1].replace('""', '"')
+    if match := _NEAR.search(text):
+        word = match[1].replace('""', '"')
         if _CLOSED.search(text):  # The bracket that the query itself puts after the expression.
             return UnfinishedExpression(columns)
         return UsageError(
             f"The expression is wrong at “{one_line(word, 40)}”.", hint=list_columns(columns)
         )
-    if found := _FUNCTION.search(text):
+    if match := _FUNCTION.search(text):
         return UsageError(
-            f"There is no function “{one_line(found[1], 40)}”.",
+            f"There is no function “{one_line(match[1], 40)}”.",
             hint=_functions(text),
         )
-    said = text.splitlines()[0] if text else "it cannot be understood"
-    said = re.sub(r"^[A-Za-z ]+ Error: ", "", said)
-    return UsageError(f"The expression is wrong: {one_line(said, 160)}", hint=list_columns(columns))
+    message = text.splitlines()[0] if text else "it cannot be understood"
+    message = re.sub(r"^[A-Za-z ]+ Error: ", "", message)
+    return UsageError(
+        f"The expression is wrong: {one_line(message, 160)}", hint=list_columns(columns)
+    )
 
 
 def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) -> UsageError:
@@ -65,9 +67,9 @@ def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) 
 
 def no_room(error: Exception) -> DatasetError:
     """The error about values that found room neither in memory nor in temporary files."""
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    message = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DatasetError(
-        f"There is no room to put the rows in order: {one_line(said, 160)}",
+        f"There is no room to put the rows in order: {one_line(message, 160)}",
         hint="Free some, or point TMPDIR at a folder that has it. Numbers need less than texts.",
     )
 

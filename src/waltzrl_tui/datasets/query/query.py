@@ -64,7 +64,7 @@ def matching_lines(
     mapping: Mapping,
     where: str,
     *,
-    found: array[int] | None = None,
+    lines: array[int] | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> array[int]:
@@ -75,7 +75,7 @@ def matching_lines(
     file, so not on the event loop.
 
     Args:
-        found: An array of type "Q" to grow while the file is read; one is made otherwise.
+        lines: An array of type "Q" to extend while the file is read; a new one by default.
         on_progress: Called about every 2 MB with the bytes read.
         stop: Asked as often, and while DuckDB works; the answer then covers what was read.
 
@@ -83,14 +83,14 @@ def matching_lines(
         UsageError: The expression is wrong; the message names the word, the hint the columns.
         DatasetError: The file cannot be read.
     """
-    lines = array("Q") if found is None else found
+    numbers = array("Q") if lines is None else lines
     columns = query_columns(path, mapping)
     with LineQuery(mapping, columns, where, stop=stop) as query:
         query.check_condition()
         sql = query.select("_line", "WHERE _value ORDER BY _line")
-        for _, found_here in query.each_block(path, sql, on_progress):
-            lines.extend([line for (line,) in found_here])
-    return lines
+        for _, answer in query.each_block(path, sql, on_progress):
+            numbers.extend([line for (line,) in answer])
+    return numbers
 
 
 def check_where(where: str, columns: Sequence[QueryColumn], mapping: Mapping) -> None:
@@ -124,14 +124,14 @@ def column_values(
         kind = query.check()
         number = kind.startswith(_NUMBERS) and not kind.endswith("]")
         real = kind in ("FLOAT", "DOUBLE")
-        kept = "_value" if kind == "BOOLEAN" else f"left(_value::VARCHAR, {TEXT_KEPT})"
+        value_sql = "_value" if kind == "BOOLEAN" else f"left(_value::VARCHAR, {TEXT_KEPT})"
         if number:
             # Infinity and NaN have no place in an order, and no bar.
-            kept = "CASE WHEN isfinite(_value) THEN _value END" if real else "_value"
-        sql = query.select(f"_line AS line, true AS good, {kept} AS value")
-        query.make_table("found", sql)
-        bad = "INSERT INTO found SELECT unnest($lines), false, NULL"
-        for rows, _ in query.each_block(path, f"INSERT INTO found {sql}", on_progress):
+            value_sql = "CASE WHEN isfinite(_value) THEN _value END" if real else "_value"
+        sql = query.select(f"_line AS line, true AS good, {value_sql} AS value")
+        query.make_table("line_values", sql)
+        bad = "INSERT INTO line_values SELECT unnest($lines), false, NULL"
+        for rows, _ in query.each_block(path, f"INSERT INTO line_values {sql}", on_progress):
             if others := rows.others():
                 query.run(bad, {"lines": others})
         if stop and stop():
@@ -227,17 +227,17 @@ class LineQuery:
 
     def select(self, what: str, rest: str = "") -> str:
         """SQL that selects `what` of `_line` and `_value` from the rows of a block."""
-        given = "".join(
-            f", unnest($v{place}::{one.given_type}[]) AS _{place}"
+        inputs = "".join(
+            f", unnest($v{place}::{one.input_type}[]) AS _{place}"
             for place, one in enumerate(self._named)
         )
-        made = "".join(
+        columns = "".join(
             f", {one.sql(f'_{place}')} AS {quote_name(one.name)}"
             for place, one in enumerate(self._named)
         )
         return (
-            f"WITH _given AS (SELECT unnest($lines::BIGINT[]) AS _line{given}),"
-            f" _made AS (SELECT _line{made} FROM _given),"
+            f"WITH _given AS (SELECT unnest($lines::BIGINT[]) AS _line{inputs}),"
+            f" _made AS (SELECT _line{columns} FROM _given),"
             f" _all AS (SELECT _line, {self._value} AS _value FROM _made)"
             f" SELECT {what} FROM _all {rest}"
         )
@@ -261,10 +261,10 @@ class LineQuery:
                     if self._stop and self._stop():
                         return
                     rows = BlockRows(block, reader, self._named)
-                    found = self.run(sql, rows.given) if rows.lines else []
-                    if found is None:
+                    answer = self.run(sql, rows.values) if rows.lines else []
+                    if answer is None:
                         return
-                    yield rows, found
+                    yield rows, answer
                     if on_progress:
                         on_progress(block.end)
         except OSError as error:
@@ -273,10 +273,10 @@ class LineQuery:
                 hint="Check the path and its permissions.",
             ) from error
 
-    def run(self, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]] | None:
-        """The answer to `sql` with the values `given`; None when it was given up."""
+    def run(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+        """The answer to `sql` with the values `values`; None when it was interrupted."""
         try:
-            return self._connection.execute(sql, given).fetchall()
+            return self._connection.execute(sql, values).fetchall()
         except self._duckdb.InterruptException:
             return None
         except (self._duckdb.OutOfMemoryException, self._duckdb.IOException) as error:
@@ -288,14 +288,14 @@ class LineQuery:
         return _GIVEN.sub("NULL", sql)
 
     def _kind(self, value: str) -> str:
-        kept, self._value = self._value, value
+        previous, self._value = self._value, value
         try:
             sql = self._empty(self.select("_value", "LIMIT 0"))
             row = self._connection.execute(f"DESCRIBE {sql}").fetchone()
         except self._duckdb.Error as error:
             raise explain_error(error, self._expression, self._columns) from None
         finally:
-            self._value = kept
+            self._value = previous
         return str(row[1]) if row else ""
 
     def _watch(self) -> None:
@@ -309,18 +309,18 @@ class BlockRows:
 
     Attributes:
         lines: Their numbers, from 0.
-        given: The `lines`, and the values of the columns as `v0`, `v1`, … in their order.
+        values: The `lines`, and the values of the columns as `v0`, `v1`, … in their order.
     """
 
     def __init__(self, block: Block, reader: RowReader, columns: Sequence[QueryColumn]) -> None:
         self._block = block
         self.lines: list[int] = []
-        self.given: dict[str, list[Any]] = {"lines": self.lines}
+        self.values: dict[str, list[Any]] = {"lines": self.lines}
         # Only the values are kept, so that each object is gone before the next one is made.
         parts: list[tuple[Callable[[Any], None], int]] = []
         others: list[tuple[Callable[[Any], None], MakeValue]] = []
         for number, column in enumerate(columns):
-            keep = self.given.setdefault(f"v{number}", []).append
+            keep = self.values.setdefault(f"v{number}", []).append
             if column.name in _PARTS and not column.field:
                 parts.append((keep, _PARTS.index(column.name)))
             else:

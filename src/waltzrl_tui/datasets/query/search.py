@@ -22,20 +22,20 @@ def search(
     path: Path,
     mapping: Mapping,
     text: str,
-    found: array[int],
+    lines: array[int],
     *,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Put into `found` the numbers (from 0, blank lines count) of the lines with `text`.
+    """Put into `lines` the numbers (from 0, blank lines count) of the lines with `text`.
 
     Prompt, reply, harm and category are looked into, whatever the case of the letters; of a line
     that gives no row, all of it. Blocks for the whole file, so not on the event loop.
 
     Args:
-        found: An array of type "Q"; it grows while the file is read and may be looked at.
+        lines: An array of type "Q"; it grows while the file is read and may be read meanwhile.
         on_progress: Called about every MB with the bytes read.
-        stop: Asked as often; `found` then covers what was read until there.
+        stop: Asked as often; `lines` then covers what was read until there.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -51,22 +51,22 @@ def search(
             places, some = range(block.raw.count(b"\n") + 1), block
         for place, line in block.long.items():
             if wanted in line.decode("utf-8", "replace").casefold():
-                found.append(block.first + place)
+                lines.append(block.first + place)
         for place, fields in parse_block(some):
             if place not in some.long and _contains(some, place, fields, reader, wanted):
-                found.append(block.first + places[place])
+                lines.append(block.first + places[place])
 
 
 def bad_lines(
     path: Path,
     mapping: Mapping,
-    found: array[int],
+    lines: array[int],
     *,
     on_bad: Callable[[BadRow, bytes], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Put into `found` the numbers (from 0) of the lines that give no row; blank ones do not count.
+    """Put into `lines` the numbers (from 0) of the lines that give no row; blank ones do not count.
 
     Args:
         on_bad: Called with each of them, and its bytes up to its end (the first 8 MB).
@@ -81,7 +81,7 @@ def bad_lines(
             reason = fields if isinstance(fields, BadLine) else _reason(fields, reader)
             if reason is not None:
                 number = block.first + place
-                found.append(number)
+                lines.append(number)
                 if on_bad:
                     end = b"" if place in block.long else b"\n"
                     on_bad(bad_row(number + 1, reason), block.line(place) + end)

@@ -106,18 +106,18 @@ def format_of(path: Path) -> Format:
 
 def _read_up_to(file: BinaryIO, size: int) -> bytes:
     """As much as there is: a damaged archive still has a beginning."""
-    found = b""
-    while len(found) < size:
+    head = b""
+    while len(head) < size:
         try:
-            block = file.read1(size - len(found)) if hasattr(file, "read1") else file.read(size)
+            block = file.read1(size - len(head)) if hasattr(file, "read1") else file.read(size)
         except (EOFError, OSError, zlib.error):
-            if found:
+            if head:
                 break
             raise
         if not block:
             break
-        found += block
-    return found
+        head += block
+    return head
 
 
 def _up_to_a_record(head: bytes, file: BinaryIO) -> Callable[[int], bytes]:

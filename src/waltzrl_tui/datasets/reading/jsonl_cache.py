@@ -200,8 +200,8 @@ def copy_of(source: Path, form: Format, folder: Path) -> Copy:
     """
     target = folder / _name(source, form)
     with _lock:
-        if found := _growing.get(target):
-            return found
+        if copy := _growing.get(target):
+            return copy
         if target.is_file():
             return Copy.complete(source, form, target)
         copy = _growing[target] = Copy(source, form, target)

@@ -59,8 +59,8 @@ def guess_mapping(objects: Sequence[Object]) -> Mapping:
     nothing. Names are compared without case and punctuation: `SemanticCategory` is
     `semantic_category`.
     """
-    seen = Counter(key for record in objects for key in record)
-    usual = _Names(key for key, count in seen.items() if count * 2 >= len(objects))
+    counts = Counter(key for record in objects for key in record)
+    usual = _Names(key for key, count in counts.items() if count * 2 >= len(objects))
     mapping = _guessed(objects, usual)
     if mapping.reply and (field := _reply_label(objects, usual, mapping)):
         # What a flag says of the reply, it does not say of the prompt.

@@ -143,9 +143,9 @@ def open_dataset(
     path = Path(path)
     source = DatasetFile.of(path, workspace)
     objects = _first(source)
-    kept = None if mapping else _kept(path, objects, workspace)
-    chosen = mapping or kept or guess_mapping(objects)
-    dataset = Dataset(path, chosen, source, corrected=kept is not None)
+    stored = None if mapping else _stored_mapping(path, objects, workspace)
+    chosen = mapping or stored or guess_mapping(objects)
+    dataset = Dataset(path, chosen, source, corrected=stored is not None)
     first_bad: BadRow | None = None
     bad = 0
     for row in dataset:
@@ -261,7 +261,9 @@ def _blocks(source: DatasetFile) -> Iterator[Block]:
         raise _unreadable(source.path, error) from error
 
 
-def _kept(path: Path, objects: list[dict[str, Any]], workspace: Workspace | None) -> Mapping | None:
+def _stored_mapping(
+    path: Path, objects: list[dict[str, Any]], workspace: Workspace | None
+) -> Mapping | None:
     """The user's mapping of this file, unless the file no longer has its fields."""
     place = workspace or Workspace.current()
     return stored_mapping(kept_mapping(place.store_path, path), objects)

@@ -115,11 +115,11 @@ class Row:
                 turns.append({"role": "system", "content": system})
             case [{"text": str(system)}]:
                 turns.append({"role": "system", "content": system})
-        told = self.extra.get("history")
-        if not isinstance(told, list):
+        history = self.extra.get("history")
+        if not isinstance(history, list):
             return tuple(turns)
         before = len(turns)
-        for each in told:
+        for each in history:
             match each:
                 case {"role": str(role), "content": str(content)}:
                     turns.append({"role": role, "content": content})

@@ -165,10 +165,10 @@ def _csv(text: io.TextIOWrapper, delimiter: str) -> Iterator[bytes]:
         except StopIteration:
             return
         except csv.Error as error:
-            said = str(error)
-            if "field larger" in said:
-                said = f"a field longer than {_MEGABYTES} MB; its quote may never be closed"
-            yield bad_line(f"{said} {where}")
+            reason = str(error)
+            if "field larger" in reason:
+                reason = f"a field longer than {_MEGABYTES} MB; its quote may never be closed"
+            yield bad_line(f"{reason} {where}")
             continue
         if not fields:
             continue
@@ -254,10 +254,10 @@ def _parquet_rows(plain: Path, path: Path, tell: Tell) -> Iterator[bytes]:
         ):
             connection.execute(f"SET {setting}")
         total, size, done = _parquet_length(connection, plain), path.stat().st_size, 0
-        found = connection.execute(
+        result = connection.execute(
             "SELECT to_json(record)::VARCHAR FROM read_parquet(?) AS record", [str(plain)]
         )
-        while rows := found.fetchmany(500):
+        while rows := result.fetchmany(500):
             for (line,) in rows:
                 yield _without_nan(line)
             done += len(rows)
@@ -272,8 +272,8 @@ def _parquet_rows(plain: Path, path: Path, tell: Tell) -> Iterator[bytes]:
 
 
 def _parquet_length(connection: duckdb.DuckDBPyConnection, plain: Path) -> int:
-    found = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(plain)])
-    row = found.fetchone()
+    result = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(plain)])
+    row = result.fetchone()
     return int(row[0]) if row else 0
 
 

@@ -184,21 +184,21 @@ def _pick(
     rows: Iterable[Row | BadRow], seen: Survey, indexes: Sequence[int], recipe: SampleRecipe
 ) -> list[Row]:
     wanted = {seen.places[index]: index for index in indexes}
-    found: dict[int, Row] = {}
+    picked: dict[int, Row] = {}
     for place, row in enumerate(rows):
         index = wanted.get(place)
         if index is None:
             continue
         if not isinstance(row, Row) or text_digest(normalised(row.prompt)) != seen.prompts[index]:
             break
-        found[index] = row
-        if len(found) == len(wanted):
+        picked[index] = row
+        if len(picked) == len(wanted):
             break
-    if len(found) != len(wanted):
+    if len(picked) != len(wanted):
         raise DatasetError(
             f"{recipe.source} changed while it was sampled.", hint="Try again when it is complete."
         )
-    return [found[index] for index in indexes]
+    return [picked[index] for index in indexes]
 
 
 def _choose(seen: Survey, recipe: SampleRecipe) -> _Choice:
@@ -293,9 +293,9 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
 
     order: list[tuple[int, bytes, int, bool]] = []
     longest = max(map(len, groups.values()), default=0)
-    for value, found in groups.items():
+    for value, ranks in groups.items():
         turn = digest(seed, _bytes(value))
-        ranked = enumerate(sort_in_parts(found, lambda row: row[0]))
+        ranked = enumerate(sort_in_parts(ranks, lambda row: row[0]))
         order += [(rank, turn, row[2], row[3]) for rank, row in ranked]
     # Taking turns by rank gives the values equal shares until one is used up.
     ordered = sort_in_parts(order, lambda row: row[0] / longest)

@@ -145,8 +145,8 @@ class _Reading:
         content = digest(prompt.encode(), reply, *before)
         text = text_digest(prompt)
         # Duplicates count too: which of them stays decides their label.
-        asked = text_digest(f"{text} {json.dumps(history)}") if history else text
-        self._contradictions.add(asked, row.harm)
+        question = text_digest(f"{text} {json.dumps(history)}") if history else text
+        self._contradictions.add(question, row.harm)
         stratum = self._strata.setdefault(_stratum(row, self._recipe.balance), len(self._strata))
         if self._recipe.dedupe == "off":
             # Rows that differ in anything order differently; equal ones are interchangeable.
@@ -194,16 +194,16 @@ class _Reading:
             before = len(left)
             left = self._thinned(left, prompts.cluster, self._replies.groups(stop=stop).cluster)
             dropped["near"] = before - len(left)
-        found = Survey(self._recipe.survey_key, strata=list(self._strata), dropped=dropped)
-        found.contradicting = self._contradictions.prompts
+        result = Survey(self._recipe.survey_key, strata=list(self._strata), dropped=dropped)
+        result.contradicting = self._contradictions.prompts
         for index in left:
-            found.content += self._content[index * 16 : index * 16 + 16]
-            found.prompts.append(self._digests[index])
+            result.content += self._content[index * 16 : index * 16 + 16]
+            result.prompts.append(self._digests[index])
             number = self._prompt[index]
-            found.group.append(prompts.component[number] if self._grouped else number)
-            found.places.append(self._places[index])
-            found.stratum.append(self._stratum[index])
-        return found
+            result.group.append(prompts.component[number] if self._grouped else number)
+            result.places.append(self._places[index])
+            result.stratum.append(self._stratum[index])
+        return result
 
     def _groups(self, references: int, stop: Callable[[], bool] | None) -> NearGroups:
         """The groups of near prompts, as deep as the recipe needs."""
