@@ -121,7 +121,7 @@ def test_broken_records_of_json_are_named_and_the_next_ones_read(tmp_path: Path)
     )
     found = bad(path)
     assert found[2] == "NaN is not a JSON value (line 2 of the file)"
-    assert found[3] == 'field "prompt" stands there twice (line 3 of the file)'
+    assert found[3] == 'field "prompt" appears twice (line 3 of the file)'
     assert found[4].startswith("broken JSON at column 11")
     assert found[5].startswith("not a JSON object but a number")
     assert "surrogate" in found[7]
@@ -136,7 +136,7 @@ def test_nan_and_doubled_fields_are_bad_in_jsonl_too(tmp_path: Path) -> None:
     )
     assert bad(path) == {
         2: "Infinity is not a JSON value",
-        3: 'field "prompt" stands there twice',
+        3: 'field "prompt" appears twice',
     }
 
 
@@ -231,7 +231,7 @@ def test_a_copy_that_cannot_be_made_says_so(
     monkeypatch.setattr(copies, "jsonl_lines", full)
     path = tmp_path / "d.csv"
     path.write_bytes(b"prompt\np\n")
-    with pytest.raises(DatasetError, match="no space left") as raised:
+    with pytest.raises(DatasetError, match="Not enough space") as raised:
         list(iter_rows(path))
     assert "--home" in raised.value.hint
 

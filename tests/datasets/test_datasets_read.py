@@ -148,7 +148,7 @@ def test_the_users_mapping_wins(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[str, bytes, str]] = [
     ("e.jsonl", b"", "is empty"),
-    ("e.jsonl", b"\n \n", "blank lines only"),
+    ("e.jsonl", b"\n \n", "only blank lines"),
     ("e.jsonl", b"\x00\x01\x02" * 50, "is binary"),
     ("e.jsonl", "schön\n".encode("latin-1") * 9, "not UTF-8"),
     ("e.jsonl", '{"prompt": "a"}\n'.encode("utf-16"), "UTF-16"),

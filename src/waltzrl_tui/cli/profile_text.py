@@ -1,4 +1,4 @@
-"""What `data profile` prints for a person."""
+"""The text that `data profile` prints."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.label_values import format_label_values
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.datasets.reading.rows import PARTS
+from waltzrl_tui.words import money, percent, plural
 
 _BAD_SHOWN = 10
 _CATEGORIES_SHOWN = 12
 _CLUSTERS_SHOWN = 3
-_FOUND_SHOWN = 5
+_EXAMPLES_SHOWN = 5
 _LINES_SHOWN = 6
 _WORDS = {
     "exact": "duplicates",
@@ -27,7 +28,7 @@ def profile_text(profile: Profile, priced: Mapping[str, Any] | None = None) -> s
     """The figures of a profile as lines, the most important first.
 
     Args:
-        priced: What the waste would cost: provider, epochs, and USD by reason.
+        priced: The cost of the waste: provider, epochs, and USD by reason.
     """
     parts = [_head(profile), *_waste(profile, priced), *_tokens(profile), *_labels(profile)]
     parts += [*_clusters(profile), *_contaminated(profile), *_personal(profile), *_bad(profile)]
@@ -54,8 +55,9 @@ def _head(profile: Profile) -> str:
             ("pairs", _distinct(profile.pairs, profile.near.get("pairs"), profile.rows)),
             (
                 "refusals",
-                f"{about}{refusals.refused:,} of {refusals.rows:,} replies ({refusals.share:.0%})"
-                + (f", {benign[0] / benign[1]:.0%} of the benign prompts" if benign[1] else "")
+                f"{about}{refusals.refused:,} of {plural(refusals.rows, 'reply', 'replies')} "
+                f"({percent(refusals.share)})"
+                + (f", {percent(benign[0] / benign[1])} of the benign prompts" if benign[1] else "")
                 if refusals.rows
                 else "",
             ),
@@ -71,8 +73,8 @@ def _format(profile: Profile) -> str:
 def _distinct(distinct: int, near: int | None, rows: int) -> str:
     if not rows:
         return ""
-    rest = "" if near in (None, distinct) else f", {near:,} when near ones count once"
-    return f"{distinct:,} different of {rows:,}{rest}"
+    rest = "" if near in (None, distinct) else f", {near:,} without near duplicates"
+    return f"{distinct:,} unique of {rows:,}{rest}"
 
 
 def _waste(profile: Profile, priced: Mapping[str, Any] | None) -> Iterator[str]:
@@ -82,17 +84,17 @@ def _waste(profile: Profile, priced: Mapping[str, Any] | None) -> Iterator[str]:
             _WORDS[reason],
             f"{waste.rows:,}",
             f"about {waste.tokens:,}",
-            f"${usd[reason]:,.2f}" if reason in usd else "",
+            money(usd[reason]) if reason in usd else "",
         )
         for reason, waste in profile.waste.items()
         if waste.rows
     ]
     if not rows:
         return
-    at = f"USD at {priced['provider']}" if priced and usd else ""
+    at = f"cost at {priced['provider']}" if priced and usd else ""
     shown = table(("not worth paying for", "rows", "tokens", at), rows, right={1, 2, 3})
     if priced and usd:
-        shown += f"\nUSD expected for both agents, {priced['epochs']:g} epochs; see the plan."
+        shown += f"\nExpected cost for both agents, {priced['epochs']:g} epochs; see the plan."
     elif priced:
         shown += f"\n{priced['provider']} has no price for these rows: see the plan."
     yield shown
@@ -102,7 +104,7 @@ def _tokens(profile: Profile) -> Iterator[str]:
     sides = {"rows": profile.histogram} | {
         name: side.histogram for name, side in profile.sides.items() if side.total
     }
-    bounds = [f"to {bound:,}" for bound in TOKEN_BUCKETS] + ["more"]
+    bounds = [f"≤ {bound:,}" for bound in TOKEN_BUCKETS] + ["more"]
     rows = [
         (bound, *(f"{side[place]:,}" for side in sides.values()))
         for place, bound in enumerate(bounds)
@@ -119,14 +121,14 @@ def _labels(profile: Profile) -> Iterator[str]:
         yield f"! {words} (lines {lines}{more})"
     if any(not each.meaning for each in profile.label_values.get("harm", [])):
         yield (
-            "! values of the harm field are not understood: their rows have no label. Say which "
+            "! values of the harm field are not understood: their rows have no label. State which "
             "value means harmful: --map harmful=VALUE"
         )
     for label, counts in profile.labels.items():
         if not any(counts):
             continue
         shown = list(counts.items())[:_CATEGORIES_SHOWN]
-        rows = [(name or "(none)", f"{n:,}", f"{n / profile.rows:.0%}") for name, n in shown]
+        rows = [(name or "(none)", f"{n:,}", percent(n / profile.rows)) for name, n in shown]
         rest = len(counts) - len(shown)
         more = f"\n… and {rest:,} more" if rest else ""
         yield table((label, "rows", "share"), rows, right={1, 2}) + more
@@ -138,7 +140,7 @@ def _clusters(profile: Profile) -> Iterator[str]:
         for cluster in [each for each in profile.clusters if each.what == what][:_CLUSTERS_SHOWN]:
             lines = ", ".join(f"{line:,}" for line in cluster.lines[:_LINES_SHOWN])
             more = "…" if cluster.rows > _LINES_SHOWN else ""
-            alike = "same" if cluster.texts == 1 else f"≥ {cluster.similarity:.0%} alike"
+            alike = "same" if cluster.texts == 1 else f"≥ {percent(cluster.similarity)} similar"
             rows.append((what, f"{cluster.rows:,}", f"{cluster.texts:,}", alike, lines + more))
     if rows:
         yield table(("largest clusters", "rows", "texts", "", "lines"), rows, right={1, 2})
@@ -146,12 +148,12 @@ def _clusters(profile: Profile) -> Iterator[str]:
 
 def _contaminated(profile: Profile) -> Iterator[str]:
     rows = [
-        (f"{each.line:,}", f"{each.suite}:{each.suite_line}", f"{each.similarity:.0%}")
-        for each in profile.contaminated.examples[:_FOUND_SHOWN]
+        (f"{each.line:,}", f"{each.suite}:{each.suite_line}", percent(each.similarity))
+        for each in profile.contaminated.examples[:_EXAMPLES_SHOWN]
     ]
     if rows:
         more = _more(profile.contaminated.rows - len(rows))
-        yield table(("line", "also in the suite", "alike"), rows, right={0, 2}) + more
+        yield table(("line", "also in suite", "similarity"), rows, right={0, 2}) + more
 
 
 def _personal(profile: Profile) -> Iterator[str]:
@@ -160,11 +162,10 @@ def _personal(profile: Profile) -> Iterator[str]:
     kinds = ", ".join(f"{kind} in {rows:,}" for kind, rows in profile.personal.kinds.items())
     rows = [
         (f"{each.line:,}", each.field, each.kind, each.shown)
-        for each in profile.personal.examples[:_FOUND_SHOWN]
+        for each in profile.personal.examples[:_EXAMPLES_SHOWN]
     ]
     yield (
-        f"personal data or secrets in {profile.personal.rows:,} "
-        f"{'row' if profile.personal.rows == 1 else 'rows'}: {kinds}\n"
+        f"personal data or secrets in {plural(profile.personal.rows, 'row')}: {kinds}\n"
         + table(("line", "in", "kind", "begins"), rows, right={0})
         + _more(len(profile.personal.examples) - len(rows))
     )

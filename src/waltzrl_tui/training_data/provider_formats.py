@@ -70,9 +70,9 @@ def provider_line(
     wanted = ["user", "assistant"] * (len(turns) // 2)
     if not turns or [turn["role"] for turn in turns] != wanted:
         raise DatasetError(
-            f"Row {number} cannot be written for Bedrock: its turns are not user and assistant by "
-            "turns.",
-            hint="Leave the row out, or train it at another provider.",
+            f"Row {number} cannot be written for Bedrock: its turns do not alternate between "
+            "user and assistant.",
+            hint="Leave the row out, or train with another provider.",
         )
     if style == "bedrock_pairs":
         system_turns = [turn for turn in messages if turn["role"] == "system"]
@@ -81,7 +81,7 @@ def provider_line(
         if match := _NOVA.search(turn["content"]):
             raise DatasetError(
                 f"Row {number} cannot be written for Bedrock: a turn holds “{match[0].strip()}”, "
-                "which its models refuse.",
+                "which its models reject.",
                 hint=f"Leave such rows out, for example with --where \"prompt not like '%"
                 f"{match[0].strip()}%'\".",
             )

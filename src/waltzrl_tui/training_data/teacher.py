@@ -28,6 +28,7 @@ from waltzrl_tui.training_data.teacher_text import (
     with_feedback,
 )
 from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.words import money, plural
 from waltzrl_tui.workspace import private_write
 
 _USUAL_TOKENS: Final = 45
@@ -108,13 +109,13 @@ class TeacherReport:
     @property
     def words(self) -> str:
         """All of it in one line."""
-        words = f"feedback by the teacher: {self.taught + self.kept:,} rows"
+        words = f"feedback by the teacher: {plural(self.taught + self.kept, 'row')}"
         if self.kept:
-            words += f" ({self.kept:,} of them kept from earlier)"
+            words += f" ({self.kept:,} from the cache)"
         words += f", templated: {self.templated:,}"
         if self.unusable:
-            words += f" ({self.unusable:,} because the answer may not be learned)"
-        words += f"; ${self.usd:.4f}"
+            words += f" ({self.unusable:,} because the answer was unusable)"
+        words += f"; {money(self.usd)}"
         return f"{words}; stopped: {self.stopped}" if self.stopped else words
 
     def to_json(self) -> dict[str, Any]:
@@ -237,7 +238,7 @@ class _TeacherSession:
         async with self._settled:
             await self._settled.wait_for(lambda: self.stopped or fits() or not self._under_way)
             if not self.stopped and not fits():
-                self.stopped = f"one more answer could pass the budget of ${budget:.4f}"
+                self.stopped = f"the next answer could exceed the budget of {money(budget)}"
             if self.stopped:
                 return False
             self._reserved += most
@@ -332,6 +333,6 @@ def _keep(cache: Path, key: str, answer: str) -> None:
         private_write(cache / f"{key}.json", json.dumps({"feedback": answer}))
     except OSError as error:
         raise DatasetError(
-            f"What the teacher answered cannot be kept in {cache}: {error.strerror or error}.",
-            hint="Free some space, then start again: what was kept is not paid for twice.",
+            f"The teacher's answers cannot be saved in {cache}: {error.strerror or error}.",
+            hint="Free some space, then start again: saved answers are not paid for twice.",
         ) from error

@@ -1,4 +1,4 @@
-"""Fetching the files of a hub dataset: with resume, a check, and one file made of them."""
+"""Fetch the files of a hub dataset: resume, verify, and join them into one file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from waltzrl_tui.datasets.reading.formats import format_of
 from waltzrl_tui.datasets.reading.to_jsonl import jsonl_lines
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import size
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,13 +25,13 @@ Progress = Callable[[int, int], None]
 """Called with the bytes fetched so far and all of them."""
 
 TIMEOUT = 30.0
-"""Seconds for an answer that is no file."""
+"""Seconds to wait for an answer other than a file."""
 _SPARE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PulledFile:
-    """One file of the set; `sha256` is of what was fetched."""
+    """One file of the dataset; `sha256` is that of the fetched bytes."""
 
     name: str
     bytes: int
@@ -41,8 +42,8 @@ def check_space(folder: Path, needed: int, repo: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise DatasetError(
-            f"{repo} needs {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free in {folder}.",
-            hint="Make space there, or choose a workspace elsewhere with --home DIR.",
+            f"{repo} needs {size(needed)}, and only {size(free)} are free in {folder}.",
+            hint="Free some space, or choose another workspace with --home DIR.",
         )
 
 
@@ -84,8 +85,8 @@ def fetch(
 ) -> None:
     """Fetch one file, from where an earlier call stopped.
 
-    The client's own `hf_hub_download` throws away what it has of a file when it is stopped, so
-    only its parts are used.
+    The client's own `hf_hub_download` discards an incomplete file when it is stopped, so only
+    its building blocks are used.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -98,7 +99,7 @@ def fetch(
     metadata = api.get_hf_file_metadata(url=url, timeout=TIMEOUT)
     headers = build_hf_headers(library_name="waltzrl-tui")
     if urlsplit(metadata.location).netloc != urlsplit(url).netloc:
-        # Storage elsewhere takes a signed address, and the token is none of its business.
+        # Storage elsewhere takes a signed address and must not see the token.
         headers.pop("authorization", None)
     part = target.with_name(f"{target.name}.part")
     if part.exists() and part.stat().st_size > (metadata.size or 0):
@@ -123,13 +124,13 @@ def verify(info: DatasetInfo, files: Sequence[PulledFile], staging: Path) -> Non
         if lfs is not None and lfs.sha256 != file.sha256:
             shutil.rmtree(staging, ignore_errors=True)
             raise DatasetError(
-                f"{one_line(file.name)} was damaged on its way: its SHA-256 is not the hub's.",
+                f"{one_line(file.name)} was damaged in transit: its SHA-256 is not the hub's.",
                 hint="Pull it again.",
             )
 
 
 def put(fetched: Sequence[Path], target: Path, staging: Path) -> str:
-    """Make `target` of the fetched files, whole or not at all; its SHA-256."""
+    """Join the fetched files into `target`, whole or not at all, and return its SHA-256."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if len(fetched) == 1:

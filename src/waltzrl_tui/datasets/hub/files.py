@@ -1,4 +1,4 @@
-"""Which files of a hub dataset make one split of one configuration."""
+"""Choose the files of a hub dataset that make up one split of one configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Groups = dict[str, dict[str, list[str]]]
 """Files by split, by configuration."""
 
 DEFAULT = "default"
-_WHOLE = "train"  # What the hub calls the split of a set that has none.
+_WHOLE = "train"  # The hub's name for the split of a dataset without splits.
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -39,7 +39,7 @@ _FOLDERS = ("data", "dataset", "raw")
 
 @dataclass(frozen=True, slots=True)
 class ChosenSplit:
-    """The files of one split, in their order, and what else there was to choose."""
+    """The files of one split in order, and the other choices."""
 
     config: str
     split: str
@@ -49,10 +49,10 @@ class ChosenSplit:
 
 
 def grouped(names: Iterable[str], card: Mapping[str, Any]) -> Groups:
-    """The data files among `names`, as the dataset's card groups them or else as they are named.
+    """The data files among `names`, grouped by the dataset's card, else by their names.
 
     Args:
-        card: The metadata at the head of the set's README.
+        card: The metadata at the top of the dataset's README.
     """
     files = sorted(name for name in names if _is_data(name))
     return _by_card(files, card.get("configs")) or _by_name(files)
@@ -70,10 +70,10 @@ def converted(names: Iterable[str]) -> Groups:
 
 
 def choose(groups: Groups, repo: str, config: str | None, split: str | None) -> ChosenSplit:
-    """One split of one configuration; `train` where nothing is asked for and there is one.
+    """One split of one configuration; `train` by default where there is one.
 
     Raises:
-        UsageError: There is no such one, or several and none was asked for; they are listed.
+        UsageError: It does not exist, or there are several to choose from; they are listed.
     """
     configs = tuple(groups)
     if config is None:
@@ -157,7 +157,7 @@ def _by_name(files: Sequence[str]) -> Groups:
             groups.setdefault(config, {}).setdefault(split, []).append(file)
         else:
             unsplit.setdefault("/".join((*folders, stem)), []).append(file)
-    # Files whose names say nothing are one set each: their columns may differ.
+    # Files whose names name no split are a configuration each: their columns may differ.
     if not groups and len(unsplit) == 1:
         unsplit = {DEFAULT: next(iter(unsplit.values()))}
     for config, members in unsplit.items():
@@ -173,7 +173,7 @@ def _split(words: Sequence[str]) -> str:
 
 
 def _one_format(files: list[str]) -> list[str]:
-    """The same rows are often there in several formats: take the one that is read best."""
+    """Of several formats of the same rows, the files in the best supported one."""
     for suffix in SUFFIXES:
         same = [file for file in files if file.casefold().removesuffix(".gz").endswith(suffix)]
         if same:

@@ -1,4 +1,4 @@
-"""Datasets from the Hugging Face hub: one split of a set becomes one file in `data/`.
+"""Datasets from the Hugging Face hub: one split becomes one file in `data/`.
 
 The hub's own client does the transport (`HF_ENDPOINT`, tokens from `HF_TOKEN` or its login,
 resuming); the revision is pinned to a commit before anything is fetched.
@@ -42,14 +42,14 @@ _ENDPOINT = "https://huggingface.co"
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Where a file in `data/` comes from; written beside it as `NAME.source.json`.
+    """The origin of a file in `data/`; written beside it as `NAME.source.json`.
 
     Attributes:
-        revision: The commit that was fetched, whatever branch was asked for.
-        branch: `refs/convert/parquet` where the hub's conversion was taken, else empty.
+        revision: The commit that was fetched.
+        branch: `refs/convert/parquet` where the hub's conversion was used, else empty.
         sha256: Of the file in `data/`.
-        licence: As the set's card names it; empty when it does not.
-        others: Configurations and splits that were not taken.
+        licence: From the dataset's card; empty when it names none.
+        others: Configurations and splits that were not fetched.
     """
 
     path: Path
@@ -79,13 +79,13 @@ def pull(
     name: str | None = None,
     on_progress: Progress | None = None,
 ) -> Pulled:
-    """Fetch one split of a set into the workspace's `data/`. Blocks.
+    """Fetch one split of a dataset into the workspace's `data/`. Blocks.
 
-    Stopped half-way, the next call with the same revision goes on where this one ended.
+    After an interruption the next call with the same revision resumes where this one ended.
 
     Args:
-        repo: `owner/name`, also as its address on the hub.
-        name: Of the file in `data/`, without its suffix; made from the set's name by default.
+        repo: `owner/name`, or its address on the hub.
+        name: The file's name in `data/`, without its suffix; derived from the dataset by default.
 
     Raises:
         UsageError: The set has no such configuration or split, or the name cannot be a file's.
@@ -108,7 +108,7 @@ def pull(
         staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_space(staging, sum(sizes.values()), repo)
         progress = FetchProgress(on_progress, sum(sizes.values()))
-        # Not by the names that the hub gives: they may point anywhere.
+        # Names from the hub may point anywhere, so each file gets a number.
         fetched = [
             staging / f"{number:05}-{PurePosixPath(file).name}"
             for number, file in enumerate(chosen.files)
@@ -142,13 +142,13 @@ def pull(
 
 
 def _repo(repo: str, endpoint: str) -> str:
-    """`owner/name` of what the user gave."""
+    """`owner/name` from the user's text."""
     short = re.sub(r"^(hf://|https?://[^/]+/)?(datasets/)?", "", repo.strip()).strip("/")
     short = "/".join(short.split("/")[:2])
     if not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", short):
         raise UsageError(
-            f"“{one_line(repo, 80)}” is no dataset of the hub.",
-            hint=f"Give OWNER/NAME as in its address, {endpoint}/datasets/OWNER/NAME.",
+            f"“{one_line(repo, 80)}” is not a dataset on the hub.",
+            hint=f"Give OWNER/NAME, as in its address: {endpoint}/datasets/OWNER/NAME.",
         )
     return short
 
@@ -156,7 +156,7 @@ def _repo(repo: str, endpoint: str) -> str:
 def _chosen(
     api: HfApi, repo: str, revision: str | None, config: str | None, split: str | None
 ) -> tuple[DatasetInfo, str, ChosenSplit]:
-    """The set's own files where they can be read, else those that the hub has converted."""
+    """The dataset's own files where they are supported, else the hub's Parquet conversion."""
     from huggingface_hub.errors import RevisionNotFoundError
 
     info = api.dataset_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
@@ -174,8 +174,8 @@ def _chosen(
             parquet.card_data = info.card_data
             return parquet, PARQUET_BRANCH, choose(groups, repo, config, split)
     raise DatasetError(
-        f"{repo} has no data files that can be read, and the hub has not converted it.",
-        hint="It may need its own loading script: fetch it by hand and save it as JSONL in data/.",
+        f"{repo} has no supported data files, and the hub has not converted it.",
+        hint="It may need its own loading script: download it and save it as JSONL in data/.",
     )
 
 
@@ -205,7 +205,7 @@ def _target(workspace: Workspace, repo: str, chosen: ChosenSplit, name: str | No
     target = workspace.data / (stem if known else stem + suffix)
     if target.exists() and _repo_of(target) != repo:
         raise DatasetError(
-            f"{one_line(str(target))} is there already and was not pulled from {repo}.",
+            f"{one_line(str(target))} already exists and was not pulled from {repo}.",
             hint="Choose another name with --out NAME.",
         )
     return target

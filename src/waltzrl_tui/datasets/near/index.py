@@ -291,6 +291,6 @@ def _root(roots: array[int], number: int) -> int:
 
 def _no_room(error: OSError) -> DatasetError:
     return DatasetError(
-        f"No temporary file for near duplicates: {error.strerror or error}.",
-        hint="Free some room, or point TMPDIR at a folder that has it.",
+        f"Cannot create a temporary file for near duplicates: {error.strerror or error}.",
+        hint="Free some space, or point TMPDIR at a folder that has more.",
     )

@@ -98,7 +98,8 @@ class Copy:
             with suppress(FileNotFoundError):
                 return io.FileIO(path)
         raise self.error or DatasetError(
-            f"The copy of {one_line(str(self._source))} is gone.", hint="Open the dataset again."
+            f"The copy of {one_line(str(self._source))} no longer exists.",
+            hint="Open the dataset again.",
         )
 
     def start(self) -> None:
@@ -151,13 +152,13 @@ class Copy:
         name = one_line(str(self._source))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return DatasetError(
-                f"There is no space left for a readable copy of {name} in {self.path.parent}.",
-                hint="Make space there, or choose a workspace elsewhere with --home DIR.",
+                f"Not enough space for a readable copy of {name} in {self.path.parent}.",
+                hint="Free some space, or choose another workspace with --home DIR.",
             )
         return DatasetError(
-            f"{name} cannot be read, or not be copied to {self.path.parent}: "
+            f"{name} cannot be read or copied to {self.path.parent}: "
             f"{error.strerror or one_line(str(error), 120)}.",
-            hint="Check the permissions of both, or choose a workspace with --home DIR.",
+            hint="Check the permissions of both, or choose another workspace with --home DIR.",
         )
 
 

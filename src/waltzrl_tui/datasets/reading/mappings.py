@@ -224,7 +224,7 @@ def parse_choices(text: str) -> dict[str, str]:
         part = part.strip()
         if not equals or part not in PARTS:
             raise UsageError(
-                f"“{one_line(piece, 60)}” maps nothing.",
+                f"“{one_line(piece, 60)}” is not a mapping.",
                 hint=f"Write PART=FIELD, with commas between, and PART one of {', '.join(PARTS)}.",
             )
         choices[part] = name.strip().replace("\\,", ",")

@@ -74,7 +74,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise BadLine(f'field "{one_line(twice, 40)}" stands there twice')
+        raise BadLine(f'field "{one_line(twice, 40)}" appears twice')
     return value
 
 

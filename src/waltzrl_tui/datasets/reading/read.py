@@ -273,8 +273,8 @@ def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetErro
     name = one_line(str(dataset.path))
     if first_bad is None:
         kind = dataset.source.form.kind
-        held = {"jsonl": "blank lines only", "csv": "a header, and no record under it"}
-        return DatasetError(f"{name} holds {held.get(kind, 'no record')}.", hint=_HINT)
+        contents = {"jsonl": "only blank lines", "csv": "only a header"}
+        return DatasetError(f"{name} contains {contents.get(kind, 'no records')}.", hint=_HINT)
     plain = dataset.source.form.plain
     what, where = ("lines", "line") if plain else ("records", "record")
     if dataset.mapping.shape == "unknown":
@@ -286,7 +286,7 @@ def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetErro
     if first_bad.kind == "encoding":
         hint = "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
     return DatasetError(
-        f"{name} has no usable row: {how_many}{where} {first_bad.line}: {first_bad.reason}.",
+        f"{name} has no usable rows: {how_many}{where} {first_bad.line}: {first_bad.reason}.",
         hint=hint,
     )
 

@@ -22,6 +22,7 @@ from waltzrl_tui.datasets.reading.mappings import CHATS
 from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, bad_line, parse_object
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import plural
 
 if TYPE_CHECKING:
     import duckdb
@@ -87,7 +88,7 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
         splitter.skip()
         yield from _list(splitter)
         if splitter.ended and splitter.peek():
-            yield bad_line("there is more after the end of the list")
+            yield bad_line("there is more text after the end of the list")
         return
     first = next(JsonSplitter(io.BytesIO(head).read).elements(separated=False))
     alone = whole and head.strip() == first.raw
@@ -104,15 +105,15 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
                 pass
         elif taken:
             yield bad_line(
-                f"a second list, “{one_line(name, 40)}”, is not read (the first one, "
-                f"“{one_line(taken, 40)}”, is): put it into a file of its own"
+                f"a second list, “{one_line(name, 40)}”, is not read, only the first one "
+                f"(“{one_line(taken, 40)}”): put it into a file of its own"
             )
             return
         else:
             taken = name
             yield from _list(splitter)
     if not taken:
-        yield bad_line("the JSON object holds no list of objects")
+        yield bad_line("the JSON object has no list of objects")
 
 
 def _may_hold(first: Record) -> bool:
@@ -183,7 +184,7 @@ def _csv(text: io.TextIOWrapper, delimiter: str) -> Iterator[bytes]:
                 where = (
                     f"(lines {line:,} to {reader.line_num:,} of the file; is a quote not closed?)"
                 )
-            reason = f"{_count(len(fields))} where the header has {len(header)} {where}"
+            reason = f"{plural(len(fields), 'field')} where the header has {len(header)} {where}"
             yield bad_line(reason, _shown(fields, delimiter))
             continue
         try:
@@ -205,10 +206,6 @@ def _short_lines(text: io.TextIOWrapper) -> Iterator[str]:
 def _not_utf8(error: UnicodeEncodeError, where: str) -> str:
     byte = ord(error.object[error.start]) - 0xDC00
     return f"not UTF-8: byte 0x{byte:02X} {where}; is the file Windows-1252 or Latin-1?"
-
-
-def _count(fields: int) -> str:
-    return "1 field" if fields == 1 else f"{fields} fields"
 
 
 def _shown(fields: list[str], delimiter: str) -> str:

@@ -23,6 +23,7 @@ from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
 from waltzrl_tui.datasets.sampling.scan import GroupCache, Stratum, Survey, digest, framed, survey
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import normalised
+from waltzrl_tui.words import plural
 
 __all__ = [
     "Dedupe",
@@ -151,9 +152,9 @@ def draw(
         base = _choose(seen, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
         if _sample_hash(train[: len(base.train)], valid[: len(base.valid)]) != base_sha256:
             raise DatasetError(
-                f"The sample of {recipe.grown[-1]:,} rows cannot be drawn from {recipe.source} "
-                "any more.",
-                hint="Its rows, the evaluation prompts, or this program changed: draw a new one.",
+                f"The sample of {plural(recipe.grown[-1], 'row')} can no longer be drawn from "
+                f"{recipe.source}.",
+                hint="Its rows, the evaluation prompts or this program changed: draw a new one.",
             )
     return Sample(
         train=train,
@@ -167,16 +168,16 @@ def draw(
 def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:
     if seen.dropped["filtered"]:
         return DatasetError(
-            f"No usable row of {recipe.source} fulfils “{recipe.where}”.",
+            f"No usable row of {recipe.source} matches “{recipe.where}”.",
             hint="Change the expression, or leave it out.",
         )
     if seen.dropped["contaminated"]:
         return DatasetError(
-            f"All rows of {recipe.source} stand in an evaluation suite.",
+            f"All rows of {recipe.source} are also in an evaluation suite.",
             hint="Sample another dataset, or evaluate on other prompts.",
         )
     return DatasetError(
-        f"{recipe.source} has no usable row to sample.", hint="Look at its bad rows."
+        f"{recipe.source} has no usable rows to sample.", hint="Check its bad rows."
     )
 
 
