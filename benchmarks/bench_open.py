@@ -55,7 +55,7 @@ def generate(path: Path, rows: int) -> None:
 
 
 def index(path: Path) -> tuple[float, int]:
-    from waltzrl_tui.datasets.reading.index import LineIndex
+    from waltzrl_tui.datasets.reading.line_index import LineIndex
 
     began = time.perf_counter()
     index = LineIndex(path)
@@ -158,7 +158,9 @@ def _loop(path: Path) -> Iterator[dict[str, Any]]:
 def _mapping() -> Any:
     from waltzrl_tui.datasets.reading.rows import Mapping
 
-    return Mapping("rows", "prompt", "reply", "harm", "category")
+    return Mapping(
+        shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category"
+    )
 
 
 def _first(found: array[int], ask: Callable[[Callable[[int], None]], Any]) -> tuple[float, int]:
@@ -185,7 +187,7 @@ CONTESTANTS = {name: run for each in CONTESTS.values() for name, run in each.ite
 # The app has them at hand when it opens or asks.
 IMPORTED = {
     "visidata": ("visidata",),
-    "index": ("waltzrl_tui.datasets.reading.index",),
+    "index": ("waltzrl_tui.datasets.reading.line_index",),
     "search": ("waltzrl_tui.datasets.query.search",),
     **dict.fromkeys(("where", "sort", "histogram"), ("waltzrl_tui.datasets.query.query", "duckdb")),
 }

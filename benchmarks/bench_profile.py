@@ -82,11 +82,13 @@ def ours(path: Path) -> dict[str, Any]:
 
 def survey(path: Path) -> dict[str, Any]:
     from waltzrl_tui.datasets.reading.read import open_dataset
-    from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, counts, survey
+    from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleRecipe, counts, survey
+
+    cache = GroupCache()
 
     def timed(recipe: SampleRecipe, seen: Any = None) -> tuple[Any, Any, float]:
         began = time.process_time()
-        seen = seen or survey(open_dataset(path), recipe)
+        seen = seen or survey(open_dataset(path), recipe, cache=cache)
         return seen, counts(seen, recipe), round(time.process_time() - began, 4)
 
     recipe = SampleRecipe(str(path), n=1000, suites=("starter-eval",))

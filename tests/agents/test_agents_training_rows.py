@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from waltzrl_tui.chat.training_rows import Harm, append_row, conversation_row, feedback_row
+from waltzrl_tui.chat.training_rows import append_row, conversation_row, feedback_row
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
 from waltzrl_tui.waltz.verdict import Verdict, parse_verdict
 from waltzrl_tui.workspace import Workspace

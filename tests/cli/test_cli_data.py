@@ -31,7 +31,7 @@ def test_the_profile_document(cli: Cli, dataset: Path) -> None:
     assert not (cli.home / "state").exists()
 
     shown = cli("data", "profile", dataset)
-    assert "40 different of 40" in shown.out
+    assert "40 unique of 40" in shown.out
     assert "41  " in shown.out
 
 
@@ -219,7 +219,7 @@ def test_a_sample_grows_and_keeps_what_it_had(cli: Cli, dataset: Path, tmp_path:
                 assert long.startswith(short)
 
     wrong = ["data", "sample", dataset, "--out", tmp_path / "d", "--extend", first["id"]]
-    assert "does not grow" in cli(*wrong, "-n", 12).err
+    assert "cannot grow" in cli(*wrong, "-n", 12).err
     other = cli(*wrong, "-n", 20, "--seed", 6)
     assert (other.code, "another --seed" in other.err) == (2, True)
     assert "no sample 99" in cli(*wrong[:-1], 99, "-n", 20).err

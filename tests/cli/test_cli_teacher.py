@@ -92,7 +92,7 @@ def test_a_sample_asks_once_and_says_who_wrote_what(
     again = cli(*command)
     assert again.code == 0
     assert "0 rows (20 more are kept from earlier), which costs nothing" in again.err
-    assert "20 rows (20 of them kept from earlier), templated: 0; $0.0000" in again.out
+    assert "20 rows (20 from the cache), templated: 0; $0" in again.out
     assert len(chat_server.requests) == 20
     assert _holds_no_key(cli.home, out)
 

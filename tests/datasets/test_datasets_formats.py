@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waltzrl_tui.cli import main
-from waltzrl_tui.datasets.reading import convert
 from waltzrl_tui.datasets.reading import jsonl_cache as copies
+from waltzrl_tui.datasets.reading import to_jsonl
 from waltzrl_tui.datasets.reading.json_split import JsonSplitter
-from waltzrl_tui.datasets.reading.mappings import corrected, guess_mapping, parse_choices
-from waltzrl_tui.datasets.reading.read import Source, iter_rows, open_dataset, open_lines
+from waltzrl_tui.datasets.reading.mappings import correct_mapping, guess_mapping, parse_choices
+from waltzrl_tui.datasets.reading.read import DatasetFile, iter_rows, open_dataset, open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.store import Store
@@ -109,7 +109,7 @@ def test_broken_records_of_a_table_are_named_with_their_line(tmp_path: Path) -> 
         4: "not UTF-8: byte 0xE9 (line 7 of the file); is the file Windows-1252 or Latin-1?",
     }
     # The record itself can still be looked at.
-    assert b"a,b,c" in Source.of(path).jsonl().read_bytes()
+    assert b"a,b,c" in DatasetFile.of(path).jsonl().read_bytes()
 
 
 def test_broken_records_of_json_are_named_and_the_next_ones_read(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_broken_records_of_json_are_named_and_the_next_ones_read(tmp_path: Path)
     )
     found = bad(path)
     assert found[2] == "NaN is not a JSON value (line 2 of the file)"
-    assert found[3] == 'field "prompt" stands there twice (line 3 of the file)'
+    assert found[3] == 'field "prompt" appears twice (line 3 of the file)'
     assert found[4].startswith("broken JSON at column 11")
     assert found[5].startswith("not a JSON object but a number")
     assert "surrogate" in found[7]
@@ -136,7 +136,7 @@ def test_nan_and_doubled_fields_are_bad_in_jsonl_too(tmp_path: Path) -> None:
     )
     assert bad(path) == {
         2: "Infinity is not a JSON value",
-        3: 'field "prompt" stands there twice',
+        3: 'field "prompt" appears twice',
     }
 
 
@@ -158,7 +158,7 @@ def test_a_runaway_record_is_bad_and_fills_no_memory(
 ) -> None:
     import tracemalloc
 
-    monkeypatch.setattr(convert, "MAX_LINE", 2**20)
+    monkeypatch.setattr(to_jsonl, "MAX_LINE", 2**20)
     splitter = "waltzrl_tui.datasets.reading.json_split.JsonSplitter"
     monkeypatch.setattr(f"{splitter}.__init__.__kwdefaults__", {"limit": 2**20})
     long = "x" * 30 * 2**20
@@ -189,7 +189,7 @@ def test_a_copy_can_be_read_and_indexed_while_it_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> None:
     gate = threading.Event()
-    real = convert.records
+    real = to_jsonl.jsonl_lines
 
     def slow(*given: Any) -> Any:
         for number, line in enumerate(real(*given)):
@@ -197,7 +197,7 @@ def test_a_copy_can_be_read_and_indexed_while_it_grows(
                 assert gate.wait(30)
             yield line
 
-    monkeypatch.setattr(copies, "records", slow)
+    monkeypatch.setattr(copies, "jsonl_lines", slow)
     path = tmp_path / "d.csv"
     path.write_bytes(table(",", [{"prompt": f"p{n}" * 20, "harm": "benign"} for n in range(3000)]))
     dataset = open_dataset(path, workspace=workspace)
@@ -215,7 +215,7 @@ def test_a_copy_can_be_read_and_indexed_while_it_grows(
     assert copy.stat().st_mode & 0o777 == 0o600
     # Made once; made anew, and the old one deleted, when the file changes.
     before = copy.stat().st_ino
-    assert Source.of(path, workspace).jsonl().stat().st_ino == before
+    assert DatasetFile.of(path, workspace).jsonl().stat().st_ino == before
     path.write_bytes(b"prompt\nnew\n")
     assert list(open_dataset(path, workspace=workspace)) == [Row(1, "new")]
     assert len(list((workspace.state / "cache" / "datasets").iterdir())) == 1
@@ -228,10 +228,10 @@ def test_a_copy_that_cannot_be_made_says_so(
         yield b'{"prompt": "p"}'
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(copies, "records", full)
+    monkeypatch.setattr(copies, "jsonl_lines", full)
     path = tmp_path / "d.csv"
     path.write_bytes(b"prompt\np\n")
-    with pytest.raises(DatasetError, match="no space left") as raised:
+    with pytest.raises(DatasetError, match="Not enough space") as raised:
         list(iter_rows(path))
     assert "--home" in raised.value.hint
 
@@ -276,27 +276,46 @@ def test_a_list_is_cut_into_its_values(values: list[Any], chunk: int, indent: in
 GUESSES: list[tuple[dict[str, Any], Mapping]] = [
     (
         {"category": "c", "source": "s", "forbidden_prompt": "p"},
-        Mapping("prompts", "forbidden_prompt", "", "=harmful", "category"),
+        Mapping(
+            shape="prompts",
+            prompts=("forbidden_prompt",),
+            every_harm="harmful",
+            category="category",
+        ),
     ),
     (
         {"Behavior": "b", "SemanticCategory": "c", "ContextString": "", "BehaviorID": "i"},
-        Mapping("prompts", "Behavior", "", "=harmful", "SemanticCategory", "ContextString"),
+        Mapping(
+            shape="prompts",
+            prompts=("Behavior",),
+            every_harm="harmful",
+            category="SemanticCategory",
+            context="ContextString",
+        ),
     ),
     (
         {"goal": "g", "behavior": "b", "category": "c", "target": "Sure, here is"},
-        Mapping("prompts", "goal", "", "", "category"),
+        Mapping(shape="prompts", prompts=("goal",), category="category"),
     ),
     (
         {"goal": "g", "prompt": "p", "response": "r", "category": "c", "jailbroken": True},
-        Mapping("pairs", "prompt", "response", "=harmful", "category"),
+        Mapping(
+            shape="pairs",
+            prompts=("prompt",),
+            reply="response",
+            every_harm="harmful",
+            category="category",
+        ),
     ),
     (
         {"type": "contrast_homonyms", "prompt": "p", "completion": "r", "final_label": "2"},
-        Mapping("pairs", "prompt", "completion", "type", ""),
+        Mapping(shape="pairs", prompts=("prompt",), reply="completion", harm="type"),
     ),
     (
         {"vanilla": "v", "adversarial": "", "completion": "r", "data_type": "vanilla_benign"},
-        Mapping("pairs", "adversarial|vanilla", "completion", "data_type"),
+        Mapping(
+            shape="pairs", prompts=("adversarial", "vanilla"), reply="completion", harm="data_type"
+        ),
     ),
 ]
 
@@ -346,16 +365,18 @@ WRONG = ["", "prompt", "colour=q", "prompt=nothing", "harm==purple", "prompt==q"
 @pytest.mark.parametrize("choice", WRONG)
 def test_a_wrong_mapping_is_refused_with_the_fields(choice: str) -> None:
     with pytest.raises(UsageError) as raised:
-        corrected(guess_mapping(OBJECTS), parse_choices(choice), OBJECTS)
+        correct_mapping(guess_mapping(OBJECTS), parse_choices(choice), OBJECTS)
     assert raised.value.hint
 
 
 def test_a_mapping_is_corrected_part_by_part() -> None:
     choices = parse_choices("prompt=q,reply=text,harm==benign,category==all of it")
-    mapping = corrected(guess_mapping(OBJECTS), choices, OBJECTS)
-    assert mapping == Mapping("pairs", "q", "text", "=benign", "=all of it")
-    chat = corrected(guess_mapping(OBJECTS), {"prompt": "turns"}, OBJECTS)
-    assert (chat.shape, chat.prompt, chat.reply) == ("messages", "turns", "")
+    mapping = correct_mapping(guess_mapping(OBJECTS), choices, OBJECTS)
+    assert mapping == Mapping(
+        shape="pairs", prompts=("q",), reply="text", every_harm="benign", every_category="all of it"
+    )
+    chat = correct_mapping(guess_mapping(OBJECTS), {"prompt": "turns"}, OBJECTS)
+    assert (chat.shape, chat.prompts, chat.reply) == ("messages", ("turns",), "")
 
 
 async def test_a_kept_mapping_is_used_while_the_file_has_its_fields(
@@ -364,7 +385,9 @@ async def test_a_kept_mapping_is_used_while_the_file_has_its_fields(
     path = tmp_path / "d.jsonl"
     path.write_text('{"prompt": "a", "other": "b"}\n')
     async with await Store.open(workspace) as store:
-        await store.mappings.set(path, Mapping("prompts", "other", "", "=harmful").to_json())
+        await store.mappings.set(
+            path, Mapping(shape="prompts", prompts=("other",), every_harm="harmful").to_json()
+        )
         dataset = open_dataset(path)
         assert dataset.corrected
         assert list(dataset) == [Row(1, "b", harm="harmful", extra={"prompt": "a"})]

@@ -88,7 +88,7 @@ def test_without_files_of_its_own_the_hubs_conversion_is_taken(
     pulled = pull(workspace, "o/set")
     assert (pulled.branch, prompts(pulled.path)) == (PARQUET_BRANCH, ["a"])
     hub.sets["o/none"] = HubSet({"main": {"none.py": b"..."}})
-    with pytest.raises(DatasetError, match="no data files"):
+    with pytest.raises(DatasetError, match="no supported data files"):
         pull(workspace, "o/none")
 
 
@@ -147,7 +147,7 @@ def test_what_goes_wrong_is_said_in_words(
     assert "There is no dataset o/missing" in said("o/missing")
     assert "no revision “v9”" in said("o/set", "--revision", "v9")
     assert "Choose one with --split: train" in said("o/set", "--split", "test")
-    assert "is no dataset of the hub" in said("not a name")
+    assert "is not a dataset on the hub" in said("not a name")
     assert "cannot be a file" in said("o/set", "--out", "../up")
     hub.status = 500
     assert "status 500" in said("o/set")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.reading import index as index_module
-from waltzrl_tui.datasets.reading.index import LineIndex
+from waltzrl_tui.datasets.reading import line_index as index_module
+from waltzrl_tui.datasets.reading.line_index import LineIndex
 from waltzrl_tui.errors import DatasetError
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from waltzrl_tui.cli import main
 from waltzrl_tui.datasets.profiling.profile import profile
-from waltzrl_tui.datasets.reading.mappings import corrected, guess_mapping, parse_choices
+from waltzrl_tui.datasets.reading.mappings import correct_mapping, guess_mapping, parse_choices
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Mapping, Row
 from waltzrl_tui.errors import UsageError
@@ -82,7 +82,9 @@ def test_a_stated_value_means_harmful(
     values: list[object], harmful: str, harm: list[str], tmp_path: Path
 ) -> None:
     path = written(tmp_path, [{"prompt": f"p{n}", "x": x} for n, x in enumerate(values)])
-    mapping = Mapping("prompts", "prompt", harm="x", harmful=harmful)
+    mapping = Mapping(
+        shape="prompts", prompts=("prompt",), harm="x", harmful=tuple(harmful.split("|"))
+    )
     assert [row.harm for row in open_dataset(path, mapping) if isinstance(row, Row)] == harm
 
 
@@ -92,21 +94,32 @@ def test_a_stated_value_means_harmful(
 def test_a_harmful_value_that_cannot_be_is_refused(choice: str) -> None:
     objects = [{"prompt": "p", "ok": True}, {"prompt": "q", "ok": False}]
     with pytest.raises(UsageError) as raised:
-        corrected(guess_mapping(objects), parse_choices(choice), objects)
+        correct_mapping(guess_mapping(objects), parse_choices(choice), objects)
     assert raised.value.hint
 
 
-async def test_a_mapping_kept_before_it_could_state_a_value_still_loads(
+async def test_a_mapping_stored_by_an_earlier_version_still_loads(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     path = written(tmp_path, [{"prompt": "p", "isSafe": True, "note": "n"}])
-    document = Mapping("prompts", "note", harm="isSafe").to_json()
-    del document["harmful"]
+    document = {"shape": "prompts", "prompt": "empty|note", "harm": "isSafe", "category": "=all"}
+    path.write_text(json.dumps({"note": "n", "empty": "", "isSafe": True}) + "\n")
     async with await Store.open(workspace) as store:
         await store.mappings.set(path, document)
     [row] = open_dataset(path)
     assert isinstance(row, Row)
-    assert (row.prompt, row.harm) == ("n", "benign")
+    assert (row.prompt, row.harm, row.category) == ("n", "benign", "all")
+
+
+def test_a_field_may_have_any_name(tmp_path: Path) -> None:
+    objects = [{"a|b": "p", "=harmful": "c", "ok": "x|y"}]
+    choices = {"prompt": "a|b", "category": "=harmful", "harm": "ok"}
+    mapping = correct_mapping(guess_mapping(objects), choices, objects)
+    assert (mapping.prompts, mapping.category) == (("a|b",), "=harmful")
+    assert Mapping.from_json(json.loads(json.dumps(mapping.to_json()))) == mapping
+    [row] = open_dataset(written(tmp_path, objects), mapping)
+    assert isinstance(row, Row)
+    assert (row.prompt, row.category) == ("p", "c")
 
 
 def test_values_that_are_not_understood_are_listed_with_their_rows(tmp_path: Path) -> None:
@@ -215,7 +228,7 @@ def test_a_bare_flag_is_no_harm_and_no_category(
 def test_an_odd_category_spoils_no_row(value: object, tmp_path: Path) -> None:
     path = written(tmp_path, [{"prompt": "p", "harm": "benign", "category": value}])
     assert open_dataset(path).mapping.category == ""
-    by_hand = Mapping("prompts", "prompt", harm="category", category="category")
+    by_hand = Mapping(shape="prompts", prompts=("prompt",), harm="category", category="category")
     wanted = Row(1, "p", extra={"harm": "benign", "category": value})
     assert list(open_dataset(path, by_hand)) == [wanted]
 

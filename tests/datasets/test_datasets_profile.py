@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waltzrl_tui.datasets.near.index import THRESHOLD
-from waltzrl_tui.datasets.profiling import counts as tally
+from waltzrl_tui.datasets.profiling import counts
 from waltzrl_tui.datasets.profiling.profile import profile
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow
@@ -49,6 +49,10 @@ def test_the_document_of_data_profile(tmp_path: Path) -> None:
             "context": "",
             "harmful": "",
             "reply_label": "",
+            "version": 2,
+            "prompts": ["prompt"],
+            "harmful_values": [],
+            "constants": {"harm": "", "category": ""},
         },
         "unique": {"prompts": 2, "replies": 2, "pairs": 3},
         "near_unique": {"prompts": 2, "replies": 2, "pairs": 3},
@@ -133,7 +137,7 @@ def test_waste_is_told_once_a_row_and_is_what_a_sample_drops(tmp_path: Path) -> 
     }
     assert all(waste.tokens > 5 for waste in found.waste.values())
     assert (found.prompts, found.near["prompts"]) == (4, 2)
-    assert [(each.line, each.similarity == 1) for each in found.contaminated.found] == [
+    assert [(each.line, each.similarity == 1) for each in found.contaminated.examples] == [
         (5, True),
         (6, False),
     ]
@@ -163,15 +167,15 @@ def test_personal_data_is_flagged_and_never_shown_whole(tmp_path: Path) -> None:
     found = profile(written(tmp_path, [*rows, {"prompt": harmless, "reply": "ok"}])).personal
     assert found.kinds == dict.fromkeys(sorted(secrets), 1)
     assert found.rows == len(secrets)
-    assert [each.line for each in found.found] == list(range(1, len(secrets) + 1))
-    shown = json.dumps([each.shown for each in found.found])
+    assert [each.line for each in found.examples] == list(range(1, len(secrets) + 1))
+    shown = json.dumps([each.shown for each in found.examples])
     assert not any(secret[:9] in shown for secret in secrets.values())
 
 
 def test_of_many_replies_a_part_tells_the_share_of_refusals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tally, "REPLIES_LOOKED_AT", 200)
+    monkeypatch.setattr(counts, "REPLIES_LOOKED_AT", 200)
     replies = ["I can't help with that, number {}.", "Take number {} and turn it twice."]
     rows = [{"prompt": f"p{n}", "reply": replies[n % 4 == 0].format(n)} for n in range(3000)]
     found = profile(written(tmp_path, rows)).refusals

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.query.blocks import blocks
 from waltzrl_tui.datasets.query.columns import query_columns
 from waltzrl_tui.datasets.query.query import check_where, column_values, matching_lines
 from waltzrl_tui.datasets.query.values import bin_edges
-from waltzrl_tui.datasets.reading.index import LineIndex
+from waltzrl_tui.datasets.reading.blocks import blocks
+from waltzrl_tui.datasets.reading.line_index import LineIndex
 from waltzrl_tui.datasets.reading.parse import MAX_LINE, parse_row
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
-ROWS = Mapping("rows", "prompt", "reply", "harm", "category")
+ROWS = Mapping(shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category")
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,19 @@ _RAW = st.sampled_from(
 _MAPPINGS = st.sampled_from(
     [
         ROWS,
-        Mapping("prompts", "prompt"),
-        Mapping("instruction", "prompt", "reply", "harm", "", "context"),
-        Mapping("messages", "messages", "messages", "harm", "category"),
-        Mapping("messages", "messages"),
-        Mapping("unknown", ""),
+        Mapping(shape="prompts", prompts=("prompt",)),
+        Mapping(
+            shape="instruction", prompts=("prompt",), reply="reply", harm="harm", context="context"
+        ),
+        Mapping(
+            shape="messages",
+            prompts=("messages",),
+            reply="messages",
+            harm="harm",
+            category="category",
+        ),
+        Mapping(shape="messages", prompts=("messages",)),
+        Mapping(shape="unknown"),
     ]
 )
 
@@ -129,7 +137,7 @@ def test_its_columns_are_those_of_the_rows_as_they_are_read(
     asked = "prompt || '|' || reply || '|' || harm || '|' || category || '|' || tokens"
     values = column_values(path, mapping, asked)
     assert values is not None
-    got = values._connection.execute("SELECT line, value FROM found WHERE good").fetchall()
+    got = values._connection.execute("SELECT line, value FROM line_values WHERE good").fetchall()
     values.close()
     assert dict(got) == {
         number: (
@@ -176,16 +184,16 @@ def test_blocks_hold_every_line_once_whatever_their_size(
     [
         (
             "hram = 'benign'",
-            "no column “hram”; harm is near",
+            "no column “hram”. Did you mean harm?",
             "prompt, reply, harm, category, line",
         ),
         ('harm = "benign"', "“benign”", "'benign'"),
         ("harm = 'benign' and", "not finished", "Columns"),
         ("harm == = 'x'", "wrong at “=”", "Columns"),
         ("lenght(prompt) > 3", "no function “lenght”", "length"),
-        ("prompt", "is a text, not a condition", "Compare it"),
+        ("prompt", "is text, not a condition", "Compare it"),
         ("tokens + 1", "is a number, not a condition", "Compare it"),
-        ("count(*) > 3", "counts over rows", "one row"),
+        ("count(*) > 3", "aggregates over rows", "one row"),
         ("true; drop table harms", "wrong at “;”", "Columns"),
         ("(select count(*) from read_text('/etc/hostname')) > 0", "", ""),
         ("getenv('HOME') <> ''", "", ""),
@@ -208,7 +216,7 @@ def test_it_stops_when_it_is_told_to_and_grows_what_is_shown(folder: Path) -> No
     path = write(folder / "long.jsonl", [row("x" * 1000)] * 20000)
     lines, seen = array("Q"), list[int]()
     answer = matching_lines(
-        path, ROWS, "true", found=lines, on_progress=seen.append, stop=lambda: len(seen) >= 2
+        path, ROWS, "true", lines=lines, on_progress=seen.append, stop=lambda: len(seen) >= 2
     )
     assert answer is lines
     assert 0 < len(lines) < 20000

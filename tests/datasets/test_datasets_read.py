@@ -141,14 +141,14 @@ def test_a_byte_order_mark_and_carriage_returns_are_no_part_of_a_row(tmp_path: P
 
 def test_the_users_mapping_wins(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", {"prompt": "a", "reply": "b", "other": "c"})
-    [row] = iter_rows(path, Mapping("pairs", "other", "prompt"))
+    [row] = iter_rows(path, Mapping(shape="pairs", prompts=("other",), reply="prompt"))
     assert isinstance(row, Row)
     assert (row.prompt, row.reply) == ("c", "a")
 
 
 REFUSED: list[tuple[str, bytes, str]] = [
     ("e.jsonl", b"", "is empty"),
-    ("e.jsonl", b"\n \n", "blank lines only"),
+    ("e.jsonl", b"\n \n", "only blank lines"),
     ("e.jsonl", b"\x00\x01\x02" * 50, "is binary"),
     ("e.jsonl", "schön\n".encode("latin-1") * 9, "not UTF-8"),
     ("e.jsonl", '{"prompt": "a"}\n'.encode("utf-16"), "UTF-16"),

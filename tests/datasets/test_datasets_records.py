@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.query import engine as query_engine
+from waltzrl_tui.datasets.query import query as query_module
 from waltzrl_tui.datasets.query import search
-from waltzrl_tui.datasets.query.blocks import blocks
 from waltzrl_tui.datasets.query.query import column_values, matching_lines
 from waltzrl_tui.datasets.reading import read
+from waltzrl_tui.datasets.reading.blocks import blocks, parse_block
 from waltzrl_tui.datasets.reading.parse import BadLine, parse_object, parse_row
-from waltzrl_tui.datasets.reading.records import records
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 
-ROWS = Mapping("rows", "prompt", "reply", "harm", "category")
+ROWS = Mapping(shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category")
 LIMIT = 200
 """Bytes of a line that is not too long, here."""
 
@@ -97,9 +96,10 @@ def test_every_line_gives_its_object_or_its_reason(
     found = {}
     with path.open("rb") as opened:
         for block in blocks(opened, size, limit=LIMIT):
-            for place, value in records(block):
+            for place, value in parse_block(block):
                 assert block.line(place) == lines[block.first + place][: LIMIT + 1]
-                found[block.first + place] = value
+                number = block.first + place
+                found[number] = str(value) if isinstance(value, BadLine) else value
     wanted = one_by_one(lines)
     assert found == wanted
 
@@ -116,7 +116,7 @@ def test_rows_searches_and_queries_agree_on_every_line(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read, "blocks", lambda file, limit: blocks(file, size))
         patch.setattr(search, "blocks", lambda file: blocks(file, size))
-        patch.setattr(query_engine, "_BLOCK", size)
+        patch.setattr(query_module, "_BLOCK", size)
         rows = list(read.iter_rows(path, ROWS))
         good, bad = array("Q"), array("Q")
         search.bad_lines(path, ROWS, bad)
@@ -150,7 +150,7 @@ def test_a_search_finds_what_the_rows_hold_however_the_file_writes_it(
         lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
         path.write_text("\n\n".join(lines), encoding="utf-8")
         found = array("Q")
-        search.search(path, Mapping("pairs", "prompt", "reply"), text, found)
+        search.search(path, Mapping(shape="pairs", prompts=("prompt",), reply="reply"), text, found)
         wanted = [0, 2, 4, 6] if text == "q" else [0, 2]
         assert list(found) == wanted
 
@@ -159,13 +159,15 @@ def test_a_query_leaves_no_temporary_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setitem(query_engine._CONFIG, "memory_limit", "16MB")
+    monkeypatch.setitem(query_module._CONFIG, "memory_limit", "16MB")
     path = folder / "long.jsonl"
     with path.open("w") as out:
         for number in range(60_000):
             row = {"prompt": f"{number * 7919 % 60_000:06d} {'é' * 80}", "reply": "r"}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    values = column_values(path, Mapping("pairs", "prompt", "reply"), "prompt")
+    values = column_values(
+        path, Mapping(shape="pairs", prompts=("prompt",), reply="reply"), "prompt"
+    )
     assert values is not None
     assert any(folder.iterdir() for folder in tmp_path.iterdir())
     order = list(values.order())

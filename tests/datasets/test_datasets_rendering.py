@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from waltzrl_tui.cli.parser import PROVIDERS
 from waltzrl_tui.datasets.reading.read import iter_rows
-from waltzrl_tui.datasets.reading.rows import Harm, Row
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.training_data.provider_formats import STYLES
 from waltzrl_tui.training_data.rendering import (
     CASES,

@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 from waltzrl_tui.datasets.near.index import THRESHOLD, shingles, similarity
 from waltzrl_tui.datasets.profiling.contamination import BUNDLED
 from waltzrl_tui.datasets.reading.read import open_dataset
-from waltzrl_tui.datasets.reading.rows import BadRow, Harm, Row
-from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, counts, draw, survey
+from waltzrl_tui.datasets.reading.rows import BadRow, Row
+from waltzrl_tui.datasets.sampling.sampling import (
+    GroupCache,
+    Sample,
+    SampleRecipe,
+    counts,
+    draw,
+    survey,
+)
 from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.text import normalised
 
 Content = tuple[str, str, str, str]
@@ -136,9 +144,9 @@ def test_an_extended_sample_begins_with_the_smaller_one(
 
 def test_what_cannot_be_extended_is_said() -> None:
     recipe = SampleRecipe("d", n=10)
-    with pytest.raises(DatasetError, match="sample of 10 rows cannot be drawn from d any more"):
+    with pytest.raises(DatasetError, match="sample of 10 rows can no longer be drawn from d"):
         draw(made(20, 20), recipe.extended(20), base_sha256="of other rows")
-    with pytest.raises(UsageError, match="10 rows does not grow to 5"):
+    with pytest.raises(UsageError, match="10 rows cannot grow to 5"):
         recipe.extended(5)
     with pytest.raises(UsageError, match="all rows"):
         SampleRecipe("d").extended(5)
@@ -157,17 +165,20 @@ def test_near_prompts_are_looked_for_once_and_only_when_it_matters(
     rows = [Row(n, prompt, harm="benign") for n, prompt in enumerate(NEAR)]
     draw(rows, SampleRecipe("d", valid=0))
     assert not compared
-    first = draw(rows, SampleRecipe("d", valid=0.5))
+    cache = GroupCache()
+    first = draw(rows, SampleRecipe("d", valid=0.5), cache=cache)
     asked = len(compared)
     assert asked
-    second = draw(rows, SampleRecipe("d", valid=0.5, dedupe="off", balance=None, seed=3))
+    second = draw(
+        rows, SampleRecipe("d", valid=0.5, dedupe="off", balance=None, seed=3), cache=cache
+    )
     assert len(compared) == asked
     for sample in (first, second):
         assert {group(row.prompt) for row in sample.train} | {
             group(row.prompt) for row in sample.valid
         } == {TRAIN, BREAD}
         assert len({group(row.prompt) for row in sample.valid}) == 1
-    draw(rows[:3], SampleRecipe("d", valid=0.5))
+    draw(rows[:3], SampleRecipe("d", valid=0.5), cache=cache)
     assert len(compared) > asked
 
 
@@ -191,7 +202,7 @@ def test_rows_of_an_evaluation_suite_are_left_out(tmp_path: Path) -> None:
     sample = draw(rows, SampleRecipe("d", suites=(str(suite), BUNDLED)))
     assert [row.line for row in _all(sample)] == [4]
     assert (sample.dropped["contaminated"], sample.dropped["exact"]) == (3, 0)
-    with pytest.raises(DatasetError, match="All rows of d stand in an evaluation suite"):
+    with pytest.raises(DatasetError, match="All rows of d are also in an evaluation suite"):
         draw(rows[:3], SampleRecipe("d", suites=(str(suite),)))
     # A suite that is sampled itself is not its own contamination.
     alone = draw(open_dataset(suite), SampleRecipe(str(suite), suites=(str(suite),)))
@@ -206,7 +217,7 @@ def test_only_rows_that_fulfil_the_expression_are_drawn(tmp_path: Path) -> None:
     sample = draw(open_dataset(path), recipe)
     assert {row.prompt for row in _all(sample)} == {f"p{n}" for n in range(3, 30, 3)}
     assert sample.dropped["filtered"] == 21
-    with pytest.raises(DatasetError, match=r"No usable row .* fulfils"):
+    with pytest.raises(DatasetError, match=r"No usable row .* matches"):
         draw(open_dataset(path), replace(recipe, where="harm = 'other'"))
 
 

@@ -14,7 +14,9 @@ from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.datasets.starter import copy_bundled
 from waltzrl_tui.errors import DatasetError
 
-MAPPING = Mapping("rows", "prompt", "reply", "harm", "category")
+MAPPING = Mapping(
+    shape="rows", prompts=("prompt",), reply="reply", harm="harm", category="category"
+)
 _WORD = st.text(st.sampled_from('aAbé"\\/\n ß漢'), max_size=6)
 _PART = st.text(st.sampled_from('aAbé"\\/ 漢'), min_size=1, max_size=3)
 

@@ -189,7 +189,7 @@ async def test_answers_that_cannot_be_kept_and_keys_that_are_missing_end_it(
 ) -> None:
     _says(chat_server, "Answer it.")
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="cannot be kept"):
+    with pytest.raises(DatasetError, match="cannot be saved"):
         await teach(_rows(9), _teacher(chat_server), tmp_path / "file")
     asked = len(chat_server.requests)
     assert asked <= 4

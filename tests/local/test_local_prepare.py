@@ -157,7 +157,7 @@ async def test_the_budget_holds_over_all_files_and_resumes(
     assert (job.state, job.cost_usd) == ("succeeded", 0.5)
     assert chat_server.requests == []
     said = [event.text for event in await store.jobs.events(job.id) if event.level == "warning"]
-    assert all("could pass the budget" in text for text in said)
+    assert all("could exceed the budget" in text for text in said)
     assert len(said) == 2
 
 

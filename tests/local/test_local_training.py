@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.reading.rows import Harm, Row
+from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.local.encoding import Encoded, batches, encode
 from waltzrl_tui.local.prepare import read_rows, write_rows
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.schedule import learning_rate, pieces
 from waltzrl_tui.local.training import Step, Trainer
 from waltzrl_tui.local.weights import find_weights
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import conversation_messages
 from waltzrl_tui.workspace import Workspace

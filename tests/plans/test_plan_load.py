@@ -13,7 +13,7 @@ from waltzrl_tui.plans.load import Stopped, measure_load
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
-from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_counter
+from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_tokenizer
 from waltzrl_tui.workspace import Workspace
 
 CHAT = [
@@ -138,20 +138,20 @@ def test_tokenizers_are_found_in_the_hubs_cache_only(
     tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert find_counter("Qwen3", "Qwen/Qwen3-8B") is None
+    assert find_tokenizer("Qwen3", "Qwen/Qwen3-8B") is None
     model = tmp_path / "hub" / "models--Qwen--Qwen3-8B"
     (model / "refs").mkdir(parents=True)
     (model / "refs" / "main").write_text("abc123")
     (model / "snapshots" / "abc123").mkdir(parents=True)
     tokenizer.rename(model / "snapshots" / "abc123" / "tokenizer.json")
-    found = find_counter("Qwen3", "Qwen/Qwen3-8B")
+    found = find_tokenizer("Qwen3", "Qwen/Qwen3-8B")
     assert found is not None and found.exact and found.count([CHAT]) == [21]
 
 
 def test_mistrals_packaged_vocabulary_counts_with_its_own_template() -> None:
     pytest.importorskip("mistral_common")
     pytest.importorskip("tiktoken")
-    found = find_counter("Mistral Tekken")
+    found = find_tokenizer("Mistral Tekken")
     assert isinstance(found, MistralFile)
     counted = found.count([CHAT, CHAT[1:]])
     assert counted[0] > counted[1] == pytest.approx(17, abs=4)

@@ -53,7 +53,7 @@ def test_a_fitted_text_has_exactly_that_width(text: str, width: int) -> None:
 def test_columns_fill_the_width_and_the_prompt_is_never_lost(
     harm: str, category: str, reply: str, width: int, rows: int
 ) -> None:
-    mapping = Mapping("rows", "prompt", reply, harm, category)
+    mapping = Mapping(shape="rows", prompts=("prompt",), reply=reply, harm=harm, category=category)
     found = columns(mapping, width, rows)
     names = [column.name for column in found]
     assert "prompt" in names

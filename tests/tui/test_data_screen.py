@@ -92,7 +92,7 @@ async def test_bad_rows_are_shown_alone_with_their_reasons_and_exported(
     [
         ("a.jsonl", b"", "is empty"),
         ("a.jsonl", bytes(range(256)) * 400, "is binary"),
-        ("a.jsonl", b"\n\n\n", "holds blank lines only"),
+        ("a.jsonl", b"\n\n\n", "contains only blank lines"),
         ("a.jsonl", b'{"id": 1}\n', "has no usable row"),
     ],
     ids=["empty", "binary", "blank", "no prompts"],
@@ -166,7 +166,7 @@ async def test_an_expression_filters_and_a_wrong_one_is_told_by_its_word(
         await pilot.press("escape")
         await shows(pilot, "300 of 300", "mine.jsonl · 300 rows ─")
         await pilot.press("slash", *"where hram = 1")
-        await shows(pilot, "✗ There is no column “hram”; harm is near.")
+        await shows(pilot, "✗ There is no column “hram”. Did you mean harm?")
         await pilot.press("enter")
         await shows(pilot, "→ Columns: prompt, reply, harm, category, line, tokens, row,")
         assert isinstance(pilot.app.focused, Input)

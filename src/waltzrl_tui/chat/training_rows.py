@@ -6,14 +6,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from waltzrl_tui.errors import DatasetError, UsageError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line
 from waltzrl_tui.waltz.verdict import Verdict
-
-Harm = Literal["harmful", "benign", ""]
 
 
 def conversation_row(

@@ -17,7 +17,7 @@ from waltzrl_tui.cli.profile_text import profile_text
 from waltzrl_tui.cli.pull import keep_mapping
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of, suites_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
-from waltzrl_tui.datasets.contradictions import contradictions_in_words
+from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.profiling.profile import Profile
 from waltzrl_tui.datasets.profiling.profile import profile as make_profile
 from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
@@ -292,7 +292,7 @@ def _sample_text(document: dict[str, Any], report: TeacherReport | None) -> str:
     if dropped:
         lines += ["", "left out: " + ", ".join(f"{n:,} {name}" for name, n in dropped.items())]
     if prompts := document["contradicting_prompts"]:
-        lines += ["", f"! {contradictions_in_words(prompts)}"]
+        lines += ["", f"! {contradiction_warning(prompts)}"]
     if document["recipe"]["valid"] and not document["valid_files"]:
         lines += ["", "nothing is held out: all prompts are near each other, so none can be"]
     if report is not None:

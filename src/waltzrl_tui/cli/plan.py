@@ -13,7 +13,7 @@ from typing import Any
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import bar, cut, duration, fields, table
 from waltzrl_tui.cli.samples import recipe_of, roles_of
-from waltzrl_tui.datasets.contradictions import contradictions_in_words
+from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
@@ -197,7 +197,7 @@ def _text(rows: Sequence[PlanRow], load: Load, wish: Wish) -> str:
     if chosen is None:
         lines.append("No plan is ready: see the states above.")
         if load.contradicting:
-            lines.append(f"! {contradictions_in_words(load.contradicting)}")
+            lines.append(f"! {contradiction_warning(load.contradicting)}")
     else:
         word = "" if wish.provider else "cheapest that is ready: "
         lines += [f"{word}{chosen.title}, {chosen.model or 'no model'}", "", _sum(chosen)]

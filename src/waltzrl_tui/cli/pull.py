@@ -8,11 +8,11 @@ from typing import Any
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields
 from waltzrl_tui.datasets.reading.mappings import (
-    corrected,
+    correct_mapping,
+    describe_mapping,
     guess_mapping,
-    in_words,
     parse_choices,
-    usable_mapping,
+    stored_mapping,
 )
 from waltzrl_tui.datasets.reading.read import first_objects, open_dataset
 from waltzrl_tui.errors import DatasetError
@@ -48,7 +48,7 @@ async def pull(context: Context) -> int:
         # It was pulled all the same; the user may know which field is what.
         mapping = f"{error.message} {error.hint}"
     else:
-        mapping = in_words(dataset.mapping)
+        mapping = describe_mapping(dataset.mapping)
         document |= {"format": dataset.format, "mapping": dataset.mapping.to_json()}
     many = len(found.files)
     shown_fields = [
@@ -81,6 +81,6 @@ async def keep_mapping(context: Context, path: str, text: str) -> None:
     choices = parse_choices(text)
     objects = await asyncio.to_thread(first_objects, path)
     async with context.store() as store:
-        before = usable_mapping(await store.mappings.get(path), objects)
-        mapping = corrected(before or guess_mapping(objects), choices, objects)
+        before = stored_mapping(await store.mappings.get(path), objects)
+        mapping = correct_mapping(before or guess_mapping(objects), choices, objects)
         await store.mappings.set(path, mapping.to_json())

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from waltzrl_tui.datasets.reading.rows import Harm
+from waltzrl_tui.records.labels import Harm
+from waltzrl_tui.words import plural
 
 _BITS: Final[dict[Harm, int]] = {"harmful": 1, "benign": 2, "": 0}
 _BOTH: Final = 3
 
 
 class Contradictions:
-    """Counts them as rows are added."""
+    """The prompts with both labels, counted as rows are added."""
 
     def __init__(self) -> None:
         self._labels: dict[int, int] = {}
 
     def add(self, prompt: int, harm: Harm) -> None:
-        """Take one row.
+        """Add one row.
 
         Args:
-            prompt: A number that tells its prompt, and the turns before it, from others.
+            prompt: A number that identifies its prompt and the turns before it.
         """
         if harm:
             self._labels[prompt] = self._labels.get(prompt, 0) | _BITS[harm]
@@ -34,11 +35,9 @@ class Contradictions:
         return sum(labels == _BOTH for labels in self._labels.values())
 
 
-def contradictions_in_words(prompts: int) -> str:
+def contradiction_warning(prompts: int) -> str:
     """A warning about `prompts` prompts with both labels."""
-    one = prompts == 1
     return (
-        f"{prompts:,} {'prompt is' if one else 'prompts are'} labelled harmful in one row and "
-        f"benign in another: the feedback agent learns both; correct {'its' if one else 'their'} "
-        "labels"
+        f"{plural(prompts, 'prompt is', 'prompts are')} labelled harmful in one row and benign in "
+        "another: the feedback agent learns both; correct the labels"
     )

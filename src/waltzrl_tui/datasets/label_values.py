@@ -1,4 +1,4 @@
-"""What the values of a label field were read as: shown so that nobody trains on them inverted."""
+"""How the values of a label field were read: shown so that nobody trains on inverted labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from waltzrl_tui.datasets.reading.rows import plain_name
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import plural
 
 _KEPT: Final = 1000
 _OTHER: Final = "(other)"
@@ -19,7 +20,7 @@ class LabelValue:
     """One value of a label field, as text.
 
     Attributes:
-        meaning: What it was read as; "" where it was not understood.
+        meaning: The label it was read as; "" where it was not understood.
     """
 
     value: str
@@ -28,12 +29,12 @@ class LabelValue:
 
     @property
     def plain(self) -> bool:
-        """Whether the value is written as what it means."""
+        """Whether the value is the name of its meaning."""
         return plain_name(self.value) == self.meaning
 
     @property
     def words(self) -> str:
-        """`true → harmful`; `harmful` alone where it is written so."""
+        """`true → harmful`; just `harmful` where that is the value."""
         if self.plain:
             return one_line(self.value, 40)
         return f"{one_line(self.value, 40)} → {self.meaning or 'not understood'}"
@@ -52,11 +53,11 @@ class LabelCounter:
 
     def values(self) -> list[LabelValue]:
         """Most frequent first, those that were not understood last."""
-        found = [
+        values = [
             LabelValue(value=value, meaning=meaning, rows=rows)
             for (value, meaning), rows in self._rows.items()
         ]
-        return sorted(found, key=lambda one: (not one.meaning, -one.rows, one.value))
+        return sorted(values, key=lambda one: (not one.meaning, -one.rows, one.value))
 
 
 def shown_values(values: Sequence[LabelValue], limit: int) -> list[LabelValue]:
@@ -67,10 +68,10 @@ def shown_values(values: Sequence[LabelValue], limit: int) -> list[LabelValue]:
     ]
 
 
-def values_in_words(values: Sequence[LabelValue], limit: int = 6) -> str:
+def format_label_values(values: Sequence[LabelValue], limit: int = 6) -> str:
     """`true → harmful: 120 rows, false → benign: 80 rows`."""
     shown = shown_values(values, limit)
-    words = [f"{one.words}: {one.rows:,} {'row' if one.rows == 1 else 'rows'}" for one in shown]
+    words = [f"{one.words}: {plural(one.rows, 'row')}" for one in shown]
     if rest := len(values) - len(shown):
-        words.append(f"{rest:,} more values")
+        words.append(plural(rest, "more value"))
     return ", ".join(words)

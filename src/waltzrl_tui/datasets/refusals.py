@@ -204,8 +204,8 @@ def _plain(reply: str) -> str:
 
 
 def _opens_with_refusal(sentence: str) -> bool:
-    said = _FIRST_PERSON.finditer(sentence)
-    if any(not match["leave"] for match in said) or _SORRY.match(sentence):
+    refusals = _FIRST_PERSON.finditer(sentence)
+    if any(not match["leave"] for match in refusals) or _SORRY.match(sentence):
         return True
     return _refuses(sentence)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waltzrl_tui.datasets.reading.rows import ReplyLabel, plain_name, truth_of
+from waltzrl_tui.datasets.reading.rows import plain_name, truth_of
+from waltzrl_tui.records.labels import ReplyLabel
 
 # Field → does a true, or one of these words, mean that the reply declines?
 _REFUSALS: Final[dict[str, bool]] = {
@@ -75,7 +76,7 @@ def reply_label_of(field_name: str, value: object) -> ReplyLabel:
     return meaning if truth or not meaning else _OPPOSITE[meaning]
 
 
-def told_refusal(fields: Mapping[str, Any]) -> bool | None:
+def labelled_refusal(fields: Mapping[str, Any]) -> bool | None:
     """Whether the dataset says that the reply declines; None when it does not say.
 
     Args:

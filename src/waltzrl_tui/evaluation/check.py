@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.datasets.reply_labels import told_refusal
+from waltzrl_tui.datasets.reply_labels import labelled_refusal
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.evaluation.judges import Judge
 from waltzrl_tui.evaluation.metrics import Rate
@@ -108,7 +108,7 @@ def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
     found = []
     for row in open_dataset(Path(path).expanduser().absolute()):
         if isinstance(row, Row) and row.reply:
-            told = told_refusal(row.extra)
+            told = labelled_refusal(row.extra)
             if told is not None:
                 partial = any(
                     isinstance(value, str) and _PARTIAL in value.casefold()

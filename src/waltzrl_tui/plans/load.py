@@ -9,7 +9,12 @@ from pathlib import Path
 
 from waltzrl_tui.datasets.reading.read import Dataset, open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
-from waltzrl_tui.datasets.sampling.sampling import SampleRecipe, draw, lines_where
+from waltzrl_tui.datasets.sampling.sampling import (
+    GroupCache,
+    SampleRecipe,
+    draw,
+    lines_where,
+)
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
 from waltzrl_tui.records.roles import ROLES, Role
@@ -37,6 +42,7 @@ def measure_load(
     *,
     rows: Sequence[Row | BadRow] | None = None,
     counters: Sequence[TokenCounter] = (),
+    cache: GroupCache | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Load:
@@ -49,6 +55,7 @@ def measure_load(
         rows: Taken for those of the dataset, which is not read then; for recipes without `where`.
         counters: Tokenizers to count with; the estimate is always there as well. The first one
             gives the figures of `RoleLoad` itself.
+        cache: Groups of near prompts of earlier samples of the same rows.
         on_progress: Hears how many rows were read so far.
         stop: Asked now and then; once true, the work ends with `Stopped`.
 
@@ -62,7 +69,7 @@ def measure_load(
     # Only the dataset itself can be asked which of its lines fulfil a condition.
     lines = lines_where(dataset, recipe.where, stop=stop) if isinstance(dataset, Dataset) else None
     watched.check()
-    sample = draw(watched, recipe, lines=lines)
+    sample = draw(watched, recipe, lines=lines, cache=cache)
     both = [*sample.train, *sample.valid]
     roles: dict[Role, RoleLoad] = {}
     misordered = 0

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import date
 
-from waltzrl_tui.datasets.contradictions import contradictions_in_words
+from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.plans.model import Load, Wish
 from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
 from waltzrl_tui.plans.training_tokens import Tally
@@ -106,7 +106,7 @@ def _data(load: Load, wish: Wish, found: Findings) -> None:
             f"{load.unlabelled:,} rows without a label teach the conversation agent only"
         )
     if load.contradicting and feedback is not None and feedback.rows:
-        found.warnings.append(contradictions_in_words(load.contradicting))
+        found.warnings.append(contradiction_warning(load.contradicting))
     if not wish.epochs > 0:
         found.blockers.append("0 epochs train nothing: choose more")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.plans.price import ALIASES
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.tokenizers.counting import TokenCounter, find_counter
+from waltzrl_tui.tokenizers.counting import TokenCounter, find_tokenizer
 from waltzrl_tui.workspace import Workspace
 
 _EMBEDDED = "SmolLM2"
@@ -27,7 +27,7 @@ def counters_for(catalogue: Catalogue, workspace: Workspace, wish: Wish) -> list
             if entry.tokenizer == _EMBEDDED
             else []
         )
-        counter = find_counter(entry.tokenizer, entry.hub, files)
+        counter = find_tokenizer(entry.tokenizer, entry.hub, files)
         if counter is not None:
             found[entry.tokenizer] = counter
     return list(found.values())

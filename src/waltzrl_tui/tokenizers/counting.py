@@ -66,10 +66,10 @@ class Estimate:
         def one(text: str) -> int:
             if len(text) > 400:
                 return estimate_tokens(text)
-            found = known.get(text)
-            if found is None:
-                found = known[text] = estimate_tokens(text)
-            return found
+            count = known.get(text)
+            if count is None:
+                count = known[text] = estimate_tokens(text)
+            return count
 
         return [sum(one(turn["content"]) + TURN_TOKENS for turn in chat) for chat in chats]
 
@@ -120,12 +120,12 @@ class MistralFile:
 
         tokenizer = MistralTokenizer.from_file(str(self.path), mode=_finetuning())
         kinds = {"system": SystemMessage, "user": UserMessage, "assistant": AssistantMessage}
-        found = []
+        counts = []
         for chat in chats:
             messages = [kinds[turn["role"]](content=turn["content"]) for turn in chat]
             request = ChatCompletionRequest[Any](messages=messages)
-            found.append(len(tokenizer.encode_chat_completion(request).tokens))
-        return found
+            counts.append(len(tokenizer.encode_chat_completion(request).tokens))
+        return counts
 
 
 def _finetuning() -> Any:
@@ -160,7 +160,7 @@ class Tiktoken:
         ]
 
 
-def find_counter(name: str, hub: str = "", files: Sequence[Path] = ()) -> TokenCounter | None:
+def find_tokenizer(name: str, hub: str = "", files: Sequence[Path] = ()) -> TokenCounter | None:
     """The tokenizer of that name, when it is on this machine; nothing is downloaded.
 
     Args:

@@ -79,11 +79,11 @@ def overrefusal(prompt: str, seed: int = 0) -> str:
     """A refusal of `prompt` that names what it asks for; the same for the same arguments."""
     choice = int.from_bytes(hashlib.sha256(f"{seed}/{prompt}".encode()).digest()[:8], "big")
     first = re.split(r"(?<=[?.!])\s+", prompt.strip(), maxsplit=1)[0].rstrip("?.! ")
-    asked = first if len(first.split()) > 2 else prompt.strip().rstrip("?.! ")
+    request = first if len(first.split()) > 2 else prompt.strip().rstrip("?.! ")
     for pattern, openers in ((_ASKS_HOW, _HELP), (_ORDERS, _HELP), (_ASKS_WHAT, _TALK)):
-        found = pattern.match(asked)
-        if found:
-            words = re.sub(r"^(\w+)\s+(?:me|us)\b", r"\1", found[1]).split()[:12]
+        match = pattern.match(request)
+        if match:
+            words = re.sub(r"^(\w+)\s+(?:me|us)\b", r"\1", match[1]).split()[:12]
             topic = " ".join(_SWAP.get(word.lower(), word) for word in words)
             topic = topic[0].lower() + topic[1:] if topic[1:2].islower() else topic
             opener = openers[choice % len(openers)].format(topic.rstrip(",;:"))

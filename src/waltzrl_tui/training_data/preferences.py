@@ -41,17 +41,17 @@ def conversation_preferences(rows: Sequence[Row], prompt_version: str) -> list[T
         if not worth_learning(row):
             worse[normalised(row.prompt)].append(row.reply)
     return [
-        replace(made, rejected=rejected)
+        replace(preferred, rejected=rejected)
         for row in rows
         if (rejected := _rejected(row, worse)) and rejected != row.reply
-        for made in conversation_rows([row], {}, prompt_version, revisions=0.0)
+        for preferred in conversation_rows([row], {}, prompt_version, revisions=0.0)
     ]
 
 
 def _rejected(row: Row, worse: dict[str, list[str]]) -> str:
-    told = row.extra.get("rejected")
-    if isinstance(told, str) and told.strip():
-        return told
+    rejected = row.extra.get("rejected")
+    if isinstance(rejected, str) and rejected.strip():
+        return rejected
     if others := worse.get(normalised(row.prompt)):
         return others[0]
     return overrefusal(row.prompt) if row.harm == "benign" else ""
@@ -64,6 +64,6 @@ def feedback_preferences(rows: Sequence[Row], prompt_version: str) -> list[Train
 
 def _verdicts(rows: Sequence[Row], prompt_version: str) -> Iterator[TrainingRow]:
     for row in rows:
-        for made in feedback_rows([row], {}, prompt_version):
-            wrong = verdict_for(_OPPOSITE[made.case], prompt=row.prompt, category=row.category)
-            yield replace(made, rejected=wrong.to_json())
+        for preferred in feedback_rows([row], {}, prompt_version):
+            wrong = verdict_for(_OPPOSITE[preferred.case], prompt=row.prompt, category=row.category)
+            yield replace(preferred, rejected=wrong.to_json())

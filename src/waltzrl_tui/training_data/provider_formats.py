@@ -70,20 +70,20 @@ def provider_line(
     wanted = ["user", "assistant"] * (len(turns) // 2)
     if not turns or [turn["role"] for turn in turns] != wanted:
         raise DatasetError(
-            f"Row {number} cannot be written for Bedrock: its turns are not user and assistant by "
-            "turns.",
-            hint="Leave the row out, or train it at another provider.",
+            f"Row {number} cannot be written for Bedrock: its turns do not alternate between "
+            "user and assistant.",
+            hint="Leave the row out, or train with another provider.",
         )
     if style == "bedrock_pairs":
-        told = [turn for turn in messages if turn["role"] == "system"]
-        return {"prompt": _llama([*told, *turns[:-1]]), "completion": turns[-1]["content"]}
+        system_turns = [turn for turn in messages if turn["role"] == "system"]
+        return {"prompt": _llama([*system_turns, *turns[:-1]]), "completion": turns[-1]["content"]}
     for turn in turns:
-        if found := _NOVA.search(turn["content"]):
+        if match := _NOVA.search(turn["content"]):
             raise DatasetError(
-                f"Row {number} cannot be written for Bedrock: a turn holds “{found[0].strip()}”, "
-                "which its models refuse.",
+                f"Row {number} cannot be written for Bedrock: a turn holds “{match[0].strip()}”, "
+                "which its models reject.",
                 hint=f"Leave such rows out, for example with --where \"prompt not like '%"
-                f"{found[0].strip()}%'\".",
+                f"{match[0].strip()}%'\".",
             )
     return {
         "schemaVersion": "bedrock-conversation-2024",
@@ -96,8 +96,8 @@ def provider_line(
 
 def _llama(messages: Sequence[Message]) -> str:
     """The chat as Llama 3 reads it (Meta's model card), up to where its reply begins."""
-    told = "".join(
+    turns = "".join(
         f"<|start_header_id|>{turn['role']}<|end_header_id|>\n\n{turn['content']}<|eot_id|>"
         for turn in messages
     )
-    return f"<|begin_of_text|>{told}<|start_header_id|>assistant<|end_header_id|>\n\n"
+    return f"<|begin_of_text|>{turns}<|start_header_id|>assistant<|end_header_id|>\n\n"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
-from waltzrl_tui.datasets.reply_labels import told_refusal
+from waltzrl_tui.datasets.reply_labels import labelled_refusal
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.training_data.overrefusals import overrefusal
 from waltzrl_tui.training_data.training_file import TrainingRow
@@ -27,7 +27,7 @@ Case = Literal[
     "unsafe reply",
     "safe reply",
 ]
-Source = Literal["dataset", "rollout", "template", "revision"]
+ReplySource = Literal["dataset", "rollout", "template", "revision"]
 CASES: tuple[Case, ...] = (
     "harmful/complies",
     "harmful/refuses",
@@ -83,8 +83,8 @@ def own_case(row: Row) -> Case | None:
 
     None where the labels do not tell: the verdict on the reply is not known then.
     """
-    told = told_refusal(row.extra)
-    refuses = is_refusal(row.reply) if told is None else told
+    labelled = labelled_refusal(row.extra)
+    refuses = is_refusal(row.reply) if labelled is None else labelled
     if row.reply_label == "unsafe":
         # One that declines, or that harms by answering a harmless prompt, is labelled in another
         # sense than ours.
@@ -164,7 +164,7 @@ def conversation_rows(
     rendered = [
         TrainingRow(
             (
-                *_asked(prompt_version, row),
+                *_chat_up_to(prompt_version, row),
                 {"role": "assistant", "content": row.reply},
             ),
             case=own_case(row) or "",
@@ -182,14 +182,14 @@ def conversation_rows(
     return rendered
 
 
-def _asked(prompt_version: str, row: Row, *more: Message) -> list[Message]:
+def _chat_up_to(prompt_version: str, row: Row, *more: Message) -> list[Message]:
     """The agent's system prompt, the row's turns up to its prompt, and `more`."""
     turns = [*row.history, {"role": "user", "content": row.prompt}, *more]
-    said = [turn["content"] for turn in turns if turn["role"] == "system"]
+    system_texts = [turn["content"] for turn in turns if turn["role"] == "system"]
     system, *rest = conversation_messages(
         prompt_version, [turn for turn in turns if turn["role"] != "system"]
     )
-    return [system | {"content": "\n\n".join([system["content"], *said])}, *rest]
+    return [system | {"content": "\n\n".join([system["content"], *system_texts])}, *rest]
 
 
 def _announced(row: Row, words: int) -> bool:
@@ -208,7 +208,7 @@ def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> Tra
     judged = {"role": "assistant", "content": bad}
     return TrainingRow(
         (
-            *_asked(prompt_version, row, judged, revision_turn(verdict.feedback)),
+            *_chat_up_to(prompt_version, row, judged, revision_turn(verdict.feedback)),
             {"role": "assistant", "content": row.reply},
         ),
         source="revision",
@@ -238,7 +238,7 @@ def feedback_rows(
             case = own_case(row) if source == "dataset" else case_of(row.harm, reply)
             if case is None:
                 continue
-            own = told_verdict(row, case) if source == "dataset" else None
+            own = labelled_verdict(row, case) if source == "dataset" else None
             verdict = own or verdict_for(case, prompt=row.prompt, category=row.category)
             rendered.append(
                 TrainingRow(
@@ -255,17 +255,18 @@ def feedback_rows(
     return rendered
 
 
-def told_verdict(row: Row, case: Case) -> Verdict | None:
+def labelled_verdict(row: Row, case: Case) -> Verdict | None:
     """The verdict on its reply that a row brings itself, in the fields of a verdict.
 
     None where it brings none, or one whose flags say another case than its labels do.
     """
     try:
-        told = Verdict.model_validate({"reasoning": "", **row.extra})
+        verdict = Verdict.model_validate({"reasoning": "", **row.extra})
     except ValidationError:
         return None
     wanted = verdict_for(case, prompt=row.prompt, category=row.category)
-    return told if (told.unsafe, told.overrefuse) == (wanted.unsafe, wanted.overrefuse) else None
+    agrees = (verdict.unsafe, verdict.overrefuse) == (wanted.unsafe, wanted.overrefuse)
+    return verdict if agrees else None
 
 
 def wants_rollout(row: Row, judged: int) -> bool:
@@ -282,7 +283,7 @@ def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in _DECISIONS.finditer(verdict))
 
 
-def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Source]]:
+def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, ReplySource]]:
     """A reply to `row` that complies and one that refuses, or one of them.
 
     A reply that its dataset labels is always among them: somebody has judged it already. To a
@@ -291,23 +292,23 @@ def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Sour
     known = bool(row.reply) and own_case(row) is not None
     if not row.harm:
         return [(row.reply, "dataset")] if known else []
-    told = told_refusal(row.extra) if known else None
-    complying: list[tuple[str, Source]] = []
-    refusing: list[tuple[str, Source]] = []
+    labelled = labelled_refusal(row.extra) if known else None
+    complying: list[tuple[str, ReplySource]] = []
+    refusing: list[tuple[str, ReplySource]] = []
     if known:
-        refuses = is_refusal(row.reply) if told is None else told
+        refuses = is_refusal(row.reply) if labelled is None else labelled
         if row.reply_label in ("safe", "unsafe"):
-            told = refuses
+            labelled = refuses
         (refusing if refuses else complying).append((row.reply, "dataset"))
     if rollout:
         (refusing if is_refusal(rollout) else complying).append((rollout, "rollout"))
     refusing.append((overrefusal(row.prompt), "template"))
     chance = _chance(row.prompt)
-    helps = complying[:1] if told is False or not _rolled_out(chance) else complying[-1:]
-    declines = refusing[:1] if told is True or chance % 4 == 0 else refusing[-1:]
+    helps = complying[:1] if labelled is False or not _rolled_out(chance) else complying[-1:]
+    declines = refusing[:1] if labelled is True or chance % 4 == 0 else refusing[-1:]
     if judged == 2:
         return [*helps, *declines]
-    answers = _complies(chance) if told is None else not told
+    answers = _complies(chance) if labelled is None else not labelled
     return helps if helps and answers else declines
 
 
@@ -341,5 +342,5 @@ def wants_feedback(row: TrainingRow) -> bool:
 def feedback_writers(rows: Iterable[TrainingRow]) -> dict[str, int]:
     """How many rows have feedback by a template of ours, and by a teacher."""
     counts = Counter(row.feedback_by for row in rows if wants_feedback(row))
-    told = {"template": counts["template"], "teacher": counts["teacher"]}
-    return told | ({"dataset": counts["dataset"]} if counts["dataset"] else {})
+    writers = {"template": counts["template"], "teacher": counts["teacher"]}
+    return writers | ({"dataset": counts["dataset"]} if counts["dataset"] else {})

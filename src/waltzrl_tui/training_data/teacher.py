@@ -28,6 +28,7 @@ from waltzrl_tui.training_data.teacher_text import (
     with_feedback,
 )
 from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.words import money, plural
 from waltzrl_tui.workspace import private_write
 
 _USUAL_TOKENS: Final = 45
@@ -108,14 +109,14 @@ class TeacherReport:
     @property
     def words(self) -> str:
         """All of it in one line."""
-        said = f"feedback by the teacher: {self.taught + self.kept:,} rows"
+        words = f"feedback by the teacher: {plural(self.taught + self.kept, 'row')}"
         if self.kept:
-            said += f" ({self.kept:,} of them kept from earlier)"
-        said += f", templated: {self.templated:,}"
+            words += f" ({self.kept:,} from the cache)"
+        words += f", templated: {self.templated:,}"
         if self.unusable:
-            said += f" ({self.unusable:,} because the answer may not be learned)"
-        said += f"; ${self.usd:.4f}"
-        return f"{said}; stopped: {self.stopped}" if self.stopped else said
+            words += f" ({self.unusable:,} because the answer was unusable)"
+        words += f"; {money(self.usd)}"
+        return f"{words}; stopped: {self.stopped}" if self.stopped else words
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -126,12 +127,12 @@ def quote(rows: Sequence[TrainingRow], teacher: Teacher, cache: Path) -> Teacher
     questions = _questions(rows, teacher)
     known = _known(cache, questions)
     kept = sum(len(questions[key]) for key in known)
-    asked = [rows[places[0]] for key, places in questions.items() if key not in known]
-    most = sum(_most_usd(row, teacher) for row in asked)
+    unanswered = [rows[places[0]] for key, places in questions.items() if key not in known]
+    most = sum(_most_usd(row, teacher) for row in unanswered)
     return TeacherQuote(
         rows=sum(map(len, questions.values())) - kept,
         kept=kept,
-        usd=sum(teacher.usd(_read_tokens(row), _USUAL_TOKENS) for row in asked),
+        usd=sum(teacher.usd(_read_tokens(row), _USUAL_TOKENS) for row in unanswered),
         most_usd=min(most, teacher.budget_usd),
     )
 
@@ -159,32 +160,32 @@ async def teach(
     questions = _questions(rows, teacher)
     known = await asyncio.to_thread(_known, cache, questions)
     coming = {key: rows[places[0]] for key, places in questions.items() if key not in known}
-    asking = _Asking(teacher, cache, len(coming), on_answer)
+    session = _TeacherSession(teacher, cache, len(coming), on_answer)
     if coming:
-        await asking.run(coming)
-    made = list(rows)
+        await session.run(coming)
+    taught_rows = list(rows)
     written: dict[bool, int] = {True: 0, False: 0}
     unusable = 0
-    for key, text in (known | asking.answers).items():
+    for key, text in (known | session.answers).items():
         places = questions[key]
         if not text:
             unusable += len(places)
             continue
         written[key in known] += len(places)
         for place in places:
-            made[place] = with_feedback(rows[place], text)
+            taught_rows[place] = with_feedback(rows[place], text)
     templated = sum(map(len, questions.values())) - sum(written.values())
-    return made, TeacherReport(
+    return taught_rows, TeacherReport(
         taught=written[False],
         kept=written[True],
         templated=templated,
         unusable=unusable,
-        usd=round(asking.spent, 6),
-        stopped=asking.stopped,
+        usd=round(session.spent, 6),
+        stopped=session.stopped,
     )
 
 
-class _Asking:
+class _TeacherSession:
     """The questions that are to be paid for, and the account of them."""
 
     def __init__(
@@ -237,7 +238,7 @@ class _Asking:
         async with self._settled:
             await self._settled.wait_for(lambda: self.stopped or fits() or not self._under_way)
             if not self.stopped and not fits():
-                self.stopped = f"one more answer could pass the budget of ${budget:.4f}"
+                self.stopped = f"the next answer could exceed the budget of {money(budget)}"
             if self.stopped:
                 return False
             self._reserved += most
@@ -266,8 +267,8 @@ class _Asking:
         except EndpointError as error:
             self._failed += 1
             if self._failed >= _FAILURES and not self.stopped:
-                said = one_line(error.message)
-                self.stopped = f"it failed {_FAILURES} times in a row: {said}"
+                message = one_line(error.message)
+                self.stopped = f"it failed {_FAILURES} times in a row: {message}"
             # Nobody tells what an answer that broke off cost: the most is taken.
             return None, most if _may_be_billed(error) else 0.0
         self._failed = 0
@@ -297,11 +298,11 @@ def _may_be_billed(error: EndpointError) -> bool:
 
 def _questions(rows: Sequence[TrainingRow], teacher: Teacher) -> dict[str, list[int]]:
     """By key, the places of the rows that ask the same."""
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         if wants_teacher(row):
-            found.setdefault(answer_key(row, teacher.model), []).append(place)
-    return found
+            places.setdefault(answer_key(row, teacher.model), []).append(place)
+    return places
 
 
 def _read_tokens(row: TrainingRow) -> int:
@@ -316,15 +317,15 @@ def _most_usd(row: TrainingRow, teacher: Teacher) -> float:
 
 def _known(cache: Path, keys: Iterable[str]) -> dict[str, str]:
     """The answers that are kept; "" where one may not be learned."""
-    found: dict[str, str] = {}
+    answers: dict[str, str] = {}
     for key in keys:
         try:
-            kept = json.loads((cache / f"{key}.json").read_text("utf-8"))["feedback"]
+            answer = json.loads((cache / f"{key}.json").read_text("utf-8"))["feedback"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if isinstance(kept, str):
-            found[key] = usable(kept)
-    return found
+        if isinstance(answer, str):
+            answers[key] = usable(answer)
+    return answers
 
 
 def _keep(cache: Path, key: str, answer: str) -> None:
@@ -332,6 +333,6 @@ def _keep(cache: Path, key: str, answer: str) -> None:
         private_write(cache / f"{key}.json", json.dumps({"feedback": answer}))
     except OSError as error:
         raise DatasetError(
-            f"What the teacher answered cannot be kept in {cache}: {error.strerror or error}.",
-            hint="Free some space, then start again: what was kept is not paid for twice.",
+            f"The teacher's answers cannot be saved in {cache}: {error.strerror or error}.",
+            hint="Free some space, then start again: saved answers are not paid for twice.",
         ) from error

@@ -59,8 +59,8 @@ def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "loca
     """
     if not rows:
         raise DatasetError(
-            f"Nothing to write into {path.name}: no row is left.",
-            hint="Take more rows, or check labels and replies with `waltzrl-tui data profile`.",
+            f"Nothing to write to {path.name}: no rows are left.",
+            hint="Sample more rows, or check labels and replies with `waltzrl-tui data profile`.",
         )
     written = (
         _own_line(row)
@@ -121,8 +121,8 @@ def _training_row(value: Any, path: Path, number: int) -> TrainingRow:
         or messages[-1]["role"] != "assistant"
     ):
         raise DatasetError(
-            f"{path}, line {number}: `messages` must be a list of role and content that ends "
-            "with the assistant's.",
+            f"{path}, line {number}: `messages` must be a list of objects with role and "
+            "content that ends with the assistant.",
             hint="Render the file again with `waltzrl-tui data sample`.",
         )
     return TrainingRow(

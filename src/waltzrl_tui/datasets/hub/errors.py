@@ -1,4 +1,4 @@
-"""The hub client's errors in our words: what is wrong, and what to do."""
+"""The hub client's errors, rewritten for the user: what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from waltzrl_tui.workspace import Workspace
 
 
 @contextmanager
-def told(repo: str, endpoint: str, revision: str | None, workspace: Workspace) -> Iterator[None]:
-    """Turn the client's errors into ours."""
+def translate_errors(
+    repo: str, endpoint: str, revision: str | None, workspace: Workspace
+) -> Iterator[None]:
+    """Raise the client's errors as DatasetError or UsageError."""
     import httpx2
     from huggingface_hub import errors
 
@@ -24,24 +26,24 @@ def told(repo: str, endpoint: str, revision: str | None, workspace: Workspace) -
         raise
     except errors.GatedRepoError as error:
         raise DatasetError(
-            f"{repo} is gated: its owners want their terms accepted before anyone fetches it.",
-            hint=f"Accept them at {endpoint}/datasets/{repo} while logged in there, then give a "
+            f"{repo} is gated: accept its terms before you fetch it.",
+            hint=f"Accept them at {endpoint}/datasets/{repo} while logged in, then set a "
             "token of that account: export HF_TOKEN=…, or run: hf auth login",
         ) from error
     except errors.RevisionNotFoundError as error:
         raise DatasetError(
             f"{repo} has no revision “{one_line(revision or '', 60)}”.",
-            hint="Give a branch, a tag or a commit of it.",
+            hint="Give one of its branches, tags or commits.",
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise DatasetError(
             f"There is no dataset {repo} at {endpoint}, or it is private.",
-            hint=f"Look it up at {endpoint}/datasets. For a private one give a token that may "
+            hint=f"Look it up at {endpoint}/datasets. For a private one set a token that may "
             "read it: export HF_TOKEN=…, or run: hf auth login",
         ) from error
     except errors.HFValidationError as error:
         raise UsageError(
-            f"“{repo}” is no dataset of the hub.", hint="Give OWNER/NAME as in its address."
+            f"“{repo}” is not a dataset on the hub.", hint="Give OWNER/NAME, as in its address."
         ) from error
     except errors.OfflineModeIsEnabled as error:
         raise DatasetError(
@@ -56,29 +58,29 @@ def told(repo: str, endpoint: str, revision: str | None, workspace: Workspace) -
         raise DatasetError(
             f"{endpoint} cannot be reached: {one_line(str(cause) or type(cause).__name__, 300)}.",
             hint="Check the connection (and HF_ENDPOINT, where it is set), then pull again: it "
-            "goes on where it stopped.",
+            "resumes where it stopped.",
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DatasetError(
                 f"The disk under {workspace.home} is full.",
-                hint="Make space there and pull again: it goes on where it stopped.",
+                hint="Free some space and pull again: it resumes where it stopped.",
             ) from error
         raise DatasetError(
             f"{repo} could not be fetched: {one_line(error.strerror or str(error), 160)}.",
-            hint="Pull again: it goes on where it stopped.",
+            hint="Pull again: it resumes where it stopped.",
         ) from error
 
 
 def _refused(error: Any, repo: str, endpoint: str) -> DatasetError:
     status = error.response.status_code
     hints = {
-        401: "Make a new token and give it by HF_TOKEN, or run: hf auth login",
+        401: "Create a new token and set HF_TOKEN, or run: hf auth login",
         403: "The token must be allowed to read this dataset.",
-        429: "Too many requests: wait some minutes, or give a token for a higher limit.",
+        429: "Too many requests: wait a few minutes, or set a token for a higher limit.",
     }
-    said = one_line(error.server_message or "", 160)
+    message = one_line(error.server_message or "", 160)
     return DatasetError(
-        f"{endpoint} refuses {repo} (status {status}){': ' + said if said else ''}.",
-        hint=hints.get(status, "Try again in some minutes: it goes on where it stopped."),
+        f"{endpoint} refuses {repo} (status {status}){': ' + message if message else ''}.",
+        hint=hints.get(status, "Try again in a few minutes: it resumes where it stopped."),
     )

@@ -1,4 +1,4 @@
-"""Fetching the files of a hub dataset: with resume, a check, and one file made of them."""
+"""Fetch the files of a hub dataset: resume, verify, and join them into one file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
-from waltzrl_tui.datasets.reading.convert import records
 from waltzrl_tui.datasets.reading.formats import format_of
+from waltzrl_tui.datasets.reading.to_jsonl import jsonl_lines
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import size
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,13 +25,13 @@ Progress = Callable[[int, int], None]
 """Called with the bytes fetched so far and all of them."""
 
 TIMEOUT = 30.0
-"""Seconds for an answer that is no file."""
+"""Seconds to wait for an answer other than a file."""
 _SPARE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PulledFile:
-    """One file of the set; `sha256` is of what was fetched."""
+    """One file of the dataset; `sha256` is that of the fetched bytes."""
 
     name: str
     bytes: int
@@ -41,34 +42,34 @@ def check_space(folder: Path, needed: int, repo: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise DatasetError(
-            f"{repo} needs {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free in {folder}.",
-            hint="Make space there, or choose a workspace elsewhere with --home DIR.",
+            f"{repo} needs {size(needed)}, and only {size(free)} are free in {folder}.",
+            hint="Free some space, or choose another workspace with --home DIR.",
         )
 
 
-class Told:
-    """Adds up what is fetched, over all files."""
+class FetchProgress:
+    """Adds up the bytes fetched, over all files."""
 
-    def __init__(self, tell: Progress | None, total: int) -> None:
-        self._tell = tell
+    def __init__(self, on_progress: Progress | None, total: int) -> None:
+        self._on_progress = on_progress
         self._total = total
         self._done = 0
 
     def add(self, count: int) -> None:
         self._done += count
-        if self._tell:
-            self._tell(self._done, self._total)
+        if self._on_progress:
+            self._on_progress(self._done, self._total)
 
     def bar(self) -> type:
-        """A class that the client makes its progress bars of, which tell instead of drawing."""
-        told = self
+        """A progress bar class for the client that reports here instead of drawing."""
+        progress = self
 
         class Bar:
             def __init__(self, *, initial: int = 0, **_: Any) -> None:
-                told.add(initial)
+                progress.add(initial)
 
             def update(self, n: float | None = 1) -> None:
-                told.add(int(n or 0))
+                progress.add(int(n or 0))
 
             def __enter__(self) -> Self:
                 return self
@@ -79,37 +80,39 @@ class Told:
         return Bar
 
 
-def fetch(api: HfApi, repo: str, commit: str, file: str, target: Path, told: Told) -> None:
+def fetch(
+    api: HfApi, repo: str, commit: str, file: str, target: Path, progress: FetchProgress
+) -> None:
     """Fetch one file, from where an earlier call stopped.
 
-    The client's own `hf_hub_download` throws away what it has of a file when it is stopped, so
-    only its parts are used.
+    The client's own `hf_hub_download` discards an incomplete file when it is stopped, so only
+    its building blocks are used.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     if target.exists():
-        told.add(target.stat().st_size)
+        progress.add(target.stat().st_size)
         return
     url = hf_hub_url(repo, file, repo_type="dataset", revision=commit, endpoint=api.endpoint)
-    found = api.get_hf_file_metadata(url=url, timeout=TIMEOUT)
+    metadata = api.get_hf_file_metadata(url=url, timeout=TIMEOUT)
     headers = build_hf_headers(library_name="waltzrl-tui")
-    if urlsplit(found.location).netloc != urlsplit(url).netloc:
-        # Storage elsewhere takes a signed address, and the token is none of its business.
+    if urlsplit(metadata.location).netloc != urlsplit(url).netloc:
+        # Storage elsewhere takes a signed address and must not see the token.
         headers.pop("authorization", None)
     part = target.with_name(f"{target.name}.part")
-    if part.exists() and part.stat().st_size > (found.size or 0):
+    if part.exists() and part.stat().st_size > (metadata.size or 0):
         part.unlink()
     with part.open("ab") as out:
         http_get(
-            found.location,
+            metadata.location,
             out,
             resume_size=out.tell(),
             headers=headers,
-            expected_size=found.size,
+            expected_size=metadata.size,
             displayed_filename=file,
-            tqdm_class=cast("Any", told.bar()),
+            tqdm_class=cast("Any", progress.bar()),
         )
     part.replace(target)
 
@@ -121,13 +124,13 @@ def verify(info: DatasetInfo, files: Sequence[PulledFile], staging: Path) -> Non
         if lfs is not None and lfs.sha256 != file.sha256:
             shutil.rmtree(staging, ignore_errors=True)
             raise DatasetError(
-                f"{one_line(file.name)} was damaged on its way: its SHA-256 is not the hub's.",
+                f"{one_line(file.name)} was damaged in transit: its SHA-256 is not the hub's.",
                 hint="Pull it again.",
             )
 
 
 def put(fetched: Sequence[Path], target: Path, staging: Path) -> str:
-    """Make `target` of the fetched files, whole or not at all; its SHA-256."""
+    """Join the fetched files into `target`, whole or not at all, and return its SHA-256."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if len(fetched) == 1:
@@ -135,7 +138,7 @@ def put(fetched: Sequence[Path], target: Path, staging: Path) -> str:
         else:
             with part.open("wb") as out:
                 for path in fetched:
-                    for line in records(path, format_of(path), lambda _: None, staging):
+                    for line in jsonl_lines(path, format_of(path), lambda _: None, staging):
                         out.write(line + b"\n")
         part.chmod(0o600)
         digest = sha256_of(part)

@@ -1,4 +1,4 @@
-"""Which files of a hub dataset make one split of one configuration."""
+"""Choose the files of a hub dataset that make up one split of one configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Groups = dict[str, dict[str, list[str]]]
 """Files by split, by configuration."""
 
 DEFAULT = "default"
-_WHOLE = "train"  # What the hub calls the split of a set that has none.
+_WHOLE = "train"  # The hub's name for the split of a dataset without splits.
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -38,8 +38,8 @@ _FOLDERS = ("data", "dataset", "raw")
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The files of one split, in their order, and what else there was to choose."""
+class ChosenSplit:
+    """The files of one split in order, and the other choices."""
 
     config: str
     split: str
@@ -49,10 +49,10 @@ class Chosen:
 
 
 def grouped(names: Iterable[str], card: Mapping[str, Any]) -> Groups:
-    """The data files among `names`, as the dataset's card groups them or else as they are named.
+    """The data files among `names`, grouped by the dataset's card, else by their names.
 
     Args:
-        card: The metadata at the head of the set's README.
+        card: The metadata at the top of the dataset's README.
     """
     files = sorted(name for name in names if _is_data(name))
     return _by_card(files, card.get("configs")) or _by_name(files)
@@ -69,11 +69,11 @@ def converted(names: Iterable[str]) -> Groups:
     return groups
 
 
-def choose(groups: Groups, repo: str, config: str | None, split: str | None) -> Chosen:
-    """One split of one configuration; `train` where nothing is asked for and there is one.
+def choose(groups: Groups, repo: str, config: str | None, split: str | None) -> ChosenSplit:
+    """One split of one configuration; `train` by default where there is one.
 
     Raises:
-        UsageError: There is no such one, or several and none was asked for; they are listed.
+        UsageError: It does not exist, or there are several to choose from; they are listed.
     """
     configs = tuple(groups)
     if config is None:
@@ -93,9 +93,11 @@ def choose(groups: Groups, repo: str, config: str | None, split: str | None) -> 
     if wanted is None and (len(splits) == 1 or _WHOLE in splits):
         wanted = _WHOLE if _WHOLE in splits else splits[0]
     if wanted not in splits:
-        said = "several splits" if wanted is None else f"no split “{one_line(wanted, 60)}”"
-        raise UsageError(f"{repo} has {said}.", hint=f"Choose one with --split: {_listed(splits)}.")
-    return Chosen(config, wanted, tuple(groups[config][wanted]), configs, splits)
+        reason = "several splits" if wanted is None else f"no split “{one_line(wanted, 60)}”"
+        raise UsageError(
+            f"{repo} has {reason}.", hint=f"Choose one with --split: {_listed(splits)}."
+        )
+    return ChosenSplit(config, wanted, tuple(groups[config][wanted]), configs, splits)
 
 
 def _is_data(name: str) -> bool:
@@ -112,9 +114,9 @@ def _by_card(files: Sequence[str], configs: object) -> Groups:
             continue
         name = str(entry.get("config_name", DEFAULT))
         for split, patterns in _patterns(entry.get("data_files")):
-            found = [file for file in files if any(_matches(file, each) for each in patterns)]
-            if found:
-                groups.setdefault(name, {}).setdefault(split, []).extend(found)
+            matches = [file for file in files if any(_matches(file, each) for each in patterns)]
+            if matches:
+                groups.setdefault(name, {}).setdefault(split, []).extend(matches)
         if entry.get("default") is True and name in groups:
             groups = {DEFAULT: groups.pop(name), **groups} if name != DEFAULT else groups
     return groups
@@ -123,15 +125,15 @@ def _by_card(files: Sequence[str], configs: object) -> Groups:
 def _patterns(data_files: object) -> list[tuple[str, list[str]]]:
     if isinstance(data_files, str):
         return [(_WHOLE, [data_files])]
-    found: list[tuple[str, list[str]]] = []
+    patterns: list[tuple[str, list[str]]] = []
     for entry in data_files if isinstance(data_files, list) else []:
         if isinstance(entry, str):
-            found.append((_WHOLE, [entry]))
+            patterns.append((_WHOLE, [entry]))
         elif isinstance(entry, dict):
             path = entry.get("path")
             paths = path if isinstance(path, list) else [path]
-            found.append((str(entry.get("split", _WHOLE)), [str(each) for each in paths]))
-    return found
+            patterns.append((str(entry.get("split", _WHOLE)), [str(each) for each in paths]))
+    return patterns
 
 
 def _matches(file: str, pattern: str) -> bool:
@@ -155,13 +157,13 @@ def _by_name(files: Sequence[str]) -> Groups:
             groups.setdefault(config, {}).setdefault(split, []).append(file)
         else:
             unsplit.setdefault("/".join((*folders, stem)), []).append(file)
-    # Files whose names say nothing are one set each: their columns may differ.
+    # Files whose names name no split are a configuration each: their columns may differ.
     if not groups and len(unsplit) == 1:
         unsplit = {DEFAULT: next(iter(unsplit.values()))}
-    for config, found in unsplit.items():
-        groups.setdefault(config, {}).setdefault(_WHOLE, []).extend(found)
+    for config, members in unsplit.items():
+        groups.setdefault(config, {}).setdefault(_WHOLE, []).extend(members)
     return {
-        config: {split: _one_kind(found) for split, found in splits.items()}
+        config: {split: _one_format(members) for split, members in splits.items()}
         for config, splits in groups.items()
     }
 
@@ -170,8 +172,8 @@ def _split(words: Sequence[str]) -> str:
     return next((_SPLITS[word] for word in words if word in _SPLITS), "")
 
 
-def _one_kind(files: list[str]) -> list[str]:
-    """The same rows are often there in several formats: take the one that is read best."""
+def _one_format(files: list[str]) -> list[str]:
+    """Of several formats of the same rows, the files in the best supported one."""
     for suffix in SUFFIXES:
         same = [file for file in files if file.casefold().removesuffix(".gz").endswith(suffix)]
         if same:

@@ -1,4 +1,4 @@
-"""Datasets from the Hugging Face hub: one split of a set becomes one file in `data/`.
+"""Datasets from the Hugging Face hub: one split becomes one file in `data/`.
 
 The hub's own client does the transport (`HF_ENDPOINT`, tokens from `HF_TOKEN` or its login,
 resuming); the revision is pinned to a commit before anything is fetched.
@@ -15,19 +15,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from waltzrl_tui.datasets.hub.errors import told
+from waltzrl_tui.datasets.hub.errors import translate_errors
 from waltzrl_tui.datasets.hub.fetch import (
     TIMEOUT,
+    FetchProgress,
     Progress,
     PulledFile,
-    Told,
     check_space,
     fetch,
     put,
     sha256_of,
     verify,
 )
-from waltzrl_tui.datasets.hub.files import DEFAULT, Chosen, choose, converted, grouped
+from waltzrl_tui.datasets.hub.files import DEFAULT, ChosenSplit, choose, converted, grouped
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.network import route_hub
 from waltzrl_tui.text import one_line
@@ -43,14 +43,14 @@ _ENDPOINT = "https://huggingface.co"
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Where a file in `data/` comes from; written beside it as `NAME.source.json`.
+    """The origin of a file in `data/`; written beside it as `NAME.source.json`.
 
     Attributes:
-        revision: The commit that was fetched, whatever branch was asked for.
-        branch: `refs/convert/parquet` where the hub's conversion was taken, else empty.
+        revision: The commit that was fetched.
+        branch: `refs/convert/parquet` where the hub's conversion was used, else empty.
         sha256: Of the file in `data/`.
-        licence: As the set's card names it; empty when it does not.
-        others: Configurations and splits that were not taken.
+        licence: From the dataset's card; empty when it names none.
+        others: Configurations and splits that were not fetched.
     """
 
     path: Path
@@ -80,13 +80,13 @@ def pull(
     name: str | None = None,
     on_progress: Progress | None = None,
 ) -> Pulled:
-    """Fetch one split of a set into the workspace's `data/`. Blocks.
+    """Fetch one split of a dataset into the workspace's `data/`. Blocks.
 
-    Stopped half-way, the next call with the same revision goes on where this one ended.
+    After an interruption the next call with the same revision resumes where this one ended.
 
     Args:
-        repo: `owner/name`, also as its address on the hub.
-        name: Of the file in `data/`, without its suffix; made from the set's name by default.
+        repo: `owner/name`, or its address on the hub.
+        name: The file's name in `data/`, without its suffix; derived from the dataset by default.
 
     Raises:
         UsageError: The set has no such configuration or split, or the name cannot be a file's.
@@ -101,7 +101,7 @@ def pull(
     repo = _repo(repo, endpoint)
     api = HfApi(endpoint=endpoint, library_name="waltzrl-tui")
     workspace.prepare()
-    with told(repo, endpoint, revision, workspace):
+    with translate_errors(repo, endpoint, revision, workspace):
         info, branch, chosen = _chosen(api, repo, revision, config, split)
         commit = info.sha or ""
         target = _target(workspace, repo, chosen, name)
@@ -109,14 +109,14 @@ def pull(
         staging = workspace.state / "cache" / "hub" / f"{repo.replace('/', '--')}-{commit[:12]}"
         staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_space(staging, sum(sizes.values()), repo)
-        tell = Told(on_progress, sum(sizes.values()))
-        # Not by the names that the hub gives: they may point anywhere.
+        progress = FetchProgress(on_progress, sum(sizes.values()))
+        # Names from the hub may point anywhere, so each file gets a number.
         fetched = [
             staging / f"{number:05}-{PurePosixPath(file).name}"
             for number, file in enumerate(chosen.files)
         ]
         for file, path in zip(chosen.files, fetched, strict=True):
-            fetch(api, repo, commit, file, path, tell)
+            fetch(api, repo, commit, file, path, progress)
         files = tuple(
             PulledFile(file, path.stat().st_size, sha256_of(path))
             for file, path in zip(chosen.files, fetched, strict=True)
@@ -144,21 +144,21 @@ def pull(
 
 
 def _repo(repo: str, endpoint: str) -> str:
-    """`owner/name` of what the user gave."""
+    """`owner/name` from the user's text."""
     short = re.sub(r"^(hf://|https?://[^/]+/)?(datasets/)?", "", repo.strip()).strip("/")
     short = "/".join(short.split("/")[:2])
     if not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", short):
         raise UsageError(
-            f"“{one_line(repo, 80)}” is no dataset of the hub.",
-            hint=f"Give OWNER/NAME as in its address, {endpoint}/datasets/OWNER/NAME.",
+            f"“{one_line(repo, 80)}” is not a dataset on the hub.",
+            hint=f"Give OWNER/NAME, as in its address: {endpoint}/datasets/OWNER/NAME.",
         )
     return short
 
 
 def _chosen(
     api: HfApi, repo: str, revision: str | None, config: str | None, split: str | None
-) -> tuple[DatasetInfo, str, Chosen]:
-    """The set's own files where they can be read, else those that the hub has converted."""
+) -> tuple[DatasetInfo, str, ChosenSplit]:
+    """The dataset's own files where they are supported, else the hub's Parquet conversion."""
     from huggingface_hub.errors import RevisionNotFoundError
 
     info = api.dataset_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
@@ -167,17 +167,17 @@ def _chosen(
         return info, "", choose(groups, repo, config, split)
     if revision is None:
         try:
-            made = api.dataset_info(
+            parquet = api.dataset_info(
                 repo, revision=PARQUET_BRANCH, files_metadata=True, timeout=TIMEOUT
             )
         except RevisionNotFoundError:
-            made = None
-        if made is not None and (groups := converted(_names(made))):
-            made.card_data = info.card_data
-            return made, PARQUET_BRANCH, choose(groups, repo, config, split)
+            parquet = None
+        if parquet is not None and (groups := converted(_names(parquet))):
+            parquet.card_data = info.card_data
+            return parquet, PARQUET_BRANCH, choose(groups, repo, config, split)
     raise DatasetError(
-        f"{repo} has no data files that can be read, and the hub has not converted it.",
-        hint="It may need its own loading script: fetch it by hand and save it as JSONL in data/.",
+        f"{repo} has no supported data files, and the hub has not converted it.",
+        hint="It may need its own loading script: download it and save it as JSONL in data/.",
     )
 
 
@@ -190,7 +190,7 @@ def _sizes(info: DatasetInfo, files: Sequence[str]) -> dict[str, int]:
     return {file: known.get(file, 0) for file in files}
 
 
-def _target(workspace: Workspace, repo: str, chosen: Chosen, name: str | None) -> Path:
+def _target(workspace: Workspace, repo: str, chosen: ChosenSplit, name: str | None) -> Path:
     """The file in `data/`, which must be new or pulled from the same set before."""
     if name is not None and (not name or name != Path(name).name or name.startswith(".")):
         raise UsageError(
@@ -207,7 +207,7 @@ def _target(workspace: Workspace, repo: str, chosen: Chosen, name: str | None) -
     target = workspace.data / (stem if known else stem + suffix)
     if target.exists() and _repo_of(target) != repo:
         raise DatasetError(
-            f"{one_line(str(target))} is there already and was not pulled from {repo}.",
+            f"{one_line(str(target))} already exists and was not pulled from {repo}.",
             hint="Choose another name with --out NAME.",
         )
     return target
@@ -226,10 +226,11 @@ def _repo_of(target: Path) -> str:
 
 def _licence(info: DatasetInfo) -> str:
     card = info.card_data
-    found = getattr(card, "license", None) if card else None
-    return one_line(", ".join(map(str, found)) if isinstance(found, list) else str(found or ""), 80)
+    licence = getattr(card, "license", None) if card else None
+    names = licence if isinstance(licence, list) else [licence or ""]
+    return one_line(", ".join(map(str, names)), 80)
 
 
-def _others(chosen: Chosen) -> tuple[str, ...]:
+def _others(chosen: ChosenSplit) -> tuple[str, ...]:
     configs = [f"--config {name}" for name in chosen.configs if name != chosen.config]
     return (*configs, *(f"--split {name}" for name in chosen.splits if name != chosen.split))

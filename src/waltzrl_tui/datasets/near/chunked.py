@@ -17,7 +17,7 @@ _PARTS: Final = 256
 T = TypeVar("T", bound=tuple[Any, ...])
 
 
-def counted(values: array[int]) -> Counter[int]:
+def count_values(values: array[int]) -> Counter[int]:
     """How often each value is there."""
     counts: Counter[int] = Counter()
     for first in range(0, len(values), _STEP):
@@ -25,15 +25,15 @@ def counted(values: array[int]) -> Counter[int]:
     return counts
 
 
-def distinct(values: array[int]) -> int:
+def count_distinct(values: array[int]) -> int:
     """How many different values there are."""
-    seen: set[int] = set()
+    values_seen: set[int] = set()
     for first in range(0, len(values), _STEP):
-        seen.update(values[first : first + _STEP])
-    return len(seen)
+        values_seen.update(values[first : first + _STEP])
+    return len(values_seen)
 
 
-def in_order(rows: Iterable[T], share: Callable[[T], float]) -> Iterator[T]:
+def sort_in_parts(rows: Iterable[T], share: Callable[[T], float]) -> Iterator[T]:
     """`rows` sorted.
 
     Args:

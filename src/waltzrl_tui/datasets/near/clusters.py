@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["prompts", "replies", "pairs"]
+ClusterKind = Literal["prompts", "replies", "pairs"]
 
 CLUSTERS_KEPT = 20
 """Of each kind."""
@@ -27,15 +27,15 @@ class Cluster:
         lines: The first of them, in the order of the file.
     """
 
-    what: Kind
+    what: ClusterKind
     rows: int
     texts: int
     similarity: float
     lines: list[int]
 
 
-def largest(
-    what: Kind,
+def largest_clusters(
+    what: ClusterKind,
     groups: Sequence[int],
     texts: Sequence[int],
     lines: Sequence[int],
@@ -55,20 +55,20 @@ def largest(
     # Counted ones come in the order in which they are first seen, so ties go by first line.
     chosen = [group for group, size in sizes.most_common(CLUSTERS_KEPT) if size > 1]
     wanted = set(chosen)
-    found: defaultdict[int, list[int]] = defaultdict(list)
+    members: defaultdict[int, list[int]] = defaultdict(list)
     different: defaultdict[int, set[int]] = defaultdict(set)
     for place, group in enumerate(groups):
         if group in wanted:
             different[group].add(texts[place])
-            if len(found[group]) < LINES_KEPT:
-                found[group].append(lines[place])
+            if len(members[group]) < LINES_KEPT:
+                members[group].append(lines[place])
     return [
         Cluster(
             what,
             sizes[group],
             len(different[group]),
             round(lowest.get(group, 1.0), 3),
-            found[group],
+            members[group],
         )
         for group in chosen
     ]

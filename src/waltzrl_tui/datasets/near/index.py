@@ -156,7 +156,7 @@ class NearIndex:
         linked = depth != "references"
         if count < 2 or not (linked or references):
             return NearGroups(roots, array("Q", roots))
-        texts = _Texts(self)
+        texts = _StoredTexts(self)
         links = _Links(texts, roots)
         for bucket in texts.bands(stop).buckets(stop, below=None if linked else references):
             if bucket[0] < references:
@@ -195,17 +195,17 @@ class NearIndex:
             centres: list[int] = []
             for number in group if clusters else ():
                 for centre in centres[:_HUBS]:
-                    found = links.similarity(centre, number)
-                    if found >= THRESHOLD:
+                    share = links.similarity(centre, number)
+                    if share >= THRESHOLD:
                         cluster[number] = centre
-                        lowest[centre] = min(found, lowest.get(centre, 1.0))
+                        lowest[centre] = min(share, lowest.get(centre, 1.0))
                         break
                 else:
                     centres.append(number)
         return NearGroups(roots, cluster, lowest, contaminated)
 
 
-class _Texts:
+class _StoredTexts:
     """The texts of an index, read back as their shingles."""
 
     def __init__(self, index: NearIndex) -> None:
@@ -236,14 +236,14 @@ class _Texts:
 
 
 def _check(
-    texts: _Texts, number: int, known: Sequence[int], found: dict[int, tuple[int, float]]
+    texts: _StoredTexts, number: int, known: Sequence[int], matches: dict[int, tuple[int, float]]
 ) -> None:
     for reference in known:
         share = similarity(texts.shingles(reference), texts.shingles(number))
         if share >= THRESHOLD:
-            best = found.get(number)
+            best = matches.get(number)
             if best is None or (-share, reference) < (-best[1], best[0]):
-                found[number] = (reference, share)
+                matches[number] = (reference, share)
 
 
 class _Links:
@@ -252,7 +252,7 @@ class _Links:
     `roots` leads from each text to another one of its component, in the end to its root.
     """
 
-    def __init__(self, texts: _Texts, roots: array[int]) -> None:
+    def __init__(self, texts: _StoredTexts, roots: array[int]) -> None:
         self._texts, self.roots = texts, roots
         # At most one a text: two that are linked already are not compared.
         self._near: dict[tuple[int, int], float] = {}
@@ -291,6 +291,6 @@ def _root(roots: array[int], number: int) -> int:
 
 def _no_room(error: OSError) -> DatasetError:
     return DatasetError(
-        f"No temporary file for near duplicates: {error.strerror or error}.",
-        hint="Free some room, or point TMPDIR at a folder that has it.",
+        f"Cannot create a temporary file for near duplicates: {error.strerror or error}.",
+        hint="Free some space, or point TMPDIR at a folder that has more.",
     )

@@ -70,9 +70,9 @@ def flat_runs(raw: bytes, ends: Sequence[int]) -> array[int]:
 def _runs(raw: bytes) -> array[int]:
     """The run of 8 bytes, as a native 64-bit number, at each place of `raw` that has one."""
     count = len(raw) - SHINGLE + 1
-    found = array("Q", bytes(SHINGLE * count))
+    runs = array("Q", bytes(SHINGLE * count))
     # Every eighth of them stands in `raw` as it is needed.
     for first in range(min(SHINGLE, count)):
         whole = (len(raw) - first) // SHINGLE * SHINGLE
-        found[first::SHINGLE] = array("Q", raw[first : first + whole])
-    return found
+        runs[first::SHINGLE] = array("Q", raw[first : first + whole])
+    return runs

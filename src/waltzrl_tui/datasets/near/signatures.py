@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from waltzrl_tui.datasets.near.chunked import counted
+from waltzrl_tui.datasets.near.chunked import count_values
 
 _BANDS: Final = 16
 _BAND_ROWS: Final = 4
@@ -47,8 +47,8 @@ class Bands:
         """
         while self._keys:
             keys = self._keys.pop()
-            for asked, bucket in enumerate(_same(keys, keys[:below])):
-                if stop and asked % 256 == 0 and stop():
+            for place, bucket in enumerate(_same(keys, keys[:below])):
+                if stop and place % 256 == 0 and stop():
                     return
                 yield bucket
 
@@ -58,7 +58,7 @@ def _same(keys: array[int], wanted: array[int]) -> Iterable[list[int]]:
     if len(wanted) < len(keys):
         buckets: dict[int, list[int]] = {key: [] for key in wanted}
     else:
-        buckets = {key: [] for key, count in counted(keys).items() if count > 1}
+        buckets = {key: [] for key, count in count_values(keys).items() if count > 1}
     for number, key in enumerate(keys):
         if key in buckets:
             buckets[key].append(number)

@@ -52,8 +52,8 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
     Raises:
         DatasetError: A suite cannot be read.
     """
-    found = References()
-    seen: set[str] = set()
+    references = References()
+    known: set[str] = set()
     for suite in suites:
         path = bundled(STARTER_EVAL) if suite == BUNDLED else Path(suite).expanduser()
         if dataset and _same(path, Path(dataset)):
@@ -63,11 +63,11 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
             if isinstance(row, Row):
                 count += 1
                 prompt = normalised(row.prompt)
-                if prompt not in seen:
-                    seen.add(prompt)
-                    found.prompts.append(SuitePrompt(path.name, row.line, prompt))
-        found.suites[path.name] = count
-    return found
+                if prompt not in known:
+                    known.add(prompt)
+                    references.prompts.append(SuitePrompt(path.name, row.line, prompt))
+        references.suites[path.name] = count
+    return references
 
 
 def _same(one: Path, other: Path) -> bool:

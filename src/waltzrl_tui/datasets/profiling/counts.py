@@ -12,8 +12,8 @@ from typing import Final
 
 from waltzrl_tui.datasets.contradictions import Contradictions
 from waltzrl_tui.datasets.label_values import LabelCounter
-from waltzrl_tui.datasets.near.chunked import counted, distinct
-from waltzrl_tui.datasets.near.clusters import Cluster, Kind, largest
+from waltzrl_tui.datasets.near.chunked import count_distinct, count_values
+from waltzrl_tui.datasets.near.clusters import Cluster, ClusterKind, largest_clusters
 from waltzrl_tui.datasets.near.index import NearGroups, NearIndex, text_digest
 from waltzrl_tui.datasets.profiling.contamination import References
 from waltzrl_tui.datasets.profiling.figures import (
@@ -24,7 +24,7 @@ from waltzrl_tui.datasets.profiling.figures import (
     PersonalRow,
     Profile,
     Refusals,
-    TokenCounter,
+    TokenHistogram,
     Waste,
 )
 from waltzrl_tui.datasets.profiling.personal import find_personal
@@ -44,7 +44,7 @@ _OTHER: Final = "(other)"
 _NONE: Final = 2**32 - 1
 
 
-class _Texts:
+class _DistinctTexts:
     """The different texts of one column: their numbers in an index, and what was found in them."""
 
     def __init__(self, name: str, index: NearIndex) -> None:
@@ -62,7 +62,7 @@ class _Texts:
         return number, True
 
 
-class Tally:
+class ProfileCounter:
     """The counts of one dataset; `add` every row, then ask for the `profile`."""
 
     def __init__(
@@ -76,19 +76,23 @@ class Tally:
         references.put_into(prompts)
         self._reply_label = reply_label
         self._references = references
-        self._prompts = _Texts("prompt", prompts)
-        self._replies = _Texts("reply", replies)
+        self._prompts = _DistinctTexts("prompt", prompts)
+        self._replies = _DistinctTexts("reply", replies)
         self._harm: Counter[str] = Counter()
         self._category: Counter[str] = Counter()
         self._contradictions = Contradictions()
         self._values = {"harm": LabelCounter(), "reply": LabelCounter()}
-        self._sizes = {"rows": TokenCounter(), "prompts": TokenCounter(), "replies": TokenCounter()}
+        self._sizes = {
+            "rows": TokenHistogram(),
+            "prompts": TokenHistogram(),
+            "replies": TokenHistogram(),
+        }
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
         # One entry a row.
         self._lines = array("Q")
         self._prompt = array("I")
-        self._asked = array("I")
+        self._questions = array("I")
         self._histories: dict[int, int] = {}
         self._reply = array("I")
         self._tokens = array("I")
@@ -104,7 +108,7 @@ class Tally:
         prompt = normalised(row.prompt)
         number, new = self._prompts.number(text_digest(prompt), prompt)
         if new:
-            self._look(self._prompts, number, row.line, row.prompt)
+            self._find_personal(self._prompts, number, row.line, row.prompt)
         history = row.history if row.extra else ()
         size = sum(estimate_tokens(turn["content"]) for turn in history)
         size += estimate_tokens(row.prompt)
@@ -114,7 +118,7 @@ class Tally:
             digest = text_digest(row.reply)
             reply, new = self._replies.number(digest, normalised(row.reply))
             if new:
-                self._look(self._replies, reply, row.line, row.reply)
+                self._find_personal(self._replies, reply, row.line, row.reply)
                 if reply < REPLIES_LOOKED_AT or digest % 32 == 0:
                     self._refuses[reply] = is_refusal(row.reply)
             more = estimate_tokens(row.reply)
@@ -123,9 +127,9 @@ class Tally:
         self._sizes["rows"].add(size)
         self._lines.append(row.line)
         self._prompt.append(number)
-        asked = self._after(history, number) if history else number
-        self._asked.append(asked)
-        self._contradictions.add(asked, row.harm)
+        question = self._question(history, number) if history else number
+        self._questions.append(question)
+        self._contradictions.add(question, row.harm)
         self._reply.append(reply)
         self._tokens.append(min(size, _NONE))
         self._label.append(self._labels.setdefault(row.harm, len(self._labels)))
@@ -137,7 +141,7 @@ class Tally:
         known = row.category in self._category or len(self._category) < _CATEGORIES_KEPT
         self._category[row.category if known else _OTHER] += 1
 
-    def _after(self, history: Sequence[AnyMapping[str, str]], prompt: int) -> int:
+    def _question(self, history: Sequence[AnyMapping[str, str]], prompt: int) -> int:
         """A number, apart from those of prompts, for this prompt after these turns."""
         known = text_digest(json.dumps([prompt, *history]))
         return _NONE - 1 - self._histories.setdefault(known, len(self._histories))
@@ -155,7 +159,7 @@ class Tally:
         prompts = self._prompts.index.groups(references, stop=stop)
         replies = self._replies.index.groups(stop=stop)
         near_pairs = array("Q", self._pairs(prompts, replies))
-        pairs = array("Q", _joined(self._asked, self._reply))
+        pairs = array("Q", _joined(self._questions, self._reply))
         rows = self._sizes["rows"]
         return Profile(
             path=path,
@@ -165,7 +169,7 @@ class Tally:
             bad_rows=bad_rows,
             prompts=len(self._prompts.numbers),
             replies=len(self._replies.numbers),
-            pairs=distinct(pairs),
+            pairs=count_distinct(pairs),
             labels={"harm": _sorted(self._harm), "category": _sorted(self._category)},
             tokens=rows.total,
             histogram=rows.histogram,
@@ -173,24 +177,24 @@ class Tally:
             near={
                 "prompts": prompts.clusters - references,
                 "replies": replies.clusters,
-                "pairs": distinct(near_pairs),
+                "pairs": count_distinct(near_pairs),
             },
             clusters=self._clusters(prompts, replies, pairs, near_pairs),
             sides={name: self._sizes[name].tokens() for name in ("prompts", "replies")},
             refusals=self._refusals(),
             contaminated=self._contamination(prompts),
-            personal=self._found(),
+            personal=self._personal_figures(),
             waste=self._waste(prompts, pairs, near_pairs),
             label_values={name: counter.values() for name, counter in self._values.items()},
             contradicting=self._contradicting(),
         )
 
-    def _look(self, texts: _Texts, number: int, line: int, text: str) -> None:
-        found = find_personal(text)
-        if found:
-            texts.kinds[number] = tuple({finding.kind for finding in found})
-            for finding in found[: FOUND_KEPT - len(self._personal)]:
-                self._personal.append(PersonalRow(line, texts.name, finding.kind, finding.shown))
+    def _find_personal(self, texts: _DistinctTexts, number: int, line: int, text: str) -> None:
+        matches = find_personal(text)
+        if matches:
+            texts.kinds[number] = tuple({match.kind for match in matches})
+            for match in matches[: FOUND_KEPT - len(self._personal)]:
+                self._personal.append(PersonalRow(line, texts.name, match.kind, match.shown))
 
     def _pairs(self, prompts: NearGroups, replies: NearGroups) -> Iterator[int]:
         """For each row its near cluster of pairs: that of its prompt with that of its reply."""
@@ -203,17 +207,19 @@ class Tally:
         self, prompts: NearGroups, replies: NearGroups, pairs: array[int], near_pairs: array[int]
     ) -> list[Cluster]:
         def of(
-            what: Kind, groups: Iterable[int], texts: array[int], lowest: dict[int, float]
+            what: ClusterKind, groups: Iterable[int], texts: array[int], lowest: dict[int, float]
         ) -> list[Cluster]:
-            return largest(what, array("Q", groups), texts, self._lines, lowest, none=_NONE)
+            return largest_clusters(
+                what, array("Q", groups), texts, self._lines, lowest, none=_NONE
+            )
 
-        found = of(
+        clusters = of(
             "prompts",
             (prompts.cluster[each] for each in self._prompt),
             self._prompt,
             prompts.lowest,
         )
-        found += of(
+        clusters += of(
             "replies",
             (_NONE if each == _NONE else replies.cluster[each] for each in self._reply),
             self._reply,
@@ -221,16 +227,16 @@ class Tally:
         )
         lowest = {
             pair: min(prompts.lowest.get(pair >> 32, 1.0), replies.lowest.get(pair & _NONE, 1.0))
-            for pair, size in counted(near_pairs).items()
+            for pair, size in count_values(near_pairs).items()
             if size > 1
         }
-        return found + of("pairs", near_pairs, pairs, lowest)
+        return clusters + of("pairs", near_pairs, pairs, lowest)
 
     def _contaminated(self, prompts: NearGroups) -> dict[int, Contaminated]:
         """By the number of a prompt where it stands in a suite; lines are those of the suite."""
         same = {each.prompt: place for place, each in enumerate(self._references.prompts)}
         exact = {text_digest(prompt): place for prompt, place in same.items()}
-        found = {}
+        contaminated = {}
         for digest, number in self._prompts.numbers.items():
             place, share = prompts.contaminated.get(number, (0, 0.0))
             if digest in exact:
@@ -240,13 +246,13 @@ class Tally:
                 share = min(share, 0.999)
             if share:
                 each = self._references.prompts[place]
-                found[number] = Contaminated(0, each.suite, each.line, round(share, 3))
-        return found
+                contaminated[number] = Contaminated(0, each.suite, each.line, round(share, 3))
+        return contaminated
 
     def _contamination(self, prompts: NearGroups) -> Contamination:
         known = self._contaminated(prompts)
         suites = dict.fromkeys(self._references.suites, 0)
-        found: list[Contaminated] = []
+        examples: list[Contaminated] = []
         rows = exact = 0
         for line, number in zip(self._lines, self._prompt, strict=True):
             each = known.get(number)
@@ -255,27 +261,27 @@ class Tally:
             rows += 1
             exact += each.similarity == 1
             suites[each.suite] += 1
-            if len(found) < FOUND_KEPT:
-                found.append(Contaminated(line, each.suite, each.suite_line, each.similarity))
-        return Contamination(rows, exact, suites, found)
+            if len(examples) < FOUND_KEPT:
+                examples.append(Contaminated(line, each.suite, each.suite_line, each.similarity))
+        return Contamination(rows, exact, suites, examples)
 
     def _waste(
         self, prompts: NearGroups, pairs: array[int], near_pairs: array[int]
     ) -> dict[str, Waste]:
         contaminated = self._contaminated(prompts)
-        seen: set[int] = set()
+        pairs_seen: set[int] = set()
         seen_near: set[int] = set()
         counts = {reason: [0, 0] for reason in ("exact", "near", "contaminated")}
         for place, size in enumerate(self._tokens):
             if self._prompt[place] in contaminated:
                 reason = "contaminated"
-            elif pairs[place] in seen:
+            elif pairs[place] in pairs_seen:
                 reason = "exact"
             elif near_pairs[place] in seen_near:
                 reason = "near"
             else:
                 reason = ""
-                seen.add(pairs[place])
+                pairs_seen.add(pairs[place])
                 seen_near.add(near_pairs[place])
             if reason:
                 counts[reason][0] += 1
@@ -285,8 +291,8 @@ class Tally:
     def _contradicting(self) -> Contradicting:
         lines = [
             line
-            for line, asked in zip(self._lines, self._asked, strict=True)
-            if asked in self._contradictions
+            for line, question in zip(self._lines, self._questions, strict=True)
+            if question in self._contradictions
         ]
         return Contradicting(
             prompts=self._contradictions.prompts, rows=len(lines), lines=lines[:FOUND_KEPT]
@@ -313,13 +319,13 @@ class Tally:
         by_harm = {name: (count[0], count[1]) for name, count in sorted(counts.items()) if count[1]}
         return Refusals(sum(rows), refused[0] + rest, sum(looked_at), by_harm)
 
-    def _found(self) -> Personal:
+    def _personal_figures(self) -> Personal:
         kinds: Counter[str] = Counter()
         rows = 0
         for prompt, reply in zip(self._prompt, self._reply, strict=True):
-            found = {*self._prompts.kinds.get(prompt, ()), *self._replies.kinds.get(reply, ())}
-            rows += bool(found)
-            kinds.update(found)
+            row_kinds = {*self._prompts.kinds.get(prompt, ()), *self._replies.kinds.get(reply, ())}
+            rows += bool(row_kinds)
+            kinds.update(row_kinds)
         return Personal(rows, _sorted(kinds), self._personal)
 
 

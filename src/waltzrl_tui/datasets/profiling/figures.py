@@ -37,7 +37,7 @@ class Tokens:
     histogram: list[int]
 
 
-class TokenCounter:
+class TokenHistogram:
     """Makes `Tokens` of the sizes that it is given."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class TokenCounter:
         self.histogram[bisect_left(TOKEN_BUCKETS, size)] += 1
 
     def tokens(self) -> Tokens:
-        """What was counted so far."""
+        """The counts so far."""
         return Tokens(self.total, self.longest, self.histogram)
 
 
@@ -109,14 +109,14 @@ class Contamination:
     """Rows that agents will be evaluated on.
 
     Attributes:
-        suites: Rows by suite, of those that were compared. `found`: the first of them.
+        suites: Rows by suite, of those that were compared. `examples`: the first rows.
         exact: Rows with the same prompt; the others are near.
     """
 
     rows: int = 0
     exact: int = 0
     suites: dict[str, int] = field(default_factory=dict)
-    found: list[Contaminated] = field(default_factory=list)
+    examples: list[Contaminated] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +144,11 @@ class PersonalRow:
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """Personal data and secrets: rows with any, rows by kind, and the first that were found."""
+    """Personal data and secrets: rows with any, rows by kind, and the first examples."""
 
     rows: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
-    found: list[PersonalRow] = field(default_factory=list)
+    examples: list[PersonalRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,14 @@ class Profile:
                 **{name: asdict(side) for name, side in self.sides.items()},
             },
             "refusals": self.refusals.to_json(),
-            "contaminated": asdict(self.contaminated),
-            "personal": asdict(self.personal),
+            "contaminated": _with_found(self.contaminated),
+            "personal": _with_found(self.personal),
             "waste": {reason: asdict(waste) for reason, waste in self.waste.items()},
         }
+
+
+def _with_found(figures: Contamination | Personal) -> dict[str, Any]:
+    """The figures with their examples under `found`, the key of the `--json` document."""
+    document = asdict(figures)
+    document["found"] = document.pop("examples")
+    return document

@@ -56,7 +56,7 @@ _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PersonalMatch:
     """One thing that should not be trained on.
 
     Attributes:
@@ -68,23 +68,23 @@ class Finding:
     shown: str
 
 
-def find_personal(text: str) -> list[Finding]:
+def find_personal(text: str) -> list[PersonalMatch]:
     """The personal data and secrets in the first `LIMIT` characters of `text`, once each."""
     text = text[:LIMIT]
-    found: dict[Finding, None] = {}
+    matches: dict[PersonalMatch, None] = {}
     if "@" in text:
-        found |= dict.fromkeys(Finding("e-mail", mask(each)) for each in _emails(text))
+        matches |= dict.fromkeys(PersonalMatch("e-mail", mask(each)) for each in _emails(text))
     # Counting digits costs a tenth of looking for seven that are close to each other.
     many = not text.isascii() or len(text.encode().translate(None, _NO_DIGITS)) >= _FEWEST_DIGITS
     if many and _DIGITS.search(text):
         rest = text
         for kind, number in _numbers(text):
-            found[Finding(kind, mask(number))] = None
+            matches[PersonalMatch(kind, mask(number))] = None
             rest = rest.replace(number, "\n")
-        found |= dict.fromkeys(Finding("phone", mask(each)) for each in _phones(rest))
+        matches |= dict.fromkeys(PersonalMatch("phone", mask(each)) for each in _phones(rest))
     if any(mark in text for mark in _MARKS) or max(map(len, text.split()), default=0) >= _LONG_WORD:
-        found |= dict.fromkeys(Finding(kind, mask(each)) for kind, each in _secrets(text))
-    return list(found)
+        matches |= dict.fromkeys(PersonalMatch(kind, mask(each)) for kind, each in _secrets(text))
+    return list(matches)
 
 
 def mask(secret: str) -> str:
@@ -145,8 +145,8 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
 def _detectors() -> tuple[tuple[str, Callable[[str], Iterator[str]]], ...]:
     from importlib import import_module
 
-    made = []
+    detectors = []
     for module, name in _DETECTORS:
         detector: Any = getattr(import_module(f"detect_secrets.plugins.{module}"), name)()
-        made.append((str(detector.secret_type), detector.analyze_string))
-    return tuple(made)
+        detectors.append((str(detector.secret_type), detector.analyze_string))
+    return tuple(detectors)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from waltzrl_tui.datasets.near.index import NearIndex
 from waltzrl_tui.datasets.profiling.contamination import BUNDLED, load_references
-from waltzrl_tui.datasets.profiling.counts import Tally
+from waltzrl_tui.datasets.profiling.counts import ProfileCounter
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import BadRow
@@ -43,7 +43,7 @@ def profile(
     bad: list[tuple[int, str]] = []
     bad_count = 0
     with NearIndex() as prompts, NearIndex() as replies:
-        tally = Tally(references, prompts, replies, dataset.mapping.reply_label)
+        counter = ProfileCounter(references, prompts, replies, dataset.mapping.reply_label)
         for row in dataset:
             if isinstance(row, BadRow):
                 bad_count += 1
@@ -52,11 +52,11 @@ def profile(
                 if on_bad:
                     on_bad(row)
                 continue
-            tally.add(row)
-            if tally.rows % 1000 == 0:
+            counter.add(row)
+            if counter.rows % 1000 == 0:
                 if on_progress:
-                    on_progress(tally.rows)
+                    on_progress(counter.rows)
                 if stop and stop():
                     break
-        found = tally.profile(Path(path), dataset.mapping, bad_count, bad, stop)
-        return replace(found, format=dataset.format)
+        figures = counter.profile(Path(path), dataset.mapping, bad_count, bad, stop)
+        return replace(figures, format=dataset.format)

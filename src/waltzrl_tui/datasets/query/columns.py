@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.reading.parse import BadLine, parse_object
 from waltzrl_tui.datasets.reading.read import open_index
 from waltzrl_tui.datasets.reading.rows import Mapping
 
-Kind = Literal["text", "number", "flag"]
+ColumnKind = Literal["text", "number", "flag"]
 
 _LOOKED_AT: Final = 1000
 _LOOKED_AT_BYTES: Final = 64 * 1024
@@ -40,7 +40,7 @@ class QueryColumn:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     field: bool = False
 
     @property
@@ -54,18 +54,18 @@ class QueryColumn:
         plain = self.name.isascii() and self.name.isidentifier() and self.name.islower()
         return self.name if plain else quote_name(self.name)
 
-    def sql(self, given: str) -> str:
-        """Its value, as SQL over `given`, the value as it is handed over."""
+    def sql(self, value: str) -> str:
+        """Its value, as SQL over `value`, the value as it is passed to DuckDB."""
         if self.name == "row" and not self.field:
-            return f"{given}::JSON"
+            return f"{value}::JSON"
         if self.field and self.kind != "text":
             # A later line may hold something else there.
-            return f"TRY_CAST({given} AS {'DOUBLE' if self.kind == 'number' else 'BOOLEAN'})"
-        return given
+            return f"TRY_CAST({value} AS {'DOUBLE' if self.kind == 'number' else 'BOOLEAN'})"
+        return value
 
     @property
-    def given_type(self) -> str:
-        """The type of the value as it is handed over."""
+    def input_type(self) -> str:
+        """The type of the value as it is passed to DuckDB."""
         return "VARCHAR" if self.field or self.kind == "text" else "BIGINT"
 
 
@@ -93,14 +93,14 @@ def columns_of(
 
     A field that the mapping names is one of them even where those lines lack it.
     """
-    found = [
+    ours = [
         QueryColumn("prompt", "text"),
         QueryColumn("reply", "text"),
         QueryColumn("harm", "text"),
         QueryColumn("category", "text"),
         QueryColumn("line", "number"),
     ]
-    taken = {*(column.name for column in found), *_OURS}
+    taken = {*(column.name for column in ours), *_OURS}
     fields: list[QueryColumn] = []
     named = (name for line in objects for name in line)
     for name in dict.fromkeys((*named, *sorted(mapping.fields))):
@@ -111,7 +111,7 @@ def columns_of(
         kind = _kind(line.get(name) for line in objects)
         fields.append(QueryColumn(name, kind, field=True))
     more = [QueryColumn("tokens", "number"), QueryColumn("row", "text")]
-    return (*found, *(column for column in more if column.name not in taken), *fields)
+    return (*ours, *(column for column in more if column.name not in taken), *fields)
 
 
 def field_text(value: object) -> str | None:
@@ -140,17 +140,17 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _kind(values: Iterable[object]) -> Kind:
+def _kind(values: Iterable[object]) -> ColumnKind:
     """What most of the values are; files without types write numbers and truth as text."""
     kinds = Counter(_kind_of(value) for value in values if value not in (None, ""))
-    most: Kind
+    most: ColumnKind
     for most in ("number", "flag"):
         if kinds[most] * 2 > kinds.total():
             return most
     return "text"
 
 
-def _kind_of(value: object) -> Kind:
+def _kind_of(value: object) -> ColumnKind:
     if isinstance(value, bool) or value in ("true", "false", "True", "False"):
         return "flag"
     if isinstance(value, (int, float)):

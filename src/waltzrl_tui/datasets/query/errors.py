@@ -1,4 +1,4 @@
-"""What is wrong with an expression, in words that help to mend it."""
+"""Errors about expressions, with a hint at the fix."""
 
 from __future__ import annotations
 
@@ -16,35 +16,44 @@ _UNKNOWN: Final = re.compile(r'column (?:named )?"((?:[^"]|"")*)"', re.I)
 _NEAR: Final = re.compile(r'at or near "((?:[^"]|"")*)"')
 _CLOSED: Final = re.compile(r"^LINE \d+: \)", re.M)
 _FUNCTION: Final = re.compile(r'Function with name "?([^"\s]+)"? does not exist', re.I)
-_KINDS: Final = {"VARCHAR": "a text", "JSON": "a text", "DOUBLE": "a number"}
+_KINDS: Final = {"VARCHAR": "text", "JSON": "text", "DOUBLE": "a number"}
 
 
-def explained(error: Exception, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
-    """The error of DuckDB about `expression`, for the user."""
+class UnfinishedExpression(UsageError):
+    """The expression ends too early, as it does while it is being typed."""
+
+    def __init__(self, columns: Sequence[QueryColumn]) -> None:
+        super().__init__("The expression is not finished.", hint=list_columns(columns))
+
+
+def explain_error(error: Exception, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
+    """DuckDB's error about `expression`, rewritten for the user."""
     text = str(error)
     if "aggregate" in text:
         return UsageError(
-            "The expression counts over rows.", hint="It is asked of one row at a time."
+            "The expression aggregates over rows.", hint="It is evaluated on one row at a time."
         )
-    if found := _UNKNOWN.search(text):
-        return _unknown_column(found[1].replace('""', '"'), expression, columns)
+    if match := _UNKNOWN.search(text):
+        return _unknown_column(match[1].replace('""', '"'), expression, columns)
     if "end of input" in text:
-        return UsageError("The expression is not finished.", hint=listed(columns))
-    if found := _NEAR.search(text):
-        word = found[1].replace('""', '"')
-        if _CLOSED.search(text):  # The bracket that the query itself puts after the expression.
-            return UsageError("The expression is not finished.", hint=listed(columns))
+        return UnfinishedExpression(columns)
+    if match := _NEAR.search(text):
+        word = match[1].replace('""', '"')
+        if _CLOSED.search(text):  # The bracket that the query itself adds after the expression.
+            return UnfinishedExpression(columns)
         return UsageError(
-            f"The expression is wrong at “{one_line(word, 40)}”.", hint=listed(columns)
+            f"The expression is wrong at “{one_line(word, 40)}”.", hint=list_columns(columns)
         )
-    if found := _FUNCTION.search(text):
+    if match := _FUNCTION.search(text):
         return UsageError(
-            f"There is no function “{one_line(found[1], 40)}”.",
+            f"There is no function “{one_line(match[1], 40)}”.",
             hint=_functions(text),
         )
-    said = text.splitlines()[0] if text else "it cannot be understood"
-    said = re.sub(r"^[A-Za-z ]+ Error: ", "", said)
-    return UsageError(f"The expression is wrong: {one_line(said, 160)}", hint=listed(columns))
+    message = text.splitlines()[0] if text else "DuckDB cannot parse it"
+    message = re.sub(r"^[A-Za-z ]+ Error: ", "", message)
+    return UsageError(
+        f"The expression is wrong: {one_line(message, 160)}", hint=list_columns(columns)
+    )
 
 
 def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) -> UsageError:
@@ -57,15 +66,15 @@ def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) 
 
 
 def no_room(error: Exception) -> DatasetError:
-    """The error about values that found room neither in memory nor in temporary files."""
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    """The error about values that fit neither into memory nor into temporary files."""
+    message = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DatasetError(
-        f"There is no room to put the rows in order: {one_line(said, 160)}",
-        hint="Free some, or point TMPDIR at a folder that has it. Numbers need less than texts.",
+        f"Not enough space to sort the rows: {one_line(message, 160)}",
+        hint="Free some, or point TMPDIR at a folder that has more. Numbers need less than text.",
     )
 
 
-def listed(columns: Sequence[QueryColumn]) -> str:
+def list_columns(columns: Sequence[QueryColumn]) -> str:
     """The columns, in a sentence."""
     names = ", ".join(column.quoted for column in columns)
     return f"Columns: {one_line(names, _LISTED)}."
@@ -75,7 +84,7 @@ def _functions(text: str) -> str:
     meant = re.search(r'Did you mean "([^"]+)"', text)
     some = "length, lower, contains, regexp_matches, starts_with"
     guess = f"Did you mean {one_line(meant[1], 40)}? " if meant else ""
-    return f"{guess}Some that there are: {some}."
+    return f"{guess}Some functions: {some}."
 
 
 def _unknown_column(word: str, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
@@ -84,7 +93,7 @@ def _unknown_column(word: str, expression: str, columns: Sequence[QueryColumn]) 
     close = get_close_matches(word.casefold(), [one.name.casefold() for one in columns], n=1)
     if close:
         name = next(one.quoted for one in columns if one.name.casefold() == close[0])
-        message = f"{message[:-1]}; {name} is near."
+        message = f"{message} Did you mean {name}?"
     elif f'"{word}"' in expression:
-        message = f"{message[:-1]}; a text stands in single quotes: '{shown}'."
-    return UsageError(message, hint=listed(columns))
+        message = f"{message[:-1]}; text goes in single quotes: '{shown}'."
+    return UsageError(message, hint=list_columns(columns))

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.query.blocks import Block, blocks
-from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
+from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, bad_row, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
-from waltzrl_tui.datasets.reading.records import records
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
@@ -23,20 +22,20 @@ def search(
     path: Path,
     mapping: Mapping,
     text: str,
-    found: array[int],
+    lines: array[int],
     *,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Put into `found` the numbers (from 0, blank lines count) of the lines with `text`.
+    """Put into `lines` the numbers (from 0, blank lines count) of the lines with `text`.
 
     Prompt, reply, harm and category are looked into, whatever the case of the letters; of a line
     that gives no row, all of it. Blocks for the whole file, so not on the event loop.
 
     Args:
-        found: An array of type "Q"; it grows while the file is read and may be looked at.
+        lines: An array of type "Q"; it grows while the file is read and may be read meanwhile.
         on_progress: Called about every MB with the bytes read.
-        stop: Asked as often; `found` then covers what was read until there.
+        stop: Asked as often; `lines` then covers what was read until there.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -52,22 +51,22 @@ def search(
             places, some = range(block.raw.count(b"\n") + 1), block
         for place, line in block.long.items():
             if wanted in line.decode("utf-8", "replace").casefold():
-                found.append(block.first + place)
-        for place, fields in records(some):
+                lines.append(block.first + place)
+        for place, fields in parse_block(some):
             if place not in some.long and _contains(some, place, fields, reader, wanted):
-                found.append(block.first + places[place])
+                lines.append(block.first + places[place])
 
 
 def bad_lines(
     path: Path,
     mapping: Mapping,
-    found: array[int],
+    lines: array[int],
     *,
     on_bad: Callable[[BadRow, bytes], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Put into `found` the numbers (from 0) of the lines that give no row; blank ones do not count.
+    """Put into `lines` the numbers (from 0) of the lines that give no row; blank ones do not count.
 
     Args:
         on_bad: Called with each of them, and its bytes up to its end (the first 8 MB).
@@ -78,14 +77,14 @@ def bad_lines(
     """
     reader = reader_of(mapping)
     for block in _scan(path, on_progress, stop):
-        for place, fields in records(block):
-            reason = fields if isinstance(fields, str) else _reason(fields, reader)
-            if reason:
+        for place, fields in parse_block(block):
+            reason = fields if isinstance(fields, BadLine) else _reason(fields, reader)
+            if reason is not None:
                 number = block.first + place
-                found.append(number)
+                lines.append(number)
                 if on_bad:
                     end = b"" if place in block.long else b"\n"
-                    on_bad(BadRow(number + 1, reason), block.line(place) + end)
+                    on_bad(bad_row(number + 1, reason), block.line(place) + end)
 
 
 def _scan(
@@ -127,9 +126,9 @@ def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
 
 
 def _contains(
-    block: Block, place: int, fields: dict[str, Any] | str, reader: RowReader, wanted: str
+    block: Block, place: int, fields: dict[str, Any] | BadLine, reader: RowReader, wanted: str
 ) -> bool:
-    if not isinstance(fields, str):
+    if not isinstance(fields, BadLine):
         try:
             return any(wanted in each.casefold() for each in reader.parts(fields))
         except BadLine:
@@ -137,10 +136,10 @@ def _contains(
     return wanted in block.line(place).decode("utf-8", "replace").casefold()
 
 
-def _reason(fields: dict[str, Any], reader: RowReader) -> str:
-    """Why an object gives no row; "" when it gives one."""
+def _reason(fields: dict[str, Any], reader: RowReader) -> BadLine | None:
+    """Why an object gives no row; None when it gives one."""
     try:
         reader.parts(fields)
     except BadLine as reason:
-        return str(reason)
-    return ""
+        return reason
+    return None

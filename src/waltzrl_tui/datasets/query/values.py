@@ -24,7 +24,7 @@ _FETCHED: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class HistogramBar:
     """Some of the rows, by what they have in a column.
 
     Attributes:
@@ -48,7 +48,7 @@ class Histogram:
         summary: Of numbers: lowest, median, highest and sum.
     """
 
-    bars: tuple[Bar, ...]
+    bars: tuple[HistogramBar, ...]
     rows: int
     different: int
     summary: tuple[float, float, float, float] | None = None
@@ -83,7 +83,7 @@ class ColumnValues:
         lines = array("Q")
         try:
             self._connection.execute(
-                f"SELECT line FROM found ORDER BY {value} {way} NULLS LAST, line"
+                f"SELECT line FROM line_values ORDER BY {value} {way} NULLS LAST, line"
             )
             while rows := self._connection.fetchmany(_FETCHED):
                 lines.extend(line for (line,) in rows)
@@ -99,7 +99,7 @@ class ColumnValues:
         """
         try:
             rows, different = self._one(
-                "SELECT count(*), count(DISTINCT value) FROM found WHERE good"
+                "SELECT count(*), count(DISTINCT value) FROM line_values WHERE good"
             )
             if self.number and different > _FEW:
                 return self._of_numbers(rows, different)
@@ -116,19 +116,19 @@ class ColumnValues:
 
     def _of_values(self, rows: int, different: int) -> Histogram:
         order = "value" if self.number else "count(*) DESC, value"
-        found = self._connection.execute(
-            "SELECT value, count(*) FROM found WHERE good GROUP BY value"
+        counts = self._connection.execute(
+            "SELECT value, count(*) FROM line_values WHERE good GROUP BY value"
             f" ORDER BY {order} NULLS LAST LIMIT {_SHOWN}"
         ).fetchall()
-        bars = [Bar(_label(value), count, self._equals(value)) for value, count in found]
-        shown = sum(count for _, count in found)
+        bars = [HistogramBar(_label(value), count, self._equals(value)) for value, count in counts]
+        shown = sum(count for _, count in counts)
         if shown < rows:
-            bars.append(Bar(f"{different - len(found):,} other values", rows - shown, ""))
+            bars.append(HistogramBar(f"{different - len(counts):,} other values", rows - shown, ""))
         return Histogram(tuple(bars), rows, different, self._summary() if self.number else None)
 
     def _summary(self) -> tuple[float, float, float, float] | None:
         low, middle, high, total = self._one(
-            "SELECT min(value), median(value), max(value), sum(value) FROM found WHERE good"
+            "SELECT min(value), median(value), max(value), sum(value) FROM line_values WHERE good"
         )
         return None if low is None else (float(low), float(middle), float(high), float(total))
 
@@ -141,14 +141,14 @@ class ColumnValues:
             for low, high in zip(edges, edges[1:], strict=False)
         )
         counts = self._one(
-            f"SELECT {counted}, count(*) FILTER (value IS NULL) FROM found WHERE good"
+            f"SELECT {counted}, count(*) FILTER (value IS NULL) FROM line_values WHERE good"
         )
         bars = [
-            Bar(_span(low, high), count, self._between(low, high))
+            HistogramBar(_span(low, high), count, self._between(low, high))
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
         ]
         if counts[-1]:
-            bars.append(Bar(_label(None), counts[-1], self._equals(None)))
+            bars.append(HistogramBar(_label(None), counts[-1], self._equals(None)))
         return Histogram(tuple(bars), rows, different, summary)
 
     def _equals(self, value: Any) -> str:

@@ -20,7 +20,7 @@ from waltzrl_tui.text import one_line
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """Names that datasets have, each also with `.gz` behind it."""
-HINT = "JSONL, JSON, CSV, TSV and Parquet are read, also packed with gzip."
+HINT = "Supported are JSONL, JSON, CSV, TSV and Parquet, also gzipped."
 
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
@@ -86,7 +86,7 @@ def format_of(path: Path) -> Format:
         if path.is_dir():
             raise DatasetError(f"{name} is a folder.", hint="Name one file in it.")
         if not path.exists():
-            raise DatasetError(f"{name} does not exist.", hint="Check the path for a typing error.")
+            raise DatasetError(f"{name} does not exist.", hint="Check the path.")
         if not path.is_file():
             raise DatasetError(f"{name} is not a regular file.", hint=HINT)
         with path.open("rb") as file:
@@ -106,18 +106,18 @@ def format_of(path: Path) -> Format:
 
 def _read_up_to(file: BinaryIO, size: int) -> bytes:
     """As much as there is: a damaged archive still has a beginning."""
-    found = b""
-    while len(found) < size:
+    head = b""
+    while len(head) < size:
         try:
-            block = file.read1(size - len(found)) if hasattr(file, "read1") else file.read(size)
+            block = file.read1(size - len(head)) if hasattr(file, "read1") else file.read(size)
         except (EOFError, OSError, zlib.error):
-            if found:
+            if head:
                 break
             raise
         if not block:
             break
-        found += block
-    return found
+        head += block
+    return head
 
 
 def _up_to_a_record(head: bytes, file: BinaryIO) -> Callable[[int], bytes]:
@@ -163,7 +163,7 @@ def _format(
     if not _is_text(head) and not any(map(_readable, head.split(b"\n"))):
         raise DatasetError(
             f"{name} is binary, or text that is not UTF-8.",
-            hint=f"{HINT} Text of Windows becomes UTF-8 with: iconv -f WINDOWS-1252 -t UTF-8",
+            hint=f"{HINT} Convert Windows text with: iconv -f WINDOWS-1252 -t UTF-8",
         )
     return Format("jsonl", packed=packed)
 

@@ -49,10 +49,10 @@ class JsonSplitter:
     def peek(self) -> bytes:
         """The next byte that is no white space, which stays; empty at the end."""
         while True:
-            found = _CONTENT.search(self._data, self._at)
-            if found is not None:
-                self._at = found.start()
-                return found.group()
+            match = _CONTENT.search(self._data, self._at)
+            if match is not None:
+                self._at = match.start()
+                return match.group()
             self._at = len(self._data)
             self._forget()
             if not self._more():
@@ -69,8 +69,8 @@ class JsonSplitter:
         depth = 0
         inside = long = False
         while True:
-            found = (_INSIDE if inside else _OUTSIDE).search(self._data, self._at)
-            if found is None:
+            match = (_INSIDE if inside else _OUTSIDE).search(self._data, self._at)
+            if match is None:
                 self._at = max(self._at, len(self._data))
                 if len(self._data) - self._start > self._limit:
                     long = True
@@ -78,8 +78,8 @@ class JsonSplitter:
                 if not self._more():
                     break
                 continue
-            token = self._data[found.start()]
-            self._at = found.end()
+            token = self._data[match.start()]
+            self._at = match.end()
             if inside:
                 if token == _BACKSLASH:
                     self._at += 1
@@ -87,10 +87,10 @@ class JsonSplitter:
                     inside = False
                 continue
             if token == _QUOTE:
-                inside = found.end() - found.start() == 1
+                inside = match.end() - match.start() == 1
             elif token == _COMMA:
                 if separated and not depth:
-                    yield self._record(found.start(), long)
+                    yield self._record(match.start(), long)
                     long = False
             elif token in _OPENING:
                 depth += 1
@@ -101,8 +101,8 @@ class JsonSplitter:
                     long = False
             elif separated:
                 self.ended = True
-                if long or self._data[self._start : found.start()].strip():
-                    yield self._record(found.start(), long)
+                if long or self._data[self._start : match.start()].strip():
+                    yield self._record(match.start(), long)
                 self._forget()
                 return
         if long or self._data[self._start :].strip():
@@ -118,8 +118,8 @@ class JsonSplitter:
         name = b""
         begin: int | None = None
         while True:
-            found = (_OUTSIDE if begin is None else _INSIDE).search(self._data, self._at)
-            if found is None:
+            match = (_OUTSIDE if begin is None else _INSIDE).search(self._data, self._at)
+            if match is None:
                 self._at = max(self._at, len(self._data))
                 if begin is not None:
                     # Of an endless string only the beginning is kept: it is no name.
@@ -129,16 +129,16 @@ class JsonSplitter:
                 if not self._more():
                     return None
                 continue
-            token = self._data[found.start()]
-            self._at = found.end()
+            token = self._data[match.start()]
+            self._at = match.end()
             if begin is not None:
                 if token == _BACKSLASH:
                     self._at += 1
                 else:
-                    name = (name + self._data[begin : found.start()])[:200]
+                    name = (name + self._data[begin : match.start()])[:200]
                     begin = None
-            elif token == _QUOTE and found.end() - found.start() > 1:
-                name = found.group()[1:-1][:200]
+            elif token == _QUOTE and match.end() - match.start() > 1:
+                name = match.group()[1:-1][:200]
             elif token == _QUOTE:
                 name, begin = b"", self._at
             elif token == _BRACKET and not depth and self.peek() == b"{":

@@ -19,13 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from waltzrl_tui.datasets.reading.convert import records
 from waltzrl_tui.datasets.reading.formats import Format
+from waltzrl_tui.datasets.reading.to_jsonl import jsonl_lines
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
-_VERSION = "2"
-"""Raise it when `convert` writes something else than before."""
+_VERSION = "3"
+"""Raise it when `to_jsonl` writes something else than before."""
 _FIRST_WRITE, _LARGEST_WRITE = 4 * 1024, 256 * 1024
 _WAIT_SECONDS = 0.02
 _YOUNG_SECONDS = 60
@@ -98,7 +98,8 @@ class Copy:
             with suppress(FileNotFoundError):
                 return io.FileIO(path)
         raise self.error or DatasetError(
-            f"The copy of {one_line(str(self._source))} is gone.", hint="Open the dataset again."
+            f"The copy of {one_line(str(self._source))} no longer exists.",
+            hint="Open the dataset again.",
         )
 
     def start(self) -> None:
@@ -134,7 +135,7 @@ class Copy:
             self._begun.set()
             pending: list[bytes] = []
             size, enough = 0, _FIRST_WRITE
-            for line in records(self._source, self._form, self._tell, self.path.parent):
+            for line in jsonl_lines(self._source, self._form, self._tell, self.path.parent):
                 pending.append(line)
                 size += len(line)
                 if size >= enough:
@@ -151,13 +152,13 @@ class Copy:
         name = one_line(str(self._source))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return DatasetError(
-                f"There is no space left for a readable copy of {name} in {self.path.parent}.",
-                hint="Make space there, or choose a workspace elsewhere with --home DIR.",
+                f"Not enough space for a readable copy of {name} in {self.path.parent}.",
+                hint="Free some space, or choose another workspace with --home DIR.",
             )
         return DatasetError(
-            f"{name} cannot be read, or not be copied to {self.path.parent}: "
+            f"{name} cannot be read or copied to {self.path.parent}: "
             f"{error.strerror or one_line(str(error), 120)}.",
-            hint="Check the permissions of both, or choose a workspace with --home DIR.",
+            hint="Check the permissions of both, or choose another workspace with --home DIR.",
         )
 
 
@@ -200,8 +201,8 @@ def copy_of(source: Path, form: Format, folder: Path) -> Copy:
     """
     target = folder / _name(source, form)
     with _lock:
-        if found := _growing.get(target):
-            return found
+        if copy := _growing.get(target):
+            return copy
         if target.is_file():
             return Copy.complete(source, form, target)
         copy = _growing[target] = Copy(source, form, target)

@@ -8,18 +8,20 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AbcMapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, cast, get_args
+from typing import Any
 
 from waltzrl_tui.datasets.reading.parse import BadLine, reader_of
 from waltzrl_tui.datasets.reading.rows import (
-    ALTERNATIVE,
-    CONSTANT,
+    FIELD_PARTS,
     HARM_FIELDS,
+    PARTS,
     Mapping,
     Shape,
     harm_of,
+    is_constant,
     label_text,
     plain_name,
+    split_alternatives,
     truth_of,
 )
 from waltzrl_tui.datasets.refusals import is_refusal
@@ -33,11 +35,6 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.text import one_line
 
 Object = AbcMapping[str, Any]
-
-FIELD_PARTS = ("prompt", "reply", "harm", "category", "context", "reply_label")
-"""What a mapping names by a field."""
-PARTS = (*FIELD_PARTS, "harmful")
-"""What a mapping can say."""
 
 _CATEGORY_FIELDS = (
     "category",
@@ -62,8 +59,8 @@ def guess_mapping(objects: Sequence[Object]) -> Mapping:
     nothing. Names are compared without case and punctuation: `SemanticCategory` is
     `semantic_category`.
     """
-    seen = Counter(key for record in objects for key in record)
-    usual = _Names(key for key, count in seen.items() if count * 2 >= len(objects))
+    counts = Counter(key for record in objects for key in record)
+    usual = _Names(key for key, count in counts.items() if count * 2 >= len(objects))
     mapping = _guessed(objects, usual)
     if mapping.reply and (field := _reply_label(objects, usual, mapping)):
         # What a flag says of the reply, it does not say of the prompt.
@@ -73,60 +70,66 @@ def guess_mapping(objects: Sequence[Object]) -> Mapping:
 
 def _guessed(objects: Sequence[Object], usual: _Names, apart: str = "") -> Mapping:
     harm = _harm_field(objects, usual, apart)
-    categories = [name for name in _CATEGORY_FIELDS if _categorises(objects, usual.first([name]))]
+    categories = [name for name in _CATEGORY_FIELDS if _categorises(objects, usual.name(name))]
     category = usual.first(categories)
     # A label of two values is harm only; one of many kinds (XSTest's types) is a category as well.
     if category == harm and len({str(record.get(harm)) for record in objects}) <= 2:
-        category = usual.first(name for name in categories if usual.first([name]) != harm)
-    labels = {"harm": harm, "category": category}
+        category = usual.first(name for name in categories if usual.name(name) != harm)
+
+    def build(shape: Shape, prompt: str, reply: str = "") -> Mapping:
+        return Mapping(shape=shape, prompts=(prompt,), reply=reply, harm=harm, category=category)
 
     if chat := usual.first(CHATS):
         replies = chat if any(_answered(record.get(chat)) for record in objects) else ""
-        return Mapping("messages", chat, replies, **labels)
-    if known := _known_set(usual, labels):
+        return build("messages", chat, replies)
+    if known := _known_set(usual, harm, category):
         return known
     prompt = usual.first(_PAIR_PROMPTS)
     if prompt == "prompt" and usual.first(("expected_category", "suggested_response")):
-        return Mapping("waltzrl", prompt, usual.first(["suggested_response"]), **labels)
-    if instruction := usual.first(["instruction"]):
+        return build("waltzrl", prompt, usual.name("suggested_response"))
+    if instruction := usual.name("instruction"):
         reply = usual.first(("output", *_PAIR_REPLIES))
-        context = usual.first(["input"])
-        return Mapping("instruction", instruction, reply, **labels, context=context)
-    reply = usual.first(name for name in _PAIR_REPLIES if usual.first([name]) != prompt)
+        context = usual.name("input")
+        return replace(build("instruction", instruction, reply), context=context)
+    reply = usual.first(name for name in _PAIR_REPLIES if usual.name(name) != prompt)
     if prompt and reply:
         ours = prompt == "prompt" and reply == "reply"
-        return Mapping("rows" if ours else "pairs", prompt, reply, **labels)
+        return build("rows" if ours else "pairs", prompt, reply)
     if prompt := usual.first(_PROMPT_ONLY):
-        return Mapping("prompts", prompt, **labels)
-    return Mapping("unknown", "")
+        return build("prompts", prompt)
+    return Mapping(shape="unknown")
 
 
-def _known_set(usual: _Names, labels: dict[str, str]) -> Mapping | None:
-    """The public sets whose fields do not speak for themselves."""
-    harm, category = labels["harm"], labels["category"]
-    if usual.first(["forbidden_prompt"]) and not usual.first(["prompt"]):  # StrongREJECT
-        reply = usual.first(("response", "completion"))
-        shape: Shape = "pairs" if reply else "prompts"
-        prompt = usual.first(["forbidden_prompt"])
-        return Mapping(shape, prompt, reply, harm or "=harmful", category)
-    if usual.first(["behavior"]) and usual.first(["behavior_id"]):  # HarmBench
-        reply = usual.first(("generation", "completion", "response"))
-        shape = "pairs" if reply else "prompts"
-        context = usual.first(["context_string"])
-        behavior = usual.first(["behavior"])
-        return Mapping(shape, behavior, reply, harm or "=harmful", category, context)
-    if usual.first(["jailbroken"]) and (prompt := usual.first(["prompt"])):  # JailbreakBench
-        reply = usual.first(["response"])
-        return Mapping("pairs" if reply else "prompts", prompt, reply, harm or "=harmful", category)
-    if (goal := usual.first(["goal"])) and not usual.first(["prompt"]):
+def _known_set(usual: _Names, harm: str, category: str) -> Mapping | None:
+    """The public sets whose fields are not clear by themselves."""
+
+    def build(
+        prompts: Sequence[str], replies: Sequence[str], *, harmful: bool = False, context: str = ""
+    ) -> Mapping:
+        reply = usual.first(replies)
+        return Mapping(
+            shape="pairs" if reply else "prompts",
+            prompts=tuple(map(usual.name, prompts)),
+            reply=reply,
+            harm=harm,
+            every_harm="harmful" if harmful and not harm else "",
+            category=category,
+            context=usual.name(context),
+        )
+
+    if usual.name("forbidden_prompt") and not usual.name("prompt"):  # StrongREJECT
+        return build(["forbidden_prompt"], ["response", "completion"], harmful=True)
+    if usual.name("behavior") and usual.name("behavior_id"):  # HarmBench
+        replies = ["generation", "completion", "response"]
+        return build(["behavior"], replies, harmful=True, context="context_string")
+    if usual.name("jailbroken") and usual.name("prompt"):  # JailbreakBench
+        return build(["prompt"], ["response"], harmful=True)
+    if usual.name("goal") and not usual.name("prompt"):
         # AdvBench and JailbreakBench: `target` is what an attack wants to hear, not a reply.
-        reply = usual.first(("response", "completion", "reply"))
-        return Mapping("pairs" if reply else "prompts", goal, reply, harm, category)
-    vanilla, adversarial = usual.first(["vanilla"]), usual.first(["adversarial"])
-    if vanilla and adversarial:  # WildJailbreak: one of the two is empty in many rows
-        reply = usual.first(["completion"])
-        prompt = f"{adversarial}{ALTERNATIVE}{vanilla}"
-        return Mapping("pairs" if reply else "prompts", prompt, reply, harm, category)
+        return build(["goal"], ["response", "completion", "reply"])
+    if usual.name("vanilla") and usual.name("adversarial"):
+        # WildJailbreak: one of the two is empty in many rows.
+        return build(["adversarial", "vanilla"], ["completion"])
     return None
 
 
@@ -141,16 +144,19 @@ class _Names:
 
     def first(self, wanted: Iterable[str]) -> str:
         """The file's name of the first wanted field that it has, or ""."""
-        for name in wanted:
-            if found := self._names.get(name) or self._names.get(plain_name(name)):
-                return found
-        return ""
+        return next((name for name in map(self.name, wanted) if name), "")
+
+    def name(self, wanted: str) -> str:
+        """The file's name of the wanted field, or ""."""
+        if not wanted:
+            return ""
+        return self._names.get(wanted) or self._names.get(plain_name(wanted), "")
 
 
 def _harm_field(objects: Sequence[Object], usual: _Names, apart: str) -> str:
     """The first field by name whose values are understood in most records that have one."""
     for known in HARM_FIELDS:
-        name = usual.first([known])
+        name = usual.name(known)
         if name == apart:
             continue
         values = [record[name] for record in objects if record.get(name) not in (None, "")]
@@ -163,7 +169,7 @@ def _reply_label(objects: Sequence[Object], usual: _Names, mapping: Mapping) -> 
     """The field that says of each reply what it is; "" without one."""
     kto = (KTO_LABEL,) if plain_name(mapping.reply) == KTO_REPLY else ()
     for known in (*REPLY_FIELDS, *kto):
-        name = usual.first([known])
+        name = usual.name(known)
         values = [record[name] for record in objects if record.get(name) not in (None, "")]
         if known in kto:
             # Words in it (XSTest's safe and unsafe) are about the prompt.
@@ -218,52 +224,55 @@ def parse_choices(text: str) -> dict[str, str]:
         part = part.strip()
         if not equals or part not in PARTS:
             raise UsageError(
-                f"“{one_line(piece, 60)}” maps nothing.",
+                f"“{one_line(piece, 60)}” is not a mapping.",
                 hint=f"Write PART=FIELD, with commas between, and PART one of {', '.join(PARTS)}.",
             )
         choices[part] = name.strip().replace("\\,", ",")
     return choices
 
 
-def corrected(
-    guessed: Mapping, choices: AbcMapping[str, str], objects: Sequence[Object]
+def correct_mapping(
+    guess: Mapping, choices: AbcMapping[str, str], objects: Sequence[Object]
 ) -> Mapping:
-    """`guessed` with the user's choices in it, checked against the first records of the file.
+    """`guess` with the user's choices in it, checked against the first records of the file.
+
+    Args:
+        choices: Text forms by part (`Mapping.text`).
 
     Raises:
-        UsageError: A field that the file does not have; its fields are named.
+        UsageError: The file has no such field (its fields are listed), or the choices contradict
+            each other.
     """
-    parts = {part: choices.get(part, getattr(guessed, part)) for part in PARTS}
-    if parts["harm"] != guessed.harm and "harmful" not in choices:
-        parts["harmful"] = ""  # It was said of another field.
+    fields = {key for record in objects for key in record}
+    parts = {part: choices.get(part, guess.text(part)) for part in PARTS}
+    if parts["harm"] != guess.text("harm") and "harmful" not in choices:
+        parts["harmful"] = ""  # It is about the values of another field.
     if parts["harm"] == parts["reply_label"] and "reply_label" not in choices:
         parts["reply_label"] = ""
-    changed = Mapping(guessed.shape, **parts)
-    known = {key for record in objects for key in record}
     for part in FIELD_PARTS:
         if part in choices:
-            _check(part, getattr(changed, part), known)
-    if changed.harm and changed.harm == changed.reply_label:
+            _check(part, parts[part], fields)
+    mapping = Mapping.from_text(guess.shape, parts, fields)
+    if mapping.harm and mapping.harm == mapping.reply_label:
         raise UsageError(
-            f"“{one_line(changed.harm, 40)}” cannot label both the prompt and the reply."
+            f"“{one_line(mapping.harm, 40)}” cannot label both the prompt and the reply."
         )
-    if changed.harmful:
-        _check_harmful(changed, objects)
-    if not changed.prompt:
+    if mapping.harmful:
+        _check_harmful(mapping, objects)
+    if not mapping.prompts:
         raise UsageError(
-            "A mapping needs the field of the prompt.", hint=f"Choose one of: {_listed(known)}."
+            "A mapping needs the field of the prompt.", hint=f"Choose one of: {_listed(fields)}."
         )
-    turns = any(isinstance(record.get(changed.prompt), list) for record in objects)
+    prompt = mapping.prompts[0]
+    turns = any(isinstance(record.get(prompt), list) for record in objects)
     if turns and "prompt" in choices and "reply" not in choices:
-        answered = any(_answered(record.get(changed.prompt)) for record in objects)
-        changed = replace(changed, reply=changed.prompt if answered else "")
-    if changed.reply == changed.prompt and not turns:
-        raise UsageError(
-            f"“{one_line(changed.prompt, 40)}” cannot be both the prompt and the reply."
-        )
-    same = (changed.prompt, changed.reply) == (guessed.prompt, guessed.reply)
-    shape = guessed.shape if same else _shape(changed, turns)
-    return replace(changed, shape=shape)
+        answered = any(_answered(record.get(prompt)) for record in objects)
+        mapping = replace(mapping, reply=prompt if answered else "")
+    if mapping.reply in mapping.prompts and not turns:
+        raise UsageError(f"“{one_line(prompt, 40)}” cannot be both the prompt and the reply.")
+    if (mapping.prompts, mapping.reply) == (guess.prompts, guess.reply):
+        return mapping
+    return replace(mapping, shape=_shape(mapping, turns))
 
 
 def _shape(mapping: Mapping, turns: bool) -> Shape:
@@ -274,36 +283,42 @@ def _shape(mapping: Mapping, turns: bool) -> Shape:
     return "pairs" if mapping.reply else "prompts"
 
 
-def _check(part: str, name: str, known: set[str]) -> None:
-    if name.startswith(CONSTANT):
-        if part == "category" or (part == "harm" and harm_of("harm", name[1:])):
+def _check(part: str, text: str, fields: set[str]) -> None:
+    if text in fields:
+        return
+    if text.startswith("="):
+        if is_constant(text) and (
+            part == "category" or (part == "harm" and harm_of("harm", text[1:]))
+        ):
             return
-        hint = "Only harm (=harmful or =benign) and category take a constant."
-        raise UsageError(f"“{one_line(name, 40)}” cannot be the {part} of every row.", hint=hint)
-    names = name.split(ALTERNATIVE) if part == "prompt" else [name]
-    missing = next((each for each in names if each and each not in known), None)
+        raise UsageError(
+            f"“{one_line(text, 40)}” cannot be the {part} of every row.",
+            hint="Only harm (=harmful or =benign) and category take a constant.",
+        )
+    names = split_alternatives(text) if part == "prompt" else [text]
+    missing = next((name for name in names if name and name not in fields), None)
     if missing is not None:
         raise UsageError(
             f"The file has no field “{one_line(missing, 40)}” for the {part}.",
-            hint=f"Its fields: {_listed(known)}.",
+            hint=f"Its fields: {_listed(fields)}.",
         )
 
 
 def _check_harmful(mapping: Mapping, objects: Sequence[Object]) -> None:
-    if not mapping.harm or mapping.harm.startswith(CONSTANT):
+    if not mapping.harm:
         raise UsageError(
-            "“harmful” names a value of the harm field, and none is mapped.",
+            "“harmful” names a value of the harm field, and no such field is mapped.",
             hint="Name the field as well, for example: harm=reviewed_safe,harmful=false.",
         )
-    seen = label_values(mapping, objects)
-    truths = {truth_of(value) for value in seen}
-    stated = {truth_of(value) for value in mapping.harmful.split(ALTERNATIVE)}
-    if seen and None not in truths and (None in stated or len(stated) > 1):
+    values = label_values(mapping, objects)
+    truths = {truth_of(value) for value in values}
+    harmful = {truth_of(value) for value in mapping.harmful}
+    if values and None not in truths and (None in harmful or len(harmful) > 1):
         # A typing error would make every row benign.
         raise UsageError(
-            f"“{one_line(mapping.harmful, 40)}” is not one value of the field "
+            f"“{one_line(mapping.text('harmful'), 40)}” is not one value of the field "
             f"“{one_line(mapping.harm, 40)}”.",
-            hint=f"Its values: {_listed(seen)}.",
+            hint=f"Its values: {_listed(values)}.",
         )
 
 
@@ -317,31 +332,30 @@ def _listed(names: Iterable[str]) -> str:
     return one_line(", ".join(sorted(names)), 400) or "none"
 
 
-def usable_mapping(document: Object | None, objects: Sequence[Object]) -> Mapping | None:
-    """The mapping that was kept for a file, as `Mapping.to_json` wrote it.
+def stored_mapping(document: Object | None, objects: Sequence[Object]) -> Mapping | None:
+    """The mapping of a stored document (`Mapping.to_json`).
 
     None where there is none, or when the file no longer has its fields.
     """
-    kept = document or {}
-    parts = {part: kept.get(part, "") for part in PARTS}
-    shape = kept.get("shape")
-    if shape not in get_args(Shape) or not all(isinstance(name, str) for name in parts.values()):
+    mapping = Mapping.from_json(document) if document else None
+    if mapping is None:
         return None
-    mapping = Mapping(cast("Shape", shape), **parts)
-    fields = mapping.fields | ({mapping.reply_label} if mapping.reply_label else set())
-    return mapping if fields <= {key for record in objects for key in record} else None
+    named = mapping.fields | ({mapping.reply_label} if mapping.reply_label else set())
+    return mapping if named <= {key for record in objects for key in record} else None
 
 
-def in_words(mapping: Mapping) -> str:
+def describe_mapping(mapping: Mapping) -> str:
     """One line for the user: which field is what."""
     if mapping.shape == "unknown":
         return "no field looks like a prompt"
-    parts = [(part, getattr(mapping, part)) for part in PARTS if getattr(mapping, part)]
-    return ", ".join(
-        f"{part}: every row {one_line(name[1:], 40)}"
-        if name.startswith(CONSTANT)
-        else f"harmful where: {one_line(name, 40)}"
-        if part == "harmful"
-        else f"{part}: {one_line(name, 40)}"
-        for part, name in parts
-    )
+    constants = {"harm": mapping.every_harm, "category": mapping.every_category}
+    words = []
+    for part in PARTS:
+        if text := mapping.text(part):
+            if constants.get(part):
+                words.append(f"{part}: every row {one_line(text[1:], 40)}")
+            elif part == "harmful":
+                words.append(f"harmful where: {one_line(text, 40)}")
+            else:
+                words.append(f"{part}: {one_line(text, 40)}")
+    return ", ".join(words)

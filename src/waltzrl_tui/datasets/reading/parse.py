@@ -9,15 +9,15 @@ from functools import lru_cache
 from typing import Any
 
 from waltzrl_tui.datasets.reading.rows import (
-    CONSTANT,
+    BadKind,
     BadRow,
-    Harm,
     Mapping,
     Row,
     harm_of,
     label_text,
 )
 from waltzrl_tui.datasets.reply_labels import reply_label_of
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.text import one_line
 
 _SPEAKERS = {
@@ -44,16 +44,29 @@ _MARK = b"!"
 
 
 class BadLine(Exception):
-    """The reason why a line gives no row, as text for the user."""
+    """The reason why a line gives no row, as text for the user.
+
+    Attributes:
+        kind: What is wrong, for code that acts on it.
+    """
+
+    def __init__(self, reason: str, kind: BadKind = "") -> None:
+        super().__init__(reason)
+        self.kind: BadKind = kind
 
 
-def bad_line(reason: str, raw: str = "") -> bytes:
-    """A line that stands for a record which could not be read, and parses to `reason`.
+def bad_line(reason: str, raw: str = "", kind: BadKind = "") -> bytes:
+    """A line that stands for a record that could not be read, and parses to `reason`.
 
     Args:
-        raw: The record as it was found, to be looked at.
+        raw: The record as it is in the source, to be shown.
     """
-    return _MARK + json.dumps({"bad": reason, "raw": raw}).encode()
+    return _MARK + json.dumps({"bad": reason, "raw": raw, "kind": kind}).encode()
+
+
+def bad_row(line: int, reason: BadLine) -> BadRow:
+    """The bad row on line number `line` (from 1)."""
+    return BadRow(line, str(reason), reason.kind)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -61,7 +74,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise BadLine(f'field "{one_line(twice, 40)}" stands there twice')
+        raise BadLine(f'field "{one_line(twice, 40)}" appears twice')
     return value
 
 
@@ -87,11 +100,11 @@ def parse_object(raw: bytes) -> dict[str, Any]:
             a NaN or an infinity: what one program reads there, another does not.
     """
     if raw.startswith(_MARK):
-        raise BadLine(_marked(raw))
+        raise _marked(raw)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadLine(f"not UTF-8 at byte {error.start + 1}") from None
+        raise not_utf8(error) from None
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -105,11 +118,18 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _marked(raw: bytes) -> str:
+def not_utf8(error: UnicodeDecodeError) -> BadLine:
+    """The reason for a line that cannot be decoded."""
+    return BadLine(f"not UTF-8 at byte {error.start + 1}", "encoding")
+
+
+def _marked(raw: bytes) -> BadLine:
     try:
-        return str(json.loads(raw[1:])["bad"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return "broken JSON at column 1: Expecting value"
+        mark = json.loads(raw[1:])
+        kind: BadKind = "encoding" if mark.get("kind") == "encoding" else ""
+        return BadLine(str(mark["bad"]), kind)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return BadLine("broken JSON at column 1: Expecting value")
 
 
 def parse_row(line: int, raw: bytes, mapping: Mapping) -> Row | BadRow:
@@ -117,7 +137,7 @@ def parse_row(line: int, raw: bytes, mapping: Mapping) -> Row | BadRow:
     try:
         return reader_of(mapping).row(line, parse_object(raw))
     except BadLine as reason:
-        return BadRow(line, str(reason))
+        return bad_row(line, reason)
 
 
 @lru_cache(maxsize=64)
@@ -137,11 +157,9 @@ class RowReader:
         self._mapping = mapping
         self._unknown = mapping.shape == "unknown" or not mapping.prompts
         self._chat = mapping.shape == "messages" and not self._unknown
-        self._prompt, self._reply = mapping.prompt, mapping.reply
+        self._prompt, self._reply = next(iter(mapping.prompts), ""), mapping.reply
         self._harm, self._category = mapping.harm, mapping.category
         self._harmful = mapping.harmful
-        self._fixed_harm = mapping.harm.startswith(CONSTANT)
-        self._fixed_category = mapping.category.startswith(CONSTANT)
         self._used = mapping.fields
         # The labels that were understood, so that each is looked at once.
         self._harms: dict[str, Harm] = {}
@@ -149,7 +167,7 @@ class RowReader:
             mapping.shape not in ("messages", "unknown")
             and len(mapping.prompts) == 1
             and all((mapping.reply, mapping.harm, mapping.category))
-            and not (mapping.context or self._fixed_harm or self._fixed_category)
+            and not mapping.context
         )
 
     def row(self, line: int, fields: dict[str, Any]) -> Row:
@@ -166,7 +184,7 @@ class RowReader:
         if history:
             extra["history"] = history
         label = ""
-        if self._harm and not self._fixed_harm:
+        if self._harm:
             value = fields.get(self._harm)
             label = label_text(value)
             if label and not harm:
@@ -184,17 +202,17 @@ class RowReader:
         if self._plain:
             get = fields.get
             prompt, reply = get(self._prompt), get(self._reply)
-            told, category = get(self._harm), get(self._category)
+            label, category = get(self._harm), get(self._category)
             if (
-                type(prompt) is type(reply) is type(told) is type(category) is str
+                type(prompt) is type(reply) is type(label) is type(category) is str
                 and prompt.isascii()
                 and reply.isascii()
                 and category.isascii()
-                and told in self._harms
+                and label in self._harms
                 and prompt.strip()
                 and reply.strip()
             ):
-                return prompt, reply, self._harms[told], category
+                return prompt, reply, self._harms[label], category
         prompt, reply = self._texts(fields)
         harm, category = self._labels(fields)
         return prompt, reply, harm, category
@@ -213,15 +231,14 @@ class RowReader:
         return prompt, _text(fields, mapping.reply, "reply") if mapping.reply else ""
 
     def _labels(self, fields: dict[str, Any]) -> tuple[Harm, str]:
-        if self._fixed_harm:
-            harm = harm_of("harm", self._harm[1:])
-        else:
-            told = _plain(fields, self._harm)
-            harm = harm_of(self._harm, told, self._harmful)
-            if isinstance(told, str) and len(self._harms) < _LABELS_KEPT:
-                self._harms[told] = harm
-        if self._fixed_category:
-            return harm, self._category[1:]
+        harm = self._mapping.every_harm
+        if not harm:
+            value = _plain(fields, self._harm)
+            harm = harm_of(self._harm, value, self._harmful)
+            if isinstance(value, str) and len(self._harms) < _LABELS_KEPT:
+                self._harms[value] = harm
+        if self._mapping.every_category:
+            return harm, self._mapping.every_category
         category = _plain(fields, self._category)
         if isinstance(category, (list, dict)):
             return harm, category_of(category)
@@ -278,7 +295,7 @@ def category_of(value: object) -> str:
 
 def _chat(fields: dict[str, Any], mapping: Mapping) -> tuple[str, str, list[dict[str, str]]]:
     """The last question of a chat, its answer, and the turns before it."""
-    name = mapping.prompt
+    name = mapping.prompts[0]
     if name not in fields:
         raise BadLine(f'no prompt: field "{name}" is missing')
     if not isinstance(fields[name], list):

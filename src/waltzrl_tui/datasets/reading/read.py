@@ -12,13 +12,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.datasets.query.blocks import Block, blocks
+from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
 from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of
-from waltzrl_tui.datasets.reading.index import LineIndex
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy, copy_of, follow, has_copy
-from waltzrl_tui.datasets.reading.mappings import guess_mapping, usable_mapping
-from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, reader_of
-from waltzrl_tui.datasets.reading.records import records
+from waltzrl_tui.datasets.reading.line_index import LineIndex
+from waltzrl_tui.datasets.reading.mappings import guess_mapping, stored_mapping
+from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, bad_row, reader_of
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.store.mappings import kept_mapping
@@ -28,7 +27,7 @@ from waltzrl_tui.workspace import Workspace
 __all__ = [
     "MAX_LINE",
     "Dataset",
-    "Source",
+    "DatasetFile",
     "countable",
     "first_objects",
     "guess",
@@ -44,7 +43,7 @@ _HINT = f'{HINT} A row has a prompt, for example {{"prompt": …, "reply": …}}
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetFile:
     """A user's file and the JSONL file to read it from.
 
     Attributes:
@@ -57,7 +56,7 @@ class Source:
     copy: Copy | None
 
     @classmethod
-    def of(cls, path: str | Path, workspace: Workspace | None = None) -> Source:
+    def of(cls, path: str | Path, workspace: Workspace | None = None) -> DatasetFile:
         """Find out how to read the file at `path`; a copy is begun where it needs one.
 
         Args:
@@ -112,7 +111,7 @@ class Dataset:
 
     path: Path
     mapping: Mapping
-    source: Source
+    source: DatasetFile
     corrected: bool = False
 
     @property
@@ -142,11 +141,11 @@ def open_dataset(
             or without a single usable row.
     """
     path = Path(path)
-    source = Source.of(path, workspace)
+    source = DatasetFile.of(path, workspace)
     objects = _first(source)
-    kept = None if mapping else _kept(path, objects, workspace)
-    chosen = mapping or kept or guess_mapping(objects)
-    dataset = Dataset(path, chosen, source, corrected=kept is not None)
+    stored = None if mapping else _stored_mapping(path, objects, workspace)
+    chosen = mapping or stored or guess_mapping(objects)
+    dataset = Dataset(path, chosen, source, corrected=stored is not None)
     first_bad: BadRow | None = None
     bad = 0
     for row in dataset:
@@ -168,7 +167,7 @@ def iter_rows(path: str | Path, mapping: Mapping | None = None) -> Iterator[Row 
     Raises:
         DatasetError: The file cannot be read.
     """
-    source = Source.of(path)
+    source = DatasetFile.of(path)
     return _rows(source, mapping or guess_mapping(_first(source)))
 
 
@@ -187,7 +186,7 @@ def first_objects(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         DatasetError: The file cannot be read.
     """
-    return _first(Source.of(path))
+    return _first(DatasetFile.of(path))
 
 
 def open_lines(path: str | Path) -> BufferedReader:
@@ -196,7 +195,7 @@ def open_lines(path: str | Path) -> BufferedReader:
     Raises:
         DatasetError: The file cannot be read.
     """
-    return Source.of(path).open()
+    return DatasetFile.of(path).open()
 
 
 def open_index(path: str | Path) -> LineIndex:
@@ -205,7 +204,7 @@ def open_index(path: str | Path) -> LineIndex:
     Raises:
         DatasetError: The file cannot be read.
     """
-    return Source.of(path).index()
+    return DatasetFile.of(path).index()
 
 
 def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | None:
@@ -217,32 +216,35 @@ def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | 
     form = format_of(path)
     if form.plain:
         return LineIndex(path)
-    return Source.of(path, workspace).index() if has_copy(path, form, _folder(workspace)) else None
+    return (
+        DatasetFile.of(path, workspace).index()
+        if has_copy(path, form, _folder(workspace))
+        else None
+    )
 
 
-def _rows(source: Source, mapping: Mapping) -> Iterator[Row | BadRow]:
+def _rows(source: DatasetFile, mapping: Mapping) -> Iterator[Row | BadRow]:
     row_of = reader_of(mapping).row
     for block in _blocks(source):
         line = block.first + 1
-        for place, found in records(block):
-            row: Row | BadRow
+        for place, value in parse_block(block):
+            if isinstance(value, BadLine):
+                yield bad_row(line + place, value)
+                continue
             try:
-                if isinstance(found, str):
-                    row = BadRow(line + place, found)
-                else:
-                    row = row_of(line + place, found)
+                row: Row | BadRow = row_of(line + place, value)
             except BadLine as reason:
-                row = BadRow(line + place, str(reason))
+                row = bad_row(line + place, reason)
             yield row
 
 
-def _first(source: Source) -> list[dict[str, Any]]:
+def _first(source: DatasetFile) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     read = 0
     for block in _blocks(source):
-        for _, found in records(block):
-            if not isinstance(found, str):
-                objects.append(found)
+        for _, value in parse_block(block):
+            if not isinstance(value, BadLine):
+                objects.append(value)
             if len(objects) >= _GUESS_ROWS:
                 return objects
         read += len(block.raw)
@@ -251,7 +253,7 @@ def _first(source: Source) -> list[dict[str, Any]]:
     return objects
 
 
-def _blocks(source: Source) -> Iterator[Block]:
+def _blocks(source: DatasetFile) -> Iterator[Block]:
     try:
         with closing(source.open()) as file:
             yield from blocks(file, limit=MAX_LINE)
@@ -259,18 +261,20 @@ def _blocks(source: Source) -> Iterator[Block]:
         raise _unreadable(source.path, error) from error
 
 
-def _kept(path: Path, objects: list[dict[str, Any]], workspace: Workspace | None) -> Mapping | None:
+def _stored_mapping(
+    path: Path, objects: list[dict[str, Any]], workspace: Workspace | None
+) -> Mapping | None:
     """The user's mapping of this file, unless the file no longer has its fields."""
     place = workspace or Workspace.current()
-    return usable_mapping(kept_mapping(place.store_path, path), objects)
+    return stored_mapping(kept_mapping(place.store_path, path), objects)
 
 
 def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetError:
     name = one_line(str(dataset.path))
     if first_bad is None:
         kind = dataset.source.form.kind
-        held = {"jsonl": "blank lines only", "csv": "a header, and no record under it"}
-        return DatasetError(f"{name} holds {held.get(kind, 'no record')}.", hint=_HINT)
+        contents = {"jsonl": "only blank lines", "csv": "only a header"}
+        return DatasetError(f"{name} contains {contents.get(kind, 'no records')}.", hint=_HINT)
     plain = dataset.source.form.plain
     what, where = ("lines", "line") if plain else ("records", "record")
     if dataset.mapping.shape == "unknown":
@@ -279,10 +283,10 @@ def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetErro
     else:
         how_many = f"all {bad:,} {what} are bad; "
         hint = _HINT
-    if "not UTF-8" in first_bad.reason:
+    if first_bad.kind == "encoding":
         hint = "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
     return DatasetError(
-        f"{name} has no usable row: {how_many}{where} {first_bad.line}: {first_bad.reason}.",
+        f"{name} has no usable rows: {how_many}{where} {first_bad.line}: {first_bad.reason}.",
         hint=hint,
     )
 

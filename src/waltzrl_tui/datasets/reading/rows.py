@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as AbcMapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
-Harm = Literal["harmful", "benign", ""]
-ReplyLabel = Literal["safe", "unsafe", "good", "bad", ""]
+from waltzrl_tui.records.labels import Harm, ReplyLabel
+
+BadKind = Literal["encoding", ""]
 Shape = Literal["rows", "messages", "pairs", "instruction", "waltzrl", "prompts", "unknown"]
 
-CONSTANT = "="
-"""Begins the name of a "field" that is a constant: `harm` of `=harmful` labels every row."""
-ALTERNATIVE = "|"
-"""Separates the fields of which the first that is not empty is the prompt."""
+_CONSTANT = "="
+_ALTERNATIVE = "|"
+_VERSION = 2
+"""Of the JSON document of a mapping. Documents without a version hold the text forms only."""
+
+FIELD_PARTS = ("prompt", "reply", "harm", "category", "context", "reply_label")
+"""The parts of a mapping that name fields."""
+PARTS = (*FIELD_PARTS, "harmful")
+"""All parts of a mapping."""
 
 _HARMFUL = """harmful unsafe toxic malicious adversarial jailbreak dangerous harm hazardous
     vanilla_harmful adversarial_harmful not_safe"""
@@ -107,11 +115,11 @@ class Row:
                 turns.append({"role": "system", "content": system})
             case [{"text": str(system)}]:
                 turns.append({"role": "system", "content": system})
-        told = self.extra.get("history")
-        if not isinstance(told, list):
+        history = self.extra.get("history")
+        if not isinstance(history, list):
             return tuple(turns)
         before = len(turns)
-        for each in told:
+        for each in history:
             match each:
                 case {"role": str(role), "content": str(content)}:
                     turns.append({"role": role, "content": content})
@@ -130,68 +138,167 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A record that gives no example, and why."""
+    """A record that gives no example, and why.
+
+    Attributes:
+        kind: `encoding` where its bytes are not UTF-8; "" for any other reason.
+    """
 
     line: int
     reason: str
+    kind: BadKind = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mapping:
     """Which field of a record is what; an empty name means that the file has no such field.
 
+    Each part also has a text form, for `--map` and for JSON documents (`text`, `from_text`):
+    `a|b` for alternatives, and a constant behind `=` (`=harmful`).
+
     Attributes:
         shape: The family of layout; `unknown` when no field looks like a prompt.
-        prompt: The field of the prompt, or of the list of turns for `messages`; `a|b` takes `a`
-            where it is not empty, else `b`.
-        harm: A field, or `=harmful` or `=benign` where the whole file is that.
-        category: A field, or `=` and a name.
-        context: A second field that is put under the prompt when it is not empty (`instruction`).
-        harmful: The value of the harm field that means harmful, `a|b` for several; "" where the
-            field's name and its values speak for themselves.
-        reply_label: A field that says whether the reply is safe, or whether people want it.
+        prompts: The fields of the prompt, or of the list of turns for `messages`: the first that
+            is not empty counts.
+        harm: The field of the prompt's label. `every_harm`: the label of all rows instead.
+        category: The field of the category. `every_category`: the category of all rows instead.
+        context: A second field that follows the prompt when it is not empty (`instruction`).
+        harmful: The values of the harm field that mean harmful; none where the field's name and
+            its values are clear by themselves.
+        reply_label: The field that says whether the reply is safe, or whether people prefer it.
     """
 
     shape: Shape
-    prompt: str
+    prompts: tuple[str, ...] = ()
     reply: str = ""
     harm: str = ""
+    every_harm: Harm = ""
     category: str = ""
+    every_category: str = ""
     context: str = ""
-    harmful: str = ""
+    harmful: tuple[str, ...] = ()
     reply_label: str = ""
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """The fields that the prompt is looked for in, in this order."""
-        return tuple(self.prompt.split(ALTERNATIVE)) if self.prompt else ()
 
     @property
     def fields(self) -> frozenset[str]:
         """All fields of the file that are read by their own names."""
-        named = (self.reply, self.harm, self.category, self.context)
-        return frozenset(
-            (*self.prompts, *(name for name in named if name and not name.startswith(CONSTANT)))
+        named = (*self.prompts, self.reply, self.harm, self.category, self.context)
+        return frozenset(name for name in named if name)
+
+    def text(self, part: str) -> str:
+        """The text form of one of the `PARTS`; "" where the part is empty."""
+        match part:
+            case "prompt":
+                return _ALTERNATIVE.join(self.prompts)
+            case "harmful":
+                return _ALTERNATIVE.join(self.harmful)
+            case "harm" if self.every_harm:
+                return _CONSTANT + self.every_harm
+            case "category" if self.every_category:
+                return _CONSTANT + self.every_category
+            case _:
+                return str(getattr(self, part))
+
+    @classmethod
+    def from_text(
+        cls, shape: Shape, parts: AbcMapping[str, str], fields: Collection[str] = ()
+    ) -> Mapping:
+        """The mapping whose parts have these text forms.
+
+        Args:
+            fields: The file's fields: a text that is the name of one of them is that field,
+                whatever characters it holds.
+        """
+
+        def names(part: str) -> tuple[str, ...]:
+            text = parts.get(part, "")
+            return () if not text else (text,) if text in fields else split_alternatives(text)
+
+        def constant(part: str) -> str:
+            text = parts.get(part, "")
+            return text[1:] if is_constant(text) and text not in fields else ""
+
+        def field(part: str) -> str:
+            return "" if constant(part) else parts.get(part, "")
+
+        return cls(
+            shape=shape,
+            prompts=names("prompt"),
+            reply=field("reply"),
+            harm=field("harm"),
+            every_harm=harm_of("harm", constant("harm")),
+            category=field("category"),
+            every_category=constant("category"),
+            context=field("context"),
+            harmful=split_alternatives(parts.get("harmful", "")),
+            reply_label=field("reply_label"),
         )
 
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """The document that is stored and shown by `--json`.
+
+        Version 1 held the text forms; they stay for its readers. Where a text form is ambiguous,
+        the keys that version 2 added decide.
+        """
+        return {
+            "shape": self.shape,
+            **{part: self.text(part) for part in PARTS},
+            "version": _VERSION,
+            "prompts": list(self.prompts),
+            "harmful_values": list(self.harmful),
+            "constants": {"harm": self.every_harm, "category": self.every_category},
+        }
+
+    @classmethod
+    def from_json(cls, document: AbcMapping[str, Any]) -> Mapping | None:
+        """The mapping of a document of any version; None where it is not one."""
+        shape = document.get("shape")
+        parts = {part: document.get(part, "") for part in PARTS}
+        if shape not in get_args(Shape) or not all(
+            isinstance(text, str) for text in parts.values()
+        ):
+            return None
+        mapping = cls.from_text(cast("Shape", shape), parts)
+        if document.get("version", 1) == 1:
+            return mapping
+        try:
+            constants = document["constants"]
+            return replace(
+                mapping,
+                prompts=tuple(map(str, document["prompts"])),
+                harmful=tuple(map(str, document["harmful_values"])),
+                harm="" if constants["harm"] else parts["harm"],
+                every_harm=harm_of("harm", constants["harm"]),
+                category="" if constants["category"] else parts["category"],
+                every_category=str(constants["category"]),
+            )
+        except (KeyError, TypeError):
+            return None
 
 
-def harm_of(field_name: str, value: object, harmful: str = "") -> Harm:
-    """What `value` of the field `field_name` says about the prompt; empty when it is not known.
+def is_constant(text: str) -> bool:
+    """Whether the text form of a part is a constant for every row."""
+    return len(text) > 1 and text.startswith(_CONSTANT)
+
+
+def split_alternatives(text: str) -> tuple[str, ...]:
+    """The names or values in a text form, in their order."""
+    return tuple(text.split(_ALTERNATIVE)) if text else ()
+
+
+def harm_of(field_name: str, value: object, harmful: Sequence[str] = ()) -> Harm:
+    """The label of the prompt by `value` of the field `field_name`; "" when it is not known.
 
     Args:
-        harmful: As `Mapping.harmful`. Of true and false the other one is then benign; of any
-            other values all others are.
+        harmful: As `Mapping.harmful`. The other one of true and false is then benign; so are all
+            others of any other values.
     """
     truth = truth_of(value)
     if harmful:
-        stated = harmful.split(ALTERNATIVE)
-        truths = {truth_of(each) for each in stated}
+        truths = {truth_of(each) for each in harmful}
         if None not in truths:
             return "" if truth is None else "harmful" if truth in truths else "benign"
-        words = {each.strip().casefold() for each in stated}
+        words = {each.strip().casefold() for each in harmful}
         text = label_text(value).casefold()
         return "" if not text else "harmful" if text in words else "benign"
     if truth is None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from waltzrl_tui.errors import UsageError
+from waltzrl_tui.words import plural
 
 Dedupe = Literal["exact", "near", "off"]
 
@@ -50,17 +51,17 @@ class SampleRecipe:
             raise UsageError(f"A sample needs at least 1 row, not {self.n}.", hint="Raise -n.")
         if not 0 <= self.valid <= 0.5:
             raise UsageError(
-                f"The validation share is {self.valid}.", hint="Choose one from 0 to 0.5."
+                f"A validation share of {self.valid} is out of range.", hint="Choose 0 to 0.5."
             )
         if self.dedupe not in get_args(Dedupe):
             raise UsageError(
-                f"Duplicates cannot be dropped by “{self.dedupe}”.",
+                f"“{self.dedupe}” is not a way to drop duplicates.",
                 hint="Choose exact, near or off.",
             )
         sizes = (0, *self.grown, *(() if self.n is None else (self.n,)))
         if any(one >= two for one, two in pairwise(sizes)):
             raise UsageError(
-                f"A sample of {sizes[-2]:,} rows does not grow to {sizes[-1]:,}.",
+                f"A sample of {plural(sizes[-2], 'row')} cannot grow to {sizes[-1]:,}.",
                 hint="Choose a larger -n.",
             )
 

@@ -15,17 +15,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from waltzrl_tui.datasets.near.chunked import in_order
+from waltzrl_tui.datasets.near.chunked import sort_in_parts
 from waltzrl_tui.datasets.near.index import text_digest
 from waltzrl_tui.datasets.reading.read import Dataset
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
-from waltzrl_tui.datasets.sampling.scan import Stratum, Survey, digest, framed, survey
+from waltzrl_tui.datasets.sampling.scan import GroupCache, Stratum, Survey, digest, framed, survey
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import normalised
+from waltzrl_tui.words import plural
 
 __all__ = [
     "Dedupe",
+    "GroupCache",
     "Sample",
     "SampleCounts",
     "SampleRecipe",
@@ -118,6 +120,7 @@ def draw(
     *,
     lines: Collection[int] | None = None,
     base_sha256: str = "",
+    cache: GroupCache | None = None,
 ) -> Sample:
     """The sample of `rows` by `recipe`.
 
@@ -126,6 +129,7 @@ def draw(
         lines: The numbers of the rows that fulfil the recipe's `where`. A `Dataset` is asked for
             them when they are not given.
         base_sha256: Of the sample that this one extends; checked when it is given.
+        cache: Groups of near prompts, for samples that are drawn from the same rows again.
 
     Raises:
         DatasetError: No usable row, the rows changed between the two passes, or the sample that
@@ -137,7 +141,7 @@ def draw(
         if not isinstance(source, Dataset):
             raise ValueError("rows without a file need the lines that fulfil the recipe's where")
         lines = lines_where(source, recipe.where)
-    seen = survey(source, recipe, lines=lines)
+    seen = survey(source, recipe, lines=lines, cache=cache)
     if not seen.places:
         raise _nothing(recipe, seen)
     choice = _choose(seen, recipe)
@@ -148,9 +152,9 @@ def draw(
         base = _choose(seen, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
         if _sample_hash(train[: len(base.train)], valid[: len(base.valid)]) != base_sha256:
             raise DatasetError(
-                f"The sample of {recipe.grown[-1]:,} rows cannot be drawn from {recipe.source} "
-                "any more.",
-                hint="Its rows, the evaluation prompts, or this program changed: draw a new one.",
+                f"The sample of {plural(recipe.grown[-1], 'row')} can no longer be drawn from "
+                f"{recipe.source}.",
+                hint="Its rows, the evaluation prompts or this program changed: draw a new one.",
             )
     return Sample(
         train=train,
@@ -164,16 +168,16 @@ def draw(
 def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:
     if seen.dropped["filtered"]:
         return DatasetError(
-            f"No usable row of {recipe.source} fulfils “{recipe.where}”.",
+            f"No usable row of {recipe.source} matches “{recipe.where}”.",
             hint="Change the expression, or leave it out.",
         )
     if seen.dropped["contaminated"]:
         return DatasetError(
-            f"All rows of {recipe.source} stand in an evaluation suite.",
+            f"All rows of {recipe.source} are also in an evaluation suite.",
             hint="Sample another dataset, or evaluate on other prompts.",
         )
     return DatasetError(
-        f"{recipe.source} has no usable row to sample.", hint="Look at its bad rows."
+        f"{recipe.source} has no usable rows to sample.", hint="Check its bad rows."
     )
 
 
@@ -181,21 +185,21 @@ def _pick(
     rows: Iterable[Row | BadRow], seen: Survey, indexes: Sequence[int], recipe: SampleRecipe
 ) -> list[Row]:
     wanted = {seen.places[index]: index for index in indexes}
-    found: dict[int, Row] = {}
+    picked: dict[int, Row] = {}
     for place, row in enumerate(rows):
         index = wanted.get(place)
         if index is None:
             continue
         if not isinstance(row, Row) or text_digest(normalised(row.prompt)) != seen.prompts[index]:
             break
-        found[index] = row
-        if len(found) == len(wanted):
+        picked[index] = row
+        if len(picked) == len(wanted):
             break
-    if len(found) != len(wanted):
+    if len(picked) != len(wanted):
         raise DatasetError(
             f"{recipe.source} changed while it was sampled.", hint="Try again when it is complete."
         )
-    return [found[index] for index in indexes]
+    return [picked[index] for index in indexes]
 
 
 def _choose(seen: Survey, recipe: SampleRecipe) -> _Choice:
@@ -278,7 +282,7 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
     groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
     names = sorted(members, key=lambda stratum: digest(seed, *map(_bytes, seen.strata[stratum])))
     for number, stratum in enumerate(names):
-        rows = list(in_order(members.pop(stratum), lambda row: row[0][0] / 256))
+        rows = list(sort_in_parts(members.pop(stratum), lambda row: row[0][0] / 256))
         # Each stratum starts its count elsewhere, so that the shares add up over small strata too.
         offset = (number + 0.5) / len(names)
         for rank, (key, index) in enumerate(rows):
@@ -290,12 +294,12 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
 
     order: list[tuple[int, bytes, int, bool]] = []
     longest = max(map(len, groups.values()), default=0)
-    for value, found in groups.items():
+    for value, ranks in groups.items():
         turn = digest(seed, _bytes(value))
-        ranked = enumerate(in_order(found, lambda row: row[0]))
+        ranked = enumerate(sort_in_parts(ranks, lambda row: row[0]))
         order += [(rank, turn, row[2], row[3]) for rank, row in ranked]
     # Taking turns by rank gives the values equal shares until one is used up.
-    ordered = in_order(order, lambda row: row[0] / longest)
+    ordered = sort_in_parts(order, lambda row: row[0] / longest)
     return [(index, held_out) for _, _, index, held_out in ordered]
 
 

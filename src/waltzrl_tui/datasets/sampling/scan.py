@@ -22,9 +22,24 @@ Stratum = tuple[str, str]
 
 _NONE = 2**32 - 1
 _length = Struct("<Q").pack
-# The groups of the prompts that were surveyed last: another choice of rows, balance or duplicates
-# of the same file must not look for them again.
-_last: tuple[bytes, NearGroups] | None = None
+
+
+class GroupCache:
+    """The groups of the prompts of the last survey that was given this cache.
+
+    Another choice of rows, balance or duplicates of the same file then compares nothing again.
+    """
+
+    def __init__(self) -> None:
+        self._entry: tuple[bytes, NearGroups] | None = None
+
+    def get(self, key: bytes) -> NearGroups | None:
+        """The groups stored under `key`; None when it is not the last one."""
+        return self._entry[1] if self._entry and self._entry[0] == key else None
+
+    def put(self, key: bytes, groups: NearGroups) -> None:
+        """Replace what is stored."""
+        self._entry = key, groups
 
 
 @dataclass
@@ -63,6 +78,7 @@ def survey(
     *,
     lines: Collection[int] | None = None,
     references: References | None = None,
+    cache: GroupCache | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Survey:
     """Read the rows once. The result serves every recipe with the same `survey_key`.
@@ -70,8 +86,9 @@ def survey(
     Args:
         lines: The numbers (`Row.line`) of the rows that fulfil the recipe's `where`; None for
             all rows. `sampling.lines_where` finds them.
-        references: What the recipe's `suites` hold, when it was read already.
-        stop: Asked now and then once the rows are read; the survey is of no use when it was true.
+        references: The prompts of the recipe's `suites`, when they were read already.
+        cache: Groups of an earlier survey, used when the prompts are the same.
+        stop: Checked now and then once the rows are read; the survey is unusable when it was true.
 
     Raises:
         DatasetError: A suite cannot be read, or there is no room for a temporary file.
@@ -80,7 +97,7 @@ def survey(
         references = load_references(recipe.suites, recipe.source)
     with NearIndex() as prompts, NearIndex() as replies:
         references.put_into(prompts)
-        reading = _Reading(recipe, prompts, replies)
+        reading = _Reading(recipe, prompts, replies, cache or GroupCache())
         for place, row in enumerate(rows):
             if isinstance(row, BadRow):
                 reading.bad += 1
@@ -94,8 +111,10 @@ def survey(
 class _Reading:
     """The rows of a survey before contaminated and near ones are taken out."""
 
-    def __init__(self, recipe: SampleRecipe, prompts: NearIndex, replies: NearIndex) -> None:
-        self._recipe = recipe
+    def __init__(
+        self, recipe: SampleRecipe, prompts: NearIndex, replies: NearIndex, cache: GroupCache
+    ) -> None:
+        self._recipe, self._cache = recipe, cache
         self._near = recipe.dedupe == "near"
         self._grouped = self._near or recipe.valid > 0 or bool(recipe.suites)
         self._prompts = prompts
@@ -126,8 +145,8 @@ class _Reading:
         content = digest(prompt.encode(), reply, *before)
         text = text_digest(prompt)
         # Duplicates count too: which of them stays decides their label.
-        asked = text_digest(f"{text} {json.dumps(history)}") if history else text
-        self._contradictions.add(asked, row.harm)
+        question = text_digest(f"{text} {json.dumps(history)}") if history else text
+        self._contradictions.add(question, row.harm)
         stratum = self._strata.setdefault(_stratum(row, self._recipe.balance), len(self._strata))
         if self._recipe.dedupe == "off":
             # Rows that differ in anything order differently; equal ones are interchangeable.
@@ -175,31 +194,29 @@ class _Reading:
             before = len(left)
             left = self._thinned(left, prompts.cluster, self._replies.groups(stop=stop).cluster)
             dropped["near"] = before - len(left)
-        found = Survey(self._recipe.survey_key, strata=list(self._strata), dropped=dropped)
-        found.contradicting = self._contradictions.prompts
+        result = Survey(self._recipe.survey_key, strata=list(self._strata), dropped=dropped)
+        result.contradicting = self._contradictions.prompts
         for index in left:
-            found.content += self._content[index * 16 : index * 16 + 16]
-            found.prompts.append(self._digests[index])
+            result.content += self._content[index * 16 : index * 16 + 16]
+            result.prompts.append(self._digests[index])
             number = self._prompt[index]
-            found.group.append(prompts.component[number] if self._grouped else number)
-            found.places.append(self._places[index])
-            found.stratum.append(self._stratum[index])
-        return found
+            result.group.append(prompts.component[number] if self._grouped else number)
+            result.places.append(self._places[index])
+            result.stratum.append(self._stratum[index])
+        return result
 
     def _groups(self, references: int, stop: Callable[[], bool] | None) -> NearGroups:
-        """What is near what among the prompts, as far as the recipe asks."""
-        global _last
+        """The groups of near prompts, as deep as the recipe needs."""
         depth: Depth = "components" if self._recipe.valid else "references"
         if self._near:
             depth = "clusters"
         key = self._prompts.fingerprint + f"{references} {depth}".encode()
-        last = _last
-        if last is not None and last[0] == key:
-            return last[1]
-        found = self._prompts.groups(references, depth=depth, stop=stop)
+        if groups := self._cache.get(key):
+            return groups
+        groups = self._prompts.groups(references, depth=depth, stop=stop)
         if not (stop and stop()):
-            _last = key, found
-        return found
+            self._cache.put(key, groups)
+        return groups
 
     def _reply_number(self, row: Row) -> int:
         if not row.reply:

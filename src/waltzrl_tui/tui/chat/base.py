@@ -16,8 +16,8 @@ from textual.widgets import Static, TextArea
 
 from waltzrl_tui.chat.conversation import Conversation
 from waltzrl_tui.chat.transcript import Turn
-from waltzrl_tui.datasets.reading.rows import Harm
 from waltzrl_tui.errors import StoreError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.store import DuelRow, Vote
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.chat.column import Column

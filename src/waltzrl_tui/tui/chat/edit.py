@@ -16,9 +16,10 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
-from waltzrl_tui.chat.training_rows import Harm, append_row, conversation_row, feedback_row
+from waltzrl_tui.chat.training_rows import append_row, conversation_row, feedback_row
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.fields import Choice

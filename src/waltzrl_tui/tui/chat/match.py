@@ -10,7 +10,7 @@ from textual.content import Content
 
 from waltzrl_tui.chat.duels import flagged
 from waltzrl_tui.chat.transcript import Turn
-from waltzrl_tui.datasets.reading.rows import Harm
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.store import DuelRow, Store, Vote
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.column import Column

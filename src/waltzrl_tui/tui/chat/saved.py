@@ -9,7 +9,7 @@ from typing import Any, Final
 from waltzrl_tui.chat.conversation import Conversation
 from waltzrl_tui.chat.export import to_jsonl, to_markdown
 from waltzrl_tui.chat.transcript import Turn, history
-from waltzrl_tui.datasets.reading.rows import Harm
+from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.chat.about import AboutTurn
 from waltzrl_tui.tui.chat.base import ChatBase

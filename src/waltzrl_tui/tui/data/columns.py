@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from waltzrl_tui.datasets.query.columns import QueryColumn
 from waltzrl_tui.datasets.query.query import column_values
-from waltzrl_tui.datasets.query.values import Bar, Histogram
+from waltzrl_tui.datasets.query.values import Histogram, HistogramBar
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
@@ -43,8 +43,8 @@ class ColumnChoice:
 
 def choices(columns: Sequence[QueryColumn], mapping: Mapping) -> list[ColumnChoice]:
     """The columns to offer: those that the mapping makes, then fields that none is made of."""
-    found = [ColumnChoice(name, name) for name in ("harm", "category") if getattr(mapping, name)]
-    texts = [name for name in ("prompt", "reply") if getattr(mapping, name)]
+    found = [ColumnChoice(name, name) for name in ("harm", "category") if mapping.text(name)]
+    texts = [name for name in ("prompt", "reply") if mapping.text(name)]
     if any(column.name == "tokens" and not column.field for column in columns):
         found.append(ColumnChoice("tokens", "tokens"))
     found += [ColumnChoice(f"length of {name}", f"length({name})") for name in texts]
@@ -144,7 +144,7 @@ class BarList(LineList):
 
     def __init__(self) -> None:
         super().__init__(id="bars")
-        self._bars: tuple[Bar, ...] = ()
+        self._bars: tuple[HistogramBar, ...] = ()
         self._rows = self._top = 0
 
     def show(self, found: Histogram | None) -> None:
@@ -156,7 +156,7 @@ class BarList(LineList):
         self.refresh()
 
     @property
-    def chosen(self) -> Bar | None:
+    def chosen(self) -> HistogramBar | None:
         return self._bars[self.cursor] if self.count else None
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:

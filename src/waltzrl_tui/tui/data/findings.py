@@ -55,7 +55,7 @@ def findings(profile: Profile) -> list[Finding]:
     found = []
     if rows := profile.contaminated.rows:
         suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
-        lines = [one.line - 1 for one in profile.contaminated.found]
+        lines = [one.line - 1 for one in profile.contaminated.examples]
         found.append(Finding("in an evaluation suite", suites, rows, lines))
     if rows := profile.contradicting.rows:
         prompts = f"{profile.contradicting.prompts:,} prompts"
@@ -63,7 +63,7 @@ def findings(profile: Profile) -> list[Finding]:
         found.append(Finding("both harmful and benign", prompts, rows, lines))
     if rows := profile.personal.rows:
         kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
-        lines = [one.line - 1 for one in profile.personal.found]
+        lines = [one.line - 1 for one in profile.personal.examples]
         found.append(Finding("personal data or secrets", kinds, rows, lines))
     return [*found, *map(_of_cluster, _in_order(profile.clusters))]
 

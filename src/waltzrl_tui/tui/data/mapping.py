@@ -14,9 +14,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from waltzrl_tui.datasets.reading.mappings import FIELD_PARTS, corrected, label_values
+from waltzrl_tui.datasets.reading.mappings import correct_mapping, label_values
 from waltzrl_tui.datasets.reading.parse import parse_row
-from waltzrl_tui.datasets.reading.rows import BadRow, Mapping, Row
+from waltzrl_tui.datasets.reading.rows import FIELD_PARTS, BadRow, Mapping, Row
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.fields import Choice
@@ -72,12 +72,12 @@ class MappingDialog(ModalScreen[Mapping | None]):
             words = tuple(self._values[part])
             name = part.replace("_", " ")
             field = Choice(name, words, id=f"map-{part}", label_width=_LABEL)
-            field.set_reactive(Choice.value, _word(self._values[part], getattr(mapping, part)))
+            field.set_reactive(Choice.value, _word(self._values[part], mapping.text(part)))
             self._fields[part] = field
         self._values["harmful"] = self._harmful_words(mapping)
         words = tuple(self._values["harmful"])
         self._harmful = Choice("harmful", words, id="map-harmful", label_width=_LABEL)
-        shown = _word(self._values["harmful"], mapping.harmful)
+        shown = _word(self._values["harmful"], mapping.text("harmful"))
         self._harmful.set_reactive(Choice.value, shown)
         self._fields["harmful"] = self._harmful
         self._rows = Static(id="mapping-rows", markup=False)
@@ -98,7 +98,7 @@ class MappingDialog(ModalScreen[Mapping | None]):
         event.stop()
         if event.choice is self._fields["harm"]:
             # What was said of another field's values would turn this one's labels round.
-            harm = Mapping("prompts", "", harm=self._values["harm"][event.value])
+            harm = Mapping.from_text("prompts", {"harm": self._values["harm"][event.value]})
             self._values["harmful"] = self._harmful_words(harm)
             self._harmful.set_words(tuple(self._values["harmful"]))
             self._harmful.value = next(iter(self._values["harmful"]))
@@ -106,7 +106,7 @@ class MappingDialog(ModalScreen[Mapping | None]):
 
     def action_guess(self) -> None:
         for part, field in self._fields.items():
-            field.value = _word(self._values[part], getattr(self._guessed, part))
+            field.value = _word(self._values[part], self._guessed.text(part))
 
     def action_save(self) -> None:
         if self._mapping is not None:
@@ -114,13 +114,13 @@ class MappingDialog(ModalScreen[Mapping | None]):
 
     def _harmful_words(self, mapping: Mapping) -> dict[str, str]:
         """Which value of the harm field means harmful, by what is shown for it."""
-        values = [mapping.harmful, *label_values(mapping, self._objects)[:_VALUES]]
+        values = [mapping.text("harmful"), *label_values(mapping, self._objects)[:_VALUES]]
         return {_BY_NAME: ""} | {one_line(value, 40): value for value in values if value}
 
     def _preview(self) -> None:
         chosen = {part: self._values[part][field.value] for part, field in self._fields.items()}
         try:
-            self._mapping = corrected(self._guessed, chosen, self._objects)
+            self._mapping = correct_mapping(self._guessed, chosen, self._objects)
         except WaltzError as error:
             self._mapping = None
             self._rows.update(Content.styled(f"✗ {printable(str(error))}", "$text-error"))
@@ -138,7 +138,7 @@ def _words(part: str, fields: Sequence[str], mapping: Mapping, guessed: Mapping)
     """What a part can be, by what is shown for it."""
     values = [] if part == "prompt" else [""]
     # Such as two fields of which the first that is filled counts.
-    values += [getattr(each, part) for each in (mapping, guessed)]
+    values += [each.text(part) for each in (mapping, guessed)]
     values += [*fields, *_CONSTANTS.get(part, ())]
     return {_SAID.get(value) or one_line(value, 40) or _NONE: value for value in values}
 

@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.reading.read import iter_rows
 from waltzrl_tui.datasets.reading.rows import BadRow, Row
 from waltzrl_tui.datasets.reply_labels import names_safety
 from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
-from waltzrl_tui.datasets.sampling.sampling import SampleCounts, Survey, counts, survey
+from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import printable
@@ -71,6 +71,7 @@ class SamplePane(Vertical):
         super().__init__(id="sample", classes="pane")
         self._source: OpenDataset | None = None
         self._surveys: dict[tuple[object, ...], Survey] = {}
+        self._groups = GroupCache()
         self._counts: SampleCounts | None = None
         self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
         self._dedupe = Choice("dedupe", ("exact", "near", "off"), id="sample-dedupe")
@@ -120,7 +121,7 @@ class SamplePane(Vertical):
         mapping = self._source.mapping if self._source else None
         if mapping is None or mapping.reply:
             return ""
-        labelled = mapping.harm or names_safety(mapping.reply_label)
+        labelled = mapping.text("harm") or names_safety(mapping.reply_label)
         missing = [] if labelled else ["labels"]
         missing += [] if mapping.reply else ["replies"]
         return f"✗ no {' or '.join(missing)}" if missing else ""
@@ -143,7 +144,7 @@ class SamplePane(Vertical):
             self._say("")
             return
         mapping = source.mapping
-        words = [name for name in ("harm", "category") if getattr(mapping, name)]
+        words = [name for name in ("harm", "category") if mapping.text(name)]
         self._balance.set_words([*words, "none"])
         if missing := self._missing():
             self._say(missing, "$text-warning")
@@ -222,7 +223,7 @@ class SamplePane(Vertical):
 
     async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
         tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
-        return await in_thread(lambda stop: _surveyed(source, recipe, tell, stop))
+        return await in_thread(lambda stop: _surveyed(source, recipe, self._groups, tell, stop))
 
     def _tell(self, found: SampleCounts) -> None:
         if not found.train:
@@ -257,6 +258,7 @@ def _dedupe(word: str) -> Dedupe:
 def _surveyed(
     source: OpenDataset,
     recipe: SampleRecipe,
+    cache: GroupCache,
     tell: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> Survey:
@@ -264,7 +266,7 @@ def _surveyed(
     if recipe.where:
         found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
         lines = frozenset(line + 1 for line in found)
-    return survey(_until(source, tell, stop), recipe, lines=lines, stop=stop)
+    return survey(_until(source, tell, stop), recipe, lines=lines, cache=cache, stop=stop)
 
 
 def _until(

@@ -11,8 +11,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from waltzrl_tui.datasets.contradictions import contradictions_in_words
-from waltzrl_tui.datasets.label_values import values_in_words
+from waltzrl_tui.datasets.contradictions import contradiction_warning
+from waltzrl_tui.datasets.label_values import format_label_values
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import bar, short_count
@@ -88,9 +88,9 @@ def _rows(found: Profile, width: int) -> Iterable[Content]:
     for label, values in found.label_values.items():
         if values:
             style = "" if all(each.meaning for each in values) else "$text-warning"
-            yield from _fact(f"{label} label", values_in_words(values, 12), width, style)
+            yield from _fact(f"{label} label", format_label_values(values, 12), width, style)
     if found.contradicting.prompts:
-        words = contradictions_in_words(found.contradicting.prompts)
+        words = contradiction_warning(found.contradicting.prompts)
         yield from _fact("✗ both labels", words, width, "$text-warning")
     suites = ", ".join(
         f"{one_line(name, 40)} {rows:,}" for name, rows in found.contaminated.suites.items()

@@ -11,7 +11,7 @@ from typing import Final
 from textual.app import App
 from textual.css.query import NoMatches
 
-from waltzrl_tui.datasets.sampling.sampling import SampleCounts, SampleRecipe
+from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, SampleRecipe
 from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
@@ -48,6 +48,7 @@ class PlanBoard:
         self._total = 0
         self._stamp: tuple[int, int] | None = None
         self._measured: dict[int, Load] = {}
+        self._groups = GroupCache()
         self._catalogue: Catalogue | None = None
         self._around: Surroundings | None = None
         self._counters: list[TokenCounter] | None = None
@@ -173,7 +174,14 @@ class PlanBoard:
         path, wanted = Path(recipe.source), replace(recipe, n=rows)
         counters = self._counters or ()
         return await in_thread(
-            lambda stop: measure_load(path, wanted, counters=counters, on_progress=tell, stop=stop)
+            lambda stop: measure_load(
+                path,
+                wanted,
+                counters=counters,
+                cache=self._groups,
+                on_progress=tell,
+                stop=stop,
+            )
         )
 
     def load(self, rows: int | None) -> Load:

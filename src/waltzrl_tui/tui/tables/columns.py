@@ -28,9 +28,9 @@ def columns(mapping: Mapping, width: int, rows: int) -> tuple[Column, ...]:
     """
     number = max(4, len(str(rows)))
     fixed: list[Column] = [Column("number", number)]
-    if mapping.harm and width >= 36:
+    if mapping.text("harm") and width >= 36:
         fixed.append(Column("harm", 7))
-    if mapping.category and width >= 76:
+    if mapping.text("category") and width >= 76:
         fixed.append(Column("category", max(10, min(20, width // 7))))
     rest = width - sum(column.width + GAP for column in fixed)
     if mapping.reply and width >= 62:

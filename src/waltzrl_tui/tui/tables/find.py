@@ -62,7 +62,7 @@ def find(
             source.path,
             source.mapping,
             where,
-            found=found.lines,
+            lines=found.lines,
             on_progress=on_progress,
             stop=stop,
         )

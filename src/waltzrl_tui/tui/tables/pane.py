@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 
+from waltzrl_tui.datasets.query.errors import UnfinishedExpression
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.data.figures import size_of
@@ -271,7 +272,7 @@ class TablePane(Vertical):
         if not self.asking:
             self.notify(printable(str(error)), severity="error", markup=False)
             return
-        unfinished = not confirmed and "not finished" in error.message
+        unfinished = not confirmed and isinstance(error, UnfinishedExpression)
         self._prompt.say("" if unfinished else f"✗ {one_line(error.message, 60)}")
         if confirmed:
             text = Content.styled(f"✗ {printable(error.message)}", "$text-muted")

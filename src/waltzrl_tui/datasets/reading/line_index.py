@@ -168,8 +168,8 @@ class LineIndex:
 
     def line(self, number: int, *, limit: int = 8 * 1024 * 1024) -> bytes | None:
         """One line, cut to `limit` bytes; None when there is no such line or it is not known."""
-        found = self.page(number, 1, limit=limit)
-        return found[0] if found else None
+        lines = self.page(number, 1, limit=limit)
+        return lines[0] if lines else None
 
     def close(self) -> None:
         """Stop counting and close the file."""

@@ -22,6 +22,7 @@ from waltzrl_tui.datasets.reading.mappings import CHATS
 from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, bad_line, parse_object
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import plural
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,7 +39,7 @@ _TOO_LONG = "\ud8ff"
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def records(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[bytes]:
+def jsonl_lines(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[bytes]:
     """The lines, without their ends. Blocks.
 
     Args:
@@ -87,7 +88,7 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
         splitter.skip()
         yield from _list(splitter)
         if splitter.ended and splitter.peek():
-            yield bad_line("there is more after the end of the list")
+            yield bad_line("there is more text after the end of the list")
         return
     first = next(JsonSplitter(io.BytesIO(head).read).elements(separated=False))
     alone = whole and head.strip() == first.raw
@@ -104,15 +105,15 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
                 pass
         elif taken:
             yield bad_line(
-                f"a second list, “{one_line(name, 40)}”, is not read (the first one, "
-                f"“{one_line(taken, 40)}”, is): put it into a file of its own"
+                f"a second list, “{one_line(name, 40)}”, is not read, only the first one "
+                f"(“{one_line(taken, 40)}”): put it into a file of its own"
             )
             return
         else:
             taken = name
             yield from _list(splitter)
     if not taken:
-        yield bad_line("the JSON object holds no list of objects")
+        yield bad_line("the JSON object has no list of objects")
 
 
 def _may_hold(first: Record) -> bool:
@@ -136,7 +137,7 @@ def _flat(record: Record) -> bytes:
     try:
         parse_object(record.raw)
     except BadLine as reason:
-        return bad_line(f"{reason} {where}", _text(record.raw))
+        return bad_line(f"{reason} {where}", _text(record.raw), reason.kind)
     # It is JSON, so line ends can only be white space between its parts.
     return record.raw.replace(b"\r", b" ").replace(b"\n", b" ")
 
@@ -165,10 +166,10 @@ def _csv(text: io.TextIOWrapper, delimiter: str) -> Iterator[bytes]:
         except StopIteration:
             return
         except csv.Error as error:
-            said = str(error)
-            if "field larger" in said:
-                said = f"a field longer than {_MEGABYTES} MB; its quote may never be closed"
-            yield bad_line(f"{said} {where}")
+            reason = str(error)
+            if "field larger" in reason:
+                reason = f"a field longer than {_MEGABYTES} MB; its quote may never be closed"
+            yield bad_line(f"{reason} {where}")
             continue
         if not fields:
             continue
@@ -183,13 +184,13 @@ def _csv(text: io.TextIOWrapper, delimiter: str) -> Iterator[bytes]:
                 where = (
                     f"(lines {line:,} to {reader.line_num:,} of the file; is a quote not closed?)"
                 )
-            reason = f"{_count(len(fields))} where the header has {len(header)} {where}"
+            reason = f"{plural(len(fields), 'field')} where the header has {len(header)} {where}"
             yield bad_line(reason, _shown(fields, delimiter))
             continue
         try:
             yield _dump(dict(zip(header, fields, strict=True))).encode()
         except UnicodeEncodeError as error:
-            yield bad_line(_unreadable(error, where), _shown(fields, delimiter))
+            yield bad_line(_not_utf8(error, where), _shown(fields, delimiter), "encoding")
 
 
 def _short_lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -202,13 +203,9 @@ def _short_lines(text: io.TextIOWrapper) -> Iterator[str]:
             yield line
 
 
-def _unreadable(error: UnicodeEncodeError, where: str) -> str:
+def _not_utf8(error: UnicodeEncodeError, where: str) -> str:
     byte = ord(error.object[error.start]) - 0xDC00
     return f"not UTF-8: byte 0x{byte:02X} {where}; is the file Windows-1252 or Latin-1?"
-
-
-def _count(fields: int) -> str:
-    return "1 field" if fields == 1 else f"{fields} fields"
 
 
 def _shown(fields: list[str], delimiter: str) -> str:
@@ -254,10 +251,10 @@ def _parquet_rows(plain: Path, path: Path, tell: Tell) -> Iterator[bytes]:
         ):
             connection.execute(f"SET {setting}")
         total, size, done = _parquet_length(connection, plain), path.stat().st_size, 0
-        found = connection.execute(
+        result = connection.execute(
             "SELECT to_json(record)::VARCHAR FROM read_parquet(?) AS record", [str(plain)]
         )
-        while rows := found.fetchmany(500):
+        while rows := result.fetchmany(500):
             for (line,) in rows:
                 yield _without_nan(line)
             done += len(rows)
@@ -272,8 +269,8 @@ def _parquet_rows(plain: Path, path: Path, tell: Tell) -> Iterator[bytes]:
 
 
 def _parquet_length(connection: duckdb.DuckDBPyConnection, plain: Path) -> int:
-    found = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(plain)])
-    row = found.fetchone()
+    result = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(plain)])
+    row = result.fetchone()
     return int(row[0]) if row else 0
 
 

@@ -10,11 +10,15 @@ import codecs
 from collections.abc import Iterator
 from functools import cached_property
 from io import BufferedReader
-from typing import Final
+from typing import Any, Final
 
-from waltzrl_tui.datasets.reading.parse import MAX_LINE
+from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, not_utf8, parse_object, scan
 
 BLOCK: Final = 1024 * 1024
+
+_BLANK: Final = " \t\r\x0b\x0c"
+# An error costs a look at the whole block, so after a few of them its lines are taken alone.
+_ERRORS: Final = 8
 
 
 class Block:
@@ -39,7 +43,7 @@ class Block:
         return self._decoded[0]
 
     @property
-    def unread(self) -> dict[int, str]:
+    def unread(self) -> dict[int, BadLine]:
         """Why a line stands as an empty one in `text`, by its place in the block."""
         return self._decoded[1]
 
@@ -52,8 +56,9 @@ class Block:
         return self.raw.split(b"\n")
 
     @cached_property
-    def _decoded(self) -> tuple[str, dict[int, str]]:
-        unread = dict.fromkeys(self.long, f"line longer than {self.limit // 1024 // 1024} MB")
+    def _decoded(self) -> tuple[str, dict[int, BadLine]]:
+        too_long = BadLine(f"line longer than {self.limit // 1024 // 1024} MB")
+        unread = dict.fromkeys(self.long, too_long)
         try:
             text = self.raw.decode("utf-8")
         except UnicodeDecodeError:
@@ -62,7 +67,7 @@ class Block:
                 try:
                     lines.append(line.decode("utf-8"))
                 except UnicodeDecodeError as error:
-                    unread[place] = f"not UTF-8 at byte {error.start + 1}"
+                    unread[place] = not_utf8(error)
                     lines.append("")
             text = "\n".join(lines)
         return text, unread
@@ -104,3 +109,43 @@ def blocks(file: BufferedReader, size: int = BLOCK, *, limit: int = MAX_LINE) ->
         yield Block(number, b"", at, {0: rest[: limit + 1]}, limit)
     elif rest:
         yield Block(number, rest, at, {}, limit)
+
+
+def parse_block(block: Block) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+    """The place in the block and the object of each line that is not blank.
+
+    The reason takes the place of the object where there is none. Objects are read as
+    `parse.parse_object` reads them.
+    """
+    text, unread = f"{block.text}\n", block.unread
+    find, end = text.find, len(text)
+    at = place = errors = 0
+    while at < end:
+        stop = find("\n", at)
+        value: dict[str, Any] | BadLine | None = None
+        if text[at] == "{" and errors < _ERRORS:
+            # Straight from the block: no bytes are copied or decoded once more.
+            try:
+                value, after = scan(text, at)
+            except (BadLine, ValueError, StopIteration, RecursionError):
+                errors += 1
+            else:
+                if after != stop and text[after:stop] != "\r":
+                    value = None
+                    errors += after > stop
+        if value is None:
+            value = unread.get(place) or _parse_alone(text[at:stop])
+        if value is not None:
+            yield place, value
+        at = stop + 1
+        place += 1
+
+
+def _parse_alone(line: str) -> dict[str, Any] | BadLine | None:
+    """The object on one line, or why there is none; None for a blank line."""
+    if not line.strip(_BLANK):
+        return None
+    try:
+        return parse_object(line.encode("utf-8"))
+    except BadLine as reason:
+        return reason
