@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from waltzrl_tui.errors import EngineError, UsageError
+from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import Bill, bill
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.evaluation.service import lock_path, make_spec
+from waltzrl_tui.evaluation.service import make_spec
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import UNTRAINED, Subject, baselines, subject_of
 from waltzrl_tui.evaluation.suites import BUNDLED, load_suite
-from waltzrl_tui.jobs.locks import held
+from waltzrl_tui.jobs.evaluation_process import is_active
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import AgentRow, PairRow, Store
 from waltzrl_tui.store.evaluation_runs import RunRow
@@ -90,7 +86,7 @@ class EvalBoard:
             await asyncio.to_thread(results.take, [(item.place, item.document) for item in page])
         self.state = run.state
         mine = run_id in self.started
-        if not run.ended and not mine and not await asyncio.to_thread(worked_on, workspace, run_id):
+        if not run.ended and not mine and not await asyncio.to_thread(is_active, workspace, run_id):
             self.state = "left"
 
     def suite_choices(self, workspace: Workspace) -> list[Choice]:
@@ -172,65 +168,6 @@ class EvalBoard:
             return ""
         trained = "trained " if agent.adapter or agent.job_id else ""
         return f"{trained}{agent.base}"
-
-
-def worked_on(workspace: Workspace, run_id: int) -> bool:
-    """Whether a process works on the run. Blocks for a moment."""
-    return held(lock_path(workspace, run_id))
-
-
-def spawn(workspace: Workspace, run_id: int, on_end: Callable[[int], None]) -> None:
-    """Work on a run in a process of its own, which outlives the app. Blocks for a moment.
-
-    Args:
-        on_end: Called in another thread with its exit status.
-
-    Raises:
-        EngineError: The process cannot be started.
-    """
-    log = workspace.state / "logs" / f"evaluation-{run_id}.log"
-    # -P: files in the workspace must not be taken for Python's modules.
-    command = [sys.executable, "-P", "-m", "waltzrl_tui", "--home", str(workspace.home)]
-    try:
-        output = os.open(log, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            process = subprocess.Popen(
-                [*command, "evaluate", "--run", str(run_id), "--yes", "--json"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                cwd=workspace.home,
-                env=_environment(),
-                start_new_session=True,
-            )
-        finally:
-            os.close(output)
-    except OSError as error:
-        raise EngineError(
-            f"The evaluation could not be started: {error.strerror or error}.",
-            hint="See that the disk is not full and that there is memory left.",
-        ) from error
-    # Somebody has to take note of its end, or it stays in the process table as a zombie.
-    threading.Thread(target=lambda: on_end(process.wait()), daemon=True).start()
-
-
-def last_words(workspace: Workspace, run_id: int) -> str:
-    """What the process said last. Blocks."""
-    try:
-        text = (workspace.state / "logs" / f"evaluation-{run_id}.log").read_text("utf-8", "replace")
-    except OSError:
-        return ""
-    return one_line(text[-600:], 500)
-
-
-def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
-    if folders := environment.get("PYTHONPATH"):
-        # The process runs in the workspace, where relative ones would mean something else.
-        environment["PYTHONPATH"] = os.pathsep.join(
-            str(Path(folder).absolute()) for folder in folders.split(os.pathsep) if folder
-        )
-    return environment
 
 
 def _spec(run: RunRow) -> RunSpec:

@@ -21,6 +21,7 @@ from waltzrl_tui.evaluation.run import load_prompts
 from waltzrl_tui.evaluation.service import begin
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.suites import BUNDLED
+from waltzrl_tui.jobs.evaluation_process import is_active, last_log_lines, start_process
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.evaluation_runs import RunRow
 from waltzrl_tui.text import one_line, printable
@@ -28,7 +29,7 @@ from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 from waltzrl_tui.tui.evaluate.choose import ChooseList
 from waltzrl_tui.tui.evaluate.lines import View
-from waltzrl_tui.tui.evaluate.model import Wanted, last_words, spawn, worked_on
+from waltzrl_tui.tui.evaluate.model import Wanted
 from waltzrl_tui.tui.evaluate.results import EvaluateResults
 from waltzrl_tui.tui.evaluate.runs import run_picker
 from waltzrl_tui.tui.shell.keys import bindings, press
@@ -318,10 +319,10 @@ class EvaluateScreen(EvaluateResults):
                 if run.id not in started:
                     break
                 await asyncio.sleep(_LOOK_SECONDS)
-        if run.id not in started and not await asyncio.to_thread(worked_on, workspace, run.id):
+        if run.id not in started and not await asyncio.to_thread(is_active, workspace, run.id):
             started.add(run.id)
             try:
-                await asyncio.to_thread(spawn, workspace, run.id, ended)
+                await asyncio.to_thread(start_process, workspace, run.id, ended)
             except WaltzError:
                 started.discard(run.id)
                 raise
@@ -336,8 +337,8 @@ class EvaluateScreen(EvaluateResults):
 
     async def _failed(self, run_id: int) -> None:
         run = await self.waltz.store.runs.get(run_id)
-        words = await asyncio.to_thread(last_words, self.waltz.workspace, run_id)
-        if not run.ended and not await asyncio.to_thread(worked_on, self.waltz.workspace, run_id):
+        words = await asyncio.to_thread(last_log_lines, self.waltz.workspace, run_id)
+        if not run.ended and not await asyncio.to_thread(is_active, self.waltz.workspace, run_id):
             await self.waltz.store.runs.end(run_id, "failed", 0.0, words)
         self.read_store()
         if run.state != "stopped":
