@@ -15,12 +15,12 @@ from textual.pilot import Pilot
 from waltzrl_tui.plans.model import Money, Part, PlanRow, Wish
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.tui.data.train import TrainDialog
-from waltzrl_tui.tui.jobs.table import JobTable
 from waltzrl_tui.tui.plan.export import ExportScreen
 from waltzrl_tui.tui.plan.lines import enough_decimals, money, state, time_range
 from waltzrl_tui.tui.plan.screen import PlanScreen
 from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.tui.shell.bars import KeyBar
+from waltzrl_tui.tui.tables.keyed_table import KeyedTable
 from waltzrl_tui.workspace import Workspace
 
 
@@ -46,8 +46,8 @@ def screen_of(pilot: Pilot[None]) -> PlanScreen:
     return next(each for each in pilot.app.screen_stack if isinstance(each, PlanScreen))
 
 
-def table_of(pilot: Pilot[None]) -> JobTable:
-    return screen_of(pilot).query_one(JobTable)
+def table_of(pilot: Pilot[None]) -> KeyedTable:
+    return screen_of(pilot).query_one(KeyedTable)
 
 
 def plans(pilot: Pilot[None]) -> list[PlanRow]:

@@ -1,0 +1,66 @@
+"""The models behind the screens, which work without Textual."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from waltzrl_tui.store import NewJob, Store
+from waltzrl_tui.tui.chart.plot import SLOTS
+from waltzrl_tui.tui.jobs.model import JobsModel
+from waltzrl_tui.workspace import Workspace
+
+
+@pytest.mark.parametrize("screen", ["jobs"])
+def test_a_model_needs_no_textual(screen: str) -> None:
+    code = (
+        f"import sys, waltzrl_tui.tui.{screen}.model; "
+        "sys.exit(any(name.partition('.')[0] in ('textual', 'rich') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def _jobs(store: Store, model: JobsModel, *jobs: NewJob) -> None:
+    await store.jobs.add_all(list(jobs))
+    await model.readings.read_jobs(store, [])
+
+
+async def test_jobs_are_filtered_pinned_and_offer_what_fits(workspace: Workspace) -> None:
+    model = JobsModel()
+    async with await Store.open(workspace) as store:
+        runs = [NewJob(f"a{n}-conv", "train", "conversation", "base") for n in range(SLOTS + 1)]
+        draft = NewJob(
+            "z9-conv", "train", "conversation", "qwen", provider="together", state="draft"
+        )
+        await _jobs(store, model, *runs, draft)
+        model.query = "TOGETHER qwen"
+        assert model.matches == ["z9-conv"]
+        model.selected = "z9-conv"
+        assert model.allows("approve") and model.allows("cancel") and not model.allows("resume")
+        model.query = ""
+        for job in runs[:SLOTS]:
+            model.selected = job.id
+            assert model.toggle_pinned()
+        model.selected = runs[-1].id
+        assert not model.toggle_pinned() and len(model.pinned) == SLOTS
+        model.selected = runs[0].id
+        assert model.toggle_pinned() and runs[0].id not in model.pinned
+        # Slots stay with their jobs while others come and go.
+        before = {id: model.slots[id] for id in model.charted if id in model.pinned}
+        model.selected = runs[-1].id
+        assert {id: model.slots[id] for id in model.charted if id in before} == before
+
+
+async def test_the_pair_of_a_launch_is_new_once(workspace: Workspace) -> None:
+    model = JobsModel()
+    async with await Store.open(workspace) as store:
+        await _jobs(store, model, NewJob("k3f-conv", "train", "conversation", "base"))
+        assert model.new_pairs() == []
+        await store.agents.add("mine", role="conversation", base="base", job_id="k3f-conv")
+        await store.agents.add_pair("mine", conversation="mine")
+        await store.jobs.move("k3f-conv", "succeeded", agent="mine")
+        await model.readings.read_jobs(store, [])
+        assert [pair.name for pair in model.new_pairs()] == ["mine"]
+        assert model.new_pairs() == []
