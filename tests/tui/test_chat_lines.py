@@ -7,7 +7,8 @@ from rich.cells import cell_len
 from waltzrl_tui.chat.conversation import Feedback
 from waltzrl_tui.chat.transcript import Turn, replay
 from waltzrl_tui.tui.chat.diff import changed_words
-from waltzrl_tui.tui.chat.lines import Look, turn_lines
+from waltzrl_tui.tui.chat.lines import turn_lines
+from waltzrl_tui.tui.chat.side import Look
 from waltzrl_tui.tui.chat.wrap import breaks, cells, styled
 
 _TEXT = st.text(st.sampled_from("ab漢👩é \n-"), max_size=80)
@@ -79,5 +80,5 @@ def test_no_line_is_wider_than_the_view(
     ]
     for count in range(1, len(records) + 1):
         turn: Turn = replay(records[:count])[0]
-        for line in turn_lines(turn, width, Look(mode, whole, drafts, blind, "d", "esc"), elapsed):
+        for line in turn_lines(turn, width, Look(mode, whole, drafts, blind), elapsed):
             assert cells(line) <= width

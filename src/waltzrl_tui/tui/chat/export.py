@@ -1,4 +1,4 @@
-"""The dialog that asks where a chat is written, and as what."""
+"""The dialog that asks for the file to export a chat to."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from textual.widgets import Input, Static
 from waltzrl_tui.text import one_line, printable
 
 KINDS: Final = (".md", ".jsonl", ".svg")
-"""Markdown to read, JSONL to work with, SVG of what stands on the screen."""
+"""Markdown to read, JSONL to work with, SVG of the screen."""
 
 
 class ExportChat(ModalScreen[Path | None]):
-    """Gives the file to write, or None. One that is there already is asked about.
+    """Returns the file to write, or None. It asks before an existing file is replaced.
 
     Args:
-        path: What is proposed.
+        path: The proposed file.
     """
 
     BINDINGS = [
@@ -44,14 +44,14 @@ class ExportChat(ModalScreen[Path | None]):
             field = Input(str(self._path), compact=True, max_length=1000)
             field.cursor_blink = False
             yield field
-            yield Static(id="export-said")
+            yield Static(id="export-status")
 
     def on_mount(self) -> None:
         field = self.query_one(Input)
         field.focus()
         field.cursor_position = len(field.value)
-        self._say(
-            "\n.md to read · .jsonl with all rounds, a dataset as well · .svg of this screen",
+        self._show_status(
+            "\nFile type by extension: .md text · .jsonl all rounds, a dataset · .svg this screen",
             "$text-muted",
         )
 
@@ -77,14 +77,16 @@ class ExportChat(ModalScreen[Path | None]):
         name = event.value.strip()
         path = Path(name).expanduser()
         if not name or path.suffix.lower() not in KINDS:
-            self._say("\n✗ The name must end in .md, .jsonl or .svg.", "$text-error")
+            self._show_status("\n✗ The name must end in .md, .jsonl or .svg.", "$text-error")
         elif not await asyncio.to_thread(path.parent.is_dir):
-            self._say(f"\n✗ There is no folder {one_line(str(path.parent))}.", "$text-error")
+            self._show_status(
+                f"\n✗ There is no folder {one_line(str(path.parent))}.", "$text-error"
+            )
         elif self._confirmed != name and await asyncio.to_thread(path.exists):
             self._confirmed = name
-            self._say("\n! It is there already; enter replaces it.", "$text-warning")
+            self._show_status("\n! The file exists; enter replaces it.", "$text-warning")
         else:
             self.dismiss(path)
 
-    def _say(self, text: str, style: str) -> None:
-        self.query_one("#export-said", Static).update(Content.styled(printable(text), style))
+    def _show_status(self, text: str, style: str) -> None:
+        self.query_one("#export-status", Static).update(Content.styled(printable(text), style))

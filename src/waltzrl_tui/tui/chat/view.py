@@ -20,11 +20,12 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from waltzrl_tui.chat.transcript import Turn
-from waltzrl_tui.tui.chat.lines import STYLES, Look, turn_lines
+from waltzrl_tui.tui.chat.lines import STYLES, turn_lines
+from waltzrl_tui.tui.chat.side import Look
 from waltzrl_tui.tui.chat.wrap import Line, Span, cells, plain
 
 _MARGIN: Final[Span] = (" ", "")
-_KEPT_TURNS: Final = 400
+_CACHED_TURNS: Final = 400
 _STRIDES: Final = 5
 _CHOSEN: Final[Span] = ("▌", "label")
 
@@ -69,8 +70,8 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         self._waiting_for = ""
         self._last: Turn | None = None
         self._chosen: Turn | None = None
-        self._kept: dict[int, tuple[Turn, list[Line]]] = {}
-        self._kept_for: tuple[int, Look] | None = None
+        self._cached: dict[int, tuple[Turn, list[Line]]] = {}
+        self._cached_for: tuple[int, Look] | None = None
         self._following = True
         self._caption = Content("")
         self._blocks: list[list[Line]] = [[]]
@@ -128,7 +129,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def forget(self) -> None:
         """Wrap all turns anew when they are shown next: one of them was corrected."""
-        self._kept.clear()
+        self._cached.clear()
 
     def show(
         self,
@@ -313,15 +314,14 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         return lines[at] if 0 <= at < len(lines) else ()
 
     def _lines(self, turn: int) -> list[Line]:
-        told = self._turns[turn]
-        last = turn == len(self._turns) - 1
-        if last:
-            return turn_lines(told, self._room, self._look, self._elapsed, self._waiting_for)
-        kept = self._kept.get(id(told))
-        if kept is None or kept[0] is not told:
-            kept = told, turn_lines(told, self._room, self._look)
-            self._kept[id(told)] = kept
-        return kept[1]
+        shown = self._turns[turn]
+        if turn == len(self._turns) - 1:
+            return turn_lines(shown, self._room, self._look, self._elapsed, self._waiting_for)
+        cached = self._cached.get(id(shown))
+        if cached is None or cached[0] is not shown:
+            cached = shown, turn_lines(shown, self._room, self._look)
+            self._cached[id(shown)] = cached
+        return cached[1]
 
     def _show_caption(self) -> None:
         more = "" if self._following else "end ↓ · "
@@ -333,9 +333,9 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _build(self) -> None:
         self._width = self.scrollable_content_region.width
-        if self._kept_for != (self._room, self._look) or len(self._kept) > _KEPT_TURNS:
-            self._kept_for = self._room, self._look
-            self._kept.clear()
+        if self._cached_for != (self._room, self._look) or len(self._cached) > _CACHED_TURNS:
+            self._cached_for = self._room, self._look
+            self._cached.clear()
         preface: list[Line] = []
         for text, style in self._preface:
             preface += plain(text, min(self._room, 92), style)
