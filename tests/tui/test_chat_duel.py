@@ -212,7 +212,7 @@ async def test_a_file_of_prompts_is_gone_through_and_the_votes_are_counted(
         await chat.pilot.press("w")
         await chat.until(lambda: isinstance(chat.app.screen, ResultsScreen))
         text = screen_text(chat.pilot)
-        assert "north against south" in text and "50% of the 2 decided" in text
+        assert "north against south" in text and "50 % of 2 decided" in text
         assert "1 against 0 of 3, by label and refusal detector" in text
         await chat.pilot.press("escape")
         # Opened again, the file goes on behind what was voted on.
@@ -314,7 +314,7 @@ async def test_blind_replies_are_shown_together_once_neither_can_be_revised(
         await chat.until(lambda: len(south.requests) == 2)
         for column in (chat.left, chat.right):
             assert "word" not in chat.said(column) and "a draft" not in chat.said(column)
-            assert column.side.state == "writing" and "both are shown" in chat.said(column)
+            assert column.side.state == "writing" and "hidden until both" in chat.said(column)
         # Nobody votes on what was not seen, and no key gives it away.
         assert chat.app.focused is chat.screen.view
         await chat.pilot.press("right", "y", "a", "o", "tab", "y")

@@ -150,7 +150,7 @@ async def test_an_empty_reply_is_told_as_such(run: Run, server: PacedServer) -> 
     async with run() as chat:
         await beside(chat)
         await chat.ask("Hello")
-        assert "(an empty reply)" in chat.said(chat.left)
+        assert "(empty reply)" in chat.said(chat.left)
         assert "a plain answer" in chat.said(chat.right)
 
 

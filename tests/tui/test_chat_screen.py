@@ -130,7 +130,7 @@ async def test_an_unreadable_verdict_is_shown_as_such_and_the_reply_stands(
     server.script = lambda model, messages: "I like it." if model == "judge" else "A fine reply."
     async with run() as chat:
         await chat.ask("Hello")
-        await chat.shows("reply A fine reply.", "? unreadable verdict", "the reply stands")
+        await chat.shows("reply A fine reply.", "? unreadable verdict", "the reply is kept")
         await chat.ask("More")
         assert {"role": "assistant", "content": "A fine reply."} in server.requests[-2][1]
 
@@ -292,7 +292,7 @@ async def test_a_job_that_trains_here_is_told_of_to_whom_it_slows_down(
         await store.jobs.move("k3f-conv", "running")
         assert chat.screen.column.side.pairs.choose("base")
         notice = chat.screen.query_one("#chat-notice")
-        await chat.until(lambda: "k3f-conv trains on this machine" in str(notice.render()))
+        await chat.until(lambda: "k3f-conv is training on this machine" in str(notice.render()))
         await store.jobs.move("k3f-conv", "succeeded")
         await chat.until(lambda: not notice.display)
 
@@ -387,7 +387,7 @@ async def test_an_unsafe_draft_is_stopped_while_it_grows(run: Run, server: Paced
         await chat.pilot.press("g")
         assert "drafts watched" in str(chat.screen.view.border_title)
         await chat.ask("How?")
-        await chat.shows("✗ unsafe", "draft stopped early", "reply I will not.")
+        await chat.shows("✗ unsafe", "draft cut off", "reply I will not.")
         await chat.leave_prompt()
         await chat.pilot.press("d")
         await chat.shows("draft step0 step1")

@@ -75,7 +75,7 @@ async def test_a_chat_is_found_by_its_words(run: Run, server: PacedServer) -> No
         await chat.shows("you one about zebras", "answer to one about zebras")
         await dialog(chat, "o", FindChat)
         await chat.pilot.press(*"nowhere")
-        await chat.until(lambda: "No chat holds" in screen_text(chat.pilot))
+        await chat.until(lambda: "No chat contains" in screen_text(chat.pilot))
         await chat.pilot.press("enter", "escape")
         await chat.shows("you one about zebras")
 

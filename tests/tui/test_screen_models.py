@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 
+from scripted_server import ChatServer
+from waltzrl_tui.local.live import Engines
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.tui.chart.plot import SLOTS
+from waltzrl_tui.tui.chat.match import PromptSource
+from waltzrl_tui.tui.chat.model import ChatModel
 from waltzrl_tui.tui.jobs.model import JobsModel
 from waltzrl_tui.workspace import Workspace
 
 
-@pytest.mark.parametrize("screen", ["jobs"])
+@pytest.mark.parametrize("screen", ["chat", "evaluate", "jobs"])
 def test_a_model_needs_no_textual(screen: str) -> None:
     code = (
         f"import sys, waltzrl_tui.tui.{screen}.model; "
@@ -64,3 +69,55 @@ async def test_the_pair_of_a_launch_is_new_once(workspace: Workspace) -> None:
         await model.readings.read_jobs(store, [])
         assert [pair.name for pair in model.new_pairs()] == ["mine"]
         assert model.new_pairs() == []
+
+
+async def test_a_chat_is_asked_voted_on_and_its_queue_ends(
+    workspace: Workspace, chat_server: ChatServer
+) -> None:
+    prompts = workspace.data / "prompts.jsonl"
+    prompts.write_text('{"prompt": "one", "harm": "benign"}\n{"harm": "benign"}\n')
+    async with await Store.open(workspace) as store:
+        for name in ("a", "b"):
+            await store.agents.add(
+                name,
+                role="conversation",
+                kind="openai",
+                base=name,
+                url=chat_server.url,
+                prompt="conversation/full-1",
+            )
+            await store.agents.add_pair(name, conversation=name)
+        engines = Engines(workspace)
+        model = ChatModel(store, workspace, lambda: engines, pair="a", versus="b")
+        try:
+            await model.read()
+            assert [side.badge for side in model.sides] == ["a", "b"]
+            await model.open_queue(prompts)
+            assert model.queue is not None
+            queue = model.queue
+            row = await model.next_prompt(queue)
+            assert row is not None
+            model.begin(PromptSource(row.harm, str(prompts), row.line))
+            assert model.streaming and not model.allows("beside", typing=False)
+            replies = [side.ask(row.prompt, lambda turn: None) for side in model.active]
+            await model.finish(row.prompt, replies)
+            assert [side.state for side in model.sides] == ["done", "done"]
+            assert model.allows("vote", typing=False)
+            await model.match.decide("left")
+            (duel,) = await store.duels.list()
+            assert (duel.vote, duel.line, duel.left_pair) == ("left", 1, "a")
+            # A prompt that has a vote is not asked again.
+            await model.open_queue(prompts)
+            assert await model.next_prompt(model.queue) is None
+            assert model.queue is None
+        finally:
+            await engines.close()
+
+
+@pytest.fixture
+async def chat_server() -> AsyncIterator[ChatServer]:
+    server = ChatServer()
+    server.script = lambda model, messages: f"I am {model}."
+    await server.start()
+    yield server
+    await server.stop()

@@ -16,6 +16,7 @@ from textual.widgets import Static, TextArea
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.chat.transcript import Turn
+from waltzrl_tui.datasets.data_folder import list_files
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.store import Vote
 from waltzrl_tui.text import one_line, printable
@@ -29,7 +30,6 @@ from waltzrl_tui.tui.chat.reply import ReplyDrawing
 from waltzrl_tui.tui.chat.results import ResultsScreen
 from waltzrl_tui.tui.chat.saved import SavedChats
 from waltzrl_tui.tui.chat.view import ConversationView
-from waltzrl_tui.tui.data.files import list_files
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 from waltzrl_tui.tui.dialogs.pick import Picker, pair_picker
