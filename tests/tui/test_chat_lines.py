@@ -38,7 +38,7 @@ def test_styles_stay_with_their_text(spans: list[tuple[str, str]]) -> None:
 
 @given(_TEXT, _TEXT)
 def test_pieces_of_a_comparison_are_the_texts(draft: str, revision: str) -> None:
-    left, right = changed_words(draft, revision, kept="k", gone="g", new="n")
+    left, right = changed_words(draft, revision, both="k", gone="g", new="n")
     assert "".join(text for text, _ in left) == draft
     assert "".join(text for text, _ in right) == revision
     kept = [

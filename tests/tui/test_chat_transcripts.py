@@ -18,8 +18,8 @@ from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.store import Store
 from waltzrl_tui.tui.chat.edit import EditTurn
-from waltzrl_tui.tui.chat.export import ExportChat
 from waltzrl_tui.tui.chat.find import FindChat
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.tui.dialogs.fields import Choice
 from waltzrl_tui.workspace import Workspace
 
@@ -154,7 +154,7 @@ async def test_a_chat_is_written_into_a_file(
     server.script = lambda model, messages: SAFE if model == "judge" else hostile
     async with run() as chat:
         await chat.ask("first")
-        await dialog(chat, "x", ExportChat)
+        await dialog(chat, "x", ExportTo)
         field = chat.app.screen.query_one(Input)
         path = Path(field.value).with_suffix(ending)
         assert path.parent == workspace.home

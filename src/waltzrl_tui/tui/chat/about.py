@@ -38,7 +38,7 @@ class AboutTurn(ModalScreen[None]):
 
 
 def _lines(turn: Turn) -> list[Content]:
-    lines = [_row("asked", f"the pair {one_line(turn.pair, 44)}")]
+    lines = [_row("pair", one_line(turn.pair, 44))]
     if not turn.rounds:
         lines.append(_row("", "No reply arrived."))
     for number, state in enumerate(turn.rounds):

@@ -126,10 +126,10 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     whole = other.reply_ended or turn.ended
     if replaced:
         compare = changed_words if whole else growing_words
-        spans = compare(text, _clean(other.reply), kept="draft", gone="gone", new="new")[0]
+        spans = compare(text, _clean(other.reply), both="draft", gone="gone", new="new")[0]
         return _block("draft", "label", styled(spans, room))
     compare = growing_words if growing else changed_words
-    spans = compare(_clean(other.reply), text, kept="reply", gone="gone", new="new")[1]
+    spans = compare(_clean(other.reply), text, both="reply", gone="gone", new="new")[1]
     return _block("reply", "label", styled(spans, room))
 
 

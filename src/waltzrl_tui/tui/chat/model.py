@@ -272,7 +272,7 @@ class ChatModel:
         """
         side, streaming = self.side, self.streaming
         last, choice = side.last, side.pairs.choice
-        idle, quiet, seen = not streaming, not side.streaming, not side.look.blind
+        idle, quiet, visible = not streaming, not side.streaming, not side.look.blind
         return {
             "stop": streaming and not (typing and self.beside),
             "send": typing and idle,
@@ -283,20 +283,20 @@ class ChatModel:
             "other": self.beside,
             "vote": self.beside and self.match.open,
             "again": idle and last is not None and all(s.pairs.choice for s in self.active),
-            "pair": bool(side.pairs.choices) and idle and seen,
+            "pair": bool(side.pairs.choices) and idle and visible,
             "beside": idle,
-            "feedback": bool(choice and choice.feedback) and quiet and seen,
-            "draft": any(len(turn.rounds) > 1 for turn in side.chat.turns) and seen,
-            "verdicts": seen,
+            "feedback": bool(choice and choice.feedback) and quiet and visible,
+            "draft": any(len(turn.rounds) > 1 for turn in side.chat.turns) and visible,
+            "verdicts": visible,
             "watch": idle and any(s.pairs.choice and s.pairs.choice.feedback for s in self.active),
             "blind": self.beside and idle,
             "queue": idle,
             "new": idle and any(s.chat.turns for s in self.active),
-            "open": idle and seen,
-            "about": last is not None and seen,
-            "branch": idle and last is not None and seen,
-            "edit": quiet and last is not None and seen,
-            "export": quiet and last is not None and seen,
+            "open": idle and visible,
+            "about": last is not None and visible,
+            "branch": idle and last is not None and visible,
+            "edit": quiet and last is not None and visible,
+            "export": quiet and last is not None and visible,
             "copy": last is not None and bool(last.reply) and not side.held,
         }.get(action)
 

@@ -12,14 +12,19 @@ from waltzrl_tui.chat.transcript import Turn, history
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.edit import EditResult, EditTurn
-from waltzrl_tui.tui.chat.export import ExportChat
 from waltzrl_tui.tui.chat.find import ChatPlace, FindChat
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.workspace import private_write
 
 if TYPE_CHECKING:
     from waltzrl_tui.tui.chat.screen import ChatScreen
 
 _ROWS_FILE: Final = "from-chat.jsonl"
+_EXPORT_TYPES: Final = {
+    ".md": "text",
+    ".jsonl": "all rounds, a dataset",
+    ".svg": "this screen",
+}
 
 
 class SavedChats:
@@ -90,7 +95,7 @@ class SavedChats:
                 # An SVG of the screen must not show the dialog.
                 screen.call_after_refresh(screen.start, self._write(chat, path), group="export")
 
-        screen.app.push_screen(ExportChat(target), write)
+        screen.app.push_screen(ExportTo("Export this chat", target, _EXPORT_TYPES), write)
 
     def _resume(self, chat: Conversation) -> None:
         screen = self._screen

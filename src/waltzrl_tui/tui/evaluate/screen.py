@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from waltzrl_tui.errors import UsageError, WaltzError
+from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.bill import Bill
 from waltzrl_tui.evaluation.export import write_csv, write_report
 from waltzrl_tui.evaluation.judges import DETECTOR
@@ -25,6 +25,7 @@ from waltzrl_tui.store.evaluation_runs import HandLabel, RunRow
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.tui.evaluate.choose import ChooseList
 from waltzrl_tui.tui.evaluate.disputes import DisputesScreen
 from waltzrl_tui.tui.evaluate.items import ItemsScreen
@@ -36,7 +37,7 @@ from waltzrl_tui.tui.shell.screen import WaltzScreen
 from waltzrl_tui.words import plural
 
 _LIVE_SECONDS: Final = 1.0
-_WRITERS: Final = {".html": write_report, ".csv": write_csv}
+_EXPORT_TYPES: Final = {".html": "report that opens offline", ".csv": "all items"}
 
 
 class EvaluateScreen(WaltzScreen):
@@ -361,24 +362,16 @@ class EvaluateScreen(WaltzScreen):
         if results is None:
             return
 
-        def export(name: str | None) -> None:
-            if name:
-                self.start(self._export(name, results), group="export")
+        def export(path: Path | None) -> None:
+            if path is not None:
+                self.start(self._export(path, results), group="export")
 
-        target = self.waltz.workspace.home / f"evaluation-{results.run.id}.html"
-        hint = "File type by extension: .html a report that opens offline, .csv all items."
-        dialog = AskText(f"Export run {results.run.id}", hint, str(target))
-        self.app.push_screen(dialog, export)
+        run_id = results.run.id
+        target = self.waltz.workspace.home / f"evaluation-{run_id}.html"
+        self.app.push_screen(ExportTo(f"Export run {run_id}", target, _EXPORT_TYPES), export)
 
-    async def _export(self, name: str, results: Results) -> None:
-        path = Path(name).expanduser().absolute()
-        write = _WRITERS.get(path.suffix.lower())
-        if write is None:
-            raise UsageError("The name must end in .html or .csv.")
-        if await asyncio.to_thread(path.exists):
-            dialog = ConfirmScreen(f"Replace {path.name}?", f"{path} exists.", [("y", "replace")])
-            if not await self.app.push_screen_wait(dialog):
-                return
+    async def _export(self, path: Path, results: Results) -> None:
+        write = write_csv if path.suffix.lower() == ".csv" else write_report
         await asyncio.to_thread(write, path, results)
         self.notify(f"Written to {one_line(str(path))}.", markup=False)
 

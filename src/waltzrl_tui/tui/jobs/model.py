@@ -186,7 +186,7 @@ class JobReadings:
         return [job.id for job in self.launch(id) if job.kind == "train"]
 
     def pair(self, id: str) -> PairRow | None:
-        """The pair that the launch of a job has made, once it is in the store."""
+        """The pair of agents that the launch of a job trained, once it is in the store."""
         trained = [job for job in self.launch(id) if job.kind == "train"]
         agents = {job.agent for job in trained if job.state == "succeeded" and job.agent}
         matches = [
