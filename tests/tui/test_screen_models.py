@@ -5,15 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from scripted_server import ChatServer
+from waltzrl_tui.evaluation.service import begin
+from waltzrl_tui.evaluation.suites import BUNDLED
 from waltzrl_tui.local.live import Engines
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.tui.chart.plot import SLOTS
 from waltzrl_tui.tui.chat.match import PromptSource
 from waltzrl_tui.tui.chat.model import ChatModel
+from waltzrl_tui.tui.evaluate.model import EvaluateModel
 from waltzrl_tui.tui.jobs.model import JobsModel
 from waltzrl_tui.workspace import Workspace
 
@@ -112,6 +116,34 @@ async def test_a_chat_is_asked_voted_on_and_its_queue_ends(
             assert model.queue is None
         finally:
             await engines.close()
+
+
+async def test_a_request_becomes_a_run_and_the_view_follows_its_results(
+    workspace: Workspace,
+) -> None:
+    suite = workspace.data / "mine.jsonl"
+    suite.write_text('{"prompt": "one", "harm": "benign"}\n')
+    async with await Store.open(workspace) as store:
+        model = EvaluateModel(store, workspace)
+        await model.read()
+        first = model.first_request()
+        assert first.complete and first.suites == [BUNDLED]
+        assert str(suite) in [candidate.id for candidate in model.suite_candidates()]
+        spec, cost = await model.prepare(replace(first, suites=[BUNDLED, str(suite)], prompts=2))
+        assert cost.free and spec.total == 3
+        run = await begin(store, spec)
+        await model.read()
+        assert model.shown_run == run.id and model.results is not None
+        # No process works on it: it can be resumed, not stopped.
+        assert model.state == "left" and model.allows("go_on") and not model.allows("stop")
+        model.keep_view(model.results)
+        suites = []
+        for _ in range(4):
+            suites.append(model.view.suite)
+            model.next_view()
+        assert suites == [None, 0, 1, None]
+        # The next request begins with what this run had.
+        assert model.first_request().suites == [BUNDLED, str(suite)]
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A chart of training and validation losses of several runs, drawn with braille dots.
 
-Why not textual-plotext: its plots have no gaps (a loss that is not a number joins its neighbours)
-and tell curves apart by colour alone, where these have dashes; it has no markers of their own for
-validations among a training curve. It fits the axes to the data, so that they move with every step,
-where these bounds rarely move, and paints the whole plot at each change, where here only the lines
-that differ are painted: several runs that report every second stay cheap over a slow connection.
+Why not textual-plotext: it builds and paints the whole plot at every change, where several runs
+that report each second must stay cheap over a slow connection: here only the lines that differ are
+painted. Its lines differ by colour or character; these have dashes, so that runs can be told apart
+without colour. What else a loss curve needs would have to be computed here all the same: gaps where
+a loss is not a number, bounds that rarely move, and markers for validations on top of the curve.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class EditTurn(ModalScreen[EditResult | None]):
         self.query_one("#edit-reply", TextArea).focus()
 
     @on(Choice.Changed)
-    def _turned(self, event: Choice.Changed) -> None:
+    def _kind_changed(self, event: Choice.Changed) -> None:
         if event.choice.id == "edit-kind":
             self._fit()
 

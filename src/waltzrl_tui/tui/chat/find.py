@@ -80,7 +80,7 @@ class FindChat(ModalScreen[ChatPlace | None]):
             options.highlighted = min(options.option_count - 1, max(0, now + by))
 
     @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
+    def _words_changed(self, event: Input.Changed) -> None:
         words = event.value.strip()
         self.run_worker(self._search(words), group="find", exclusive=True)
 

@@ -49,10 +49,10 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
     COMPONENT_CLASSES = {"chat--blank", *(f"chat--{name}" for name in STYLES)}
 
     class Edge(Message):
-        """The user came to the first or to the last line, beyond which more turns may be.
+        """The user reached the first or the last line; there may be more turns beyond.
 
         Attributes:
-            jump: They want to go to the very first or last turn.
+            jump: They want the very first or last turn.
         """
 
         def __init__(self, view: ConversationView, top: bool, jump: bool = False) -> None:
@@ -128,7 +128,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
 
     def forget(self) -> None:
-        """Wrap all turns anew when they are shown next: one of them was corrected."""
+        """Wrap all turns again when they are next shown: one of them was corrected."""
         self._cached.clear()
 
     def show(
@@ -148,7 +148,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         self._build()
 
     def widen(self, turns: Sequence[Turn], preface: tuple[Span, ...]) -> None:
-        """Show another window over the same chat: what was in view stays there."""
+        """Show more turns of the same chat; what was in view stays in view."""
         top = self.scroll_offset.y
         block = max(1, bisect_right(self._starts, top) - 1)
         anchor = self._turns[block - 1] if block <= len(self._turns) else None
@@ -175,7 +175,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         self._show_caption()
 
     def grow(self, turns: Sequence[Turn], elapsed: float | None, waiting_for: str = "") -> None:
-        """Draw the last turn anew; it has been going on for `elapsed` seconds, or has ended.
+        """Draw the last turn again; it began `elapsed` seconds ago, or has ended (None).
 
         Args:
             waiting_for: What it waits for before its first word.
@@ -209,7 +209,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
             self.to_end()
 
     def caption(self, text: Content) -> None:
-        """What stands in the lower border, beside the way to the end when that is out of view."""
+        """Write a text into the lower border, next to a hint where the end is out of view."""
         self._caption = text
         self._show_caption()
 
@@ -353,7 +353,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         height = ends[-1]
         if self._elapsed is not None:
             # While a reply streams it moves up some lines at a time, which is calmer and costs a
-            # part of drawing everything anew for each line.
+            # fraction of drawing everything again for each line.
             height += -height % max(2, self.scrollable_content_region.height // _STRIDES)
         size = Size(self._width, height)
         window = self.scrollable_content_region.height

@@ -21,7 +21,7 @@ _NOTHING: Final[Cell] = [("", "faint")]
 
 @dataclass(frozen=True, slots=True)
 class JobCells:
-    """A job with what its cells are made of."""
+    """A job with the readings that its cells show."""
 
     job: JobRow
     figures: Figures

@@ -101,9 +101,9 @@ class DeploymentsScreen(ModalScreen[None]):
             cost = cost_usd(entry.row)
             so_far = f"It has cost {money(cost)} so far." if cost is not None else ""
             ask = ConfirmScreen(f"Take {entry.agent} down?", so_far, [("y", "take it down")])
-        self.app.push_screen(ask, partial(self._answered, entry))
+        self.app.push_screen(ask, partial(self._confirmed, entry))
 
-    def _answered(self, entry: _HostedModel, key: str | None) -> None:
+    def _confirmed(self, entry: _HostedModel, key: str | None) -> None:
         if key == "y":
             self.run_worker(self._switch(entry), group="deployments")
 

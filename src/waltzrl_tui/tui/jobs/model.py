@@ -34,7 +34,7 @@ class Figures:
     memory_bytes: int | None = None
 
     def after(self, row: MetricRow) -> Figures:
-        """The figures once `row` was measured: what it lacks stays as it was."""
+        """The figures after `row`; what it lacks stays as it was."""
         return Figures(
             loss=row.loss,
             valid=self.valid if row.valid_loss is None else row.valid_loss,
@@ -65,7 +65,7 @@ class LossHistory:
         self._by_step.update(rows)
         measured = sorted(self._by_step.items())
         self.valid = [(step, valid) for step, (_, valid) in measured if valid is not None]
-        # A row that was written for its validation alone is no gap in the training curve.
+        # A row with a validation alone is not a gap in the training curve.
         self.train = [
             (step, loss) for step, (loss, valid) in measured if loss is not None or valid is None
         ]
@@ -152,7 +152,7 @@ class JobReadings:
             del self._losses[next(iter(self._losses))]
 
     async def read_events(self, store: Store, id: str) -> list[EventRow]:
-        """All events of a job; only those it did not have are read."""
+        """All events of a job; only new ones are read."""
         if id not in self._events:
             self._events = {id: []}
         events = self._events[id]
@@ -180,7 +180,7 @@ class JobReadings:
         return [self.jobs[other] for other in sorted(ids, key=self._rank.__getitem__)]
 
     def trainings(self, id: str) -> list[str]:
-        """The jobs whose curves show how that one goes: itself, or those it prepares."""
+        """The jobs whose curves belong to a job: itself, or those it prepares."""
         if self.jobs[id].kind == "train":
             return [id]
         return [job.id for job in self.launch(id) if job.kind == "train"]

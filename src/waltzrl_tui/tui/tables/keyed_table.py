@@ -1,7 +1,7 @@
 """A table whose rows are known by ids, of any length: Jobs and Plan show one each.
 
-Only rows on screen are built and only those that changed are painted, so that a thousand jobs of
-which twenty report every second cost twenty lines. Textual's DataTable paints whole columns.
+Only rows on screen are built, and only those that changed are painted: of a thousand jobs of which
+twenty report every second, twenty lines at most.
 """
 
 from __future__ import annotations
