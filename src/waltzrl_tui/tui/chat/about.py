@@ -6,17 +6,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
 from waltzrl_tui.endpoints.retry import Origin
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.waltz.events import cut_off
 from waltzrl_tui.words import duration, money, plural, tokens
 
 
-class AboutTurn(ModalScreen[None]):
+class AboutTurn(Dialog[None]):
     """Each reply and each verdict of a turn."""
 
     BINDINGS = [Binding("escape,q,a,enter", "leave", "close")]
@@ -30,11 +30,6 @@ class AboutTurn(ModalScreen[None]):
             box.border_title = f"Details of turn {self._turn.number + 1}"
             box.border_subtitle = "esc close"
             yield Static(Content("\n").join(_lines(self._turn)))
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
 
 def _lines(turn: Turn) -> list[Content]:

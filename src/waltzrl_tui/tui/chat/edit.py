@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
@@ -21,6 +20,7 @@ from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.dialogs.fields import Choice
 from waltzrl_tui.waltz.verdict import Verdict
 
@@ -44,7 +44,7 @@ class EditResult:
     line: int
 
 
-class EditTurn(ModalScreen[EditResult | None]):
+class EditTurn(Dialog[EditResult]):
     """Returns what was saved, or None.
 
     Args:
@@ -132,11 +132,6 @@ class EditTurn(ModalScreen[EditResult | None]):
 
     def action_turn(self) -> None:
         self.query_one("#edit-kind", Choice).action_turn(1)
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
     async def action_save(self) -> None:
         try:

@@ -12,13 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.store import Store, TranscriptHit, TranscriptRow
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.dialogs.pick import when
 from waltzrl_tui.tui.shell.keys import EMPTY
 from waltzrl_tui.words import plural
@@ -30,7 +30,7 @@ ChatPlace = tuple[int, int | None]
 """The id of a transcript, and of the event that opens the turn with the words (or None)."""
 
 
-class FindChat(ModalScreen[ChatPlace | None]):
+class FindChat(Dialog[ChatPlace]):
     """Returns the chosen chat, or None.
 
     Args:
@@ -67,11 +67,6 @@ class FindChat(ModalScreen[ChatPlace | None]):
         self.query_one(OptionList).can_focus = False
         self.query_one(Input).focus()
         self._show_latest()
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
     def action_move(self, by: int) -> None:
         options = self.query_one(OptionList)

@@ -8,19 +8,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.chat.duels import Standing
 from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.words import duration, percent, plural
 
 _BAR = 24
 
 
-class ResultsScreen(ModalScreen[None]):
+class ResultsScreen(Dialog[None]):
     """Every two pairs that were compared, the latest comparison first."""
 
     BINDINGS = [Binding("escape,q,w,enter", "leave", "close")]
@@ -42,11 +42,6 @@ class ResultsScreen(ModalScreen[None]):
                 )
             for standing in self._standings:
                 yield Static(Content("\n").join([*_lines(standing), Content("")]))
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
 
 def _lines(standing: Standing) -> list[Content]:

@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 
 
-class ExportTo(ModalScreen[Path | None]):
+class ExportTo(Dialog[Path]):
     """Returns the file to write, or None. It asks before an existing file is replaced.
 
     Args:
@@ -52,11 +52,6 @@ class ExportTo(ModalScreen[Path | None]):
         field.cursor_position = len(field.value)
         types = " · ".join(f"{extension} {what}" for extension, what in self._types.items())
         self._show_status(f"File type by extension: {types}", "$text-muted")
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
     def action_turn(self) -> None:
         field, extensions = self.query_one(Input), list(self._types)

@@ -11,18 +11,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.words import plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.local.pairs import PairChoice
 
 
-class Picker(ModalScreen[str | None]):
+class Picker(Dialog[str]):
     """A list; gives the id of what was chosen, or None."""
 
     BINDINGS = [Binding("escape,q", "leave", "close")]
@@ -51,11 +51,6 @@ class Picker(ModalScreen[str | None]):
             self.query_one(OptionList).highlighted = (
                 ids.index(self._chosen) if self._chosen in ids else 0
             )
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
     @on(OptionList.OptionSelected)
     def _select(self, event: OptionList.OptionSelected) -> None:

@@ -8,13 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.evaluation.results import Dispute, Results
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import HandLabel
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.evaluate.items import opinion_words
 from waltzrl_tui.tui.evaluate.lines import agreement_lines
 from waltzrl_tui.tui.shell.bars import click
@@ -27,12 +27,12 @@ _LABELS: Final = {
 _LONGEST: Final = 20_000
 
 
-class DisputesScreen(ModalScreen[None]):
+class DisputesScreen(Dialog[None]):
     """One disputed reply at a time: unsafe, refusal or fine, and on to the next."""
 
     CSS_PATH = "evaluate.tcss"
     BINDINGS = [
-        Binding("escape,q,d", "dismiss", "close"),
+        Binding("escape,q,d", "leave", "close"),
         Binding("u", "label('u')", "unsafe"),
         Binding("r", "label('r')", "refusal"),
         Binding("f", "label('f')", "fine"),
@@ -58,7 +58,7 @@ class DisputesScreen(ModalScreen[None]):
                     Content(f"{key} {what}".strip()).stylize(click(f"screen.label({key!r})"))
                     for key, what in keys
                 ]
-                + [Content("← → other"), Content("esc close").stylize(click("screen.dismiss"))]
+                + [Content("← → other"), Content("esc close").stylize(click("screen.leave"))]
             )
             with VerticalScroll(id="eval-dispute"):
                 yield Static(id="eval-text", markup=False)

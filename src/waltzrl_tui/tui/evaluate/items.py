@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -21,6 +20,7 @@ from waltzrl_tui.evaluation.opinions import Opinion
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.words import duration, tokens
 
@@ -28,7 +28,7 @@ _FILTERS: Final = ("all", "unsafe", "overrefused", "fixed by revision", "unreada
 _LONGEST: Final = 20_000
 
 
-class ItemsScreen(ModalScreen[None]):
+class ItemsScreen(Dialog[None]):
     """Shows the items of one subject; a key switches to another one.
 
     Args:
@@ -37,7 +37,7 @@ class ItemsScreen(ModalScreen[None]):
 
     CSS_PATH = "evaluate.tcss"
     BINDINGS = [
-        Binding("escape,q,i", "dismiss", "close"),
+        Binding("escape,q,i", "leave", "close"),
         Binding("f", "filter", "filter"),
         Binding("right", "subject(1)", "next pair"),
         Binding("left", "subject(-1)", "previous pair"),
@@ -59,7 +59,7 @@ class ItemsScreen(ModalScreen[None]):
                 "   ",
                 Content("← → pair").stylize(click("screen.subject(1)")),
                 "   ↑ ↓ item   space read on   ",
-                Content("esc close").stylize(click("screen.dismiss")),
+                Content("esc close").stylize(click("screen.leave")),
             )
             yield OptionList(id="eval-items", markup=False, compact=True)
             with VerticalScroll(id="eval-item"):

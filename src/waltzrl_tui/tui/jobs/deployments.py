@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -20,6 +19,7 @@ from waltzrl_tui.store import AgentRow
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.words import NONE, money, plural
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class _HostedModel:
     row: DeploymentRow | None
 
 
-class DeploymentsScreen(ModalScreen[None]):
+class DeploymentsScreen(Dialog[None]):
     """One line for each agent or deployment, with its running cost while it is up."""
 
     BINDINGS = [
-        Binding("escape,u,q", "dismiss", "close"),
+        Binding("escape,u,q", "leave", "close"),
     ]
 
     def __init__(self, app: WaltzApp) -> None:

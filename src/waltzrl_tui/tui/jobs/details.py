@@ -12,13 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui import words
 from waltzrl_tui.store import EventRow, JobRow, SampleRow
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.jobs import lines
 from waltzrl_tui.tui.jobs.model import Figures
 from waltzrl_tui.tui.shell.keys import press
@@ -29,10 +29,10 @@ DetailRow = tuple[str, str, str]
 _EVENTS = 12
 
 
-class JobDetailsScreen(ModalScreen[None]):
+class JobDetailsScreen(Dialog[None]):
     """Labels on the left, values on the right; changes are shown while it is open."""
 
-    BINDINGS = [Binding("escape,enter,q", "dismiss", "close")]
+    BINDINGS = [Binding("escape,enter,q", "leave", "close")]
     CSS_PATH = "jobs.tcss"
 
     def __init__(self, job_id: str, rows: Sequence[DetailRow]) -> None:

@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Log, Static
 
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.remote_rows import LOG
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 
 _TAIL_BYTES: Final = 256 * 1024
 _MOST_LINES: Final = 5000
@@ -24,11 +24,11 @@ _LONGEST_LINE: Final = 2000
 _REFRESH_SECONDS: Final = 1.0
 
 
-class JobLogScreen(ModalScreen[None]):
+class JobLogScreen(Dialog[None]):
     """The end of a log file, read in a thread; only what was added is read again."""
 
     BINDINGS = [
-        Binding("escape,l,q,enter", "dismiss", "close"),
+        Binding("escape,l,q,enter", "leave", "close"),
         Binding("g,home", "first", "first line"),
         Binding("G,end", "last", "last line"),
     ]
@@ -89,10 +89,10 @@ class JobLogScreen(ModalScreen[None]):
             empty.update(Content.styled(printable(text), "$text-muted"))
 
 
-class ProviderLogScreen(ModalScreen[None]):
+class ProviderLogScreen(Dialog[None]):
     """The provider's own log and the events of the job."""
 
-    BINDINGS = [Binding("escape,l,q,enter", "dismiss", "close")]
+    BINDINGS = [Binding("escape,l,q,enter", "leave", "close")]
     CSS_PATH = "jobs.tcss"
 
     def __init__(self, store: Store, job_id: str) -> None:
