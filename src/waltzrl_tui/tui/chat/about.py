@@ -69,7 +69,7 @@ def _reply(state: RoundState) -> str:
         "stopped by hand" if state.reply_stopped else "",
         "cut off as unsafe while it streamed" if state.reply_cut else "",
         duration(state.seconds, unknown=""),
-        "" if first is None else f"first word after {first:.2f} s",
+        "" if first is None else f"first word after {duration(first)}",
         tokens(state.tokens, unknown=""),
         money(state.usd, unknown=""),
     ]

@@ -140,8 +140,8 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
     heads = ["FTR %", "labels ok %", "bad verdicts", "no opinion", "s draft", "s final"]
     sizes = [7, 13, 13, 11, 8, 8]
     if wide:
-        heads.append("$ a reply")
-        sizes.append(10)
+        heads.append("cost a reply")
+        sizes.append(14)
     row = "".join(f"{head:>{size}}" for head, size in zip(heads, sizes, strict=True))
     yield Content.styled(" " * label + row, "$faint")
     for report in reports:
@@ -254,7 +254,7 @@ def kappa_words(agreement: Agreement) -> str:
     if same is None:
         return words.NONE
     kappa = words.NONE if agreement.kappa is None else f"{agreement.kappa:.2f}"
-    return f"{100 * same:.0f} % κ {kappa:>4}"
+    return f"{words.percent(same)} κ {kappa:>4}"
 
 
 def _paper(width: int) -> Iterator[Content]:
