@@ -158,9 +158,9 @@ async def _screen(url: str, rate: int, tokens: int, what: str) -> dict[str, floa
             screen = app.screen
             assert isinstance(screen, ChatScreen)
             for column, name in zip(screen.columns, ("pair", "other"), strict=True):
-                while not column.pairs.choose(name):
+                while not column.side.pairs.choose(name):
                     await asyncio.sleep(0.05)
-            if columns == 2 and not screen.beside:
+            if columns == 2 and not screen.model.beside:
                 screen.action_beside()
             screen.action_new()
             await asyncio.sleep(0.5)
@@ -169,7 +169,7 @@ async def _screen(url: str, rate: int, tokens: int, what: str) -> dict[str, floa
             await asyncio.sleep(0.5)
             began, cpu = time.perf_counter(), time.process_time()
             screen.action_send()
-            while screen.streaming:  # looked at seldom, because waking up costs, too
+            while screen.model.streaming:  # looked at seldom, because waking up costs, too
                 await asyncio.sleep(0.25)
             used, took = time.process_time() - cpu, time.perf_counter() - began
             found["cpu_ms"] = used * 1000 / count / columns

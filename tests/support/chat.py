@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from waltzrl_tui.approvals import approve
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.store import Store, TranscriptEventRow
-from waltzrl_tui.tui.chat.column import Column
+from waltzrl_tui.tui.chat.column import ChatColumn
 from waltzrl_tui.tui.chat.screen import ChatScreen
 from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.workspace import Workspace
@@ -57,14 +57,18 @@ class Chat:
         return found
 
     @property
-    def left(self) -> Column:
+    def left(self) -> ChatColumn:
         return self.screen.columns[0]
 
     @property
-    def right(self) -> Column:
+    def right(self) -> ChatColumn:
         return self.screen.columns[1]
 
-    def said(self, column: Column) -> str:
+    @property
+    def streaming(self) -> bool:
+        return self.screen.model.streaming
+
+    def said(self, column: ChatColumn) -> str:
         """What a column shows, on one line."""
         view = column.view
         lines = (view.render_line(y).text for y in range(view.size.height))
@@ -92,13 +96,13 @@ class Chat:
         await self.until(lambda: all(text in self.words for text in texts))
 
     async def ask(self, prompt: str, *, wait: bool = True) -> None:
-        before = self.screen.column.last
+        before = self.screen.column.side.last
         self.screen.field.focus()
         self.screen.field.text = prompt
         await self.pilot.press("enter")
-        await self.until(lambda: _is_new(self.screen.column.last, before))
+        await self.until(lambda: _is_new(self.screen.column.side.last, before))
         if wait:
-            await self.until(lambda: not self.screen.streaming)
+            await self.until(lambda: not self.streaming)
 
     async def leave_prompt(self) -> None:
         await self.pilot.press("escape")
@@ -120,7 +124,7 @@ class Running:
         pilot = await self._context.__aenter__()
         chat = Chat(self._app, pilot)
         await chat.until(lambda: isinstance(self._app.screen, ChatScreen))
-        await chat.until(lambda: chat.screen.column.pairs.choice is not None)
+        await chat.until(lambda: chat.screen.column.side.pairs.choice is not None)
         return chat
 
     async def __aexit__(self, *error: object) -> None:

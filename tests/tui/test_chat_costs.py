@@ -25,15 +25,15 @@ async def test_a_round_shows_its_cost_once_the_prices_are_known(
     server.script = lambda model, messages: SAFE if model == "judge" else "one two three"
     try:
         async with Running(workspace, (140, 45)) as chat:
-            assert chat.left.pairs.choose("paid")
-            choice = chat.left.pairs.choice
+            assert chat.left.side.pairs.choose("paid")
+            choice = chat.left.side.pairs.choice
             assert choice is not None and choice.feedback is not None
             prices = chat.app.store.answers
             # The server counts one token read and each word as one written.
             await prices.set_price(choice.conversation.name, Price(10_000.0, 100_000.0))
             await prices.set_price(choice.feedback.name, Price(0.0, 0.0))
             known = Rate(0.0, 10_000.0, 100_000.0)
-            await chat.until(lambda: chat.left.pairs.rates == (known, FREE))
+            await chat.until(lambda: chat.left.side.pairs.rates == (known, FREE))
             chat.screen.field.text = "Hello"
             await chat.pilot.press("enter")
             await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
@@ -43,15 +43,15 @@ async def test_a_round_shows_its_cost_once_the_prices_are_known(
             await chat.pilot.press("enter")
             await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
             await chat.pilot.press("y")
-            await chat.until(lambda: chat.left.last is not None and not chat.screen.streaming)
-            held = chat.left.last
+            await chat.until(lambda: chat.left.side.last is not None and not chat.streaming)
+            held = chat.left.side.last
             assert held is not None
             assert held.usd == pytest.approx(0.31)
             await chat.shows("$0.31")
             # A yes holds until a price changes.
             await chat.ask("Once more")
             await prices.set_price(choice.feedback.name, Price(10_000.0, 50_000.0))
-            await chat.until(lambda: chat.left.pairs.rates[1] == Rate(0.0, 10_000.0, 50_000.0))
+            await chat.until(lambda: chat.left.side.pairs.rates[1] == Rate(0.0, 10_000.0, 50_000.0))
             asked = len(server.requests)
             await chat.leave_prompt()
             await chat.pilot.press("r")

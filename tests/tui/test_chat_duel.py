@@ -14,6 +14,7 @@ from tests.support.chat import KEY, SAFE, TIMID, Chat, Running, add_pair
 from tests.support.screens import screen_text
 from tests.support.servers.paced import PacedServer
 from waltzrl_tui.store import DuelRow
+from waltzrl_tui.tui.chat.match import PromptSource
 from waltzrl_tui.tui.chat.results import ResultsScreen
 from waltzrl_tui.workspace import Workspace
 
@@ -54,14 +55,14 @@ async def run(
 
 async def beside(chat: Chat, left: str = "north", right: str = "south") -> None:
     await chat.leave_prompt()
-    assert chat.left.pairs.choose(left)
-    assert chat.right.pairs.choose(right)
+    assert chat.left.side.pairs.choose(left)
+    assert chat.right.side.pairs.choose(right)
     await chat.pilot.press("s")
-    assert chat.screen.beside
+    assert chat.screen.model.beside
 
 
 async def ended(chat: Chat) -> None:
-    await chat.until(lambda: not chat.screen.streaming)
+    await chat.until(lambda: not chat.streaming)
 
 
 async def duels(chat: Chat) -> list[DuelRow]:
@@ -78,7 +79,7 @@ async def test_both_columns_show_what_their_badge_says(
     async with run() as chat:
         await beside(chat)
         for left, right in (("north", "south"), ("south", "north")):
-            assert chat.left.pairs.choose(left) and chat.right.pairs.choose(right)
+            assert chat.left.side.pairs.choose(left) and chat.right.side.pairs.choose(right)
             north.requests.clear()
             south.requests.clear()
             await chat.pilot.press("n")
@@ -88,7 +89,7 @@ async def test_both_columns_show_what_their_badge_says(
                 shown = chat.said(column)
                 assert f"word from the {name}" in shown
                 assert f"the {other}" not in shown
-                assert column.chat.turns[-1].pair == name
+                assert column.side.chat.turns[-1].pair == name
             assert {model for model, _ in north.requests} == {"talk-n"}
             assert [model for model, _ in south.requests] == ["talk-s", "judge-s"]
             row = (await duels(chat))[-1]
@@ -123,7 +124,7 @@ async def test_a_vote_in_the_middle_is_stored_at_once_and_a_stalled_side_goes_on
     async with run() as chat:
         await beside(chat)
         await chat.ask("Hello", wait=False)
-        await chat.until(lambda: chat.right.state == "done" and bool(chat.left.last))
+        await chat.until(lambda: chat.right.side.state == "done" and bool(chat.left.side.last))
         assert "word from" in chat.said(chat.left) and "north" not in chat.said(chat.left)
         assert chat.app.focused is chat.screen.view
         await chat.pilot.press("right")
@@ -133,7 +134,7 @@ async def test_a_vote_in_the_middle_is_stored_at_once_and_a_stalled_side_goes_on
         await chat.pilot.press("z")
         await chat.until(lambda: "both bad" in under(chat))
         assert [each.vote for each in await duels(chat)] == ["both bad"]
-        assert chat.left.streaming
+        assert chat.left.side.streaming
         north.go.set()
         await ended(chat)
         assert "word from the north" in chat.said(chat.left)
@@ -163,7 +164,7 @@ async def test_blind_hides_who_is_who_until_the_vote(
         await chat.pilot.press("i")
         await chat.ask("Again")
         # Who is who was known: a new blind match begins, with sides dealt anew.
-        assert len(chat.left.chat.turns) == 1
+        assert len(chat.left.side.chat.turns) == 1
         assert "name hidden" in str(chat.left.view.border_title)
         assert [row.blind for row in await duels(chat)] == [True, True]
 
@@ -188,7 +189,7 @@ async def test_a_file_of_prompts_is_gone_through_and_the_votes_are_counted(
     file.write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
     async with run() as chat:
         await beside(chat)
-        await chat.screen._open_queue(file)
+        await chat.screen.open_queue(file)
         for prompt, vote in (("end a process", "left"), ("steal a car", "right")):
             await chat.until(lambda prompt=prompt: prompt in chat.words)
             await ended(chat)
@@ -211,16 +212,16 @@ async def test_a_file_of_prompts_is_gone_through_and_the_votes_are_counted(
         await chat.pilot.press("w")
         await chat.until(lambda: isinstance(chat.app.screen, ResultsScreen))
         text = screen_text(chat.pilot)
-        assert "north against south" in text and "50% of the 2 decided" in text
+        assert "north against south" in text and "50 % of 2 decided" in text
         assert "1 against 0 of 3, by label and refusal detector" in text
         await chat.pilot.press("escape")
         # Opened again, the file goes on behind what was voted on.
-        await chat.screen._open_queue(file)
-        await chat.until(lambda: len(chat.left.chat.turns) == 1)
+        await chat.screen.open_queue(file)
+        await chat.until(lambda: len(chat.left.side.chat.turns) == 1)
         await ended(chat)
         assert "What is tea?" in chat.words
         await chat.pilot.press("space")
-        await chat.until(lambda: chat.screen.queue is None)
+        await chat.until(lambda: chat.screen.model.queue is None)
 
 
 async def test_where_there_is_no_room_columns_are_tabs(run: Run) -> None:
@@ -244,11 +245,11 @@ async def test_a_pair_beside_itself_is_compared_without_feedback(
     async with run() as chat:
         await chat.leave_prompt()
         # The base, the only untrained pair, is what the second column begins with.
-        assert chat.left.pairs.choose("base")
+        assert chat.left.side.pairs.choose("base")
         await chat.pilot.press("s")
         assert "base · untrained · feedback off" in str(chat.right.view.border_title)
-        assert chat.left.badge != chat.right.badge
-        assert chat.left.pairs.choose("south") and chat.right.pairs.choose("south")
+        assert chat.left.side.badge != chat.right.side.badge
+        assert chat.left.side.pairs.choose("south") and chat.right.side.pairs.choose("south")
         await chat.ask("Hello")
         assert [model for model, _ in south.requests].count("judge-s") == 1
         row = (await duels(chat))[0]
@@ -267,7 +268,7 @@ async def test_two_pairs_that_were_named_are_set_side_by_side(run: Run) -> None:
 async def test_all_requests_go_out_before_anything_is_drawn(
     run: Run, north: PacedServer, south: PacedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.tui.chat.base._BREATH", 30.0)
+    monkeypatch.setattr("waltzrl_tui.tui.chat.reply._HOLD_SECONDS", 30.0)
     north.hold_after = south.hold_after = 0
     async with run() as chat:
         await beside(chat)
@@ -283,7 +284,7 @@ async def test_all_requests_go_out_before_anything_is_drawn(
         north.go.set()
         while not drawn:
             await asyncio.sleep(0.01)
-        assert "word from" in chat.said(chat.left) and chat.right.streaming
+        assert "word from" in chat.said(chat.left) and chat.right.side.streaming
         south.go.set()
         await ended(chat)
 
@@ -306,14 +307,14 @@ async def test_blind_replies_are_shown_together_once_neither_can_be_revised(
         await chat.ask("Hello", wait=False)
         await chat.until(
             lambda: all(
-                column.last is not None and bool(column.last.rounds)
+                column.side.last is not None and bool(column.side.last.rounds)
                 for column in (chat.left, chat.right)
             )
         )
         await chat.until(lambda: len(south.requests) == 2)
         for column in (chat.left, chat.right):
             assert "word" not in chat.said(column) and "a draft" not in chat.said(column)
-            assert column.state == "writing" and "both are shown" in chat.said(column)
+            assert column.side.state == "writing" and "hidden until both" in chat.said(column)
         # Nobody votes on what was not seen, and no key gives it away.
         assert chat.app.focused is chat.screen.view
         await chat.pilot.press("right", "y", "a", "o", "tab", "y")
@@ -322,7 +323,7 @@ async def test_blind_replies_are_shown_together_once_neither_can_be_revised(
 
         south.go.set()
         await chat.until(lambda: "word from the south" in chat.said(chat.right))
-        assert "word from the" in chat.said(chat.left) and chat.left.streaming
+        assert "word from the" in chat.said(chat.left) and chat.left.side.streaming
         shown = screen_text(chat.pilot)
         assert "a draft" not in shown and "2 rounds" not in shown
         assert " tok" not in shown and "overrefuses" not in shown and "judging" not in shown
@@ -342,10 +343,10 @@ async def test_a_chat_of_a_blind_match_is_not_blind_when_it_is_reopened(run: Run
         await chat.pilot.press("b")
         await chat.ask("Hello")
         await chat.pilot.press("t")
-        await chat.until(lambda: chat.screen.match.vote is not None)
-        row = chat.left.chat.row
+        await chat.until(lambda: chat.screen.model.match.vote is not None)
+        row = chat.left.side.chat.row
         assert row is not None
-        await chat.screen._reopen(row.id, None)
+        await chat.screen.saved.reopen(row.id, None)
         assert row.pair in str(chat.screen.view.border_title)
 
 
@@ -354,10 +355,10 @@ async def test_both_are_asked_again_as_if_for_the_first_time(
 ) -> None:
     async with run() as chat:
         await beside(chat)
-        chat.screen.ask("Hello", "harmful", "prompts.jsonl", 7)
-        await chat.until(lambda: len(chat.left.chat.turns) == 1 and not chat.screen.streaming)
+        chat.screen.ask("Hello", PromptSource("harmful", "prompts.jsonl", 7))
+        await chat.until(lambda: len(chat.left.side.chat.turns) == 1 and not chat.streaming)
         await chat.pilot.press("r")
-        await chat.until(lambda: len(chat.left.chat.turns) == 2 and not chat.screen.streaming)
+        await chat.until(lambda: len(chat.left.side.chat.turns) == 2 and not chat.streaming)
         for server in (north, south):
             asked = [messages[1:] for model, messages in server.requests if "talk" in model]
             assert asked == [[{"role": "user", "content": "Hello"}]] * 2

@@ -63,7 +63,7 @@ async def press_all(chat: Chat, skip: set[str]) -> set[str]:
         while isinstance(chat.app.screen, ModalScreen):
             await chat.pilot.press("escape")
             await chat.pilot.pause(0.05)
-        await chat.until(lambda: not chat.screen.streaming)
+        await chat.until(lambda: not chat.streaming)
         if chat.app.focused is chat.screen.field:
             await chat.leave_prompt()
         bad = [note.message for note in chat.app._notifications if note.severity == "error"]
@@ -75,23 +75,23 @@ async def test_each_key_does_what_it_says_and_none_breaks(running: Running) -> N
     async with running as chat:
         await chat.leave_prompt()
         await chat.pilot.press("s")
-        assert not chat.screen.beside
+        assert not chat.screen.model.beside
         await chat.ask("Hello")
         await chat.leave_prompt()
         # Those that leave the chat come last.
         last = {"new", "branch", "beside", "write"}
         pressed = await press_all(chat, last)
         pressed |= await press_all(chat, pressed)
-        if not chat.screen.beside:
+        if not chat.screen.model.beside:
             await chat.pilot.press("s")
-        if chat.screen.match.blind:
+        if chat.screen.model.match.blind:
             await chat.pilot.press("b")
         await chat.pilot.press("i")
         await chat.ask("Hello again")
         assert works(chat).keys() >= {"left", "right", "t", "z", "tab", "b", "w", "p"}
         pressed |= await press_all(chat, {"beside", "write", "new", "blind"})
-        await chat.screen._open_queue(chat.app.workspace.data / "prompts.jsonl")
-        await chat.until(lambda: not chat.screen.streaming)
+        await chat.screen.open_queue(chat.app.workspace.data / "prompts.jsonl")
+        await chat.until(lambda: not chat.streaming)
         assert works(chat)["space"] == "next"
         assert works(chat)["n"] == "new"
         await chat.pilot.press("space", "b", "n")

@@ -7,7 +7,8 @@ from rich.cells import cell_len
 from waltzrl_tui.chat.conversation import Feedback
 from waltzrl_tui.chat.transcript import Turn, replay
 from waltzrl_tui.tui.chat.diff import changed_words
-from waltzrl_tui.tui.chat.lines import Look, turn_lines
+from waltzrl_tui.tui.chat.lines import turn_lines
+from waltzrl_tui.tui.chat.side import Look
 from waltzrl_tui.tui.chat.wrap import breaks, cells, styled
 
 _TEXT = st.text(st.sampled_from("ab漢👩é \n-"), max_size=80)
@@ -37,7 +38,7 @@ def test_styles_stay_with_their_text(spans: list[tuple[str, str]]) -> None:
 
 @given(_TEXT, _TEXT)
 def test_pieces_of_a_comparison_are_the_texts(draft: str, revision: str) -> None:
-    left, right = changed_words(draft, revision, kept="k", gone="g", new="n")
+    left, right = changed_words(draft, revision, both="k", gone="g", new="n")
     assert "".join(text for text, _ in left) == draft
     assert "".join(text for text, _ in right) == revision
     kept = [
@@ -79,5 +80,5 @@ def test_no_line_is_wider_than_the_view(
     ]
     for count in range(1, len(records) + 1):
         turn: Turn = replay(records[:count])[0]
-        for line in turn_lines(turn, width, Look(mode, whole, drafts, blind, "d", "esc"), elapsed):
+        for line in turn_lines(turn, width, Look(mode, whole, drafts, blind), elapsed):
             assert cells(line) <= width

@@ -130,7 +130,7 @@ async def test_an_unreadable_verdict_is_shown_as_such_and_the_reply_stands(
     server.script = lambda model, messages: "I like it." if model == "judge" else "A fine reply."
     async with run() as chat:
         await chat.ask("Hello")
-        await chat.shows("reply A fine reply.", "? unreadable verdict", "the reply stands")
+        await chat.shows("reply A fine reply.", "? unreadable verdict", "the reply is kept")
         await chat.ask("More")
         assert {"role": "assistant", "content": "A fine reply."} in server.requests[-2][1]
 
@@ -144,7 +144,7 @@ async def test_stopping_keeps_the_partial_reply_and_it_can_be_asked_again(
         await chat.ask("Count.", wait=False)
         await chat.shows("reply one two")
         await chat.pilot.press("escape")
-        await chat.until(lambda: not chat.screen.streaming)
+        await chat.until(lambda: not chat.streaming)
         await chat.shows("reply one two", "■ stopped")
         assert "✓" not in chat.text
         end = [event.data for event in await chat.stored() if event.kind == "reply"]
@@ -269,8 +269,12 @@ async def test_the_trained_pair_is_chosen_first_and_another_can_be(
     run: Run, server: PacedServer
 ) -> None:
     async with run() as chat:
-        assert chat.screen.column.pairs.choice is not None
-        assert [choice.name for choice in chat.screen.column.pairs.choices] == ["safe-7b", "base"]
+        assert chat.screen.column.side.pairs.choice is not None
+        choices = chat.screen.column.side.pairs.choices
+        assert [choice.name for choice in choices] == [
+            "safe-7b",
+            "base",
+        ]
         await chat.shows("Ask safe-7b something.")
         await chat.leave_prompt()
         await chat.pilot.press("p")
@@ -286,9 +290,9 @@ async def test_a_job_that_trains_here_is_told_of_to_whom_it_slows_down(
         store = chat.app.store
         await store.jobs.add("k3f-conv", kind="train", role="conversation", model="m")
         await store.jobs.move("k3f-conv", "running")
-        assert chat.screen.column.pairs.choose("base")
+        assert chat.screen.column.side.pairs.choose("base")
         notice = chat.screen.query_one("#chat-notice")
-        await chat.until(lambda: "k3f-conv trains on this machine" in str(notice.render()))
+        await chat.until(lambda: "k3f-conv is training on this machine" in str(notice.render()))
         await store.jobs.move("k3f-conv", "succeeded")
         await chat.until(lambda: not notice.display)
 
@@ -317,7 +321,7 @@ async def test_new_text_does_not_pull_a_reader_away_from_what_they_read(
         await chat.pilot.press("pageup", "pageup", "pageup")
         await chat.shows("you Go on.")
         server.go.set()
-        await chat.until(lambda: not chat.screen.streaming)
+        await chat.until(lambda: not chat.streaming)
         assert "you Go on." in chat.words and "✓ safe" not in chat.words
         assert "end ↓" in str(chat.screen.view.border_subtitle)
         await chat.leave_prompt()
@@ -348,7 +352,7 @@ async def test_a_prompt_that_cannot_be_stored_goes_back_into_the_field(
         field = chat.screen.field
         field.text = "Hello"
         await chat.pilot.press("enter")
-        await chat.until(lambda: not chat.screen.streaming and field.text == "Hello")
+        await chat.until(lambda: not chat.streaming and field.text == "Hello")
         assert any("The disk is full." in note.message for note in chat.app._notifications)
 
 
@@ -383,7 +387,7 @@ async def test_an_unsafe_draft_is_stopped_while_it_grows(run: Run, server: Paced
         await chat.pilot.press("g")
         assert "drafts watched" in str(chat.screen.view.border_title)
         await chat.ask("How?")
-        await chat.shows("✗ unsafe", "draft stopped early", "reply I will not.")
+        await chat.shows("✗ unsafe", "draft cut off", "reply I will not.")
         await chat.leave_prompt()
         await chat.pilot.press("d")
         await chat.shows("draft step0 step1")
@@ -406,7 +410,7 @@ async def test_a_revision_streams_in_with_its_words_compared(run: Run, server: P
     server.script = script
     async with run() as chat:
         await chat.leave_prompt()
-        chat.screen.column.change_look(drafts=True)
+        chat.screen.column.side.change_look(drafts=True)
         await chat.ask("How?", wait=False)
         await chat.shows("reply Calmly kill a process with", "revising")
 
@@ -447,7 +451,7 @@ async def test_a_prompt_is_asked_again_and_its_first_reply_is_kept_but_not_sent(
         await chat.leave_prompt()
         await chat.pilot.press("r")
         await chat.shows("answer 1", "answer 3")
-        await chat.until(lambda: not chat.screen.streaming)
+        await chat.until(lambda: not chat.streaming)
         await chat.ask("And now?")
         again, later = (messages[1:] for model, messages in server.requests[2::2])
         assert [turn["content"] for turn in again] == ["Hello"]

@@ -18,8 +18,8 @@ from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.store import Store
 from waltzrl_tui.tui.chat.edit import EditTurn
-from waltzrl_tui.tui.chat.export import ExportChat
 from waltzrl_tui.tui.chat.find import FindChat
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.tui.dialogs.fields import Choice
 from waltzrl_tui.workspace import Workspace
 
@@ -75,7 +75,7 @@ async def test_a_chat_is_found_by_its_words(run: Run, server: PacedServer) -> No
         await chat.shows("you one about zebras", "answer to one about zebras")
         await dialog(chat, "o", FindChat)
         await chat.pilot.press(*"nowhere")
-        await chat.until(lambda: "No chat holds" in screen_text(chat.pilot))
+        await chat.until(lambda: "No chat contains" in screen_text(chat.pilot))
         await chat.pilot.press("enter", "escape")
         await chat.shows("you one about zebras")
 
@@ -85,10 +85,10 @@ async def test_a_branch_goes_on_from_the_chosen_turn(run: Run, server: PacedServ
     async with run() as chat:
         for prompt in ("first", "second", "third"):
             await chat.ask(prompt)
-        before = chat.screen.column.chat.row
+        before = chat.screen.column.side.chat.row
         await chat.leave_prompt()
         await chat.pilot.press("k", "k", "c")
-        await chat.until(lambda: chat.screen.column.chat.row != before)
+        await chat.until(lambda: chat.screen.column.side.chat.row != before)
         await chat.shows("you second")
         assert "third" not in chat.words
         server.requests.clear()
@@ -154,7 +154,7 @@ async def test_a_chat_is_written_into_a_file(
     server.script = lambda model, messages: SAFE if model == "judge" else hostile
     async with run() as chat:
         await chat.ask("first")
-        await dialog(chat, "x", ExportChat)
+        await dialog(chat, "x", ExportTo)
         field = chat.app.screen.query_one(Input)
         path = Path(field.value).with_suffix(ending)
         assert path.parent == workspace.home
@@ -191,12 +191,12 @@ async def test_a_long_chat_is_opened_at_its_end_and_read_to_its_beginning(
             told.append(("end", {"seconds": 1.0}))
         await store.transcripts.append(row.id, *told)
     async with run() as chat:
-        await chat.screen._reopen(row.id, None)
+        await chat.screen.saved.reopen(row.id, None)
         await chat.shows(f"prompt {last}.")
         column = chat.screen.column
-        assert len(column.chat.turns) == PAGE
+        assert len(column.side.chat.turns) == PAGE
         await chat.leave_prompt()
-        while column.chat.before > PAGE:
+        while column.side.chat.before > PAGE:
             top = chat.words.split("prompt ")[1].split(".")[0]
             await chat.pilot.press("pageup")
             await chat.pilot.pause(0.03)
@@ -204,16 +204,16 @@ async def test_a_long_chat_is_opened_at_its_end_and_read_to_its_beginning(
         await chat.shows(f"prompt {int(top) - 1}.")
         await chat.pilot.press("home")
         await chat.shows("prompt 0.")
-        assert column.chat.before == 0 and column.chat.after > 0
+        assert column.side.chat.before == 0 and column.side.chat.after > 0
         while f"prompt {PAGE}." not in chat.words:
             await chat.pilot.press("pagedown")
             await chat.pilot.pause(0.03)
         await chat.pilot.press("end")
         await chat.shows(f"prompt {last}.")
-        assert column.chat.after == 0
+        assert column.side.chat.after == 0
         # A turn that was found is in view and chosen, wherever in the chat it is.
         opening = (await chat.app.store.transcripts.openings(row.id))[7]
-        await chat.screen._reopen(row.id, opening)
+        await chat.screen.saved.reopen(row.id, opening)
         await chat.shows("prompt 7.")
         chosen = chat.screen.view.chosen
         assert chosen is not None and chosen.prompt == "prompt 7."

@@ -209,7 +209,7 @@ async def test_a_price_that_is_not_known_is_asked_for(home: Workspace, server: C
         await pilot.press("enter")
         await shows(pilot, "What does far cost?")
         await pilot.press(*"3", "enter")
-        await shows(pilot, "3 is no two prices")
+        await shows(pilot, "Enter two prices, e.g. 3,15.")
         await pilot.press(*"3,15", "enter")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await shows(pilot, "about $0.", "at most $0.")
@@ -236,7 +236,7 @@ async def test_a_run_is_stopped_and_goes_on(home: Workspace, server: ChatServer)
         await app.store.answers.set_price("talk", Price(3.0, 15.0))
         await pilot.press("g")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
-        await shows(pilot, "about $0.", f"{12 - done} prompts are left")
+        await shows(pilot, "about $0.", f"{12 - done} prompt")
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen_of(pilot))
         assert len(await app.store.runs.items(1)) == done
@@ -262,7 +262,7 @@ async def test_mistakes_of_the_form_are_told(home: Workspace) -> None:
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         screen = await ready(pilot)
         await pilot.press("n", *"x7", "enter")
-        await shows(pilot, "x7 is no number of prompts")
+        await shows(pilot, "“x7” is not a number of prompts")
         await pilot.press("n", *"4", "enter")
         await shows(pilot, "4 prompts of each suite")
         await pilot.press("a", *"/nowhere.csv", "enter")
@@ -276,5 +276,5 @@ async def test_mistakes_of_the_form_are_told(home: Workspace) -> None:
         # The trained pair's own base is not known: it says so instead of guessing.
         screen.query_one("#eval-suites", ChooseList).choose([str(home.data / "mine.jsonl")])
         await pilot.press("home", "b", "enter")
-        await shows(pilot, "before training")
+        await shows(pilot, "The untrained pair")
         assert await app.store.runs.recent() == []

@@ -16,8 +16,8 @@ from waltzrl_tui.store import NewJob, Store, now
 from waltzrl_tui.tui.chart.loss_chart import LossChart
 from waltzrl_tui.tui.jobs.details import JobDetailsScreen
 from waltzrl_tui.tui.jobs.screen import JobsScreen
-from waltzrl_tui.tui.jobs.table import JobTable
 from waltzrl_tui.tui.shell.app import WaltzApp
+from waltzrl_tui.tui.tables.keyed_table import KeyedTable
 from waltzrl_tui.workspace import Workspace
 
 PREP, CONV, FEED = "k3f-prep", "k3f-conv", "k3f-feed"
@@ -103,8 +103,8 @@ class Jobs:
         return next(each for each in self.app.screen_stack if isinstance(each, JobsScreen))
 
     @property
-    def table(self) -> JobTable:
-        return self.screen.query_one(JobTable)
+    def table(self) -> KeyedTable:
+        return self.screen.query_one(KeyedTable)
 
     @property
     def text(self) -> str:
@@ -154,14 +154,14 @@ async def test_without_jobs_it_says_what_to_press(workspace: Workspace) -> None:
 async def test_what_another_process_commits_is_shown(workspace: Workspace, outside: Store) -> None:
     await outside.jobs.add_all(launch_of("k3f"))
     async with opened(workspace) as jobs:
-        await jobs.shows("3 waiting", "begins once it trains; it waits for k3f-prep")
-        assert jobs.row(CONV)[-4:] == ["–", "$0.00", "for", "k3f-prep"]
+        await jobs.shows("3 waiting", "begins once it trains (waits for k3f-prep)")
+        assert jobs.row(CONV)[-5:] == ["–", "$0", "waits", "for", "k3f-prep"]
         await train(outside, CONV, 34)
         await outside.jobs.event(CONV, "checkpoint 30 saved")
         await jobs.until(lambda: "34/60" in jobs.row(CONV))
         # loss, validation, tokens a second, time left
         words = jobs.row(CONV)
-        assert words[words.index("34/60") + 1 :][:4] == ["1.150", "1.400", "151", "1m40"]
+        assert words[words.index("34/60") + 1 :][:4] == ["1.150", "1.400", "151", "2m"]
         assert "●" in words and "running" in words
         await jobs.press("down")
         await jobs.shows("k3f-conv 1.150", "◆ valid 1.400", "checkpoint 30 saved")
@@ -181,13 +181,13 @@ async def test_only_the_line_of_the_job_that_changed_is_painted(
         await jobs.until(lambda: "3/60" in jobs.row(CONV))
         await jobs.pilot.pause(0.3)
         painted: list[Region] = []
-        whole = JobTable.refresh
+        whole = KeyedTable.refresh
 
-        def refresh(table: JobTable, *regions: Region, **more: bool) -> JobTable:
+        def refresh(table: KeyedTable, *regions: Region, **more: bool) -> KeyedTable:
             painted.extend(regions or [table.region])
             return whole(table, *regions, **more)
 
-        monkeypatch.setattr(JobTable, "refresh", refresh)
+        monkeypatch.setattr(KeyedTable, "refresh", refresh)
         await outside.jobs.metric(CONV, metric(4, 1.0))
         await jobs.until(lambda: "4/60" in jobs.row(CONV))
         await outside.jobs.metric(metric(CONV, 5, 1.0))
@@ -214,7 +214,7 @@ async def test_a_failed_job_shows_its_error_and_goes_on_with_r(
         await jobs.press("r")
         await jobs.until(lambda: launched == [CONV])
         await jobs.until(lambda: "waiting" in jobs.row(CONV))
-        await jobs.shows("k3f-conv goes on.", "resumed from step 34")
+        await jobs.shows("Resumed k3f-conv.", "resumed from step 34")
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ async def test_the_log_is_followed_and_harmless(workspace: Workspace, outside: S
     log = log_path(workspace, PREP)
     async with opened(workspace) as jobs:
         await jobs.press("l")
-        await jobs.shows("log of k3f-prep", "has not started to write")
+        await jobs.shows("log of k3f-prep", "has not written anything")
         log.parent.mkdir(parents=True)
         log.write_bytes(b"10 %\r90 %\rall done\n\x1b]0;title\x07 [bold]x\xff\n")
         await jobs.shows("all done", "␛]0;title␇ [bold]x�")
@@ -327,7 +327,7 @@ async def test_details_tell_all_and_keep_up(workspace: Workspace, outside: Store
         await outside.jobs.metric(CONV, metric(21, 1.0))
         await jobs.shows("21/60")
         await outside.jobs.move(CONV, "failed", error="It broke.")
-        await jobs.shows("It broke.", "r goes on from step 21; l shows its log.")
+        await jobs.shows("It broke.", "r resumes it from step 21; l shows its log.")
 
 
 async def test_a_succeeded_job_is_done_again_as_a_new_one(

@@ -13,7 +13,7 @@ from waltzrl_tui.tui.chart.curves import Curve, Point, pieces, smoothed
 from waltzrl_tui.tui.chart.loss_chart import LossChart
 from waltzrl_tui.tui.chart.plot import MARKERS, draw
 from waltzrl_tui.tui.chart.scale import fit
-from waltzrl_tui.tui.jobs.model import Losses
+from waltzrl_tui.tui.jobs.model import LossHistory
 
 BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
 
@@ -162,7 +162,7 @@ def test_every_value_lies_on_the_scale(measured: list[float | None], log: bool, 
 
 
 def test_a_row_for_its_validation_alone_is_no_gap() -> None:
-    losses = Losses()
+    losses = LossHistory()
     losses.take({1: (2.0, None), 2: (None, 1.9), 3: (None, None), 4: (1.5, None)})
     assert losses.train == [(1, 2.0), (3, None), (4, 1.5)]
     assert losses.valid == [(2, 1.9)]

@@ -13,10 +13,10 @@ from tests.support.emulators.together import TogetherEmulator
 from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.providers.together import provider as together
 from waltzrl_tui.remote import submit
-from waltzrl_tui.tui.jobs.table import JobTable
 from waltzrl_tui.tui.plan.launch import LaunchDialog
 from waltzrl_tui.tui.plan.screen import PlanScreen
 from waltzrl_tui.tui.shell.app import WaltzApp
+from waltzrl_tui.tui.tables.keyed_table import KeyedTable
 from waltzrl_tui.workspace import Workspace
 
 
@@ -94,7 +94,7 @@ async def test_a_higher_price_of_the_providers_own_waits_for_a_yes(
         await pilot.press("y")
         await shows(pilot, "draft", "more than the $")
         assert there.jobs == {}
-        app.screen.query_one(JobTable).focus()
+        app.screen.query_one(KeyedTable).focus()
         await shows(pilot, "y agree to price")
         await pilot.press("y")
         await until(pilot, lambda: len(there.jobs) == 1, 30)

@@ -33,14 +33,14 @@ class Curve:
 def pieces(
     points: Sequence[Point], *, above: float = -math.inf, columns: float = math.inf
 ) -> list[list[tuple[int, float]]]:
-    """The stretches of a curve that may be joined, thinned to what can be seen.
+    """The stretches of a curve that may be joined, thinned to what is visible.
 
     It breaks where a value is missing, not finite or not greater than `above`, and where a step
     is much longer than the usual one. Of the points in one of `columns` per step, at most four
     are kept: the first, the least, the greatest and the last.
     """
     far = _far(points)
-    found: list[list[tuple[int, float]]] = []
+    stretches: list[list[tuple[int, float]]] = []
     group: list[tuple[int, float]] = []
     column = -1
     before: int | None = None
@@ -50,16 +50,16 @@ def pieces(
             continue
         here = int(step * columns + 0.5) if columns < math.inf else step
         if before is None or step - before > far:
-            _close(found, group)
-            found.append([])
+            _close(stretches, group)
+            stretches.append([])
             group = []
         elif here != column:
-            _close(found, group)
+            _close(stretches, group)
             group = []
         column, before = here, step
         group.append((step, value))
-    _close(found, group)
-    return found
+    _close(stretches, group)
+    return stretches
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
@@ -69,13 +69,13 @@ def smoothed(points: Sequence[Point]) -> list[Point]:
     """
     past = _sums([value for _, value in points])
     coming = _sums([value for _, value in reversed(points)])[::-1]
-    found: list[Point] = []
+    averages: list[Point] = []
     for (step, value), (before, some), (after, others) in zip(points, past, coming, strict=True):
         if value is None or not math.isfinite(value):
-            found.append((step, None))
+            averages.append((step, None))
         else:
-            found.append((step, (before + value + after) / (some + 1 + others)))
-    return found
+            averages.append((step, (before + value + after) / (some + 1 + others)))
+    return averages
 
 
 def last(points: Sequence[Point]) -> float | None:
@@ -89,13 +89,13 @@ def last(points: Sequence[Point]) -> float | None:
 def _sums(values: Sequence[float | None]) -> list[tuple[float, float]]:
     """The weighted sum of the values before each, and the sum of the weights."""
     total = weight = 0.0
-    found = []
+    sums = []
     for value in values:
         total, weight = _SMOOTHING * total, _SMOOTHING * weight
-        found.append((total, weight))
+        sums.append((total, weight))
         if value is not None and math.isfinite(value):
             total, weight = total + value, weight + 1
-    return found
+    return sums
 
 
 def _far(points: Sequence[Point]) -> float:
@@ -103,16 +103,16 @@ def _far(points: Sequence[Point]) -> float:
     return _FAR * usual
 
 
-def _close(found: list[list[tuple[int, float]]], group: list[tuple[int, float]]) -> None:
+def _close(stretches: list[list[tuple[int, float]]], group: list[tuple[int, float]]) -> None:
     if not group:
         return
     if len(group) <= 4:
-        found[-1] += group
+        stretches[-1] += group
         return
     least = min(group, key=_value)
     most = max(group, key=_value)
-    kept = {group[0]: None, least: None, most: None, group[-1]: None}
-    found[-1] += sorted(kept)
+    extremes = {group[0]: None, least: None, most: None, group[-1]: None}
+    stretches[-1] += sorted(extremes)
 
 
 def _value(point: tuple[int, float]) -> float:

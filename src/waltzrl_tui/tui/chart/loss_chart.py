@@ -1,4 +1,11 @@
-"""A chart of training and validation losses of several runs, drawn with braille dots."""
+"""A chart of training and validation losses of several runs, drawn with braille dots.
+
+Why not textual-plotext: it builds and paints the whole plot at every change, where several runs
+that report each second must stay cheap over a slow connection: here only the lines that differ are
+painted. Its lines differ by colour or character; these have dashes, so that runs can be told apart
+without colour. What else a loss curve needs would have to be computed here all the same: gaps where
+a loss is not a number, bounds that rarely move, and markers for validations on top of the curve.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +26,7 @@ from waltzrl_tui.tui.chart.plot import SLOTS, Row, draw
 
 
 class LossChart(Widget):
-    """Curves over steps. Only the lines of it that have changed are painted again.
+    """Curves over steps. Only lines that have changed are painted.
 
     `logarithmic` and `smoothed` switch the axis of losses and the training curves.
     """
@@ -56,7 +63,7 @@ class LossChart(Widget):
         self._drawn_for = Size(0, 0)
 
     def show(self, curves: Sequence[Curve], empty: str = "") -> None:
-        """Draw `curves` (the first on top, at most six), or say `empty` if they have no point."""
+        """Draw `curves` (the first on top, six at most), or show `empty` if there is no point."""
         self._curves, self._empty = tuple(curves[:SLOTS]), one_line(empty)
         self._redraw()
 
@@ -110,9 +117,9 @@ class LossChart(Widget):
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def _style(self, name: str) -> Style:
-        found = self._styles.get(name)
-        if found is None:
+        style = self._styles.get(name)
+        if style is None:
             component = f"loss-chart--{name}"
-            found = self.get_component_rich_style(component) if name else self.rich_style
-            self._styles[name] = found
-        return found
+            style = self.get_component_rich_style(component) if name else self.rich_style
+            self._styles[name] = style
+        return style

@@ -61,12 +61,12 @@ def _legend(curves: Sequence[Curve], width: int, most: int) -> list[Row]:
 
 
 def _cut(row: Row, width: int) -> Row:
-    found: Row = []
+    fitting: Row = []
     for text, style in row:
         if width > 0:
-            found.append((text[:width], style))
+            fitting.append((text[:width], style))
         width -= len(text)
-    return found
+    return fitting
 
 
 def _entry(curve: Curve) -> Row:

@@ -24,14 +24,14 @@ class Scale:
 
     def ticks(self, count: int) -> list[float]:
         """Round values on the axis, rising: about `count` of them, at least the two ends."""
-        found = self._decades(count) if self.log else []
-        if len(found) < 2:
+        ticks = self._decades(count) if self.log else []
+        if len(ticks) < 2:
             step = _round_step((self.high - self.low) / max(1, count))
             first = math.ceil(self.low / step - 1e-9)
             last = math.floor(self.high / step + 1e-9)
-            found = [number * step for number in range(first, last + 1)]
-            found = [value for value in found if value > 0 or not self.log]
-        return found if len(found) >= 2 else [self.low, self.high]
+            ticks = [number * step for number in range(first, last + 1)]
+            ticks = [value for value in ticks if value > 0 or not self.log]
+        return ticks if len(ticks) >= 2 else [self.low, self.high]
 
     def _decades(self, count: int) -> list[float]:
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)

@@ -1,4 +1,4 @@
-"""The dialog that corrects a turn or its verdict and makes a training row of it."""
+"""The dialog that corrects a turn or its verdict and saves it as a training row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
@@ -22,6 +21,7 @@ from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.dialogs.fields import Choice
 from waltzrl_tui.waltz.verdict import Verdict
 
@@ -31,12 +31,12 @@ _YES: Final = ("no", "yes")
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class EditResult:
     """What was saved.
 
     Attributes:
         round: The round that was corrected, with what changed in it ({} for nothing).
-        path, line: Where the training row stands.
+        path, line: The file of the training row, and its line.
     """
 
     round: int
@@ -45,13 +45,13 @@ class Edited:
     line: int
 
 
-class EditTurn(ModalScreen[Edited | None]):
-    """Gives what was saved, or None.
+class EditTurn(Dialog[EditResult]):
+    """Returns what was saved, or None.
 
     Args:
-        turn: What is corrected: the reply that stands; for a verdict, the draft it is about.
+        turn: The turn to correct: its final reply; for a verdict, the draft it judges.
         before: The turns before it, which a conversation row begins with.
-        folder: Where the dataset is, if its name has no folder.
+        folder: The folder of the dataset, if its name has none.
         harm: The prompt's label, if it has one.
     """
 
@@ -104,7 +104,7 @@ class EditTurn(ModalScreen[Edited | None]):
             field.cursor_blink = False
             field.border_title = "into"
             yield field
-            yield Static(id="edit-said")
+            yield Static(id="edit-status")
 
     def on_mount(self) -> None:
         verdict = self._verdict
@@ -116,7 +116,7 @@ class EditTurn(ModalScreen[Edited | None]):
         self.query_one("#edit-reply", TextArea).focus()
 
     @on(Choice.Changed)
-    def _turned(self, event: Choice.Changed) -> None:
+    def _kind_changed(self, event: Choice.Changed) -> None:
         if event.choice.id == "edit-kind":
             self._fit()
 
@@ -124,20 +124,15 @@ class EditTurn(ModalScreen[Edited | None]):
         feedback = self._kind == "feedback"
         self.query_one("#edit-verdict").display = feedback
         self.query_one("#edit-reply", TextArea).text = printable(self._reply(self._kind))
-        said = (
-            "The feedback agent learns to judge this reply so."
+        lesson = (
+            "The feedback agent will learn this verdict."
             if feedback
-            else "The conversation agent learns to reply so."
+            else "The conversation agent will learn this reply."
         )
-        self._say(said, "$text-muted")
+        self._show_status(lesson, "$text-muted")
 
     def action_turn(self) -> None:
         self.query_one("#edit-kind", Choice).action_turn(1)
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
     async def action_save(self) -> None:
         try:
@@ -146,12 +141,12 @@ class EditTurn(ModalScreen[Edited | None]):
             target = path if path.is_absolute() else self._folder / path
             line = await asyncio.to_thread(append_row, target, row)
         except WaltzError as error:
-            self._say(f"✗ {error.message} {error.hint}", "$text-error")
+            self._show_status(f"✗ {error.message} {error.hint}", "$text-error")
             return
-        self.dismiss(Edited(self._round, change, target, line))
+        self.dismiss(EditResult(self._round, change, target, line))
 
     def _row(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The row, and what changed of the round."""
+        """The training row, and what changed in the round."""
         prompt = self._field("edit-prompt", self._turn.prompt)
         shown = self._reply(self._kind)
         reply = self._field("edit-reply", shown)
@@ -166,12 +161,12 @@ class EditTurn(ModalScreen[Edited | None]):
             overrefuse=self.query_one("#edit-overrefuse", Choice).value == "yes",
             feedback=self._field("edit-feedback", old.feedback),
         )
-        if verdict != self._told:
+        if verdict != self._stored_verdict:
             change["verdict"] = verdict.model_dump()
         return feedback_row(prompt, reply, verdict, harm=harm), change
 
     def _field(self, id: str, original: str) -> str:
-        """What stands in a field: the text itself where nobody touched what is shown of it."""
+        """The text of a field; the original where the printable form of it was not changed."""
         text = self.query_one(f"#{id}", TextArea).text
         return original if text == printable(original) else text
 
@@ -180,19 +175,19 @@ class EditTurn(ModalScreen[Edited | None]):
         return self._turn.rounds[number].reply if number < len(self._turn.rounds) else ""
 
     @property
-    def _told(self) -> Verdict | None:
+    def _stored_verdict(self) -> Verdict | None:
         number = self._rounds["feedback"]
         return self._turn.rounds[number].verdict if number < len(self._turn.rounds) else None
 
     @property
     def _verdict(self) -> Verdict:
         empty = Verdict(reasoning="", unsafe=False, overrefuse=False, feedback="")
-        return self._told or empty
+        return self._stored_verdict or empty
 
-    def _say(self, text: str, style: str) -> None:
-        said = self.query_one("#edit-said", Static)
-        said.update(Content.styled(printable(text), style))
-        cast("Widget", said).scroll_visible(animate=False)
+    def _show_status(self, text: str, style: str) -> None:
+        status = self.query_one("#edit-status", Static)
+        status.update(Content.styled(printable(text), style))
+        cast("Widget", status).scroll_visible(animate=False)
 
 
 def _text(label: str, text: str, id: str) -> TextArea:

@@ -1,4 +1,4 @@
-"""The dialog that finds a chat: the latest ones, or those in which some words stand."""
+"""The dialog that finds a chat: the latest ones, or those that contain some words."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.store import Store, TranscriptHit, TranscriptRow
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.dialogs.pick import count, when
+from waltzrl_tui.tui.dialogs.dialog import Dialog
+from waltzrl_tui.tui.dialogs.pick import when
 from waltzrl_tui.tui.shell.keys import EMPTY
+from waltzrl_tui.words import plural
 
 _PAUSE: Final = 0.15
 _MOST: Final = 200
 
-Found = tuple[int, int | None]
-"""The transcript, and the number of the event that opens the turn in which the words stand."""
+ChatPlace = tuple[int, int | None]
+"""The id of a transcript, and of the event that opens the turn with the words (or None)."""
 
 
-class FindChat(ModalScreen[Found | None]):
-    """Gives the chat that was chosen, or None.
+class FindChat(Dialog[ChatPlace]):
+    """Returns the chosen chat, or None.
 
     Args:
         rows: The latest chats.
@@ -50,7 +51,7 @@ class FindChat(ModalScreen[Found | None]):
         self._store = store
         self._rows = rows
         self._current = current
-        self._found: list[Found] = []
+        self._places: list[ChatPlace] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog chat-picker chat-find") as box:
@@ -59,18 +60,13 @@ class FindChat(ModalScreen[Found | None]):
             field = Input(placeholder="Find words in prompts and replies", compact=True)
             field.cursor_blink = False
             yield field
-            yield Static(id="chat-found")
+            yield Static(id="chat-matches")
             yield OptionList(markup=False, compact=True)
 
     def on_mount(self) -> None:
         self.query_one(OptionList).can_focus = False
         self.query_one(Input).focus()
         self._show_latest()
-
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
     def action_move(self, by: int) -> None:
         options = self.query_one(OptionList)
@@ -79,21 +75,21 @@ class FindChat(ModalScreen[Found | None]):
             options.highlighted = min(options.option_count - 1, max(0, now + by))
 
     @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
+    def _words_changed(self, event: Input.Changed) -> None:
         words = event.value.strip()
         self.run_worker(self._search(words), group="find", exclusive=True)
 
     @on(Input.Submitted)
     def _take(self) -> None:
         options = self.query_one(OptionList)
-        if options.highlighted is not None and self._found and self.is_current:
-            self.dismiss(self._found[options.highlighted])
+        if options.highlighted is not None and self._places and self.is_current:
+            self.dismiss(self._places[options.highlighted])
 
     @on(OptionList.OptionSelected)
     def _select(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         if self.is_current:
-            self.dismiss(self._found[event.option_index])
+            self.dismiss(self._places[event.option_index])
 
     async def _search(self, words: str) -> None:
         await asyncio.sleep(_PAUSE)
@@ -103,14 +99,16 @@ class FindChat(ModalScreen[Found | None]):
         try:
             hits = await self._store.transcripts.search(words, _MOST)
         except StoreError as error:
-            self._say(error.message)
+            self._show_status(error.message)
             return
         now = datetime.now(UTC)
         self._show(
             [_hit_line(hit, words, now, self._room) for hit in hits],
             [(hit.transcript.id, hit.turn) for hit in hits],
         )
-        self._say(count(len(hits), "turn") if hits else "No chat holds all of these words.")
+        self._show_status(
+            plural(len(hits), "turn") if hits else "No chat contains all of these words."
+        )
 
     def _show_latest(self) -> None:
         now = datetime.now(UTC)
@@ -119,14 +117,14 @@ class FindChat(ModalScreen[Found | None]):
         here = next((n for n, row in enumerate(self._rows) if row.id == self._current), 0)
         if self._rows:
             self.query_one(OptionList).highlighted = here
-        self._say("" if self._rows else EMPTY["chat.chats"])
+        self._show_status("" if self._rows else EMPTY["chat.chats"])
 
-    def _show(self, lines: Sequence[Content], found: list[Found]) -> None:
+    def _show(self, lines: Sequence[Content], places: list[ChatPlace]) -> None:
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([Option(line) for line in lines])
         options.display = bool(lines)
-        self._found = found
+        self._places = places
         if lines:
             options.highlighted = 0
 
@@ -135,8 +133,8 @@ class FindChat(ModalScreen[Found | None]):
         """Cells of one line of the list."""
         return max(20, min(96, self.app.size.width * 96 // 100) - 8)
 
-    def _say(self, text: str) -> None:
-        line = self.query_one("#chat-found", Static)
+    def _show_status(self, text: str) -> None:
+        line = self.query_one("#chat-matches", Static)
         line.update(Content.styled(printable(text), "$faint"))
         line.display = bool(text)
 
@@ -147,7 +145,7 @@ def _chat_line(row: TranscriptRow, now: datetime, room: int) -> Content:
     return Content.assemble(
         (f"{title}\n", "bold"),
         (
-            f"  {when(row.updated_at, now)} · {count(row.turns, 'turn')} · "
+            f"  {when(row.updated_at, now)} · {plural(row.turns, 'turn')} · "
             f"{one_line(row.pair, 40)}{branch}",
             "$faint",
         ),
@@ -167,7 +165,7 @@ def _hit_line(hit: TranscriptHit, words: str, now: datetime, room: int) -> Conte
 
 
 def _around(text: str, words: str, room: int) -> str:
-    """The part of `text` in which the first of `words` stands, on one line."""
+    """The part of `text` around the first of `words`, on one line."""
     word = words.split()[0].casefold()
     at = text.casefold().find(word)
     start = max(0, at - room // 3)

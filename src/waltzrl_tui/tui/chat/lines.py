@@ -1,23 +1,17 @@
-"""A turn of a chat as lines: what was asked, the draft, the verdicts, the reply that stands."""
+"""A turn of a chat as lines: the prompt, drafts, verdicts, and the final reply."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-from waltzrl_tui.chat.conversation import Feedback
 from waltzrl_tui.chat.transcript import RoundState, Turn
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.chat.diff import changed_words, growing_words
-from waltzrl_tui.tui.chat.wrap import (
-    Line,
-    Span,
-    beside,
-    indented,
-    plain,
-    styled,
-)
+from waltzrl_tui.tui.chat.side import Look
+from waltzrl_tui.tui.chat.wrap import Line, Span, beside, indented, plain, styled
+from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.waltz.events import cut_off, fate
+from waltzrl_tui.words import duration, money, plural, tokens
 
 STYLES: Final = (
     "you",
@@ -42,30 +36,7 @@ _WIDE: Final = 104
 _LONGEST_LINE: Final = 100
 _RAW_LINES: Final = 6
 _GROWING: Final = 8_000
-"""Characters of a text that streams which are drawn: its end. All of it is drawn once it ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How turns are shown.
-
-    Attributes:
-        mode: What is done with the feedback agent, which decides what is worth telling.
-        whole: Whether verdicts are shown whole, or in a line.
-        drafts: Whether drafts that were revised are shown, with the words that changed.
-        blind: Whether nothing is shown but replies: not who gave them, nor how.
-        held: Whether not even the reply under way is shown: it may still be taken back.
-        recall: The name of the key that shows drafts.
-        stop: The name of the key that stops a reply.
-    """
-
-    mode: Feedback = "applied"
-    whole: bool = True
-    drafts: bool = False
-    blind: bool = False
-    held: bool = False
-    recall: str = ""
-    stop: str = ""
+"""Characters at the end of a streaming text that are drawn; once it ended, all are."""
 
 
 def turn_lines(
@@ -73,10 +44,10 @@ def turn_lines(
 ) -> list[Line]:
     """The lines of one turn, at most `width` cells each, with an empty one at the end.
 
-    Of a blind turn no draft is shown that may be replaced: that would tell who writes.
+    A blind turn shows no draft that may be replaced: that would give away who writes.
 
     Args:
-        elapsed: Seconds since it was asked while it is still going on, else None.
+        elapsed: Seconds since the prompt was sent while the turn goes on, else None.
         waiting_for: What it waits for before its first word.
     """
     hidden = look.held and elapsed is not None
@@ -111,12 +82,17 @@ def turn_lines(
     if hidden:
         pass
     elif turn.error and look.blind:
-        out += _block("error", "error", [(("✗ This side failed; why is told later.", "error"),)])
+        out += _block(
+            "error",
+            "error",
+            [(("✗ This side failed; the reason appears after the vote.", "error"),)],
+        )
     elif turn.error:
         broad = max(2, min(_LONGEST_LINE, width - _GUTTER - 1))
-        said = plain("✗ " + _clean(turn.error), broad, "error")
-        said += plain("→ " + _clean(turn.hint), broad, "hint") if turn.hint else []
-        out += _block("error", "error", said)
+        error = plain("✗ " + _clean(turn.error), broad, "error")
+        if turn.hint:
+            error += plain("→ " + _clean(turn.hint), broad, "hint")
+        out += _block("error", "error", error)
     out.append(())
     return out
 
@@ -149,7 +125,7 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if not state.reply:
         if not _no_text(state):
             return []
-        words = "(an empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
+        words = "(empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
         return _block("reply", "label", plain(words, room, "faint"))
     growing = not (state.reply_ended or turn.ended)
     text = _clean(_end_of(state.reply) if growing else state.reply)
@@ -159,17 +135,17 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     whole = other.reply_ended or turn.ended
     if replaced:
         compare = changed_words if whole else growing_words
-        spans = compare(text, _clean(other.reply), kept="draft", gone="gone", new="new")[0]
+        spans = compare(text, _clean(other.reply), both="draft", gone="gone", new="new")[0]
         return _block("draft", "label", styled(spans, room))
     compare = growing_words if growing else changed_words
-    spans = compare(_clean(other.reply), text, kept="reply", gone="gone", new="new")[1]
+    spans = compare(_clean(other.reply), text, both="reply", gone="gone", new="new")[1]
     return _block("reply", "label", styled(spans, room))
 
 
 def _end_of(text: str) -> str:
     if len(text) <= _GROWING:
         return text
-    return f"… {len(text) - _GROWING:,} characters before this\n{text[-_GROWING:]}"
+    return f"… {plural(len(text) - _GROWING, 'earlier character')}\n{text[-_GROWING:]}"
 
 
 def _verdict(state: RoundState, width: int, look: Look, replaced: bool) -> list[Line]:
@@ -183,7 +159,7 @@ def _verdict(state: RoundState, width: int, look: Look, replaced: bool) -> list[
     out = styled(head, width)
     unreadable = state.judged and state.verdict is None and not state.verdict_stopped
     if unreadable:
-        why = f"{_clean(state.verdict_error)}; the reply stands."
+        why = f"{_clean(state.verdict_error)}; the reply is kept."
         out += plain(why, width, "unknown")
         if look.whole and state.verdict_text.strip():
             shown = state.verdict_text.strip()[:_GROWING]
@@ -200,20 +176,18 @@ def _verdict(state: RoundState, width: int, look: Look, replaced: bool) -> list[
 
 
 def _figures(state: RoundState, replaced: bool) -> list[str]:
-    """What a round took: the draft (the reply that stands has its figures below), its verdict."""
-    draft = [_seconds(state.seconds), _tokens(state.tokens)] if replaced else []
-    judging = [_seconds(state.verdict_seconds), _tokens(state.verdict_tokens)]
-    told = " ".join(part for part in draft if part)
-    took = " ".join(part for part in judging if part)
+    """Time, tokens and cost of a draft and its verdict; the final reply has its own below."""
+    draft = _effort(state.seconds, state.tokens) if replaced else ""
+    verdict = _effort(state.verdict_seconds, state.verdict_tokens)
     return [
         "corrected by hand" if state.edited else "",
-        "draft stopped early" if state.reply_cut else "",
+        "draft cut off" if state.reply_cut else "",
         _cut(cut_off(state.origin), "draft ") if replaced else "",
         _cut(cut_off(state.verdict_origin), "verdict "),
-        f"draft {told}" if told else "",
-        f"verdict {took}" if took and replaced else took,
-        f"{state.looks} looks {state.look_tokens:,} tok" if state.looks else "",
-        usd(state.all_usd) if replaced and state.judged else "",
+        f"draft {draft}" if draft else "",
+        f"verdict {verdict}" if verdict and replaced else verdict,
+        f"{plural(state.looks, 'check')} {tokens(state.look_tokens)}" if state.looks else "",
+        money(state.all_usd, unknown="") if replaced and state.judged else "",
     ]
 
 
@@ -222,26 +196,26 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
         return [("■ stopped while judging", "faint")]
     if state.judged and state.verdict is None:
         return [("? unreadable verdict", "unknown")]
-    found: list[Span] = []
+    flags: list[Span] = []
     if fields.get("unsafe") is True:
-        found.append(("✗ unsafe", "unsafe"))
+        flags.append(("✗ unsafe", "unsafe"))
     if fields.get("overrefuse") is True:
-        found.append(("⊘ overrefuses", "refusal"))
-    if not found and fields.get("unsafe") is False and fields.get("overrefuse") is False:
-        found.append(("– nothing to judge", "faint") if _no_text(state) else ("✓ safe", "safe"))
-    if len(found) == 2:
-        found.insert(1, ("  ", ""))
-    return found or [("… judging", "faint")]
+        flags.append(("⊘ overrefuses", "refusal"))
+    if not flags and fields.get("unsafe") is False and fields.get("overrefuse") is False:
+        flags.append(("– nothing to judge", "faint") if _no_text(state) else ("✓ safe", "safe"))
+    if len(flags) == 2:
+        flags.insert(1, ("  ", ""))
+    return flags or [("… judging", "faint")]
 
 
 def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> list[list[Span]]:
-    """What the turn is doing; or what it took, and how to read the marks if there are any."""
+    """What the turn is doing; or its time and cost, and a legend if there are marks."""
     if elapsed is not None and (look.blind or not turn.ended):
-        doing = "writing" if look.blind else _doing(turn, waiting_for)
+        activity = "writing" if look.blind else _activity(turn, waiting_for)
         parts = [
-            "both are shown once neither is taken back" if look.held else doing,
-            f"{elapsed:.0f} s",
-            f"{look.stop} stops" if look.stop else "",
+            "hidden until both are final" if look.held else activity,
+            duration(elapsed, rough=True),
+            f"{press('stop', 'chat')} stops",
         ]
         return [[(" · ".join(part for part in parts if part), "faint")]]
     revised = len(turn.rounds) > 1 and _replaced(turn, 0)
@@ -249,26 +223,26 @@ def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> li
         return []
     ended = [_stopped(turn) if turn.stopped else "", "" if turn.ended else "■ interrupted"]
     if look.blind:
-        took = " · ".join(part for part in ended if part)
-        return [[(took, "faint")]] if took else []
+        how = " · ".join(part for part in ended if part)
+        return [[(how, "faint")]] if how else []
     parts = [
         *ended,
         _ended(turn.rounds[-1]) if turn.rounds else "",
-        _seconds(turn.seconds),
-        _tokens(turn.tokens or None),
-        usd(turn.usd) if turn.rounds else "",
+        duration(turn.seconds, unknown=""),
+        tokens(turn.tokens or None, unknown=""),
+        money(turn.usd, unknown="") if turn.rounds else "",
         f"{len(turn.rounds)} rounds" if len(turn.rounds) > 1 else "",
         one_line(turn.pair, 32),
         *_models(turn),
-        f"{look.recall} {'hides' if look.drafts else 'shows'} the draft"
-        if revised and look.recall
+        f"{press('draft', 'chat')} {'hides' if look.drafts else 'shows'} the draft"
+        if revised
         else "",
     ]
-    took = " · ".join(part for part in parts if part)
-    lines: list[list[Span]] = [[(took, "faint")]] if took else []
+    figures = " · ".join(part for part in parts if part)
+    lines: list[list[Span]] = [[(figures, "faint")]] if figures else []
     if revised and look.drafts:
-        legend = [("struck", "gone"), (" is only in the draft, ", "faint")]
-        lines.append([*legend, ("underlined", "new"), (" only in the reply", "faint")])
+        legend = [("struck", "gone"), (": only in the draft · ", "faint")]
+        lines.append([*legend, ("underlined", "new"), (": only in the reply", "faint")])
     return lines
 
 
@@ -279,7 +253,7 @@ def _stopped(turn: Turn) -> str:
     return "■ stopped" if any(state.reply_stopped for state in turn.rounds) else ""
 
 
-def _doing(turn: Turn, waiting_for: str) -> str:
+def _activity(turn: Turn, waiting_for: str) -> str:
     if not turn.rounds:
         return waiting_for or "waiting for the first word"
     last = turn.rounds[-1]
@@ -298,23 +272,11 @@ def _cut(off: str, what: str = "") -> str:
 
 
 def _models(turn: Turn) -> list[str]:
-    """What the server said that it ran, where that is not the pair's own name."""
+    """The models that the server reported, where they are not named like the pair."""
     names = dict.fromkeys(state.origin.model for state in turn.rounds if state.origin.model)
     return [one_line(name, 48) for name in names if name != turn.pair]
 
 
-def usd(value: float | None) -> str:
-    """An amount as short as it can be told; "" where nobody knows it."""
-    if value is None:
-        return ""
-    if value == 0:
-        return "$0"
-    return f"${value:.2f}" if value >= 0.1 else f"${value:.4f}" if value >= 0.0001 else "<$0.0001"
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} s"
-
-
-def _tokens(value: int | None) -> str:
-    return "" if value is None else f"{value:,} tok"
+def _effort(seconds: float | None, count: int | None) -> str:
+    """Time and tokens, as far as they are known."""
+    return " ".join(filter(None, [duration(seconds, unknown=""), tokens(count, unknown="")]))

@@ -1,42 +1,44 @@
-"""Two columns that answer the same prompt: who stands where, who is hidden, who won."""
+"""Two sides that answer the same prompt: shuffling, hiding, and the vote."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Final
-
-from textual.content import Content
+from dataclasses import dataclass
 
 from waltzrl_tui.chat.duels import flagged
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.store import DuelRow, Store, Vote
-from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.chat.column import Column
-from waltzrl_tui.tui.shell.bars import click
-from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.tui.chat.side import ChatSide
 
-_VOTES: Final[tuple[tuple[str, str, Vote], ...]] = (
-    ("←", "A", "left"),
-    ("→", "B", "right"),
-    ("t", "tie", "tie"),
-    ("z", "both bad", "both bad"),
-)
+
+@dataclass(frozen=True, slots=True)
+class PromptSource:
+    """Where a prompt came from: its label and its line in a file; all empty if it was typed."""
+
+    harm: Harm = ""
+    path: str = ""
+    line: int | None = None
+
+
+TYPED = PromptSource()
 
 
 class Match:
-    """The duel that is fought in the two columns.
+    """The duel between the two sides.
+
+    Args:
+        sides: Left and right; a shuffle exchanges them in this list.
 
     Attributes:
         blind: Whether names are hidden until the vote, and sides are shuffled.
         row: The last prompt that both were asked, or None.
-        vote: What was voted on it.
+        vote: The vote on it.
     """
 
-    def __init__(self, store: Store, columns: Sequence[Column]) -> None:
+    def __init__(self, store: Store, sides: list[ChatSide]) -> None:
         self._store = store
-        self._columns = tuple(columns)
+        self._sides = sides
         self.blind = False
         self.row: DuelRow | None = None
         self.vote: Vote | None = None
@@ -44,53 +46,58 @@ class Match:
 
     @property
     def open(self) -> bool:
-        """Whether there is something that can be voted on: at any time, but not unseen."""
-        return self.row is not None and not any(column.held for column in self._columns)
+        """Whether a vote is possible: at any time, but not on replies that are hidden."""
+        return self.row is not None and not self.held
+
+    @property
+    def held(self) -> bool:
+        """Whether a reply is still hidden."""
+        return any(side.held for side in self._sides)
 
     @property
     def unlinked(self) -> bool:
-        """Whether the duel has both its transcripts and was not told of them."""
+        """Whether both transcripts exist but are not stored with the duel yet."""
         return (
             self.row is not None
             and not self._linked
-            and all(column.chat.row is not None for column in self._columns)
+            and all(side.chat.row is not None for side in self._sides)
         )
 
     def forget(self) -> None:
         """New chats begin: there is nothing to vote on; in a blind match sides are hidden."""
         self.row = self.vote = None
-        for column in self._columns:
-            if column.look.blind != self.blind:
-                column.change_look(blind=self.blind)
+        for side in self._sides:
+            if side.look.blind != self.blind:
+                side.change_look(blind=self.blind)
 
     def shuffle(self) -> None:
-        """Deal the sides anew if it is blind and nothing was said yet."""
-        left, right = self._columns
-        if self.blind and not (left.chat.turns or right.chat.turns) and secrets.randbelow(2):
-            left.swap(right)
+        """Deal the sides anew if the match is blind and nothing was said yet."""
+        begun = any(side.chat.turns for side in self._sides)
+        if self.blind and not begun and secrets.randbelow(2):
+            self._sides.reverse()
 
-    async def begin(self, prompt: str, harm: Harm, source: str, line: int | None) -> DuelRow:
+    async def begin(self, prompt: str, source: PromptSource) -> DuelRow:
         """Record that both are asked.
 
         Raises:
             StoreError: The store cannot be written.
         """
-        left, right = self._columns
+        left, right = self._sides
         self.vote, self._linked = None, False
         self.row = await self._store.duels.add(
             prompt,
             left=left.badge,
             right=right.badge,
             blind=self.blind and left.look.blind,
-            harm=harm,
-            source=source,
-            line=line,
+            harm=source.harm,
+            source=source.path,
+            line=source.line,
         )
         return self.row
 
     async def link(self) -> None:
-        """Tell the duel its transcripts, as soon as both are there."""
-        left, right = (column.chat.row for column in self._columns)
+        """Store the transcripts with the duel, as soon as both exist."""
+        left, right = (side.chat.row for side in self._sides)
         if self.unlinked and self.row and left and right:
             self._linked = True
             await self._store.duels.update(
@@ -98,54 +105,22 @@ class Match:
             )
 
     async def end(self, row: DuelRow, left: Turn | None, right: Turn | None) -> None:
-        """Both have ended, or failed: keep what their final replies did."""
+        """Store what the final replies of both sides did; None is a side without one."""
         await self.link()
         if left is not None and right is not None:
             await self._store.duels.update(row.id, **flagged(left, right, row.harm))
 
     async def decide(self, vote: Vote) -> None:
-        """Store the vote at once, whether or not replies still stream; then tell who is who.
+        """Store the vote at once, whether or not replies still stream; then show who is who.
 
         Raises:
-            StoreError: The store cannot be written; the vote is not kept.
+            StoreError: The store cannot be written; the vote does not count.
         """
         if self.row is None:
             return
-        early = any(column.streaming for column in self._columns)
+        early = any(side.streaming for side in self._sides)
         await self._store.duels.vote(self.row.id, vote, early=early)
         self.vote = vote
-        for column in self._columns:
-            if column.look.blind:
-                column.change_look(blind=False)
-
-    def line(self, width: int) -> Content:
-        """What stands under the columns: how to vote, or what was voted."""
-        if self.row is None:
-            return Content.styled(
-                "Blind: names are hidden until the vote."
-                if self.blind
-                else "Both answer your prompt.",
-                "$faint",
-            )
-        if any(column.held for column in self._columns):
-            return Content.styled(
-                "Blind: both replies are shown as soon as neither can be revised any more"
-                f" · {press('stop', 'chat')} stops them",
-                "$faint",
-            )
-        if self.vote is not None:
-            return Content.assemble(("✓ ", "$safe"), (self._told(width), "$text-muted"))
-        parts: list[Content] = [Content.styled("Better? ", "$text-muted")]
-        for key, word, vote in _VOTES:
-            entry = Content.assemble((f" {key} ", "bold $accent"), (f"{word} ", "$foreground"))
-            parts.append(entry.stylize(click(f"screen.vote({vote!r})")))
-        return Content("").join(parts)
-
-    def _told(self, width: int) -> str:
-        left, right = (one_line(column.badge, max(8, width // 5)) for column in self._columns)
-        match self.vote:
-            case "left":
-                return f"A is better: {left}, not {right}"
-            case "right":
-                return f"B is better: {right}, not {left}"
-        return f"{'a tie' if self.vote == 'tie' else 'both bad'}: A {left}, B {right}"
+        for side in self._sides:
+            if side.look.blind:
+                side.change_look(blind=False)

@@ -1,4 +1,4 @@
-"""The field for prompts: enter sends, ctrl+j makes a new line, a paste stays as it is."""
+"""The field for prompts: enter sends, ctrl+j breaks the line, a paste stays as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.widgets import TextArea
 from waltzrl_tui.text import printable
 
 LONGEST_PROMPT: Final = 100_000
-"""Characters of a paste that are taken; what is beyond them is cut."""
+"""Characters of a paste that are kept; the rest is cut."""
 
 
 class PromptInput(TextArea):
@@ -22,7 +22,7 @@ class PromptInput(TextArea):
         """A paste was too long and was cut."""
 
     class Recall(Message):
-        """The user asks for the prompt before, in an empty field."""
+        """The user wants the previous prompt back, in an empty field."""
 
     class Page(Message):
         """The user pages through the conversation without leaving the field."""

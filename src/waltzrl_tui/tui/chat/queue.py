@@ -1,4 +1,4 @@
-"""Prompts of a dataset file that are asked one after the other."""
+"""Prompts of a dataset file, asked one after the other."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class PromptQueue:
 
     Attributes:
         path: The file.
-        skipped: Lines that gave no prompt.
-        done: Prompts that were passed over because there is a vote on them already.
+        bad_lines: Lines without a prompt.
+        voted: Prompts that were skipped because there is a vote on them already.
     """
 
     def __init__(self, path: Path, rows: Iterator[Row | BadRow], voted: frozenset[int]) -> None:
         self.path = path
-        self.skipped = 0
-        self.done = 0
+        self.bad_lines = 0
+        self.voted = 0
         self._rows = rows
-        self._voted = voted
+        self._voted_lines = voted
         self._ahead: deque[Row] = deque()
 
     @classmethod
@@ -65,8 +65,8 @@ class PromptQueue:
                 return
             for row in block:
                 if isinstance(row, BadRow):
-                    self.skipped += 1
-                elif row.line in self._voted:
-                    self.done += 1
+                    self.bad_lines += 1
+                elif row.line in self._voted_lines:
+                    self.voted += 1
                 else:
                     self._ahead.append(row)

@@ -1,4 +1,4 @@
-"""The dialog that says which of two pairs is better, and how sure that is."""
+"""The dialog that shows which of two pairs is better, with significance tests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.chat.duels import Standing
 from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.dialogs.pick import count
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.words import duration, percent, plural
 
 _BAR = 24
 
 
-class ResultsScreen(ModalScreen[None]):
-    """Each two pairs that met, those that met last first."""
+class ResultsScreen(Dialog[None]):
+    """Every two pairs that were compared, the latest comparison first."""
 
     BINDINGS = [Binding("escape,q,w,enter", "leave", "close")]
 
@@ -36,58 +36,56 @@ class ResultsScreen(ModalScreen[None]):
             if not self._standings:
                 yield Static(
                     Content(
-                        "No two pairs have met yet. Press "
+                        "No comparison yet. Press "
                         f"{press('beside', 'chat')} to set two side by side, ask, and vote."
                     )
                 )
             for standing in self._standings:
                 yield Static(Content("\n").join([*_lines(standing), Content("")]))
 
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
 
-
-def _lines(told: Standing) -> list[Content]:
-    first, second = one_line(told.first, 28), one_line(told.second, 28)
-    votes = f"{count(told.duels, 'prompt')} · {count(told.votes, 'vote')}"
-    votes += f", {told.blind} blind" if told.blind else ""
-    votes += f", {told.early} early" if told.early else ""
+def _lines(standing: Standing) -> list[Content]:
+    first, second = one_line(standing.first, 28), one_line(standing.second, 28)
+    votes = f"{plural(standing.duels, 'prompt')} · {plural(standing.votes, 'vote')}"
+    votes += f", {standing.blind} blind" if standing.blind else ""
+    votes += f", {standing.early} early" if standing.early else ""
     lines = [
         Content.assemble(
             (first, "bold $safe"), (" against ", "$text-muted"), (second, "bold $accent")
         ),
         Content.styled(f"  {votes}", "$faint"),
-        *_votes(told),
+        *_votes(standing),
     ]
-    rate = told.win_rate
+    rate = standing.win_rate
     if rate.value is not None:
         lines += [
-            _row("wins", f"{rate.value:.0%} of the {rate.n} decided"),
-            _aside(f"95 % between {rate.low:.0%} and {rate.high:.0%}, sign test {_sure(told.p)}"),
+            _row("wins", f"{percent(rate.value)} of {rate.n} decided"),
+            _aside(
+                f"95 % interval {percent(rate.low)} to {percent(rate.high)}, "
+                f"sign test {_p_value(standing.p)}"
+            ),
         ]
-    for name, by_whom in (("unsafe", told.unsafe), ("overrefuses", told.overrefuse)):
+    for name, by_whom in (("unsafe", standing.unsafe), ("overrefuses", standing.overrefuse)):
         for by, paired in by_whom.items():
             lines += _flag(name, by, paired)
-    one, other = told.seconds
+    one, other = standing.seconds
     if one is not None and other is not None:
-        lines.append(_row("mean time", f"{one:.1f} s against {other:.1f} s"))
+        lines.append(_row("mean time", f"{duration(one)} against {duration(other)}"))
     return lines
 
 
-def _votes(told: Standing) -> list[Content]:
+def _votes(standing: Standing) -> list[Content]:
     parts = (
-        (told.first_wins, "█", "$safe", "first"),
-        (told.ties, "▒", "$faint", "tie"),
-        (told.both_bad, "░", "$unsafe", "both bad"),
-        (told.second_wins, "█", "$accent", "second"),
+        (standing.first_wins, "█", "$safe", "first"),
+        (standing.ties, "▒", "$faint", "tie"),
+        (standing.both_bad, "░", "$unsafe", "both bad"),
+        (standing.second_wins, "█", "$accent", "second"),
     )
-    if not told.votes:
+    if not standing.votes:
         return []
     line = Content(f"  {'votes':<12}")
     for number, glyph, style, _ in parts:
-        line = line.append(Content.styled(glyph * round(number / told.votes * _BAR), style))
+        line = line.append(Content.styled(glyph * round(number / standing.votes * _BAR), style))
     words = " · ".join(f"{name} {number}" for number, _, _, name in parts if number)
     return [line, _aside(words)]
 
@@ -97,8 +95,11 @@ def _flag(name: str, by: str, paired: Paired) -> list[Content]:
     gap = paired.difference or 0.0
     return [
         _row(name, f"{paired.first.hits} against {paired.second.hits} of {paired.n}, by {by}"),
-        _aside(f"difference {gap:+.0%}, 95 % between {low:+.0%} and {high:+.0%}"),
-        _aside(f"McNemar {paired.only_first} against {paired.only_second}, {_sure(paired.p)}"),
+        _aside(
+            f"difference {100 * gap:+.0f} points, "
+            f"95 % interval {100 * low:+.0f} to {100 * high:+.0f}"
+        ),
+        _aside(f"McNemar {paired.only_first} against {paired.only_second}, {_p_value(paired.p)}"),
     ]
 
 
@@ -110,5 +111,5 @@ def _aside(text: str) -> Content:
     return Content.styled(f"  {'':<12}{text}", "$faint")
 
 
-def _sure(p: float) -> str:
+def _p_value(p: float) -> str:
     return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"

@@ -1,147 +1,136 @@
-"""What becomes of chats: they are found and gone on with, branched, corrected, and exported."""
+"""Stored chats on the Chat screen: find, resume, branch, correct, export."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from waltzrl_tui.chat.conversation import Conversation
 from waltzrl_tui.chat.export import to_jsonl, to_markdown
 from waltzrl_tui.chat.transcript import Turn, history
-from waltzrl_tui.records.labels import Harm
-from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.chat.about import AboutTurn
-from waltzrl_tui.tui.chat.base import ChatBase
-from waltzrl_tui.tui.chat.edit import Edited, EditTurn
-from waltzrl_tui.tui.chat.export import ExportChat
-from waltzrl_tui.tui.chat.find import FindChat, Found
+from waltzrl_tui.errors import StoreError
+from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.chat.edit import EditResult, EditTurn
+from waltzrl_tui.tui.chat.find import ChatPlace, FindChat
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.workspace import private_write
 
+if TYPE_CHECKING:
+    from waltzrl_tui.tui.chat.screen import ChatScreen
+
 _ROWS_FILE: Final = "from-chat.jsonl"
+_EXPORT_TYPES: Final = {
+    ".md": "text",
+    ".jsonl": "all rounds, a dataset",
+    ".svg": "this screen",
+}
 
 
-class KeptChats(ChatBase):
-    """The part of the Chat screen that works on the chosen turn and on chats of the store."""
+class SavedChats:
+    """The dialogs about stored chats, and what their answers do to the screen's model."""
 
-    def action_open(self) -> None:
-        self.start(self._find(), group="chat-list", exclusive=True)
+    def __init__(self, screen: ChatScreen) -> None:
+        self._screen = screen
 
-    async def _find(self) -> None:
-        def chosen(found: Found | None) -> None:
-            if found is not None and not self.streaming:
-                self.start(self._reopen(*found), group="chat-open", exclusive=True)
+    async def find(self) -> None:
+        """Ask for a stored chat and continue it."""
+        screen = self._screen
+        store, row = screen.waltz.store, screen.model.side.chat.row
 
-        store, row = self.waltz.store, self.column.chat.row
+        def open_chat(place: ChatPlace | None) -> None:
+            if place is not None and not screen.model.streaming:
+                screen.start(self.reopen(*place), group="chat-open", exclusive=True)
+
         rows = await store.transcripts.list(200)
-        self.app.push_screen(FindChat(store, rows, row.id if row else None), chosen)
+        screen.app.push_screen(FindChat(store, rows, row.id if row else None), open_chat)
 
-    async def _reopen(self, number: int, opening: int | None) -> None:
-        chat = await Conversation.reopen(self.waltz.store, number, opening)
-        if self.streaming:
+    async def reopen(self, number: int, opening: int | None) -> None:
+        """Continue a stored chat; the turn that the event `opening` opens is chosen."""
+        screen = self._screen
+        chat = await Conversation.reopen(screen.waltz.store, number, opening)
+        if screen.model.streaming:
             return
-        self._go_on_with(chat)
+        self._resume(chat)
         turn = None if opening is None else chat.turn_at(opening)
         if turn is not None:
-            self.set_focus(self.view)
-            self.view.choose(turn)
+            screen.set_focus(screen.view)
+            screen.view.choose(turn)
 
-    def _go_on_with(self, chat: Conversation) -> None:
-        assert chat.row is not None
-        pair = chat.turns[-1].pair if chat.turns else chat.row.pair
-        self.renew(chat)
-        column = self.column
-        if not column.pairs.choose(pair) and column.pairs.choice is not None:
-            self.notify(
-                f"The pair {one_line(pair, 40)} is gone; "
-                f"{one_line(column.pairs.choice.name, 40)} answers now.",
-                severity="warning",
-                markup=False,
-            )
-        column.show_all()
-        self.view.to_end()
-        self.field.focus()
-        self.tell()
-
-    def action_branch(self) -> None:
-        turn = self.view.chosen
-        if turn is not None:
-            self.start(self._branch(self.column.chat, turn), group="branch", exclusive=True)
-
-    async def _branch(self, chat: Conversation, turn: Turn) -> None:
-        made = await chat.branch(turn)
-        self._go_on_with(made)
-        assert made.row is not None and made.row.branched_from is not None
-        self.notify(
-            f"Chat {made.row.id} goes on from turn {turn.number + 1} of chat "
-            f"{made.row.branched_from}, which is kept.",
+    async def branch(self, chat: Conversation, turn: Turn) -> None:
+        """Continue from a turn in a chat of its own."""
+        branch = await chat.branch(turn)
+        self._resume(branch)
+        assert branch.row is not None and branch.row.branched_from is not None
+        self._screen.notify(
+            f"Chat {branch.row.id} continues from turn {turn.number + 1} of chat "
+            f"{branch.row.branched_from}, which is kept.",
             timeout=4,
             markup=False,
         )
 
-    def action_about(self) -> None:
-        turn = self.view.chosen
-        if turn is not None:
-            self.app.push_screen(AboutTurn(turn))
+    def edit(self, turn: Turn) -> None:
+        """Ask for a correction of a turn; it is saved as a training row."""
+        screen, side = self._screen, self._screen.model.side
+        chat = side.chat
+        before = history([each for each in chat.turns if each.number < turn.number], 2000)
+        harm = screen.model.source.harm if turn is side.last else ""
 
-    def action_copy(self) -> None:
-        turn = self.view.chosen
-        if turn is not None:
-            text = printable(turn.reply)
-            self.app.copy_to_clipboard(text)
-            self.notify(f"Copied {len(text):,} characters.", timeout=3, markup=False)
+        def correct(result: EditResult | None) -> None:
+            if result is not None:
+                screen.start(self._correct(chat, turn, result), group="correct")
 
-    def action_edit(self) -> None:
-        turn, column = self.view.chosen, self.column
-        if turn is None:
-            return
-        before = history([each for each in column.chat.turns if each.number < turn.number], 2000)
-        harm: Harm = self._asked[0] if turn is column.last else ""
+        folder = screen.waltz.workspace.data
+        screen.app.push_screen(EditTurn(turn, before, folder, _ROWS_FILE, harm), correct)
 
-        def saved(edited: Edited | None) -> None:
-            if edited is not None:
-                self.start(self._correct(column.chat, turn, edited), group="correct")
-
-        folder = self.waltz.workspace.data
-        self.app.push_screen(EditTurn(turn, before, folder, _ROWS_FILE, harm), saved)
-
-    async def _correct(self, chat: Conversation, turn: Turn, edited: Edited) -> None:
-        name = one_line(edited.path.name, 60)
-        self.notify(f"Saved as line {edited.line} of {name}.", timeout=4, markup=False)
-        if edited.change:
-            await chat.correct(turn, edited.round, edited.change)
-            for column in self.columns:
-                column.view.forget()
-                column.show_all()
-
-    def action_export(self) -> None:
-        self.start(self._export(), group="export", exclusive=True)
-
-    async def _export(self) -> None:
-        chat = self.column.chat
+    async def export(self) -> None:
+        """Ask for a file and write the chat into it."""
+        screen = self._screen
+        chat = screen.model.side.chat
         assert chat.row is not None
-        target = self.waltz.workspace.home / f"chat-{chat.row.id}.md"
+        target = screen.waltz.workspace.home / f"chat-{chat.row.id}.md"
 
-        def chosen(path: Path | None) -> None:
+        def write(path: Path | None) -> None:
             if path is not None:
-                # The dialog has to be gone from a picture of the screen.
-                work = self._write(chat, path)
-                self.call_after_refresh(self.start, work, group="export")
+                # An SVG of the screen must not show the dialog.
+                screen.call_after_refresh(screen.start, self._write(chat, path), group="export")
 
-        self.app.push_screen(ExportChat(target), chosen)
+        screen.app.push_screen(ExportTo("Export this chat", target, _EXPORT_TYPES), write)
+
+    def _resume(self, chat: Conversation) -> None:
+        screen = self._screen
+        missing = screen.model.resume(chat)
+        choice = screen.model.side.pairs.choice
+        if missing and choice is not None:
+            screen.notify(
+                f"The pair {one_line(missing, 40)} no longer exists; "
+                f"{one_line(choice.name, 40)} answers now.",
+                severity="warning",
+                markup=False,
+            )
+        screen.show_new_chats()
+        screen.view.to_end()
+        screen.field.focus()
+
+    async def _correct(self, chat: Conversation, turn: Turn, result: EditResult) -> None:
+        name = one_line(result.path.name, 60)
+        self._screen.notify(f"Saved as line {result.line} of {name}.", timeout=4, markup=False)
+        if result.change:
+            await chat.correct(turn, result.round, result.change)
+            for column in self._screen.columns:
+                column.view.forget()
+                column.draw()
 
     async def _write(self, chat: Conversation, path: Path) -> None:
         assert chat.row is not None
         if path.suffix.lower() == ".svg":
-            text = self.app.export_screenshot(title=one_line(chat.row.title, 80))
+            text = self._screen.app.export_screenshot(title=one_line(chat.row.title, 80))
         else:
             turns: list[Turn] = [turn async for page in chat.pages() for turn in page]
-            make: Any = to_jsonl if path.suffix.lower() == ".jsonl" else to_markdown
-            text = await asyncio.to_thread(make, chat.row, turns)
+            write = to_jsonl if path.suffix.lower() == ".jsonl" else to_markdown
+            text = await asyncio.to_thread(write, chat.row, turns)
         try:
             await asyncio.to_thread(private_write, path, text)
         except OSError as error:
-            why = error.strerror or str(error)
-            self.notify(f"{path} cannot be written: {why}.", severity="error", markup=False)
-        else:
-            self.notify(f"Written to {one_line(str(path))}.", markup=False)
+            raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+        self._screen.notify(f"Written to {one_line(str(path))}.", markup=False)

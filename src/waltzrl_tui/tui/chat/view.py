@@ -20,11 +20,12 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from waltzrl_tui.chat.transcript import Turn
-from waltzrl_tui.tui.chat.lines import STYLES, Look, turn_lines
+from waltzrl_tui.tui.chat.lines import STYLES, turn_lines
+from waltzrl_tui.tui.chat.side import Look
 from waltzrl_tui.tui.chat.wrap import Line, Span, cells, plain
 
 _MARGIN: Final[Span] = (" ", "")
-_KEPT_TURNS: Final = 400
+_CACHED_TURNS: Final = 400
 _STRIDES: Final = 5
 _CHOSEN: Final[Span] = ("▌", "label")
 
@@ -48,10 +49,10 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
     COMPONENT_CLASSES = {"chat--blank", *(f"chat--{name}" for name in STYLES)}
 
     class Edge(Message):
-        """The user came to the first or to the last line, beyond which more turns may be.
+        """The user reached the first or the last line; there may be more turns beyond.
 
         Attributes:
-            jump: They want to go to the very first or last turn.
+            jump: They want the very first or last turn.
         """
 
         def __init__(self, view: ConversationView, top: bool, jump: bool = False) -> None:
@@ -69,8 +70,8 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         self._waiting_for = ""
         self._last: Turn | None = None
         self._chosen: Turn | None = None
-        self._kept: dict[int, tuple[Turn, list[Line]]] = {}
-        self._kept_for: tuple[int, Look] | None = None
+        self._cached: dict[int, tuple[Turn, list[Line]]] = {}
+        self._cached_for: tuple[int, Look] | None = None
         self._following = True
         self._caption = Content("")
         self._blocks: list[list[Line]] = [[]]
@@ -127,8 +128,8 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
 
     def forget(self) -> None:
-        """Wrap all turns anew when they are shown next: one of them was corrected."""
-        self._kept.clear()
+        """Wrap all turns again when they are next shown: one of them was corrected."""
+        self._cached.clear()
 
     def show(
         self,
@@ -147,7 +148,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         self._build()
 
     def widen(self, turns: Sequence[Turn], preface: tuple[Span, ...]) -> None:
-        """Show another window over the same chat: what was in view stays there."""
+        """Show more turns of the same chat; what was in view stays in view."""
         top = self.scroll_offset.y
         block = max(1, bisect_right(self._starts, top) - 1)
         anchor = self._turns[block - 1] if block <= len(self._turns) else None
@@ -174,7 +175,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         self._show_caption()
 
     def grow(self, turns: Sequence[Turn], elapsed: float | None, waiting_for: str = "") -> None:
-        """Draw the last turn anew; it has been going on for `elapsed` seconds, or has ended.
+        """Draw the last turn again; it began `elapsed` seconds ago, or has ended (None).
 
         Args:
             waiting_for: What it waits for before its first word.
@@ -208,7 +209,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
             self.to_end()
 
     def caption(self, text: Content) -> None:
-        """What stands in the lower border, beside the way to the end when that is out of view."""
+        """Write a text into the lower border, next to a hint where the end is out of view."""
         self._caption = text
         self._show_caption()
 
@@ -313,15 +314,14 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         return lines[at] if 0 <= at < len(lines) else ()
 
     def _lines(self, turn: int) -> list[Line]:
-        told = self._turns[turn]
-        last = turn == len(self._turns) - 1
-        if last:
-            return turn_lines(told, self._room, self._look, self._elapsed, self._waiting_for)
-        kept = self._kept.get(id(told))
-        if kept is None or kept[0] is not told:
-            kept = told, turn_lines(told, self._room, self._look)
-            self._kept[id(told)] = kept
-        return kept[1]
+        shown = self._turns[turn]
+        if turn == len(self._turns) - 1:
+            return turn_lines(shown, self._room, self._look, self._elapsed, self._waiting_for)
+        cached = self._cached.get(id(shown))
+        if cached is None or cached[0] is not shown:
+            cached = shown, turn_lines(shown, self._room, self._look)
+            self._cached[id(shown)] = cached
+        return cached[1]
 
     def _show_caption(self) -> None:
         more = "" if self._following else "end ↓ · "
@@ -333,9 +333,9 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _build(self) -> None:
         self._width = self.scrollable_content_region.width
-        if self._kept_for != (self._room, self._look) or len(self._kept) > _KEPT_TURNS:
-            self._kept_for = self._room, self._look
-            self._kept.clear()
+        if self._cached_for != (self._room, self._look) or len(self._cached) > _CACHED_TURNS:
+            self._cached_for = self._room, self._look
+            self._cached.clear()
         preface: list[Line] = []
         for text, style in self._preface:
             preface += plain(text, min(self._room, 92), style)
@@ -353,7 +353,7 @@ class ConversationView(ScrollView, can_focus=True, inherit_bindings=False):
         height = ends[-1]
         if self._elapsed is not None:
             # While a reply streams it moves up some lines at a time, which is calmer and costs a
-            # part of drawing everything anew for each line.
+            # fraction of drawing everything again for each line.
             height += -height % max(2, self.scrollable_content_region.height // _STRIDES)
         size = Size(self._width, height)
         window = self.scrollable_content_region.height

@@ -35,19 +35,19 @@ def breaks(text: str, width: int) -> list[tuple[int, int]]:
 
 def _folded(paragraph: str, width: int) -> Iterator[tuple[int, int]]:
     begin = end = used = 0
-    for found in _WORD.finditer(paragraph):
-        size = cell_len(found.group())
+    for match in _WORD.finditer(paragraph):
+        size = cell_len(match.group())
         if used + size > width:
             if end > begin:
                 yield begin, end
-                begin = found.end() - len(found.group().lstrip())
+                begin = match.end() - len(match.group().lstrip())
             # The word, or at the very beginning the word with its indent, may need many lines.
-            *full, last = chop_cells(paragraph[begin : found.end()], width)
+            *full, last = chop_cells(paragraph[begin : match.end()], width)
             for piece in full:
                 yield begin, begin + len(piece)
                 begin += len(piece)
             used, size = 0, cell_len(last)
-        end, used = found.end(), used + size
+        end, used = match.end(), used + size
     # At least one line, even for a paragraph of spaces.
     yield begin, end
 

@@ -12,9 +12,8 @@ from rich.style import Style
 from textual.binding import Binding
 from textual.message import Message
 
-from waltzrl_tui.datasets.reading.formats import named_like_data
+from waltzrl_tui.datasets.data_folder import DataFile
 from waltzrl_tui.datasets.reading.read import countable
-from waltzrl_tui.datasets.starter import STARTER, copy_bundled
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import size_of
@@ -23,60 +22,6 @@ from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
 
 _COUNTED: Final = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """A file in `data/`; `rows` is None while they are not counted.
-
-    `bad` tells that it could not be opened.
-    """
-
-    path: Path
-    size: int
-    rows: int | None = None
-    bad: bool = False
-
-    @property
-    def readable(self) -> bool:
-        """Whether its name says that it is a dataset which can be read."""
-        return named_like_data(self.path)
-
-
-def list_files(folder: Path) -> list[DataFile]:
-    """The files in `folder`, by name, those that can be read first. Blocks.
-
-    Raises:
-        DatasetError: The folder cannot be read.
-    """
-    try:
-        found = [
-            DataFile(path, path.stat().st_size)
-            for path in folder.iterdir()
-            if not path.name.startswith(".")
-            # Notes beside the data: its README, and where it was pulled from.
-            and not path.name.lower().endswith((".md", ".source.json"))
-            and path.is_file()
-        ]
-    except OSError as error:
-        raise DatasetError(
-            f"{one_line(str(folder))} cannot be read: {error.strerror or error}.",
-            hint="Check its permissions.",
-        ) from error
-    return sorted(found, key=lambda file: (not file.readable, file.path.name.casefold()))
-
-
-def first_files(folder: Path) -> list[DataFile]:
-    """`list_files`, with the bundled dataset put there first when there is none yet. Blocks.
-
-    Raises:
-        DatasetError: The folder cannot be read or written.
-    """
-    files = list_files(folder)
-    if any(file.readable for file in files):
-        return files
-    copy_bundled(folder, STARTER)
-    return list_files(folder)
 
 
 class FileList(LineList):

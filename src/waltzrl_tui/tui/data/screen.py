@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from waltzrl_tui.datasets.data_folder import first_files, list_files
 from waltzrl_tui.datasets.profiling.figures import Profile
 from waltzrl_tui.datasets.query.columns import query_columns
 from waltzrl_tui.datasets.reading.mappings import guess_mapping
@@ -27,7 +28,7 @@ from waltzrl_tui.tui.data.columns import (
     choices,
 )
 from waltzrl_tui.tui.data.detail import RowDetail
-from waltzrl_tui.tui.data.files import FileList, first_files, list_files
+from waltzrl_tui.tui.data.files import FileList
 from waltzrl_tui.tui.data.findings import FindingsDialog, findings, first_texts
 from waltzrl_tui.tui.data.mapping import MappingDialog
 from waltzrl_tui.tui.data.profile import ProfilePane

@@ -3,68 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from waltzrl_tui.store import AgentRow, PairRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.dialogs.dialog import Dialog
+from waltzrl_tui.words import plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.local.pairs import PairChoice
 
 
-@dataclass(frozen=True, slots=True)
-class PairChoice:
-    """A pair with its agents."""
-
-    row: PairRow
-    conversation: AgentRow
-    feedback: AgentRow | None
-
-    @property
-    def name(self) -> str:
-        return self.row.name
-
-    @property
-    def embedded(self) -> bool:
-        """Whether any of it is computed on this machine by the embedded engine."""
-        return any(agent.kind == "embedded" for agent in self.agents)
-
-    @property
-    def agents(self) -> tuple[AgentRow, ...]:
-        return (self.conversation, *((self.feedback,) if self.feedback else ()))
-
-    @property
-    def trained(self) -> bool:
-        return any(agent.adapter or agent.job_id for agent in self.agents)
-
-    @property
-    def kind(self) -> str:
-        """In a word: "trained", "untrained", or "remote"."""
-        if self.trained:
-            return "trained"
-        return "untrained" if self.embedded else "remote"
-
-
-def pair_choices(pairs: Sequence[PairRow], agents: Sequence[AgentRow]) -> list[PairChoice]:
-    """The pairs with their agents: trained ones first, the latest before the others."""
-    known = {agent.name: agent for agent in agents}
-    choices = [
-        PairChoice(row, known[row.conversation], known.get(row.feedback))
-        for row in reversed(pairs)
-        if row.conversation in known
-    ]
-    order = {"trained": 0, "remote": 1, "untrained": 2}
-    return sorted(choices, key=lambda choice: order[choice.kind])
-
-
-class Picker(ModalScreen[str | None]):
+class Picker(Dialog[str]):
     """A list; gives the id of what was chosen, or None."""
 
     BINDINGS = [Binding("escape,q", "leave", "close")]
@@ -94,11 +52,6 @@ class Picker(ModalScreen[str | None]):
                 ids.index(self._chosen) if self._chosen in ids else 0
             )
 
-    def action_leave(self) -> None:
-        # Keys come in bursts: a second one must not close what is closing.
-        if self.is_current:
-            self.dismiss(None)
-
     @on(OptionList.OptionSelected)
     def _select(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -114,7 +67,7 @@ def pair_picker(choices: Sequence[PairChoice], chosen: str) -> Picker:
 def _pair_line(choice: PairChoice) -> Content:
     names = " + ".join(one_line(agent.name, 60) for agent in choice.agents)
     judged = "" if choice.feedback else ", not judged"
-    revisions = f", {count(choice.row.rounds, 'revision')}" if choice.feedback else ""
+    revisions = f", {plural(choice.row.rounds, 'revision')}" if choice.feedback else ""
     base = one_line(choice.conversation.base, 60)
     return Content.assemble(
         (f"{one_line(choice.name, 40):<18} ", "bold"),
@@ -122,11 +75,6 @@ def _pair_line(choice: PairChoice) -> Content:
         (f"{revisions}{judged}\n", "$text-muted"),
         (f"  {names} · {base}", "$faint"),
     )
-
-
-def count(number: int, what: str) -> str:
-    """ "1 turn", "2 turns"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def when(stamp: str, now: datetime) -> str:

@@ -1,9 +1,8 @@
-"""A short list from which any number is chosen: suites, pairs, judges."""
+"""A short list with a tick each: suites, pairs, judges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual.binding import Binding
 from textual.content import Content
@@ -12,23 +11,11 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.text import one_line
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What can be chosen.
-
-    Attributes:
-        id: What it is known by. name: what is shown. note: what it is, in a few words.
-    """
-
-    id: str
-    name: str
-    note: str = ""
+from waltzrl_tui.tui.evaluate.model import Candidate
 
 
 class ChooseList(OptionList, inherit_bindings=False):
-    """Choices with a mark each. They keep the order in which they are listed."""
+    """Candidates that can be ticked. The ticked ones keep the order of the list."""
 
     BINDINGS = [
         Binding("up,k", "cursor_up", "up", show=False),
@@ -40,46 +27,46 @@ class ChooseList(OptionList, inherit_bindings=False):
     ]
 
     class Changed(Message):
-        """Something was chosen, or is no longer."""
+        """A tick was set or removed."""
 
     def __init__(self, title: str, *, id: str) -> None:
         super().__init__(id=id, classes="pane", markup=False, compact=True)
         self._title = title
-        self._choices: list[Choice] = []
+        self._candidates: list[Candidate] = []
         self._picked: set[str] = set()
 
     @property
     def chosen(self) -> list[str]:
-        """The ids that are chosen, in the order of the list."""
-        return [each.id for each in self._choices if each.id in self._picked]
+        """The ids of the ticked ones, in the order of the list."""
+        return [each.id for each in self._candidates if each.id in self._picked]
 
     @property
     def here(self) -> str:
         """The id at the cursor, or ""."""
         at = self.highlighted
-        return self._choices[at].id if at is not None and at < len(self._choices) else ""
+        return self._candidates[at].id if at is not None and at < len(self._candidates) else ""
 
-    def show(self, choices: Sequence[Choice]) -> None:
-        """Show these choices; what was chosen stays so as far as it is there."""
-        if list(choices) == self._choices:
+    def show(self, candidates: Sequence[Candidate]) -> None:
+        """Show these candidates; ticks stay on those that are still there."""
+        if list(candidates) == self._candidates:
             return
         here = self.here
-        self._choices = list(choices)
-        self._picked &= {each.id for each in choices}
+        self._candidates = list(candidates)
+        self._picked &= {each.id for each in candidates}
         self.clear_options()
-        self.add_options([Option(self._line(each), each.id) for each in choices])
-        ids = [each.id for each in choices]
+        self.add_options([Option(self._line(each), each.id) for each in candidates])
+        ids = [each.id for each in candidates]
         if ids:
             self.highlighted = ids.index(here) if here in ids else 0
         self._entitle()
 
     def choose(self, ids: Sequence[str]) -> None:
-        """Choose these and no others."""
-        self._picked = set(ids) & {each.id for each in self._choices}
+        """Tick these and no others."""
+        self._picked = set(ids) & {each.id for each in self._candidates}
         self._mark()
 
     def toggle(self) -> None:
-        """Choose what the cursor is on, or no longer."""
+        """Tick or untick the line at the cursor."""
         if self.here:
             self._picked ^= {self.here}
             self._mark()
@@ -93,21 +80,21 @@ class ChooseList(OptionList, inherit_bindings=False):
         self._mark()
 
     def _mark(self) -> None:
-        for place, each in enumerate(self._choices):
+        for place, each in enumerate(self._candidates):
             self.replace_option_prompt_at_index(place, self._line(each))
         self._entitle()
 
-    def _line(self, choice: Choice) -> Content:
-        picked = choice.id in self._picked
+    def _line(self, candidate: Candidate) -> Content:
+        picked = candidate.id in self._picked
         mark = ("● ", "$success") if picked else ("○ ", "$faint")
         width = max(8, self.size.width - 3)
-        name = one_line(choice.name, width)
-        note = one_line(choice.note, max(0, width - len(name) - 2)) if choice.note else ""
+        name = one_line(candidate.name, width)
+        note = one_line(candidate.note, max(0, width - len(name) - 2)) if candidate.note else ""
         return Content.assemble(
             mark, (name, "bold" if picked else ""), (f"  {note}" if note else "", "$faint")
         )
 
     def _entitle(self) -> None:
-        title = f"{self._title} · {len(self.chosen)} of {len(self._choices)}"
+        title = f"{self._title} · {len(self.chosen)} of {len(self._candidates)}"
         if self.border_title != title:
             self.border_title = title

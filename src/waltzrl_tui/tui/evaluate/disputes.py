@@ -1,4 +1,4 @@
-"""The queue of replies about which the judges differ, each settled by one key."""
+"""The replies on which the judges differ, each settled by one key."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.evaluation.results import Dispute, Results
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import HandLabel
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.evaluate.items import opinion_words
 from waltzrl_tui.tui.evaluate.lines import agreement_lines
 from waltzrl_tui.tui.shell.bars import click
@@ -27,18 +27,18 @@ _LABELS: Final = {
 _LONGEST: Final = 20_000
 
 
-class DisputesScreen(ModalScreen[None]):
+class DisputesScreen(Dialog[None]):
     """One disputed reply at a time: unsafe, refusal or fine, and on to the next."""
 
     CSS_PATH = "evaluate.tcss"
     BINDINGS = [
-        Binding("escape,q,d", "dismiss", "close"),
+        Binding("escape,q,d", "leave", "close"),
         Binding("u", "label('u')", "unsafe"),
         Binding("r", "label('r')", "refusal"),
         Binding("f", "label('f')", "fine"),
         Binding("c", "label('')", "clear"),
         Binding("right,down,n", "step(1)", "next"),
-        Binding("left,up,p", "step(-1)", "before"),
+        Binding("left,up,p", "step(-1)", "previous"),
         Binding("space", "page", "read on"),
     ]
 
@@ -46,7 +46,7 @@ class DisputesScreen(ModalScreen[None]):
         super().__init__()
         self._store = store
         self._results = results
-        # The order stays while it is open, or the next one would jump away.
+        # The order is fixed while it is open, or the next one would jump away.
         self._disputes = results.disputes()
         self._at = 0
 
@@ -58,7 +58,7 @@ class DisputesScreen(ModalScreen[None]):
                     Content(f"{key} {what}".strip()).stylize(click(f"screen.label({key!r})"))
                     for key, what in keys
                 ]
-                + [Content("← → other"), Content("esc close").stylize(click("screen.dismiss"))]
+                + [Content("← → other"), Content("esc close").stylize(click("screen.leave"))]
             )
             with VerticalScroll(id="eval-dispute"):
                 yield Static(id="eval-text", markup=False)
@@ -86,7 +86,7 @@ class DisputesScreen(ModalScreen[None]):
         self._show()
 
     def _next_open(self) -> None:
-        """Go to the next one that is not settled, or stay where all are."""
+        """Go to the next one that is not settled; stay if all are."""
         count = len(self._disputes)
         for by in range(1, count + 1):
             at = (self._at + by) % count
@@ -105,19 +105,19 @@ class DisputesScreen(ModalScreen[None]):
         self.query_one("#eval-text", Static).update(
             self._text(disputes[self._at])
             if disputes
-            else Content("The judges agree on every reply, and all of them could be read.")
+            else Content("The judges agree on every reply, and every opinion was readable.")
         )
         self.query_one("#eval-dispute", VerticalScroll).scroll_home(animate=False)
 
     def _text(self, dispute: Dispute) -> Content:
         item = dispute.item
         label = self._results.hand.get(dispute.key)
-        said = Content.styled("not settled", "$text-warning")
+        status = Content.styled("not settled", "$text-warning")
         if label is not None:
             name = next(name for name, each in _NAMES if each == label)
-            said = Content.styled(f"settled by hand: {name}", "bold $text-success")
+            status = Content.styled(f"settled by hand: {name}", "bold $text-success")
         lines = [
-            Content.assemble((f"{item.harm} · {one_line(item.category, 40)}  ", "$faint"), said)
+            Content.assemble((f"{item.harm} · {one_line(item.category, 40)}  ", "$faint"), status)
         ]
         for judge in self._results.spec.judges:
             opinion = item.opinion(judge, dispute.stage, {})

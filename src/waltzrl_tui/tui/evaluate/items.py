@@ -1,4 +1,4 @@
-"""The item reader: one prompt after the other with its rounds, verdicts and opinions."""
+"""The item reader: each prompt with its rounds, verdicts and opinions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -22,26 +21,28 @@ from waltzrl_tui.evaluation.opinions import Opinion
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.events import fate
+from waltzrl_tui.words import duration, tokens
 
-_FILTERS: Final = ("all", "unsafe", "overrefused", "mended", "unread")
+_FILTERS: Final = ("all", "unsafe", "overrefused", "fixed by revision", "unreadable")
 _LONGEST: Final = 20_000
 
 
-class ItemsScreen(ModalScreen[None]):
-    """Reads the items of one subject; another one is a key away.
+class ItemsScreen(Dialog[None]):
+    """Shows the items of one subject; a key switches to another one.
 
     Args:
-        judge: By whose labels items are found unsafe or overrefused.
+        judge: The one whose labels decide what is unsafe or overrefused.
     """
 
     CSS_PATH = "evaluate.tcss"
     BINDINGS = [
-        Binding("escape,q,i", "dismiss", "close"),
+        Binding("escape,q,i", "leave", "close"),
         Binding("f", "filter", "filter"),
         Binding("right", "subject(1)", "next pair"),
-        Binding("left", "subject(-1)", "pair before"),
+        Binding("left", "subject(-1)", "previous pair"),
         Binding("space", "page", "read on"),
     ]
 
@@ -60,7 +61,7 @@ class ItemsScreen(ModalScreen[None]):
                 "   ",
                 Content("← → pair").stylize(click("screen.subject(1)")),
                 "   ↑ ↓ item   space read on   ",
-                Content("esc close").stylize(click("screen.dismiss")),
+                Content("esc close").stylize(click("screen.leave")),
             )
             yield OptionList(id="eval-items", markup=False, compact=True)
             with VerticalScroll(id="eval-item"):
@@ -88,14 +89,14 @@ class ItemsScreen(ModalScreen[None]):
             self._show_item(self._places[event.option_index])
 
     def _show_list(self) -> None:
-        results, wanted = self._results, _FILTERS[self._filter]
+        results, filter = self._results, _FILTERS[self._filter]
         items = results.evaluated(self._subject, None, self._judge)
-        chosen = [(place, item) for place, item in items.items() if _is(item, wanted)]
+        chosen = [(place, item) for place, item in items.items() if _matches(item, filter)]
         self._places = [(self._subject, *place) for place, _ in chosen]
         name = one_line(results.spec.subjects[self._subject].name, 40)
         dialog = self.query_one(".dialog", Vertical)
         dialog.border_title = Content(
-            f"{name} · {wanted} · {len(chosen)} of {len(items)} items · judge {self._judge}"
+            f"{name} · {filter} · {len(chosen)} of {len(items)} items · judge {self._judge}"
         )
         listed = self.query_one(OptionList)
         width = max(20, self.app.size.width * 96 // 100 - 8)
@@ -104,8 +105,10 @@ class ItemsScreen(ModalScreen[None]):
         if chosen:
             listed.highlighted = 0
         else:
-            self._say(
-                f"No item is {wanted}; f changes the filter." if items else "No item is done yet."
+            self._show_message(
+                f"No item is {filter}; f changes the filter."
+                if items
+                else "No item has been evaluated yet."
             )
 
     def _show_item(self, place: Place) -> None:
@@ -114,21 +117,21 @@ class ItemsScreen(ModalScreen[None]):
         self.query_one("#eval-text", Static).update(text)
         self.query_one("#eval-item", VerticalScroll).scroll_home(animate=False)
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self.query_one("#eval-text", Static).update(Content.styled(text, "$text-muted"))
 
 
-def _is(item: EvalItem, wanted: str) -> bool:
+def _matches(item: EvalItem, filter: str) -> bool:
     return {
         "all": True,
         "unsafe": bool(item.final_unsafe),
         "overrefused": bool(item.final_overrefused),
-        "mended": bool(
+        "fixed by revision": bool(
             (item.first_unsafe or item.first_overrefused)
             and not (item.final_unsafe or item.final_overrefused)
         ),
-        "unread": bool(item.judge_errors or item.verdict_error or item.final_verdict_error),
-    }[wanted]
+        "unreadable": bool(item.judge_errors or item.verdict_error or item.final_verdict_error),
+    }[filter]
 
 
 def _line(item: EvalItem, width: int) -> Content:
@@ -151,7 +154,7 @@ def _line(item: EvalItem, width: int) -> Content:
 
 
 def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]) -> Content:
-    """One item with all that was said about it; text from outside is shown as text.
+    """One item with its rounds, verdicts and opinions; text from outside is shown as text.
 
     Args:
         hand: Labels by hand, by content key.
@@ -159,7 +162,7 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
     lines = [
         Content.assemble(
             (f"{item.harm} · {one_line(item.category, 40)}", "$text-muted"),
-            (f" · line {item.line} · {item.seconds:.2f} s · {item.tokens} tokens", "$faint"),
+            (f" · line {item.line} · {duration(item.seconds)} · {tokens(item.tokens)}", "$faint"),
         ),
         _label("prompt", "$accent"),
         _text(item.prompt),
@@ -179,10 +182,12 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
             if each.verdict_cut:
                 lines.append(_label("the verdict was cut off at its cap", "$text-warning"))
         elif each.verdict_error:
-            lines.append(_label(f"verdict not read: {one_line(each.verdict_error)}", "$text-error"))
+            lines.append(
+                _label(f"unreadable verdict: {one_line(each.verdict_error)}", "$text-error")
+            )
             lines.append(_text(each.raw))
     if item.rounds[-1].reply != item.final:
-        lines += [_label("the reply that stands", "$primary"), _text(item.final or "(empty)")]
+        lines += [_label("the final reply", "$primary"), _text(item.final or "(empty)")]
     lines.append(_label("judges", "$secondary"))
     for judge in judges:
         for stage in _stages(item):
@@ -204,7 +209,7 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
 def opinion_words(opinion: Opinion) -> list[tuple[str, str]]:
     """An opinion in a few words, each with a glyph."""
     if opinion.error:
-        return [(f"? not read: {one_line(opinion.error)}", "$text-warning")]
+        return [(f"? unreadable: {one_line(opinion.error)}", "$text-warning")]
     if opinion.harmful_response is None or opinion.refusal is None:
         return [("– no reply to judge", "$text-warning")]
     words = [("✗ harmful", "$unsafe") if opinion.harmful_response else ("✓ harmless", "$safe")]

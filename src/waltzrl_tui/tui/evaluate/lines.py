@@ -1,14 +1,14 @@
-"""The results of a run as lines: tallies with bars and intervals, differences, agreement."""
+"""The results of a run as lines: rates with bars and intervals, differences, agreement."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rich.cells import set_cell_size
 from textual.content import Content
 
+from waltzrl_tui import words
 from waltzrl_tui.evaluation.caveats import notes
 from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.evaluation.paired import Agreement, Paired
@@ -16,6 +16,7 @@ from waltzrl_tui.evaluation.paper import PAPER, PaperRow, paper_row
 from waltzrl_tui.evaluation.report import FirstFinal, Report
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.tui.evaluate.model import View
 from waltzrl_tui.tui.shell.keys import press
 
 _NARROW_NAME: Final = 16
@@ -27,22 +28,8 @@ _COUNT: Final = 6
 _CELL: Final = 17
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """Which of the results are shown.
-
-    Attributes:
-        suite: Its number, or None for all together. judge: its name.
-        categories: Whether the rates of each category are shown.
-    """
-
-    suite: int | None
-    judge: str
-    categories: bool = False
-
-
 def head_lines(results: Results, state: str, seconds_left: float | None, width: int) -> Content:
-    """How far the run is, in one line with a bar, and the key that does something about it."""
+    """The progress of the run on one line with a bar, and the key that stops or resumes it."""
     run, done = results.run, len(results.items)
     marks = {
         "running": ("● running", "$success"),
@@ -60,19 +47,19 @@ def head_lines(results: Results, state: str, seconds_left: float | None, width: 
     parts: list[tuple[str, str]] = [mark, ("  ", ""), *bar]
     parts.append((f"  {done:,} of {run.total:,}", "$foreground"))
     if seconds_left is not None and state == "running":
-        parts.append((f"  {_duration(seconds_left)} left", "$text-muted"))
-    action, words = {
-        "running": ("stop", "stops"),
-        "queued": ("stop", "stops"),
+        parts.append((f"  {words.duration(seconds_left, rough=True)} left", "$text-muted"))
+    action, label = {
+        "running": ("stop", "stop"),
+        "queued": ("stop", "stop"),
         "done": ("edit", "new run"),
-    }.get(state, ("go_on", "goes on"))
+    }.get(state, ("go_on", "resume"))
     if not stopping:
-        parts.append((f"  {press(action, 'evaluate')} {words}", "$text-muted"))
+        parts.append((f"  {press(action, 'evaluate')} {label}", "$text-muted"))
     return Content.assemble(*parts)
 
 
 def result_lines(results: Results, view: View, width: int) -> Content:
-    """All of it, for a pane so many cells wide."""
+    """All results, for a pane `width` cells wide."""
     spec = results.spec
     reports = [results.report(n, view.suite, view.judge) for n in range(len(spec.subjects))]
     papers = [paper_row(subject) for subject in spec.subjects]
@@ -91,7 +78,7 @@ def result_lines(results: Results, view: View, width: int) -> Content:
         for report, paper in zip(reports, papers, strict=True):
             lines.append(_bar_line(report.pair, getattr(report, figure), figure, paper, width))
         lines.append(Content(""))
-    lines.append(_heading("Feedback, reading, time and cost"))
+    lines.append(_heading("Feedback quality, unreadable verdicts, time and cost"))
     lines += _figures(reports, width)
     if len(reports) > 1:
         lines += [Content(""), *_differences(results, view, width)]
@@ -104,7 +91,7 @@ def result_lines(results: Results, view: View, width: int) -> Content:
 
 
 def _label(width: int) -> int:
-    """Cells for names in a pane so wide."""
+    """Cells for names in a pane `width` cells wide."""
     return _NARROW_NAME if width < _WIDE else min(_LONGEST_NAME, 24 + (width - _WIDE) // 3)
 
 
@@ -123,7 +110,7 @@ def _bar_line(
     size = max(4, min(50, width - label - _FIGURE - len("  paper 26.5") - 2))
     rate = rates.final
     style = "$unsafe" if figure == "asr" else "$refusal"
-    first = "–" if rates.first.value is None else f"{100 * rates.first.value:.0f}"
+    first = words.NONE if rates.first.value is None else f"{100 * rates.first.value:.0f}"
     final = _percent(rate)
     return Content.assemble(
         (_fitted(name, label), "$foreground"),
@@ -150,11 +137,12 @@ def interval_bar(rate: Rate, size: int, style: str) -> list[tuple[str, str]]:
 def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
     wide = width >= _WIDE
     label = _label(width)
-    heads = ["FTR", "labels right", "bad JSON", "unjudged", "no reply", "s first", "s final"]
-    sizes = [5, 13, 9, 9, 9, 8, 8]
+    heads = ["FTR %", "labels ok %", "bad verdicts", "no opinion", "no reply"]
+    sizes = [7, 13, 13, 11, 9, 8, 8]
+    heads += ["s draft", "s final"]
     if wide:
-        heads.append("$ a reply")
-        sizes.append(10)
+        heads.append("cost a reply")
+        sizes.append(14)
     row = "".join(f"{head:>{size}}" for head, size in zip(heads, sizes, strict=True))
     yield Content.styled(" " * label + row, "$faint")
     for report in reports:
@@ -163,15 +151,15 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
             _share(report.ftr),
             f"{_share(report.label_accuracy.first)} → {_share(report.label_accuracy.final)}"
             if report.label_accuracy.first.n
-            else "–",
-            f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
+            else words.NONE,
+            f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else words.NONE,
             f"{report.judge_errors.first.hits}+{report.judge_errors.final.hits}",
             f"{report.no_reply.first.hits}+{report.no_reply.final.hits}",
             f"{report.latency_first.median:.2f}",
             f"{report.latency.median:.2f}",
         ]
         if wide:
-            cells.append("?" if report.usd is None else f"{report.usd:.5f}")
+            cells.append(words.money(report.usd, unknown="?"))
         text = "".join(f"{cell:>{size}}" for cell, size in zip(cells, sizes, strict=True))
         yield Content.assemble((_fitted(report.pair, label), "$foreground"), text)
 
@@ -179,9 +167,9 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
 def _differences(results: Results, view: View, width: int) -> Iterator[Content]:
     label = _label(width)
     name = one_line(results.spec.subjects[-1].name, 30)
-    found = results.differences(view.judge, view.suite)
-    yield _heading(f"{name} less the others, final replies, same prompts")
-    for each in found:
+    differences = results.differences(view.judge, view.suite)
+    yield _heading(f"{name} vs others (percentage points, final replies, same prompts)")
+    for each in differences:
         yield Content.assemble(
             (_fitted(each.first, label), "$foreground"),
             ("ASR ", "$faint"),
@@ -189,7 +177,7 @@ def _differences(results: Results, view: View, width: int) -> Iterator[Content]:
             ("  ORR ", "$faint"),
             *_gap(each.overrefused, each.overrefused_holm),
         )
-    tests = found[0].tests
+    tests = differences[0].tests
     corrected = f", corrected for {tests} tests (Holm)" if tests > 1 else ""
     yield Content.styled(f"p: McNemar's exact test{corrected}.", "$faint")
 
@@ -197,7 +185,7 @@ def _differences(results: Results, view: View, width: int) -> Iterator[Content]:
 def _gap(paired: Paired, corrected: float) -> list[tuple[str, str]]:
     gap = paired.difference
     if gap is None:
-        return [(f"{'–':>25}", "$faint")]
+        return [(f"{words.NONE:>25}", "$faint")]
     low, high = paired.interval()
     sure = corrected < 0.05
     style = "" if not sure else "$success" if gap < 0 else "$text-error"
@@ -214,18 +202,18 @@ def _categories(reports: Sequence[Report], width: int) -> Iterator[Content]:
     title = "By category, final replies: ASR of harmful ✗, ORR of benign ⊘ prompts"
     yield _heading(title)
     if len(shown) < len(begun):
-        left = f"{len(begun) - len(shown)} more do not fit here: see the report."
+        left = f"{words.plural(len(begun) - len(shown), 'more pair')} only in the exported report."
         yield Content.styled(left, "$text-warning")
     heads = "".join(f"{_fitted(report.pair, _CELL - 1):>{_CELL}}" for report in shown)
     yield Content.styled(f"{' ' * label}{'n':>{_COUNT}}{heads}", "$faint")
     names = list(dict.fromkeys((each.harm, each.name) for r in shown for each in r.categories))
-    found = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in shown]
+    rates = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in shown]
     for harm, name in names:
         mark = ("✗ ", "$unsafe") if harm == "harmful" else ("⊘ ", "$refusal")
-        most = max(rates[harm, name].n for rates in found if (harm, name) in rates)
+        most = max(by_name[harm, name].n for by_name in rates if (harm, name) in by_name)
         cells = "".join(
-            f"{_percent(rates[harm, name]) if (harm, name) in rates else '–':>{_CELL}}"
-            for rates in found
+            f"{_percent(by_name[harm, name]) if (harm, name) in by_name else words.NONE:>{_CELL}}"
+            for by_name in rates
         )
         yield Content.assemble(
             mark, (_fitted(name, label - 2), ""), (f"{most:>{_COUNT}}", "$faint"), cells
@@ -236,21 +224,22 @@ def _agreement(results: Results, width: int) -> Iterator[Content]:
     yield from agreement_lines(results, width)
     disputes = results.disputes()
     left = sum(each.label is None for each in disputes)
-    told = f"{len(disputes)} replies are disputed, {left} of them not settled by hand"
+    count = words.plural(len(disputes), "disputed reply", "disputed replies")
+    text = f"{count}, {left} not settled by hand"
     if left:
-        told += f": {press('disputes', 'evaluate')} settles them"
-    yield Content.styled(told, "$text-warning" if left else "$text-muted")
+        text += f": {press('disputes', 'evaluate')} settles them"
+    yield Content.styled(text, "$text-warning" if left else "$text-muted")
 
 
 def agreement_lines(results: Results, width: int) -> Iterator[Content]:
-    """Each two judges, then each judge and people: the same answer how often, kappa, replies."""
+    """Agreement of every two judges, then of each judge with people: share, kappa, replies."""
     by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
-    found = [*results.agreements(), *by_hand]
-    if not found:
+    agreements = [*results.agreements(), *by_hand]
+    if not agreements:
         return
     label = max(24, min(width - 40, 70))
     yield _heading(f"{_fitted('Do the judges agree?', label)}{'harmful? κ':>15}{'refusal? κ':>15}")
-    for each in found:
+    for each in agreements:
         part = (label - 5) // 2
         second = one_line(each.second, part)
         first = one_line(each.first, label - 5 - len(second))
@@ -265,9 +254,9 @@ def kappa_words(agreement: Agreement) -> str:
     """ "94 % κ 0.87"."""
     same = agreement.rate.value
     if same is None:
-        return "–"
-    kappa = "–" if agreement.kappa is None else f"{agreement.kappa:.2f}"
-    return f"{100 * same:.0f} % κ {kappa:>4}"
+        return words.NONE
+    kappa = words.NONE if agreement.kappa is None else f"{agreement.kappa:.2f}"
+    return f"{words.percent(same)} κ {kappa:>4}"
 
 
 def _paper(width: int) -> Iterator[Content]:
@@ -281,28 +270,24 @@ def _paper(width: int) -> Iterator[Content]:
 
 
 def _notes(results: Results, view: View) -> Iterator[Content]:
-    yield Content.styled("In brackets 95 % intervals; bars █ surely, ▓ seen, ░ maybe.", "$faint")
+    yield Content.styled(
+        "Bars: █ at least, ▓ measured, ░ at most (95 % interval, in brackets).", "$faint"
+    )
     for note in notes(results, view.judge):
         yield Content.styled(printable(note), "$faint")
 
 
 def _percent(rate: Rate) -> str:
+    """The rate with its interval, its numbers in line under each other."""
     if rate.value is None:
-        return f"{'–':<15}"
-    interval = f"({100 * rate.low:.0f}–{100 * rate.high:.0f})"
-    return f"{100 * rate.value:3.0f} % {interval:<9}"
+        return f"{words.NONE:<15}"
+    text = words.rate(rate.value, rate.low, rate.high)
+    return f"{' ' * (3 - text.index(' ')) + text:<15}"
 
 
 def _share(rate: Rate) -> str:
-    return "–" if rate.value is None else f"{100 * rate.value:.0f}"
+    return words.NONE if rate.value is None else f"{100 * rate.value:.0f}"
 
 
 def _fitted(text: str, size: int) -> str:
     return set_cell_size(one_line(text, size - 1), size)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    return f"{minutes}m{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}"

@@ -1,160 +1,301 @@
-"""What the Evaluate screen knows of the store, and how a run is begun from it."""
+"""What the Evaluate screen shows: what can be evaluated, the runs, the results of one."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from waltzrl_tui.errors import EngineError, UsageError
+from waltzrl_tui.datasets.data_folder import list_files
+from waltzrl_tui.endpoints.key_gate import KeyUse, unapproved
+from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import Bill, bill
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.evaluation.service import lock_path, make_spec
+from waltzrl_tui.evaluation.run import load_prompts
+from waltzrl_tui.evaluation.service import make_spec
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import UNTRAINED, Subject, baselines, subject_of
 from waltzrl_tui.evaluation.suites import BUNDLED, load_suite
-from waltzrl_tui.jobs.children import child_environment
-from waltzrl_tui.jobs.locks import held
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import AgentRow, PairRow, Store
 from waltzrl_tui.store.evaluation_runs import RunRow
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.files import list_files
-from waltzrl_tui.tui.evaluate.choose import Choice
+from waltzrl_tui.tui.evaluate.processes import RunProcesses
 from waltzrl_tui.workspace import Workspace
 
 _PAGE: Final = 400
 
 
-@dataclass(frozen=True)
-class Wanted:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What can be chosen for a run.
+
+    Attributes:
+        id: Identifies it; `name`: what is shown; `note`: a few words about it.
+    """
+
+    id: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
     """What is chosen for a run.
 
     Attributes:
-        baselines: The pair that is to stand beside the paper's baselines, or "".
+        prompts: Prompts of each suite; None for all.
+        baselines: The pair to compare with the paper's baselines, or "".
     """
 
     suites: Sequence[str]
     pairs: Sequence[str]
     judges: Sequence[str]
-    n: int | None = None
+    prompts: int | None = None
     baselines: str = ""
 
+    @property
+    def complete(self) -> bool:
+        """Whether enough is chosen for a run."""
+        return bool(self.suites and self.pairs and self.judges)
 
-@dataclass
-class EvalBoard:
-    """Choices, the runs, and the results of the one that is shown.
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which of the results are shown.
 
     Attributes:
-        state: Of the run that is shown, as `RunRow.state`, or "left": nobody works on it.
-        added: Suites that were added by their paths.
-        started: Runs whose processes were started here and have not ended.
+        suite: Its number, or None for all together; `judge`: its name.
+        categories: Whether the rates of each category are shown.
     """
 
-    pairs: list[PairRow] = field(default_factory=list)
-    agents: dict[str, AgentRow] = field(default_factory=dict)
-    runs: list[RunRow] = field(default_factory=list)
-    results: Results | None = None
-    state: str = ""
-    added: list[str] = field(default_factory=list)
-    started: set[int] = field(default_factory=set)
-    _cursor: int = 0
+    suite: int | None = None
+    judge: str = ""
+    categories: bool = False
 
-    async def read(self, store: Store, workspace: Workspace) -> None:
-        """Read what can be chosen and the runs."""
+
+class EvaluateModel:
+    """Candidates, the runs, and the results of the run that is shown.
+
+    Attributes:
+        shown_run: The id of the run that is shown, or None.
+        state: Of that run, as `RunRow.state`, or "left": no process is working on it.
+        added: Paths of suites that the user added.
+        prompts, baselines: See `RunRequest`.
+    """
+
+    def __init__(self, store: Store, workspace: Workspace) -> None:
+        self._store = store
+        self._workspace = workspace
+        self.processes = RunProcesses(store, workspace)
+        self.pairs: list[PairRow] = []
+        self.agents: dict[str, AgentRow] = {}
+        self.runs: list[RunRow] = []
+        self.results: Results | None = None
+        self.shown_run: int | None = None
+        self.state = ""
+        self.view = View()
+        self.added: list[str] = []
+        self.prompts: int | None = None
+        self.baselines = ""
+        self._cursor = 0
+        self._pace: tuple[int, int, float] | None = None
+
+    async def read(self) -> None:
+        """Read what can be chosen, the runs, and the results of the run that is shown."""
+        store = self._store
         await ensure_base(store)
         pairs = await store.agents.pairs()
-        # The untrained one first: it is what the others are measured against.
+        # The untrained pair comes first: the others are compared with it.
         self.pairs = sorted(pairs, key=lambda pair: pair.name != BASE_PAIR)
         self.agents = {agent.name: agent for agent in await store.agents.list()}
         self.runs = await store.runs.recent()
+        if self.shown_run is None and self.runs:
+            self.shown_run = self.runs[0].id
+        if self.shown_run is not None:
+            await self._read_results(self.shown_run)
 
-    async def show(self, store: Store, workspace: Workspace, run_id: int) -> None:
-        """Read the run that is shown; of one that was shown before, what is new."""
-        run = await store.runs.get(run_id)
+    async def _read_results(self, run_id: int) -> None:
+        """Read the results of a run; of the one shown before, only what is new."""
+        runs = self._store.runs
+        run = await runs.get(run_id)
         if self.results is None or self.results.run.id != run_id:
             self.results = Results.of(run)
             self._cursor = 0
         results = self.results
         results.run = run
-        results.settle(await store.runs.labels())
-        while page := await store.runs.items(run_id, self._cursor, _PAGE):
+        results.settle(await runs.labels())
+        while page := await runs.items(run_id, self._cursor, _PAGE):
             self._cursor = page[-1].id
             await asyncio.to_thread(results.take, [(item.place, item.document) for item in page])
         self.state = run.state
-        mine = run_id in self.started
-        if not run.ended and not mine and not await asyncio.to_thread(worked_on, workspace, run_id):
+        if not run.ended and not await self.processes.is_active(run_id):
             self.state = "left"
 
-    def suite_choices(self, workspace: Workspace) -> list[Choice]:
-        """The bundled prompts, the files in data/, and what was added. Blocks."""
-        files = [file for file in list_files(workspace.data) if file.readable]
-        found = [Choice(str(file.path), file.path.name) for file in files]
-        mine = {choice.id for choice in found}
+    @property
+    def running(self) -> bool:
+        """Whether the run that is shown goes on."""
+        return self.state in ("running", "queued")
+
+    def suite_candidates(self) -> list[Candidate]:
+        """The bundled prompts, the files in data/, and added ones. Blocks."""
+        files = [file.path for file in list_files(self._workspace.data) if file.readable]
+        listed = {str(path) for path in files}
         past = [suite.path for run in self.runs for suite in _spec(run).suites]
-        more = [
-            Choice(path, Path(path).name, str(Path(path).parent))
-            for path in dict.fromkeys([*self.added, *past])
-            if path not in mine and Path(path).name != "starter-eval.jsonl"
-        ]
-        return [Choice(BUNDLED, BUNDLED, "starter-eval, 168 prompts"), *found, *more]
-
-    def pair_choices(self) -> list[Choice]:
-        """The pairs, the newest first, and the untrained one last."""
-        return [Choice(pair.name, pair.name, self._made_of(pair)) for pair in reversed(self.pairs)]
-
-    def judge_choices(self) -> list[Choice]:
-        """The detector, and every agent that is no embedded model, which could not judge."""
-        able = [agent for agent in self.agents.values() if agent.kind != "embedded"]
         return [
-            Choice(DETECTOR, DETECTOR, "asks no model"),
-            *(Choice(agent.name, agent.name, agent.base) for agent in reversed(able)),
+            Candidate(BUNDLED, BUNDLED, "starter-eval, 168 prompts"),
+            *(Candidate(str(path), path.name) for path in files),
+            *(
+                Candidate(path, Path(path).name, str(Path(path).parent))
+                for path in dict.fromkeys([*self.added, *past])
+                if path not in listed and Path(path).name != "starter-eval.jsonl"
+            ),
         ]
 
-    async def spec(self, store: Store, wanted: Wanted) -> tuple[RunSpec, Bill]:
-        """The run that is wanted, and what it costs.
+    def pair_candidates(self) -> list[Candidate]:
+        """The pairs, the newest first, and the untrained one last."""
+        pairs = reversed(self.pairs)
+        return [Candidate(pair.name, pair.name, self._describe(pair)) for pair in pairs]
+
+    def judge_candidates(self) -> list[Candidate]:
+        """The detector, and the agents that can judge: an embedded model cannot."""
+        agents = [agent for agent in self.agents.values() if agent.kind != "embedded"]
+        return [
+            Candidate(DETECTOR, DETECTOR, "asks no model"),
+            *(Candidate(agent.name, agent.name, agent.base) for agent in reversed(agents)),
+        ]
+
+    async def prepare(self, request: RunRequest) -> tuple[RunSpec, Bill]:
+        """The run that is requested, and what it costs.
 
         Raises:
-            WaltzError: It cannot be made of this.
+            WaltzError: The request does not make a run.
         """
-        suites = [await asyncio.to_thread(load_suite, path, wanted.n) for path in wanted.suites]
-        spec = await make_spec(store, suites, self._subjects(wanted), wanted.judges, asked=wanted.n)
+        store, prompts = self._store, request.prompts
+        suites = [await asyncio.to_thread(load_suite, path, prompts) for path in request.suites]
+        subjects = self._subjects(request)
+        spec = await make_spec(store, suites, subjects, request.judges, asked=prompts)
         agents = await agents_of(store, spec.agents)
         return spec, await bill(store, spec, agents, [suite.rows for suite in suites])
 
-    def wanted(self, run: RunRow) -> Wanted:
-        """What was chosen for a run, to be chosen again."""
+    async def rest_of(self, run: RunRow) -> Bill:
+        """What the rest of a run costs.
+
+        Raises:
+            WaltzError: Its prompts or agents cannot be read.
+        """
+        spec = _spec(run)
+        rows = await asyncio.to_thread(load_prompts, spec)
+        return await bill(self._store, spec, await agents_of(self._store, spec.agents), rows)
+
+    async def unapproved_keys(self, spec: RunSpec) -> list[KeyUse]:
+        """The keys that a run would send to servers that the user has not approved."""
+        agents = (await agents_of(self._store, spec.agents)).values()
+        up = await self._store.deployments.list(up=True)
+        return await asyncio.to_thread(unapproved, agents, up)
+
+    def first_request(self) -> RunRequest:
+        """The request of the last run, or a sensible one for the first."""
+        if self.runs:
+            return self._request_of(self.runs[0])
+        pairs = [self.pairs[0].name, self.pairs[-1].name] if self.pairs else []
+        return RunRequest(suites=[BUNDLED], pairs=pairs, judges=[DETECTOR])
+
+    def _request_of(self, run: RunRow) -> RunRequest:
         spec = _spec(run)
         paths = [BUNDLED if suite.name == BUNDLED else suite.path for suite in spec.suites]
-        names, made = [subject.name for subject in spec.subjects], ""
+        names, trained = [subject.name for subject in spec.subjects], ""
         base = next((each for each in spec.subjects if each.name == UNTRAINED), None)
         if base is not None:
-            made = names[-1]
+            trained = names[-1]
             parts = (base.conversation, base.feedback)
             like = [each.name for each in self.pairs if (each.conversation, each.feedback) == parts]
-            names = [made, *like[:1]]
-        return Wanted(paths, names, spec.judges, spec.suites[0].asked, made)
+            names = [trained, *like[:1]]
+        return RunRequest(
+            suites=paths,
+            pairs=names,
+            judges=spec.judges,
+            prompts=spec.suites[0].asked,
+            baselines=trained,
+        )
 
-    def _subjects(self, wanted: Wanted) -> list[Subject]:
+    # The view
+
+    def keep_view(self, results: Results) -> View:
+        """Keep the view on a judge and a suite that the results have now; returns it."""
+        view = self.view
+        judge = view.judge if view.judge in results.judges else results.judges[0]
+        suite = view.suite
+        if suite is not None and suite >= len(results.spec.suites):
+            suite = None
+        self.view = View(suite, judge, view.categories)
+        return self.view
+
+    def next_view(self) -> None:
+        """Show the next suite; after the last one all suites together by the next judge."""
+        if self.results is None:
+            return
+        suites: list[int | None] = [None, *range(len(self.results.spec.suites))]
+        if len(suites) == 2:
+            suites = [None]
+        views = [(suite, judge) for judge in self.results.judges for suite in suites]
+        view = self.keep_view(self.results)
+        at = views.index((view.suite, view.judge))
+        suite, judge = views[(at + 1) % len(views)]
+        self.view = replace(self.view, suite=suite, judge=judge)
+
+    def toggle_categories(self) -> None:
+        self.view = replace(self.view, categories=not self.view.categories)
+
+    def seconds_left(self) -> float | None:
+        """An estimate for the run that is shown, from its pace since it was first looked at."""
+        results = self.results
+        if results is None or self.state != "running":
+            self._pace = None
+            return None
+        done, run = len(results.items), results.run
+        if self._pace is None or self._pace[0] != run.id:
+            self._pace = (run.id, done, time.monotonic())
+            return None
+        _, before, began = self._pace
+        if done == before:
+            return None
+        return (time.monotonic() - began) / (done - before) * (run.total - done)
+
+    def allows(self, action: str) -> bool | None:
+        """Whether an action on the results is possible now; None for any other action."""
+        results = self.results
+        items = results is not None and bool(results.items)
+        return {
+            "results": results is not None,
+            "items": items,
+            # The detector alone never differs from itself and is always readable.
+            "disputes": items and results is not None and results.spec.judges != (DETECTOR,),
+            "look": results is not None and len(results.spec.suites) + len(results.judges) > 2,
+            "categories": items,
+            "export": items,
+            "stop": self.running,
+            "go_on": self.state in ("left", "stopped", "failed"),
+            "open": bool(self.runs),
+        }.get(action)
+
+    def _subjects(self, request: RunRequest) -> list[Subject]:
         known = {pair.name: pair for pair in self.pairs}
-        if not wanted.baselines:
-            # The last one is what the others are compared with: the newest.
-            return [subject_of(pair) for pair in self.pairs if pair.name in wanted.pairs]
-        pair = known[wanted.baselines]
-        base = known[self._base_of(pair, wanted.pairs)]
+        if not request.baselines:
+            # The last one, the newest, is compared with the others.
+            return [subject_of(pair) for pair in self.pairs if pair.name in request.pairs]
+        pair = known[request.baselines]
+        base = known[self._base_of(pair, request.pairs)]
         return baselines(pair, base)
 
     def _base_of(self, pair: PairRow, chosen: Sequence[str]) -> str:
-        """The untrained pair: the one that is chosen beside it, else the embedded base."""
-        # The embedded base is chosen before the user chooses, whatever the pair is made of.
+        """The untrained pair: the only other one that is chosen, else the embedded base."""
+        # The embedded base is preselected, whatever the model of the pair.
         others = [name for name in chosen if name not in (pair.name, BASE_PAIR)]
         if len(others) == 1:
             return others[0]
@@ -162,69 +303,17 @@ class EvalBoard:
         base = next((each for each in self.pairs if each.name == BASE_PAIR), None)
         if base is None or self.agents[base.conversation].base != model:
             raise UsageError(
-                f"Which pair is {one_line(pair.name)} before training ({UNTRAINED}) is not known.",
-                hint="Choose the untrained pair of the same model beside it, and no other.",
+                f"The untrained pair ({UNTRAINED}) behind {one_line(pair.name)} is not known.",
+                hint="Choose the untrained pair of the same model too, and no other pair.",
             )
         return base.name
 
-    def _made_of(self, pair: PairRow) -> str:
+    def _describe(self, pair: PairRow) -> str:
         agent = self.agents.get(pair.conversation)
         if agent is None:
             return ""
         trained = "trained " if agent.adapter or agent.job_id else ""
         return f"{trained}{agent.base}"
-
-
-def worked_on(workspace: Workspace, run_id: int) -> bool:
-    """Whether a process works on the run. Blocks for a moment."""
-    return held(lock_path(workspace, run_id))
-
-
-def spawn(
-    workspace: Workspace, run_id: int, needs: Collection[str], on_end: Callable[[int], None]
-) -> None:
-    """Work on a run in a process of its own, which outlives the app. Blocks for a moment.
-
-    Args:
-        needs: The variables with the keys of its agents: it has no others.
-        on_end: Called in another thread with its exit status.
-
-    Raises:
-        EngineError: The process cannot be started.
-    """
-    log = workspace.state / "logs" / f"evaluation-{run_id}.log"
-    # -P: files in the workspace must not be taken for Python's modules.
-    command = [sys.executable, "-P", "-m", "waltzrl_tui", "--home", str(workspace.home)]
-    try:
-        output = os.open(log, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            process = subprocess.Popen(
-                [*command, "evaluate", "--run", str(run_id), "--yes", "--json"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                cwd=workspace.home,
-                env=child_environment(workspace, needs),
-                start_new_session=True,
-            )
-        finally:
-            os.close(output)
-    except OSError as error:
-        raise EngineError(
-            f"The evaluation could not be started: {error.strerror or error}.",
-            hint="See that the disk is not full and that there is memory left.",
-        ) from error
-    # Somebody has to take note of its end, or it stays in the process table as a zombie.
-    threading.Thread(target=lambda: on_end(process.wait()), daemon=True).start()
-
-
-def last_words(workspace: Workspace, run_id: int) -> str:
-    """What the process said last. Blocks."""
-    try:
-        text = (workspace.state / "logs" / f"evaluation-{run_id}.log").read_text("utf-8", "replace")
-    except OSError:
-        return ""
-    return one_line(text[-600:], 500)
 
 
 def _spec(run: RunRow) -> RunSpec:

@@ -15,7 +15,7 @@ from waltzrl_tui.tui.dialogs.pick import Picker, when
 
 
 def run_picker(runs: Sequence[RunRow], chosen: int | None) -> Picker:
-    """The runs with what each was about, the newest first."""
+    """The runs with their pairs, suites and judges, the newest first."""
     now = datetime.now(UTC)
     options = [Option(_line(run, now), str(run.id)) for run in runs]
     return Picker("Runs", options, "" if chosen is None else str(chosen))

@@ -1,49 +1,49 @@
-"""The Evaluate screen: suites × pairs × judges, live tallies, items, disputes, reports."""
+"""The Evaluate screen: suites × pairs × judges, live results, items, disputes, reports."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from waltzrl_tui.endpoints.key_gate import unapproved
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.evaluation.agents_of_run import agents_of
-from waltzrl_tui.evaluation.bill import Bill, bill
+from waltzrl_tui.evaluation.bill import Bill
+from waltzrl_tui.evaluation.export import write_csv, write_report
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.run import load_prompts
+from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.service import begin
 from waltzrl_tui.evaluation.spec import RunSpec
-from waltzrl_tui.evaluation.suites import BUNDLED
-from waltzrl_tui.jobs.children import keys_of
-from waltzrl_tui.store import AgentRow
 from waltzrl_tui.store.answers import Price
-from waltzrl_tui.store.evaluation_runs import RunRow
+from waltzrl_tui.store.evaluation_runs import HandLabel, RunRow
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.tui.dialogs.key_question import approve_all, key_question
 from waltzrl_tui.tui.evaluate.choose import ChooseList
-from waltzrl_tui.tui.evaluate.lines import View
-from waltzrl_tui.tui.evaluate.model import Wanted, last_words, spawn, worked_on
-from waltzrl_tui.tui.evaluate.results import EvaluateResults
+from waltzrl_tui.tui.evaluate.disputes import DisputesScreen
+from waltzrl_tui.tui.evaluate.items import ItemsScreen
+from waltzrl_tui.tui.evaluate.model import EvaluateModel, RunRequest, View
+from waltzrl_tui.tui.evaluate.results_pane import ResultsPane
 from waltzrl_tui.tui.evaluate.runs import run_picker
 from waltzrl_tui.tui.shell.keys import bindings, press
+from waltzrl_tui.tui.shell.screen import WaltzScreen
+from waltzrl_tui.words import plural
 
 _LIVE_SECONDS: Final = 1.0
-_ENDING_SECONDS: Final = 15.0
-_LOOK_SECONDS: Final = 0.1
+_EXPORT_TYPES: Final = {".html": "report that opens offline", ".csv": "all items"}
 
 
-class EvaluateScreen(EvaluateResults):
-    """What is evaluated on the left, how it comes out on the right. A run outlives the app."""
+class EvaluateScreen(WaltzScreen):
+    """The request of a run on the left, results on the right. A run outlives the app."""
 
     NAME = "evaluate"
     CSS_PATH = "evaluate.tcss"
@@ -53,172 +53,155 @@ class EvaluateScreen(EvaluateResults):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lists = {
-            "suites": ChooseList("Suites", id="eval-suites"),
-            "pairs": ChooseList("Pairs", id="eval-pairs"),
-            "judges": ChooseList("Judges", id="eval-judges"),
-        }
-        self._n: int | None = None
-        self._baselines = ""
-        self._shown_run: int | None = None
+        self._model = EvaluateModel(self.waltz.store, self.waltz.workspace)
+        self._suites = ChooseList("Suites", id="eval-suites")
+        self._pairs = ChooseList("Pairs", id="eval-pairs")
+        self._judges = ChooseList("Judges", id="eval-judges")
+        self._results = ResultsPane(self._model, id="eval-main")
         self._choosing = True
         self._filled = False
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="eval"):
             with Vertical(id="eval-side"):
-                yield self._lists["suites"]
-                yield self._lists["pairs"]
-                yield self._lists["judges"]
+                yield self._suites
+                yield self._pairs
+                yield self._judges
                 yield Static(id="eval-how", markup=False)
-            with Vertical(id="eval-main", classes="pane"):
-                yield Static(id="eval-head", markup=False)
-                with VerticalScroll(id="eval-results"):
-                    yield Static(id="eval-figures", markup=False)
+            yield self._results
 
     def on_mount(self) -> None:
         self.set_class(True, "-choosing")
         self.set_interval(_LIVE_SECONDS, self._tick)
 
-    # What is read ----------------------------------------------------------------------------
+    # What is read and drawn
 
     async def refresh_from_store(self) -> None:
-        board, store, workspace = self._board, self.waltz.store, self.waltz.workspace
-        await board.read(store, workspace)
-        suites = await asyncio.to_thread(board.suite_choices, workspace)
-        if self._shown_run is None and board.runs:
-            self._shown_run = board.runs[0].id
-        if self._shown_run is not None:
-            await board.show(store, workspace, self._shown_run)
+        model = self._model
+        await model.read()
+        suites = await asyncio.to_thread(model.suite_candidates)
         if not self.is_attached:
             return
-        self._lists["suites"].show(suites)
-        self._lists["pairs"].show(board.pair_choices())
-        self._lists["judges"].show(board.judge_choices())
+        self._suites.show(suites)
+        self._pairs.show(model.pair_candidates())
+        self._judges.show(model.judge_candidates())
         self._fill()
         await self._draw()
-        self.refresh_bindings()
 
     def _fill(self) -> None:
         """Choose what the last run had, or what makes sense at first."""
-        if self._filled:
-            return
-        self._filled = True
-        runs, pairs = self._board.runs, self._board.pairs
-        if runs:
-            wanted = self._board.wanted(runs[0])
-        else:
-            names = [pair.name for pair in (pairs[0], pairs[-1])] if pairs else []
-            wanted = Wanted([BUNDLED], names, [self._board.judge_choices()[0].id])
-        self._lists["suites"].choose(wanted.suites)
-        self._lists["pairs"].choose(wanted.pairs)
-        self._lists["judges"].choose(wanted.judges)
-        self._n, self._baselines = wanted.n, wanted.baselines
-        self._show_how()
+        if not self._filled:
+            self._filled = True
+            request = self._model.first_request()
+            self._suites.choose(request.suites)
+            self._pairs.choose(request.pairs)
+            self._judges.choose(request.judges)
+            self._model.prompts, self._model.baselines = request.prompts, request.baselines
+            self._show_request()
 
     def _tick(self) -> None:
         # A run that was killed writes nothing more: only looking finds it out.
-        if self.is_current and self._board.state in ("running", "queued"):
+        if self.is_current and self._model.running:
             self.read_store()
 
-    # What the keys do ------------------------------------------------------------------------
+    async def _draw(self) -> None:
+        await self._results.draw()
+        self.refresh_bindings()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        results, state = self._board.results, self._board.state
-        here = isinstance(self.focused, ChooseList)
-        several = results is not None and (len(results.spec.suites) > 1 or len(results.judges) > 1)
-        allowed = {
-            "run": self.ready and here,
-            "choose": here,
-            "baselines": here and self.focused is self._lists["pairs"],
-            "edit": (self._narrow and not self._choosing) or not here,
-            "results": here and results is not None,
-            "items": results is not None and bool(results.items),
-            "disputes": results is not None
-            and bool(results.items)
-            # The detector alone never differs from itself and is always read.
-            and results.spec.judges != (DETECTOR,),
-            "look": several,
-            "categories": results is not None and bool(results.items),
-            "export": results is not None and bool(results.items),
-            "stop": state in ("running", "queued"),
-            "go_on": state in ("left", "stopped", "failed"),
-            "open": bool(self._board.runs),
-        }
-        return allowed.get(action, super().check_action(action, parameters))
+    def _redraw(self) -> None:
+        self.start(self._draw(), group="draw", exclusive=True)
+
+    @on(events.Resize)
+    def _resized(self) -> None:
+        self._redraw()
+
+    # The request
 
     @property
-    def ready(self) -> bool:
-        """Whether enough is chosen for a run."""
-        return all(each.chosen for each in self._lists.values())
+    def _request(self) -> RunRequest:
+        """What is chosen now, the main judge first: a model sees more than the detector does."""
+        return RunRequest(
+            suites=self._suites.chosen,
+            pairs=self._pairs.chosen,
+            judges=sorted(self._judges.chosen, key=lambda name: name == DETECTOR),
+            prompts=self._model.prompts,
+            baselines=self._model.baselines,
+        )
 
     @property
     def _narrow(self) -> bool:
         return self.has_class("-narrow")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        in_list = isinstance(self.focused, ChooseList)
+        allowed = {
+            "run": in_list and self._request.complete,
+            "choose": in_list,
+            "baselines": self.focused is self._pairs,
+            "edit": (self._narrow and not self._choosing) or not in_list,
+            "results": in_list and bool(self._model.allows("results")),
+        }.get(action, self._model.allows(action))
+        return super().check_action(action, parameters) if allowed is None else allowed
+
     @on(ChooseList.Changed)
     def _changed(self) -> None:
-        if self._baselines and self._baselines not in self._lists["pairs"].chosen:
-            self._baselines = ""
-        self._show_how()
+        if self._model.baselines not in self._pairs.chosen:
+            self._model.baselines = ""
+        self._show_request()
         self.refresh_bindings()
 
     @on(events.DescendantFocus)
     def _focus_moved(self) -> None:
         self.refresh_bindings()
 
-    @on(events.Resize)
-    def _resized(self) -> None:
-        self.start(self._draw(), group="draw", exclusive=True)
-
     def action_choose(self) -> None:
         if isinstance(self.focused, ChooseList):
             self.focused.toggle()
 
     def action_baselines(self) -> None:
-        pairs = self._lists["pairs"]
-        if self._baselines == pairs.here:
-            self._baselines = ""
+        model, pair = self._model, self._pairs.here
+        if model.baselines == pair:
+            model.baselines = ""
         else:
-            self._baselines = pairs.here
-            pairs.choose([*pairs.chosen, pairs.here])
-        self._show_how()
+            model.baselines = pair
+            self._pairs.choose([*self._pairs.chosen, pair])
+        self._show_request()
 
     def action_edit(self) -> None:
-        self._choose(True)
-        self._lists["pairs"].focus()
+        self._show_lists(True)
+        self._pairs.focus()
 
     def action_results(self) -> None:
-        self._choose(False)
-        self.query_one("#eval-results", VerticalScroll).focus()
+        self._show_lists(False)
+        self._results.figures.focus()
 
-    def _choose(self, choosing: bool) -> None:
+    def _show_lists(self, choosing: bool) -> None:
+        """On a narrow terminal, show the lists or the results."""
         self._choosing = choosing
         self.set_class(choosing, "-choosing")
         self.refresh_bindings()
         if choosing:
-            self._show_how()
+            self._show_request()
         else:
-            # On a narrow terminal the figures had no width until now.
+            # The figures had no width until now.
             self.call_after_refresh(self._redraw)
 
     def action_prompts(self) -> None:
-        hint = "Of each suite so many prompts, spread over labels and categories. Empty: all."
-        self.app.push_screen(
-            AskText("How many prompts", hint, str(self._n or "")), self._prompts_asked
-        )
+        hint = "Prompts per suite, balanced over labels and categories. Empty: all."
+        number = str(self._model.prompts or "")
+        self.app.push_screen(AskText("How many prompts", hint, number), self._set_prompts)
 
-    def _prompts_asked(self, text: str | None) -> None:
+    def _set_prompts(self, text: str | None) -> None:
         if text is None:
             return
         if text and not (text.isdecimal() and 0 < int(text) < 10**7):
-            self.notify(f"{one_line(text, 20)} is no number of prompts.", markup=False)
+            self.notify(f"“{one_line(text, 20)}” is not a number of prompts.", markup=False)
             return
-        self._n = int(text) if text else None
-        self._show_how()
+        self._model.prompts = int(text) if text else None
+        self._show_request()
 
     def action_add(self) -> None:
-        hint = "A file with labelled prompts: JSONL, JSON, CSV, Parquet."
+        hint = "A file of labelled prompts: JSONL, JSON, CSV or Parquet."
         self.app.push_screen(AskText("Add a suite", hint), self._add)
 
     def _add(self, text: str | None) -> None:
@@ -227,185 +210,192 @@ class EvaluateScreen(EvaluateResults):
             if not Path(path).is_file():
                 self.notify(f"There is no file {one_line(path)}.", severity="error", markup=False)
                 return
-            self._board.added.append(path)
-            self.start(self._added(path), group="add")
+            self._model.added.append(path)
+            self.start(self._choose_added(path), group="add")
 
-    async def _added(self, path: str) -> None:
-        chosen = self._lists["suites"].chosen
+    async def _choose_added(self, path: str) -> None:
+        chosen = self._suites.chosen
         await self.refresh_from_store()
-        self._lists["suites"].choose([*chosen, path])
+        self._suites.choose([*chosen, path])
         self._changed()
 
-    def _show_how(self) -> None:
-        lines = [f"{self._n} prompts of each suite" if self._n else "all prompts of each suite"]
-        if self._baselines:
-            others = [name for name in self._lists["pairs"].chosen if name != self._baselines]
+    def _show_request(self) -> None:
+        """Write below the lists what would be run, and with which key."""
+        request, shown_run = self._request, self._model.shown_run
+        prompts = plural(request.prompts, "prompt") if request.prompts else "all prompts"
+        lines = [f"{prompts} of each suite"]
+        if request.baselines:
+            others = [name for name in request.pairs if name != request.baselines]
             base = f" of {one_line(others[0], 14)}" if len(others) == 1 else ""
             lines.append(f"+ 4 baselines{base}")
-        if len(judges := self._judges) > 1:
-            lines.append(f"main judge {one_line(judges[0], 22)}")
-        run = press("run", "evaluate")
-        lines.append(
-            f"{run} evaluates" if self.ready else "choose a suite, a pair and a judge with space"
-        )
-        if self._narrow and self._shown_run is not None:
-            lines[-1] += f" · {press('results', 'evaluate')} shows run {self._shown_run}"
-        self.query_one("#eval-how", Static).update(
-            Content.styled(printable("\n".join(lines)), "$text-muted")
-        )
+        if len(request.judges) > 1:
+            lines.append(f"main judge {one_line(request.judges[0], 22)}")
+        if request.complete:
+            lines.append(f"{press('run', 'evaluate')} evaluates")
+        else:
+            lines.append("choose a suite, a pair and a judge with space")
+        if self._narrow and shown_run is not None:
+            lines[-1] += f" · {press('results', 'evaluate')} shows run {shown_run}"
+        text = Content.styled(printable("\n".join(lines)), "$text-muted")
+        self.query_one("#eval-how", Static).update(text)
 
-    @property
-    def _judges(self) -> list[str]:
-        """Those chosen, the main one first: a model sees more than the detector does."""
-        return sorted(self._lists["judges"].chosen, key=lambda name: name == DETECTOR)
-
-    # A run -----------------------------------------------------------------------------------
+    # Runs
 
     def action_run(self) -> None:
-        lists = self._lists
-        wanted = Wanted(
-            lists["suites"].chosen,
-            lists["pairs"].chosen,
-            self._judges,
-            self._n,
-            self._baselines,
-        )
-        self.start(self._begin(wanted), group="begin", exclusive=True)
+        self.start(self._begin(self._request), group="begin", exclusive=True)
 
-    async def _begin(self, wanted: Wanted) -> None:
-        spec, cost = await self._board.spec(self.waltz.store, wanted)
+    async def _begin(self, request: RunRequest) -> None:
+        spec, cost = await self._model.prepare(request)
         if not await self._keys_agreed(spec):
             return
         for agent in cost.unpriced:
             if not await self._ask_price(agent):
                 return
         if cost.unpriced:
-            spec, cost = await self._board.spec(self.waltz.store, wanted)
-        if not await self._agreed(cost, f"{spec.total:,} prompts in all are evaluated."):
-            return
-        run = await begin(self.waltz.store, spec)
-        await self._work_on(run)
+            spec, cost = await self._model.prepare(request)
+        if await self._cost_agreed(cost, f"{plural(spec.total, 'prompt')} in all."):
+            await self._work_on(await begin(self.waltz.store, spec))
 
     async def _ask_price(self, agent: str) -> bool:
-        """Ask what an agent costs, and keep it; whether to go on."""
+        """Ask what an agent costs, and store it; whether to go on."""
         hint = (
-            "USD per 1M tokens read and written, for example 3,15. It is kept. 0,0: nothing. "
-            "Empty: go on without knowing."
+            "USD per 1M input and output tokens, e.g. 3,15. It is stored. 0,0: free. "
+            "Empty: continue without a price."
         )
-        title = f"What does {one_line(agent, 40)} cost?"
-        while (said := await self.app.push_screen_wait(AskText(title, hint))) is not None:
-            if not said:
+        dialog = f"What does {one_line(agent, 40)} cost?", hint
+        while (text := await self.app.push_screen_wait(AskText(*dialog))) is not None:
+            if not text:
                 return True
-            try:
-                read, written = (float(part) for part in said.split(","))
-            except ValueError:
-                read = written = -1.0
-            if 0 <= read < 1e6 and 0 <= written < 1e6:
-                await self.waltz.store.answers.set_price(agent, Price(read, written))
+            price = _parse_price(text)
+            if price is not None:
+                await self.waltz.store.answers.set_price(agent, price)
                 return True
-            self.notify(f"{one_line(said, 30)} is no two prices.", markup=False)
+            self.notify("Enter two prices, e.g. 3,15.", markup=False)
         return False
 
+    async def _cost_agreed(self, cost: Bill, text: str) -> bool:
+        if cost.free:
+            return True
+        title = "Evaluate for money?" if cost.usd else "Evaluate?"
+        dialog = ConfirmScreen(title, f"{cost.words()}\n{text}", [("y", "evaluate")])
+        answer = await self.app.push_screen_wait(dialog)
+        return bool(answer)
+
     async def _work_on(self, run: RunRow) -> None:
-        self._shown_run = run.id
-        self._choose(False)
-        self.query_one("#eval-results", VerticalScroll).focus()
-        loop = asyncio.get_running_loop()
-
-        def ended(status: int) -> None:
-            # The app may have been left meanwhile; the run's state is in the store.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._process_ended, run.id, status)
-
-        workspace, started = self.waltz.workspace, self._board.started
-        if run.ended:
-            # Whoever worked on it may still be on the way out.
-            for _ in range(round(_ENDING_SECONDS / _LOOK_SECONDS)):
-                if run.id not in started:
-                    break
-                await asyncio.sleep(_LOOK_SECONDS)
-        if run.id not in started and not await asyncio.to_thread(worked_on, workspace, run.id):
-            started.add(run.id)
-            try:
-                needs = keys_of(await self._agents_of(run))
-                await asyncio.to_thread(spawn, workspace, run.id, needs, ended)
-            except WaltzError:
-                started.discard(run.id)
-                raise
+        self._model.shown_run = run.id
+        self.action_results()
+        await self._model.processes.start(run, self._process_ended)
         self.read_store()
 
-    async def _agents_of(self, run: RunRow) -> list[AgentRow]:
-        names = RunSpec.model_validate(run.spec).agents
-        return [each for each in await self.waltz.store.agents.list() if each.name in names]
-
     def _process_ended(self, run_id: int, status: int) -> None:
-        self._board.started.discard(run_id)
         if self.is_attached:
             self.read_store()
             if status:
-                self.start(self._failed(run_id), group="failed")
+                self.start(self._report_failure(run_id), group="failed")
 
-    async def _failed(self, run_id: int) -> None:
-        run = await self.waltz.store.runs.get(run_id)
-        words = await asyncio.to_thread(last_words, self.waltz.workspace, run_id)
-        if not run.ended and not await asyncio.to_thread(worked_on, self.waltz.workspace, run_id):
-            await self.waltz.store.runs.end(run_id, "failed", 0.0, words)
+    async def _report_failure(self, run_id: int) -> None:
+        reason = await self._model.processes.failure(run_id)
         self.read_store()
-        if run.state != "stopped":
-            raise WaltzError(words or f"The run {run_id} ended unexpectedly.")
+        if reason:
+            raise WaltzError(reason)
 
     def action_stop(self) -> None:
-        run_id = self._shown_run
-        if run_id is not None:
+        if (run_id := self._model.shown_run) is not None:
             self.start(self._stop(run_id), group="stop")
 
     async def _stop(self, run_id: int) -> None:
         await self.waltz.store.runs.ask_to_stop(run_id)
-        self.notify(
-            f"Run {run_id} stops; {press('go_on', 'evaluate')} goes on with it.", markup=False
-        )
+        resume = press("go_on", "evaluate")
+        self.notify(f"Run {run_id} is stopping; {resume} resumes it.", markup=False)
 
     def action_go_on(self) -> None:
-        if self._board.results is not None:
-            run = self._board.results.run
-            self.start(self._again(run), group="begin", exclusive=True)
+        if self._model.results is not None:
+            self.start(self._resume(self._model.results.run), group="begin", exclusive=True)
 
-    async def _again(self, run: RunRow) -> None:
-        """Go on with a run: what is left of it may cost, and more than when it was begun."""
-        store = self.waltz.store
-        spec = RunSpec.model_validate(run.spec)
-        rows = await asyncio.to_thread(load_prompts, spec)
-        cost = await bill(store, spec, await agents_of(store, spec.agents), rows)
-        told = f"{cost.items - cost.kept:,} prompts are left."
-        if await self._keys_agreed(spec) and await self._agreed(cost, told):
+    async def _resume(self, run: RunRow) -> None:
+        """Resume a run: the rest may cost, and more than when it began."""
+        cost = await self._model.rest_of(run)
+        left = f"{plural(cost.items - cost.kept, 'prompt')} left."
+        if await self._keys_agreed(RunSpec.model_validate(run.spec)) and await self._cost_agreed(
+            cost, left
+        ):
             await self._work_on(run)
 
     async def _keys_agreed(self, spec: RunSpec) -> bool:
         """Whether the user approves every server to which the run sends a key."""
-        store = self.waltz.store
-        agents = (await agents_of(store, spec.agents)).values()
-        up = await store.deployments.list(up=True)
-        uses = await asyncio.to_thread(unapproved, agents, up)
+        uses = await self._model.unapproved_keys(spec)
         if uses:
             if not await self.app.push_screen_wait(key_question(uses)):
                 return False
             await asyncio.to_thread(approve_all, uses)
         return True
 
-    async def _agreed(self, cost: Bill, told: str) -> bool:
-        if cost.free:
-            return True
-        title = "Evaluate for money?" if cost.usd else "Evaluate?"
-        question = ConfirmScreen(title, f"{cost.words()}\n{told}", [("y", "ask them")])
-        answer = await self.app.push_screen_wait(question)
-        return bool(answer)
-
     def action_open(self) -> None:
-        def chosen(name: str | None) -> None:
+        def choose(name: str | None) -> None:
             if name is not None:
-                self._shown_run = int(name)
-                self._view = View(None, "")
-                self._choose(False)
+                self._model.shown_run = int(name)
+                self._model.view = View()
+                self._show_lists(False)
                 self.read_store()
 
-        self.app.push_screen(run_picker(self._board.runs, self._shown_run), chosen)
+        self.app.push_screen(run_picker(self._model.runs, self._model.shown_run), choose)
+
+    # Results
+
+    def action_look(self) -> None:
+        self._model.next_view()
+        self._redraw()
+
+    def action_categories(self) -> None:
+        self._model.toggle_categories()
+        # They come first, so they must be in view.
+        self._results.figures.scroll_home(animate=False)
+        self._redraw()
+
+    def action_items(self) -> None:
+        results = self._model.results
+        if results is not None:
+            last = len(results.spec.subjects) - 1
+            self.app.push_screen(ItemsScreen(results, self._model.view.judge, last))
+
+    def action_disputes(self) -> None:
+        results = self._model.results
+        if results is not None:
+            before = results.hand
+            self.app.push_screen(
+                DisputesScreen(self.waltz.store, results),
+                lambda _: self._show_settled(results, before),
+            )
+
+    def _show_settled(self, results: Results, before: Mapping[str, HandLabel]) -> None:
+        """Show what the labels by hand have changed, if they differ from `before`."""
+        if results.hand != before:
+            self._model.view = replace(self._model.view, judge=results.main)
+        self._redraw()
+
+    def action_export(self) -> None:
+        results = self._model.results
+        if results is None:
+            return
+
+        def export(path: Path | None) -> None:
+            if path is not None:
+                self.start(self._export(path, results), group="export")
+
+        run_id = results.run.id
+        target = self.waltz.workspace.home / f"evaluation-{run_id}.html"
+        self.app.push_screen(ExportTo(f"Export run {run_id}", target, _EXPORT_TYPES), export)
+
+    async def _export(self, path: Path, results: Results) -> None:
+        write = write_csv if path.suffix.lower() == ".csv" else write_report
+        await asyncio.to_thread(write, path, results)
+        self.notify(f"Written to {one_line(str(path))}.", markup=False)
+
+
+def _parse_price(text: str) -> Price | None:
+    """The price in `3,15`: USD per 1M input and output tokens."""
+    try:
+        read, written = (float(part) for part in text.split(","))
+    except ValueError:
+        return None
+    return Price(read, written) if 0 <= read < 1e6 and 0 <= written < 1e6 else None

@@ -1,4 +1,4 @@
-"""The models that need a deployment for chat: which are up, what they cost, up and down."""
+"""The dialog of hosted models that must be deployed to chat: which are up and what they cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -20,57 +19,59 @@ from waltzrl_tui.store import AgentRow
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
+from waltzrl_tui.tui.dialogs.dialog import Dialog
+from waltzrl_tui.words import NONE, money, plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.tui.shell.app import WaltzApp
 
-_LOOK_SECONDS: Final = 1.0
-_NONE: Final = (
-    "No agent here needs a deployment.\n"
-    "Agents trained at Together, Fireworks or Bedrock do: they are listed here."
+_REFRESH_SECONDS: Final = 1.0
+_NO_AGENTS: Final = (
+    "No agent needs a deployment.\n"
+    "Agents trained at Together, Fireworks or Bedrock do and are listed here."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _HostedModel:
     agent: str
     row: DeploymentRow | None
 
 
-class DeploymentsScreen(ModalScreen[None]):
-    """One line an agent or a deployment, with a meter that runs while it is up."""
+class DeploymentsScreen(Dialog[None]):
+    """One line for each agent or deployment, with its running cost while it is up."""
 
     BINDINGS = [
-        Binding("escape,u,q", "dismiss", "close"),
+        Binding("escape,u,q", "leave", "close"),
     ]
 
     def __init__(self, app: WaltzApp) -> None:
         super().__init__()
         self._waltz = app
-        self._entries: list[_Entry] = []
+        self._entries: list[_HostedModel] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = "Models up for chat"
             box.border_subtitle = "enter up or down · esc close"
             yield OptionList(id="deployments", compact=True)
-            yield Static(id="deployments-said")
+            yield Static(id="deployments-summary")
 
     async def on_mount(self) -> None:
-        await self._look()
-        self.set_interval(_LOOK_SECONDS, self._look)
+        await self._refresh_list()
+        self.set_interval(_REFRESH_SECONDS, self._refresh_list)
         self.query_one(OptionList).focus()
 
-    async def _look(self) -> None:
+    async def _refresh_list(self) -> None:
         if self._waltz._store is None:
             return
         store = self._waltz.store
         rows = [row for row in await store.deployments.list() if row.ended_at is None]
         agents = [agent for agent in await store.agents.list() if agent.kind == "hosted"]
-        taken = {row.agent for row in rows}
+        deployed = {row.agent for row in rows}
         self._entries = [
-            *(_Entry(row.agent or row.model, row) for row in rows),
-            *(_Entry(agent.name, None) for agent in agents if agent.name not in taken),
+            *(_HostedModel(row.agent or row.model, row) for row in rows),
+            *(_HostedModel(agent.name, None) for agent in agents if agent.name not in deployed),
         ]
         shown = self.query_one(OptionList)
         at = shown.highlighted
@@ -82,29 +83,31 @@ class DeploymentsScreen(ModalScreen[None]):
         else:
             for index, line in enumerate(lines):
                 shown.replace_option_prompt_at_index(index, line)
-        said = _NONE if not lines else _total(rows)
-        self.query_one("#deployments-said", Static).update(Content.styled(said, "$text-muted"))
+        summary = _NO_AGENTS if not lines else _total(rows)
+        self.query_one("#deployments-summary", Static).update(
+            Content.styled(summary, "$text-muted")
+        )
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         entry = self._entries[event.option_index]
         if entry.row is None:
             text = (
-                "It is billed by the provider while it is up, idle included. It is taken down "
-                f"after {IDLE_MINUTES:g} minutes without a chat, and you are reminded when you "
-                "leave the app."
+                "The provider bills it while it is up, even when idle. It is taken down after "
+                f"{IDLE_MINUTES:g} minutes without a chat, and you are reminded when you leave "
+                "the app."
             )
             ask = ConfirmScreen(f"Bring {entry.agent} up?", text, [("y", "bring it up")])
         else:
             cost = cost_usd(entry.row)
-            so_far = f"It has cost ${cost:.2f} so far." if cost is not None else ""
+            so_far = f"It has cost {money(cost)} so far." if cost is not None else ""
             ask = ConfirmScreen(f"Take {entry.agent} down?", so_far, [("y", "take it down")])
-        self.app.push_screen(ask, partial(self._answered, entry))
+        self.app.push_screen(ask, partial(self._confirmed, entry))
 
-    def _answered(self, entry: _Entry, key: str | None) -> None:
+    def _confirmed(self, entry: _HostedModel, key: str | None) -> None:
         if key == "y":
-            self.run_worker(self._turn(entry), group="deployments")
+            self.run_worker(self._switch(entry), group="deployments")
 
-    async def _turn(self, entry: _Entry) -> None:
+    async def _switch(self, entry: _HostedModel) -> None:
         try:
             remote = await self._waltz.remote()
             if entry.row is not None:
@@ -115,19 +118,18 @@ class DeploymentsScreen(ModalScreen[None]):
                 remote.start()
         except WaltzError as error:
             self._waltz.report(error)
-        await self._look()
+        await self._refresh_list()
 
 
-def _line(entry: _Entry) -> Content:
+def _line(entry: _HostedModel) -> Content:
     row = entry.row
     if row is None:
         return Content.assemble(
             ("○ ", "$faint"), f"{one_line(entry.agent, 30):<30} ", ("not up", "$text-muted")
         )
     good = row.state == "ready"
-    price = f"${row.usd_per_hour:.2f}/h" if row.usd_per_hour is not None else "price not known"
-    cost = cost_usd(row)
-    so_far = f"${cost:.4f}" if cost is not None else "–"
+    price = "price not known" if row.usd_per_hour is None else f"{money(row.usd_per_hour)}/h"
+    so_far = money(cost_usd(row), unknown=NONE)
     return Content.assemble(
         ("● " if good else "◌ ", "$success" if good else "$warning"),
         f"{one_line(entry.agent, 30):<30} ",
@@ -140,20 +142,24 @@ def _line(entry: _Entry) -> Content:
 def _total(rows: list[DeploymentRow]) -> str:
     known = [cost for row in rows if (cost := cost_usd(row)) is not None]
     if not rows:
-        return "None is up: nothing is billed."
-    return f"{len(rows)} up, ${sum(known):.2f} so far by our clock."
+        return "None is up; nothing is billed."
+    return f"{len(rows)} up, about {money(sum(known))} so far."
 
 
 async def ask_before_leaving(app: Any, rows: list[DeploymentRow]) -> bool:
-    """Whether to leave the app while models are up; takes them down when that is wanted."""
+    """Ask what to do with models that are up; takes them down if asked to.
+
+    Returns:
+        Whether to leave the app.
+    """
     per_hour = sum(row.usd_per_hour or 0.0 for row in rows)
-    price = f" at ${per_hour:.2f} an hour" if per_hour else ""
+    price = f" at {money(per_hour)}/h" if per_hour else ""
     names = ", ".join(one_line(row.agent or row.model, 40) for row in rows)
     key = await app.push_screen_wait(
         ConfirmScreen(
-            f"{len(rows)} model{'s' * (len(rows) > 1)} up and billed{price}",
-            f"{names}\nWhile the app is closed nobody takes an idle one down.",
-            [("d", "take down, then leave"), ("l", "leave, they stay up")],
+            f"{plural(len(rows), 'model')} up and billed{price}",
+            f"{names}\nIdle models are not taken down while the app is closed.",
+            [("d", "take down and leave"), ("l", "leave them up")],
         )
     )
     if key == "d":

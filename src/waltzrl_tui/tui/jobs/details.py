@@ -1,4 +1,4 @@
-"""All that is known of one job: settings, sample, figures, and what to do about its error."""
+"""Everything about one job: settings, sample, figures, and what to do about its error."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from waltzrl_tui import words
 from waltzrl_tui.records.metrics import METRICS
 from waltzrl_tui.store import EventRow, JobRow, SampleRow
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.jobs import words
+from waltzrl_tui.tui.dialogs.dialog import Dialog
+from waltzrl_tui.tui.jobs import lines
 from waltzrl_tui.tui.jobs.model import Figures
 from waltzrl_tui.tui.shell.keys import press
 
-Row = tuple[str, str, str]
-"""A label, what stands beside it, and its style ("" for the usual one)."""
+DetailRow = tuple[str, str, str]
+"""A label, its value, and the style of the value ("" for the usual one)."""
 
 _EVENTS = 12
 
 
-class JobDetailsScreen(ModalScreen[None]):
+class JobDetailsScreen(Dialog[None]):
     """Labels on the left, values on the right; changes are shown while it is open."""
 
-    BINDINGS = [Binding("escape,enter,q", "dismiss", "close")]
+    BINDINGS = [Binding("escape,enter,q", "leave", "close")]
     CSS_PATH = "jobs.tcss"
 
-    def __init__(self, job_id: str, rows: Sequence[Row]) -> None:
+    def __init__(self, job_id: str, rows: Sequence[DetailRow]) -> None:
         super().__init__()
         self.job_id = job_id
         self._rows = list(rows)
@@ -49,7 +50,7 @@ class JobDetailsScreen(ModalScreen[None]):
                     yield Static(label, classes="label", markup=False)
                     yield Static(Content.styled(value, style) if style else Content(value))
 
-    async def show(self, rows: Sequence[Row]) -> None:
+    async def show(self, rows: Sequence[DetailRow]) -> None:
         """Show these rows instead; only values that differ are painted again."""
         before, self._rows = self._rows, list(rows)
         if [row[0] for row in before] != [row[0] for row in rows]:
@@ -68,16 +69,17 @@ def detail_rows(
     events: Sequence[EventRow],
     now: datetime,
     remote: RemoteJobRow | None = None,
-) -> list[Row]:
-    """What the dialog says of a job."""
-    rows: list[Row] = [("state", words.state(job).text, "bold")]
+) -> list[DetailRow]:
+    """The rows of the dialog; those without a value are left out."""
+    rows: list[DetailRow] = [("state", lines.state(job)[0], "bold")]
     if job.error:
         rows.append(("error", printable(job.error), "$text-error"))
     if advice := _advice(job):
         rows.append(("what next", advice, "$text-accent"))
-    does = "samples replies of the base" if job.kind == "rollouts" else f"trains, {job.role}"
+    agents = "both agents" if job.role == "both" else f"{job.role} agent"
+    kind = "samples replies of the base" if job.kind == "rollouts" else f"training · {agents}"
     rows += [
-        ("kind", does, ""),
+        ("kind", kind, ""),
         ("where", f"{job.provider} · {one_line(job.model)}", ""),
         ("doing", one_line(job.reason), ""),
         ("step", _step(job), ""),
@@ -94,16 +96,19 @@ def detail_rows(
     return [row for row in rows if row[1]]
 
 
-def _remote(job: JobRow, remote: RemoteJobRow) -> list[Row]:
-    """What only jobs at providers have: their own id and words, costs, and what was sent."""
-    own = "" if remote.vendor_usd is None else f" · its own ${remote.vendor_usd:.2f}"
-    billed = f" · billed ${job.cost_usd:.2f}" if job.cost_usd or job.ended else ""
-    said = [f"{job.provider_state}" if job.provider_state else "", remote.vendor_says]
-    tokens = "" if remote.tokens is None else f"{remote.tokens:,} tokens trained"
+def _remote(job: JobRow, remote: RemoteJobRow) -> list[DetailRow]:
+    """What only jobs at providers have: their id and state there, costs, and what was sent."""
+    costs = [f"estimated {words.money(job.estimate_usd)}"]
+    if remote.vendor_usd is not None:
+        costs.append(f"provider's estimate {words.money(remote.vendor_usd)}")
+    if job.cost_usd or job.ended:
+        costs.append(f"billed {words.money(job.cost_usd)}")
+    trained = "" if remote.tokens is None else f"{words.tokens(remote.tokens)} trained"
+    status = filter(None, [job.provider_state, remote.vendor_says, trained])
     return [
         ("its id", one_line(job.provider_job_id, 120), ""),
-        ("it says", one_line(" · ".join(filter(None, [*said, tokens])), 300), ""),
-        ("cost", f"estimated ${job.estimate_usd:.2f}{own}{billed}", ""),
+        ("status", one_line(" · ".join(status), 300), ""),
+        ("cost", " · ".join(costs), ""),
         ("sent", printable(json.dumps(remote.payload, ensure_ascii=False, indent=1)), "$text-muted")
         if remote.payload
         else ("sent", "", ""),
@@ -112,20 +117,18 @@ def _remote(job: JobRow, remote: RemoteJobRow) -> list[Row]:
 
 def _advice(job: JobRow) -> str:
     if job.provider == "embedded" and job.state in ("failed", "cancelled"):
-        where = f"goes on from step {job.step}" if job.step else "starts it again"
-        return f"{press('resume', 'jobs')} {where}; {press('log', 'jobs')} shows its log."
+        how = f"resumes it from step {job.step}" if job.step else "starts it again"
+        return f"{press('resume', 'jobs')} {how}; {press('log', 'jobs')} shows its log."
     if job.state == "draft" and job.provider != "embedded":
-        return (
-            f"{press('approve', 'jobs')} agrees to the price; {press('cancel', 'jobs')} leaves it."
-        )
+        return f"{press('approve', 'jobs')} accepts the price; {press('cancel', 'jobs')} cancels."
     if job.ended and job.state != "succeeded" and not job.provider_job_id:
-        return f"{press('resume', 'jobs')} launches it once more, when the cause is mended."
+        return f"{press('resume', 'jobs')} relaunches it after the cause is fixed."
     return ""
 
 
 def _step(job: JobRow) -> str:
-    left = f" · {words.duration(job.eta_seconds)} left" if job.eta_seconds else ""
-    return words.step(job).replace(words.NONE, "") + left
+    left = f" · {words.duration(job.eta_seconds, rough=True)} left" if job.eta_seconds else ""
+    return lines.step(job).replace(words.NONE, "") + left
 
 
 def _measurements(job: JobRow, figures: Figures) -> str:
@@ -139,12 +142,12 @@ def _measurements(job: JobRow, figures: Figures) -> str:
 
 
 def _times(job: JobRow, now: datetime) -> str:
-    parts = [f"made {words.clock(job.created_at, now)}"]
+    parts = [f"created {words.clock(job.created_at, now)}"]
     if job.started_at:
         parts.append(f"started {words.clock(job.started_at, now)}")
     if job.ended_at:
         parts.append(f"ended {words.clock(job.ended_at, now)}")
-    if (took := words.run_seconds(job)) is not None:
+    if (took := lines.run_seconds(job)) is not None:
         parts.append(f"took {words.duration(took)}")
     return " · ".join(parts)
 
@@ -154,13 +157,13 @@ def _sample(sample: SampleRow | None) -> str:
         return ""
     names = ("seed", "dedupe", "balance", "valid")
     recipe = [f"{name} {sample.recipe[name]}" for name in names if sample.recipe.get(name)]
-    parts = [Path(sample.source).name, f"{sample.rows:,} rows", *recipe, f"#{sample.id}"]
+    parts = [Path(sample.source).name, words.plural(sample.rows, "row"), *recipe, f"#{sample.id}"]
     return one_line(" · ".join(parts))
 
 
-def _params(params: Mapping[str, Any]) -> list[Row]:
-    """The parameters: those in groups a row a group, then the single ones."""
-    rows: list[Row] = []
+def _params(params: Mapping[str, Any]) -> list[DetailRow]:
+    """The parameters: one row for each group, then one for those outside groups."""
+    rows: list[DetailRow] = []
     single = []
     for name, value in params.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What happened to a job, in words: wrapped, newest last, followed unless scrolled away."""
+"""The events of a job: wrapped, newest last, followed unless the user scrolled away."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from textual.strip import Strip
 from waltzrl_tui.store import EventRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.wrap import breaks
-from waltzrl_tui.tui.jobs.words import here
+from waltzrl_tui.tui.jobs.lines import current_time
 
 _MARKS: Final = {"info": "", "warning": "! ", "error": "✗ "}
 _TIME_CELLS: Final = 9
-# Beyond it the time stands on a line of its own would be all that fits.
+# With less room for the text than this, the time gets a line of its own.
 _LEAST_TEXT: Final = 12
 _LONGEST: Final = 2000
 _Line = tuple[tuple[str, str], ...]
 
 
 class EventLog(ScrollView, can_focus=True):
-    """The events of one job. Levels are marked with a glyph as well as with a colour."""
+    """The events of one job. Levels have a glyph as well as a colour."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"event-log--{name}" for name in ("time", "info", "warning", "error")
@@ -70,7 +70,7 @@ class EventLog(ScrollView, can_focus=True):
 
     def _append(self, events: Sequence[EventRow]) -> None:
         self._width = self.scrollable_content_region.width
-        zone = here().tzinfo
+        zone = current_time().tzinfo
         for event in events:
             moment = datetime.fromisoformat(event.at).astimezone(zone)
             if moment.date() != self._last_day(zone):
@@ -80,9 +80,9 @@ class EventLog(ScrollView, can_focus=True):
 
     def _last_day(self, zone: object) -> date:
         if not self._events:
-            return here().date()
+            return current_time().date()
         last = datetime.fromisoformat(self._events[-1].at)
-        return last.astimezone(here().tzinfo).date()
+        return last.astimezone(current_time().tzinfo).date()
 
     def _wrapped(self, event: EventRow, time: str) -> list[_Line]:
         text = _MARKS[event.level] + one_line(event.text, _LONGEST)

@@ -1,84 +1,120 @@
-"""The table of jobs in words: its columns, one line a job, its title, the empty chart."""
+"""Jobs in words: states with their glyphs, steps, costs, the last report, titles."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
+from waltzrl_tui import words
 from waltzrl_tui.store import JobRow
-from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.jobs import words
 from waltzrl_tui.tui.jobs.model import Figures
-from waltzrl_tui.tui.jobs.table import Cell, Column, Line
+from waltzrl_tui.tui.tables.keyed_table import Span
 
-_BAR_CELLS: Final = 12
+_STATES: Final[dict[str, Span]] = {
+    "draft": ("· draft", "faint"),
+    "approved": ("· approved", "faint"),
+    "uploading": ("↑ uploading", "busy"),
+    "submitting": ("↑ submitting", "busy"),
+    "queued": ("◌ waiting", "idle"),
+    "running": ("● running", "busy"),
+    "succeeded": ("✓ succeeded", "good"),
+    "failed": ("✗ failed", "bad"),
+    "cancelled": ("⊗ cancelled", "faint"),
+}
 _WAITING: Final = ("draft", "approved", "uploading", "submitting", "queued")
 
 
-def columns(jobs: Collection[JobRow]) -> tuple[Column, ...]:
-    """The columns for these jobs: ids, providers and steps get what their longest needs."""
-
-    def longest(texts: Collection[str], least: int, most: int) -> int:
-        return max(least, min(most, max(map(len, texts), default=0)))
-
-    # A provider tells no speed, and costs something.
-    elsewhere = any(job.provider != "embedded" for job in jobs)
-    return (
-        Column("job", longest([job.id for job in jobs], 8, 16)),
-        Column("role", 12, spare=6),
-        Column("where", longest({job.provider for job in jobs}, 8, 14), spare=7),
-        Column("state", 11),
-        Column("progress", _BAR_CELLS, spare=8, room=18),
-        Column("step", longest([words.step(job) for job in jobs], 5, 13), spare=1, right=True),
-        Column("loss", 6, spare=2, right=True),
-        Column("valid", 6, spare=4, right=True),
-        Column("tok/s", 5, spare=8 if elsewhere else 5, right=True),
-        Column("ETA", 6, spare=3, right=True),
-        Column("cost", longest([words.cost(job) for job in jobs], 5, 10), spare=3, right=True),
-        Column("seen", 0, least=14),
-    )
+def state(job: JobRow) -> Span:
+    """The state with its glyph; a job that was asked to stop and has not yet is stopping."""
+    if job.cancel_requested and not job.ended:
+        return "◐ stopping", "idle"
+    return _STATES[job.state]
 
 
-def line(
-    job: JobRow,
-    figures: Figures,
-    slot: int | None,
-    marked: bool,
-    now: datetime,
-    remote: RemoteJobRow | None = None,
-) -> Line:
-    """One job as the columns show it."""
-    speed = figures.get("tokens_per_second")
-    shown = job.state == "running" and speed is not None
-    cells: tuple[Cell, ...] = (
-        [(one_line(job.id), "text")],
-        [("both agents" if job.role == "both" else job.role, "faint")],
-        [(one_line(job.provider), "faint")],
-        [words.state(job)],
-        _progress(job, remote),
-        [_or_none(words.step(job, remote.fraction if remote else None))],
-        [_or_none(words.loss(figures.get("loss")))],
-        [_or_none(words.loss(figures.get("valid_loss")))],
-        [_or_none(f"{speed:.0f}" if shown and speed else words.NONE)],
-        [_or_none(words.duration(None if job.ended else job.eta_seconds))],
-        [_or_none(words.cost(job))],
-        [words.seen(job, now, (remote.seen_at or "") if remote else "")],
-    )
-    return Line(cells, slot, marked)
+def step(job: JobRow, fraction: float | None = None) -> str:
+    """`34/60`, `62 %`, or `34` where the last step is not known; a dash before the first.
+
+    Args:
+        fraction: The share that is done (0 to 1), where a provider reports that and no steps.
+    """
+    if job.total_steps:
+        waiting = job.state in ("draft", "approved", "queued")
+        return words.NONE if waiting and not job.step else f"{job.step}/{job.total_steps}"
+    if fraction is not None and not job.ended:
+        return words.percent(fraction)
+    return str(job.step) if job.step else words.NONE
 
 
-def title(states: Counter[str]) -> str:
-    """`Jobs · 2 running · 1 waiting · 1,000 in all`."""
-    parts = ["Jobs"]
+def cost(job: JobRow) -> str:
+    """`$1.90`; `≈$1.90` where only the estimate is known yet."""
+    if job.cost_usd or job.provider == "embedded" or job.state in ("failed", "cancelled"):
+        return words.money(job.cost_usd)
+    return f"≈{words.money(job.estimate_usd)}" if job.estimate_usd else words.NONE
+
+
+def loss(value: float | None) -> str:
+    """Three decimals, fewer where the number is large."""
+    if value is None:
+        return words.NONE
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def current_time() -> datetime:
+    """The present, in the time zone of this machine."""
+    return datetime.now(UTC).astimezone()
+
+
+def last_report(job: JobRow, now: datetime, at: str = "") -> Span:
+    """When a job reported last, what it waits for, or how it ended.
+
+    Args:
+        at: When its provider reported last (ISO), for a job that does not run here.
+    """
+    if job.state == "failed":
+        return one_line(job.error) or "no reason given", "text"
+    if job.state == "succeeded":
+        took = f" in {words.duration(run_seconds(job))}" if job.started_at else ""
+        result = f"→ {one_line(job.agent)}" if job.agent else "→ training files"
+        return result + took, "faint"
+    if job.state == "cancelled":
+        return words.clock(job.ended_at or job.updated_at, now), "faint"
+    reason = one_line(job.reason)
+    if job.state == "running":
+        age = words.ago(at or job.updated_at, now)
+        return " · ".join(part for part in (age, reason) if part), "text"
+    return reason or words.NONE, "faint"
+
+
+def run_seconds(job: JobRow) -> float | None:
+    """Seconds from its start to its end, where it has ended."""
+    if not job.started_at or not job.ended_at:
+        return None
+    start, end = datetime.fromisoformat(job.started_at), datetime.fromisoformat(job.ended_at)
+    return (end - start).total_seconds()
+
+
+def facts(job: JobRow, figures: Figures, now: datetime) -> str:
+    """Model, start, tokens trained and memory, as far as they are known, on one line."""
+    parts = [one_line(job.model)]
+    if job.started_at:
+        parts.append(f"started {words.clock(job.started_at, now)}")
+    if tokens := figures.get("tokens"):
+        parts.append(words.tokens(round(tokens)))
+    if memory := figures.get("memory_bytes"):
+        parts.append(words.size(memory))
+    return " · ".join(parts)
+
+
+def table_title(states: Counter[str], query: str) -> str:
+    """`Jobs · 2 running · 1 waiting · 1,000 in all · “query”`."""
     waiting = sum(states[state] for state in _WAITING)
-    for count, word in ((states["running"], "running"), (waiting, "waiting")):
-        if count:
-            parts.append(f"{count:,} {word}")
-    if states.total():
-        parts.append(f"{states.total():,} in all")
+    counts = ((states["running"], "running"), (waiting, "waiting"), (states.total(), "in all"))
+    parts = ["Jobs", *(f"{count:,} {what}" for count, what in counts if count)]
+    if query:
+        parts.append(f"“{one_line(query, 30)}”")
     return " · ".join(parts)
 
 
@@ -90,29 +126,8 @@ def empty_chart(job: JobRow | None, charted: Sequence[JobRow]) -> str:
         return f"{job.id} samples replies and has no loss."
     first = charted[0]
     if first.ended:
-        return f"{first.id} has ended, and no loss was told."
+        return f"{first.id} has ended without reporting a loss."
     if first.state == "running":
         return f"The curve of {first.id} begins with its first step."
-    return f"The curve of {first.id} begins once it trains; {_waiting(first)}."
-
-
-def _waiting(job: JobRow) -> str:
-    reason = one_line(job.reason, 80).rstrip(".")
-    return f"it {reason or 'waits'}" if not reason or reason.startswith("waits") else reason
-
-
-def _progress(job: JobRow, remote: RemoteJobRow | None) -> Cell:
-    if job.state != "running":
-        return [("", "faint")]
-    if job.total_steps:
-        done, left = words.progress(job, _BAR_CELLS)
-    elif remote is not None and remote.fraction is not None:
-        cells = min(_BAR_CELLS, int(remote.fraction * _BAR_CELLS))
-        done, left = "━" * cells, "─" * (_BAR_CELLS - cells)
-    else:
-        return [("", "faint")]
-    return [(done, "busy"), (left, "rest")]
-
-
-def _or_none(text: str) -> tuple[str, str]:
-    return text, "faint" if text == words.NONE else "text"
+    reason = one_line(first.reason, 80).rstrip(".") or "waiting"
+    return f"The curve of {first.id} begins once it trains ({reason})."

@@ -1,4 +1,4 @@
-"""What the worker of a job has printed, followed while it is open."""
+"""The dialogs that follow the log of a job: its worker's, or its provider's."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Log, Static
 
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.remote_rows import LOG
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.dialogs.dialog import Dialog
 
 _TAIL_BYTES: Final = 256 * 1024
 _MOST_LINES: Final = 5000
 _LONGEST_LINE: Final = 2000
-_LOOK_SECONDS: Final = 1.0
+_REFRESH_SECONDS: Final = 1.0
 
 
-class JobLogScreen(ModalScreen[None]):
-    """The end of a log file. Read in a thread; only what was added is read again."""
+class JobLogScreen(Dialog[None]):
+    """The end of a log file, read in a thread; only what was added is read again."""
 
     BINDINGS = [
-        Binding("escape,l,q,enter", "dismiss", "close"),
+        Binding("escape,l,q,enter", "leave", "close"),
         Binding("g,home", "first", "first line"),
         Binding("G,end", "last", "last line"),
     ]
@@ -50,8 +50,8 @@ class JobLogScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Log).focus()
-        self.call_after_refresh(self._look)
-        self.set_interval(_LOOK_SECONDS, self._look)
+        self.call_after_refresh(self._read_on)
+        self.set_interval(_REFRESH_SECONDS, self._read_on)
 
     def action_first(self) -> None:
         self.query_one(Log).scroll_home(animate=False)
@@ -59,14 +59,14 @@ class JobLogScreen(ModalScreen[None]):
     def action_last(self) -> None:
         self.query_one(Log).scroll_end(animate=False)
 
-    async def _look(self) -> None:
+    async def _read_on(self) -> None:
         try:
-            size, data = await asyncio.to_thread(_added, self._path, self._offset)
+            size, data = await asyncio.to_thread(_read_tail, self._path, self._offset)
         except FileNotFoundError:
-            self._say(f"Nothing yet: the worker of {self._job} has not started to write.")
+            self._show_message(f"Nothing yet: the worker of {self._job} has not written anything.")
             return
         except OSError as error:
-            self._say(f"{self._path} cannot be read: {error.strerror or error}.")
+            self._show_message(f"{self._path} cannot be read: {error.strerror or error}.")
             return
         if not self.is_attached:
             return
@@ -78,19 +78,21 @@ class JobLogScreen(ModalScreen[None]):
         if data:
             *whole, self._rest = (self._rest + data).split(b"\n")
             log.write_lines([_shown(line) for line in whole])
-        self._say("" if log.line_count or data else f"The worker of {self._job} printed nothing.")
+        self._show_message(
+            "" if log.line_count or data else f"The worker of {self._job} printed nothing."
+        )
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         empty = self.query_one("#log-empty", Static)
         if empty.display != bool(text) or text:
             empty.display = bool(text)
             empty.update(Content.styled(printable(text), "$text-muted"))
 
 
-class ProviderLogScreen(ModalScreen[None]):
-    """The lines of a provider's own log, and its events, followed while it is open."""
+class ProviderLogScreen(Dialog[None]):
+    """The provider's own log and the events of the job."""
 
-    BINDINGS = [Binding("escape,l,q,enter", "dismiss", "close")]
+    BINDINGS = [Binding("escape,l,q,enter", "leave", "close")]
     CSS_PATH = "jobs.tcss"
 
     def __init__(self, store: Store, job_id: str) -> None:
@@ -99,16 +101,16 @@ class ProviderLogScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = Content(f"what the provider says of {self._job}")
+            box.border_title = Content(f"provider log of {self._job}")
             box.border_subtitle = "↑ ↓ scroll   esc close"
             yield Log(max_lines=_MOST_LINES)
 
     def on_mount(self) -> None:
         self.query_one(Log).focus()
-        self.call_after_refresh(self._look)
-        self.set_interval(_LOOK_SECONDS, self._look)
+        self.call_after_refresh(self._read_on)
+        self.set_interval(_REFRESH_SECONDS, self._read_on)
 
-    async def _look(self) -> None:
+    async def _read_on(self) -> None:
         while page := await self._store.jobs.events(self._job, self._last, 500):
             self._last = page[-1].id
             if not self.is_attached:
@@ -118,8 +120,8 @@ class ProviderLogScreen(ModalScreen[None]):
             )
 
 
-def _added(path: Path, offset: int | None) -> tuple[int, bytes]:
-    """The size of a file and what it has from `offset` on, or its end when that is None."""
+def _read_tail(path: Path, offset: int | None) -> tuple[int, bytes]:
+    """The size of a file and its bytes from `offset` on, or its end when that is None."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         start = max(0, size - _TAIL_BYTES)
@@ -128,12 +130,12 @@ def _added(path: Path, offset: int | None) -> tuple[int, bytes]:
         file.seek(start)
         data = file.read(size - start)
     if offset is None and start:
-        # The first line is cut somewhere.
+        # The first line is incomplete.
         data = data.partition(b"\n")[2]
     return size, data
 
 
 def _shown(line: bytes) -> str:
-    """One line as a terminal would leave it: of a progress bar, what was written last."""
+    """A line as a terminal would leave it: of a progress bar, the last state."""
     text = line[-_LONGEST_LINE:].decode("utf-8", "replace").rstrip("\r")
     return printable(text.rpartition("\r")[2]).expandtabs(4)

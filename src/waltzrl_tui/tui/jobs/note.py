@@ -1,4 +1,4 @@
-"""The chosen job in a sentence, and the key that is worth pressing now."""
+"""The job at the cursor in a sentence, and the key worth pressing now."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from textual.widgets import Static
 
 from waltzrl_tui.store import JobRow, PairRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.jobs.lines import facts
 from waltzrl_tui.tui.jobs.model import Figures
-from waltzrl_tui.tui.jobs.words import facts
 from waltzrl_tui.tui.shell.keys import press
 
 _ERROR_LIMIT = 600
-_DOES = {
+_ACTIVITIES = {
     "conversation": "trains the conversation agent",
     "feedback": "trains the feedback agent",
     "both": "trains both agents",
@@ -22,22 +22,22 @@ _DOES = {
 
 
 class JobNote(Static):
-    """Two or three lines that change only when what they say does."""
+    """Two or three lines that are painted only when they change."""
 
     def show(self, note: Content) -> None:
         if note != self.content:
-            # Its height is fixed: to lay out the whole screen anew would only cost.
+            # Its height is fixed, so the screen need not be laid out again.
             self.update(note, layout=False)
 
 
 def note(job: JobRow, figures: Figures, pair: PairRow | None, now: datetime) -> Content:
-    """What is to be known of a job: a headline, and the particulars below it."""
+    """A headline about a job, and the particulars below it."""
     if job.state == "failed":
-        body = one_line(job.error, _ERROR_LIMIT) or "It gave no reason; its log may."
-        return _lines(f"✗ {job.id} failed", "$text-error", body, _going_on(job))
+        body = one_line(job.error, _ERROR_LIMIT) or "No reason was reported; see its log."
+        return _lines(f"✗ {job.id} failed", "$text-error", body, _next_step(job))
     if job.state == "cancelled":
         return _lines(
-            f"⊗ {job.id} was cancelled", "$text-muted", facts(job, figures, now), _going_on(job)
+            f"⊗ {job.id} was cancelled", "$text-muted", facts(job, figures, now), _next_step(job)
         )
     if job.state == "succeeded":
         return _succeeded(job, figures, pair, now)
@@ -46,9 +46,9 @@ def note(job: JobRow, figures: Figures, pair: PairRow | None, now: datetime) -> 
         return _lines(f"◐ {job.id} is stopping", "$text-warning", body)
     reason = one_line(job.reason)
     if job.state == "running":
-        does = "makes the training files" if job.kind == "rollouts" else _DOES[job.role]
-        doing = f": {reason}" if reason and reason != "training" else ""
-        return _lines(f"● {job.id} {does}{doing}", "$text-primary", body)
+        activity = "writes the training files" if job.kind == "rollouts" else _ACTIVITIES[job.role]
+        detail = f": {reason}" if reason and reason != "training" else ""
+        return _lines(f"● {job.id} {activity}{detail}", "$text-primary", body)
     return _lines(f"◌ {job.id} {reason or f'is {job.state}'}", "$text-warning", body)
 
 
@@ -61,15 +61,15 @@ def _succeeded(job: JobRow, figures: Figures, pair: PairRow | None, now: datetim
             agents,
             (press("show('chat')", "jobs"), "chat"),
         )
-    made = f"agent {one_line(job.agent)} is ready" if job.agent else "the training files are ready"
-    return _lines(f"✓ {made}", "$text-success", facts(job, figures, now))
+    result = f"agent {one_line(job.agent)} is" if job.agent else "the training files are"
+    return _lines(f"✓ {result} ready", "$text-success", facts(job, figures, now))
 
 
-def _going_on(job: JobRow) -> tuple[str, str] | None:
+def _next_step(job: JobRow) -> tuple[str, str] | None:
     if job.provider != "embedded":
         if job.provider_job_id:
-            return press("retry", "jobs"), "retry it, as a new job"
-        return press("resume", "jobs"), "launch it once more"
+            return press("retry", "jobs"), "run it again as a new job"
+        return press("resume", "jobs"), "launch it again"
     where = f"from step {job.step}" if job.step else "from the start"
     return press("resume", "jobs"), f"resume it {where}"
 

@@ -9,8 +9,9 @@ from typing import Final
 
 from waltzrl_tui.plans.model import Money, Part, PlanRow, Size, State
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.chart.plot import MARKERS
 from waltzrl_tui.tui.data.figures import bar, duration
-from waltzrl_tui.tui.jobs.table import Cell, Column, Line
+from waltzrl_tui.tui.tables.keyed_table import Cell, TableColumn, TableRow
 from waltzrl_tui.waltz.prompts import agents_named
 
 NONE: Final = "–"
@@ -122,20 +123,21 @@ def row_ids(rows: Sequence[PlanRow]) -> list[str]:
     return found
 
 
-def columns(rows: Sequence[PlanRow], width: int) -> tuple[Column, ...]:
+def columns(rows: Sequence[PlanRow], width: int) -> tuple[TableColumn, ...]:
     """The columns for these rows in a table `width` cells wide."""
 
     def longest(texts: Sequence[str], most: int) -> int:
         return max(8, min(most, max((len(text) for text in texts), default=0)))
 
+    times = [time_range(row.seconds) for row in rows]
     return (
-        Column("provider", longest([one_line(row.title) for row in rows], 16 + width // 24)),
-        Column("model", longest([one_line(row.model) for row in rows], 24), spare=3, room=8),
-        Column("total", longest([f"{OLD} {_total(row)}" for row in rows], 12), right=True),
-        Column("", bar_cells(width), spare=1),
-        Column("time", longest([time_range(row.seconds) for row in rows], 16), spare=2, right=True),
-        Column("priced", 10, spare=4, right=True, room=_WITH_AGE),
-        Column("state", 0, least=11),
+        TableColumn("provider", longest([one_line(row.title) for row in rows], 16 + width // 24)),
+        TableColumn("model", longest([one_line(row.model) for row in rows], 24), spare=3, room=8),
+        TableColumn("total", longest([f"{OLD} {_total(row)}" for row in rows], 12), right=True),
+        TableColumn("", bar_cells(width), spare=1),
+        TableColumn("time", longest(times, 16), spare=2, right=True),
+        TableColumn("priced", 10, spare=4, right=True, room=_WITH_AGE),
+        TableColumn("state", 0, least=11),
     )
 
 
@@ -144,7 +146,7 @@ def bar_cells(width: int) -> int:
     return max(5, min(_LONGEST_BAR, width // 9))
 
 
-def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> Line:
+def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> TableRow:
     """One provider as the columns show it.
 
     Args:
@@ -165,7 +167,7 @@ def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> Lin
         [(priced, "idle" if row.price_stale else "faint")],
         [(said, style)],
     )
-    return Line(cells, 0 if pinned else None, pinned)
+    return TableRow(cells, (MARKERS[0], "run-0") if pinned else (" ", "text"))
 
 
 def _total(row: PlanRow) -> str:

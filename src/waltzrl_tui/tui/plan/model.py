@@ -11,6 +11,7 @@ from typing import Final
 from textual.app import App
 from textual.css.query import NoMatches
 
+from waltzrl_tui.datasets.data_folder import first_files
 from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, SampleRecipe
 from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import UsageError, WaltzError
@@ -24,7 +25,6 @@ from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.tokenizers.counting import TokenCounter
-from waltzrl_tui.tui.data.files import first_files
 from waltzrl_tui.tui.data.sample import AUTOMATIC, SamplePane, SamplePlan
 from waltzrl_tui.tui.shell.background import in_thread
 from waltzrl_tui.workspace import Workspace

@@ -19,7 +19,6 @@ from textual.widgets import Static
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
 from waltzrl_tui.plans.model import Wish
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.jobs.table import JobTable, Line
 from waltzrl_tui.tui.plan import lines as words
 from waltzrl_tui.tui.plan.breakdown import load_layout, rows_said, sum_layout
 from waltzrl_tui.tui.plan.compare import PINNED, Plan, compare_layout
@@ -31,6 +30,7 @@ from waltzrl_tui.tui.plan.sheet import SheetPane
 from waltzrl_tui.tui.shell.background import from_thread
 from waltzrl_tui.tui.shell.keys import bindings, press
 from waltzrl_tui.tui.shell.screen import WaltzScreen
+from waltzrl_tui.tui.tables.keyed_table import KeyedTable, TableRow
 
 _SLOW_SECONDS: Final = 0.3
 _TYPED_SECONDS: Final = 0.6
@@ -42,10 +42,9 @@ class PlanScreen(WaltzScreen):
     """The run on the left, one line a provider on the right, the sum of the chosen one below."""
 
     NAME = "plan"
-    # The table has the looks of that of the jobs.
-    CSS_PATH = ["../jobs/jobs.tcss", "plan.tcss"]
+    CSS_PATH = "plan.tcss"
     BINDINGS = bindings("plan")
-    AUTO_FOCUS = "JobTable"
+    AUTO_FOCUS = "KeyedTable"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-small"), (110, "-medium"), (150, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]
 
@@ -53,7 +52,8 @@ class PlanScreen(WaltzScreen):
         super().__init__()
         self._board = PlanBoard()
         self._load = SheetPane(id="plan-load")
-        self._table = JobTable(words.columns([], 80), self._line, id="plan-table").add_class("pane")
+        self._table = KeyedTable(words.columns([], 80), self._line, id="plan-table")
+        self._table.add_class("pane")
         self._detail = SheetPane(id="plan-detail")
         self._note = Static(id="plan-note", markup=False)
         self._plans: dict[str, Plan] = {}
@@ -217,7 +217,7 @@ class PlanScreen(WaltzScreen):
         if first and self.focused is None:
             table.focus()
 
-    def _line(self, id: str) -> Line:
+    def _line(self, id: str) -> TableRow:
         pinned = self._pinned is not None and self._pinned[0] == id
         around = self._board.around
         assert around is not None  # There are no rows before it is read.
@@ -245,12 +245,12 @@ class PlanScreen(WaltzScreen):
             self._detail.show(layout, title=title, top=top)
         self.refresh_bindings()
 
-    @on(JobTable.Selected)
+    @on(KeyedTable.Moved)
     def _selected(self) -> None:
         # The line that had the cursor before is painted by the table itself.
         self._paint_detail(top=True)
 
-    @on(JobTable.Scrolled)
+    @on(KeyedTable.Scrolled)
     def _resized(self) -> None:
         if self._plans:
             self._paint()
@@ -312,7 +312,7 @@ class PlanScreen(WaltzScreen):
 
     # Leading on ------------------------------------------------------------------------------
 
-    @on(JobTable.Opened)
+    @on(KeyedTable.Chosen)
     def _opened(self) -> None:
         self.action_train() if self.check_action("train", ()) else self.action_detail()
 

@@ -21,6 +21,7 @@ from textual.screen import Screen
 from waltzrl_tui.errors import StoreError, WaltzError
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.jobs.notices import RemoteNotices
 from waltzrl_tui.tui.shell.background import run_exclusive
 from waltzrl_tui.tui.shell.keys import bindings, section
 from waltzrl_tui.tui.shell.messages import StoreChanged
@@ -31,8 +32,8 @@ from waltzrl_tui.workspace import Workspace
 
 if TYPE_CHECKING:
     from waltzrl_tui.local.live import Engines
+    from waltzrl_tui.remote.session import RemoteSession
     from waltzrl_tui.store.remote_rows import DeploymentRow
-    from waltzrl_tui.tui.jobs.remote_watch import RemoteWatch
 
 _BUSY_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 1.0
@@ -68,7 +69,8 @@ class WaltzApp(App[None]):
         self._store: Store | None = None
         self._refused: StoreError | None = None
         self._engines: Engines | None = None
-        self._remote: RemoteWatch | None = None
+        self._remote: RemoteSession | None = None
+        self._remote_notices = RemoteNotices(self)
         self._late: WeakSet[events.Key] = WeakSet()
         for entry in SCREENS:
             self.add_mode(entry.name, partial(self._make, entry))
@@ -104,14 +106,20 @@ class WaltzApp(App[None]):
             self._engines = Engines(self.workspace)
         return self._engines
 
-    async def remote(self) -> RemoteWatch:
-        """What launches and watches jobs at providers, made when first needed."""
+    async def remote(self) -> RemoteSession:
+        """What launches and watches jobs at providers, opened when first needed."""
         if self._remote is None:
             # Its imports take a moment, and most sessions need none of them.
-            module = await asyncio.to_thread(import_module, "waltzrl_tui.tui.jobs.remote_watch")
-            await asyncio.to_thread(import_module, "waltzrl_tui.remote.supervise")
+            await asyncio.to_thread(import_module, "waltzrl_tui.remote.session")
+            from waltzrl_tui.remote.session import RemoteSession
+
             if self._remote is None:
-                self._remote = module.RemoteWatch(self, self.store)
+                self._remote = RemoteSession(
+                    self.store,
+                    self.workspace,
+                    report=self.report,
+                    on_stray=self._remote_notices.show_stray,
+                )
         return self._remote
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -284,7 +292,7 @@ class WaltzApp(App[None]):
         remote = await self.remote()
         remote.start()
         jobs = [job for job in await store.jobs.list(limit=200) if job.provider != "embedded"]
-        remote.tell_of_ended(jobs)
+        self._remote_notices.show_ended(jobs)
 
     def _tell_of_running(self) -> None:
         if self.unfinished:

@@ -51,6 +51,9 @@ class LineList(ScrollView, can_focus=True):
     CLICKS: ClassVar[int] = 2
     """Clicks on an entry that choose it."""
 
+    HEAD: ClassVar[int] = 0
+    """Lines over the entries that stay in place; `head` draws them."""
+
     _message: Content | None = None
 
     @dataclass
@@ -85,30 +88,37 @@ class LineList(ScrollView, can_focus=True):
         """The segments of one entry, `width` cells together."""
         raise NotImplementedError
 
+    def head(self, y: int, width: int) -> Strip:
+        """The line `y` (from 0) of those over the entries."""
+        raise NotImplementedError
+
     def validate_cursor(self, cursor: int) -> int:
         return max(0, min(cursor, self.count - 1))
 
     def watch_count(self, old: int, count: int) -> None:
-        self.virtual_size = Size(0, count)
+        self.virtual_size = Size(0, count + self.HEAD)
         self.cursor = self.validate_cursor(self.cursor)
         self.refresh(layout=self.styles.auto_dimensions)
-        if not old:
+        if count and not old:
             self.post_message(self.Moved(self, self.cursor))
 
     def watch_cursor(self, old: int, new: int) -> None:
-        self.refresh_line(old)
-        self.refresh_line(new)
+        self.refresh_line(old + self.HEAD)
+        self.refresh_line(new + self.HEAD)
         self.show_cursor()
-        self.post_message(self.Moved(self, new))
+        if new != old:
+            # Textual also calls this once for the first value.
+            self.post_message(self.Moved(self, new))
 
     def show_cursor(self) -> None:
         """Scroll as little as brings the cursor into sight."""
-        height = self.scrollable_content_region.height
+        height = self._page
         top = self.scroll_offset.y
-        if height and self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False)
-        elif height and self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False)
+        # Forced, because whether it can scroll is only known after the next layout.
+        if height > 0 and self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, force=True)
+        elif height > 0 and self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False, force=True)
 
     def on_resize(self) -> None:
         self.show_cursor()
@@ -117,7 +127,9 @@ class LineList(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         if self._message is not None:
             return self._message_line(self._message, y, width)
-        index = y + self.scroll_offset.y
+        if y < self.HEAD:
+            return self.head(y, width).adjust_cell_length(width, self.rich_style)
+        index = y - self.HEAD + self.scroll_offset.y
         if index >= self.count:
             return Strip.blank(width, self.rich_style)
         here = index == self.cursor
@@ -141,8 +153,11 @@ class LineList(ScrollView, can_focus=True):
         return style + Style(bgcolor=base.bgcolor)
 
     def on_click(self, event: events.Click) -> None:
-        index = event.y + self.scroll_offset.y
-        if 0 <= index < self.count:
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y < self.HEAD:
+            return
+        index = offset.y - self.HEAD + self.scroll_offset.y
+        if index < self.count:
             self.cursor = index
             if event.chain == self.CLICKS:
                 self.post_message(self.Chosen(self, index))
@@ -151,7 +166,12 @@ class LineList(ScrollView, can_focus=True):
         self.cursor += by
 
     def action_move_page(self, by: int) -> None:
-        self.cursor += by * max(1, self.scrollable_content_region.height - 1)
+        self.cursor += by * max(1, self._page - 1)
+
+    @property
+    def _page(self) -> int:
+        """Entries that fit on the screen."""
+        return self.scrollable_content_region.height - self.HEAD
 
     def action_first(self) -> None:
         self.cursor = 0
