@@ -22,7 +22,7 @@ async def test_a_key_goes_to_a_new_server_only_after_a_yes(
     # As on the machine of somebody who was sent this workspace.
     approvals_path().unlink()
     async with Running(workspace, (120, 40)) as chat:
-        assert chat.left.pairs.choose("bait")
+        assert chat.left.side.pairs.choose("bait")
         chat.screen.field.text = "Hello"
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
@@ -36,5 +36,5 @@ async def test_a_key_goes_to_a_new_server_only_after_a_yes(
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, ConfirmScreen))
         await chat.pilot.press("y")
-        await chat.until(lambda: chat.left.last is not None and not chat.screen.streaming)
+        await chat.until(lambda: chat.left.side.last is not None and not chat.streaming)
         assert chat_server.keys == ["sk-mine"]

@@ -152,7 +152,7 @@ async def test_an_empty_reply_is_told_as_such(run: Run, server: PacedServer) -> 
     async with run() as chat:
         await beside(chat)
         await chat.ask("Hello")
-        assert "(empty reply)" in chat.said(chat.left)
+        assert "(an empty reply)" in chat.said(chat.left)
         assert "a plain answer" in chat.said(chat.right)
 
 
@@ -174,12 +174,12 @@ async def test_what_is_no_reply_is_told_and_no_unsafe_draft_stands(
 
     server.script = script
     async with run() as chat:
-        assert chat.left.pairs.choose("odd")
+        assert chat.left.side.pairs.choose("odd")
         await chat.ask("Hello")
         await chat.shows(shown, "nothing to judge")
         assert "✓ safe" not in chat.words
         assert "Step one." not in chat.words
-        turn = chat.screen.column.last
+        turn = chat.screen.column.side.last
         assert turn is not None and turn.reply == ""
 
 

@@ -190,7 +190,7 @@ async def test_only_the_line_of_the_job_that_changed_is_painted(
         monkeypatch.setattr(KeyedTable, "refresh", refresh)
         await outside.jobs.metric(CONV, metric(4, 1.0))
         await jobs.until(lambda: "4/60" in jobs.row(CONV))
-        await outside.jobs.metric(metric(CONV, 5, 1.0))
+        await outside.jobs.metric(CONV, metric(5, 1.0))
         await jobs.until(lambda: "5/60" in jobs.row(CONV))
         await jobs.until(lambda: len(painted) >= 2)
         assert {region.height for region in painted} == {1}

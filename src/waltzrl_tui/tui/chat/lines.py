@@ -125,7 +125,7 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if not state.reply:
         if not _no_text(state):
             return []
-        words = "(empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
+        words = "(an empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
         return _block("reply", "label", plain(words, room, "faint"))
     growing = not (state.reply_ended or turn.ended)
     text = _clean(_end_of(state.reply) if growing else state.reply)
