@@ -75,7 +75,7 @@ def test_a_condition_chooses_the_rows(capsys: pytest.CaptureFixture[str], tmp_pa
     some = document(capsys, tmp_path, "--where", "harm = 'benign'")["sample"]["rows"]
     assert 0 < some < every
     code, _, err = run(capsys, tmp_path, "--where", "harmm = 'benign'")
-    assert code == 2 and "no column “harmm”" in err
+    assert code == 2 and "No column “harmm”" in err
 
 
 def test_one_agent_is_planned_by_its_role(

@@ -114,7 +114,7 @@ def test_only_rows_that_fulfil_the_condition_are_measured(tmp_path: Path) -> Non
     path = write(tmp_path / "rows.jsonl", rows(60))
     found = measure_load(path, SampleRecipe(str(path), where="harm = 'benign'"))
     assert found.rows == 30
-    with pytest.raises(UsageError, match="no column “harmm”"):
+    with pytest.raises(UsageError, match="No column “harmm”"):
         measure_load(path, SampleRecipe(str(path), where="harmm = 'benign'"))
 
 
