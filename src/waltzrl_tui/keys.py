@@ -7,34 +7,19 @@ import re
 from typing import Final
 
 from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.records.providers import PROVIDERS
 
 PIECE: Final = 8
 """Characters of a key in a row that count as giving it away."""
 
-KNOWN: Final = (
-    "ANTHROPIC_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "FIREWORKS_API_KEY",
-    "HF_TOKEN",
-    "LAMBDA_API_KEY",
-    "MISTRAL_API_KEY",
-    "OPENAI_API_KEY",
-    "RUNPOD_API_KEY",
-    "TINKER_API_KEY",
-    "TOGETHER_API_KEY",
-    "VAST_API_KEY",
+KNOWN: Final = frozenset(
+    name
+    for provider in PROVIDERS.values()
+    for name in (*provider.keys, *provider.other_keys)
+    # A profile is the name of an entry in a file of the user's, not a secret.
+    if name != "AWS_PROFILE"
 )
 """The variables with the keys of the providers that are known here."""
-
-_OTHERS: Final = (
-    "ANTHROPIC_AUTH_TOKEN",
-    "AWS_BEARER_TOKEN_BEDROCK",
-    "HUGGING_FACE_HUB_TOKEN",
-    "OPENAI_ADMIN_KEY",
-)
-"""Others that the providers' clients read by themselves."""
 
 _looked_for: set[str] = set()
 
@@ -56,7 +41,7 @@ def find_key(variable: str) -> str:
 
 def key_variables() -> set[str]:
     """The variables that hold keys, as far as known: the providers' and all that were read."""
-    return {*KNOWN, *_OTHERS, *_looked_for}
+    return {*KNOWN, *_looked_for}
 
 
 def where_found(variable: str) -> str:

@@ -16,7 +16,6 @@ from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
     InvalidRequestError,
-    MissingError,
     ProviderError,
     QuotaError,
     RateLimitError,
@@ -83,7 +82,6 @@ async def test_a_job_from_probe_to_result(
     there.spec = load_spec("fireworks-ft.yaml", BEYOND)
     account = await fireworks.probe()
     assert (account.key_ok, account.may_tune, account.account) == (True, True, "acme")
-    assert await fireworks.models() == ["accounts/fireworks/models/llama-v3p3-70b-instruct", _BASE]
     told: list[int] = []
 
     async def progress(sent: int, whole: int) -> None:
@@ -231,27 +229,6 @@ async def test_a_large_file_goes_to_a_signed_address_without_the_key(
     put = next(asked for asked in there.requests if asked.method == "PUT")
     assert "authorization" not in put.headers
     assert there.violations == []
-
-
-async def test_unknown_words_nonsense_cancelled_and_deleted_jobs(
-    there: FireworksEmulator, fireworks: Fireworks, upload: Upload
-) -> None:
-    made = await fireworks.create(request(await fireworks.upload(upload(), quiet)))
-    there.jobs[made.id].word = "RETHINKING"
-    found = await fireworks.fetch(made.id, {})
-    assert (found.state, found.provider_state) == ("unknown", "JOB_STATE_RETHINKING")
-    there.fail(Fault(on("GET", made.id), mangle=lambda content: content[: len(content) // 2]))
-    with pytest.raises(UnavailableError):
-        await fireworks.fetch(made.id, {})
-    there.jobs[made.id].word = "RUNNING"
-    await fireworks.cancel(made.id)
-    assert (await fireworks.fetch(made.id, {})).state == "cancelled"
-    await fireworks.cancel(made.id)
-    assert there.count("POST", ":cancel") == 1
-    del there.jobs[made.id]
-    with pytest.raises(MissingError):
-        await fireworks.fetch(made.id, {})
-    assert await fireworks.find(made.id) is None
 
 
 def test_metrics_lines_of_both_shapes_are_read_and_others_left_out() -> None:

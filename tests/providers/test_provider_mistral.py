@@ -246,30 +246,6 @@ async def test_errors_keep_the_vendors_words(
     assert there.key not in f"{error} {error.words} {error.hint}"
 
 
-async def test_unknown_words_nonsense_cancelled_and_deleted_jobs(
-    there: MistralEmulator, mistral: Mistral, upload: Callable[..., TrainingUpload]
-) -> None:
-    made = await mistral.create(request(await mistral.upload(upload(), quiet)))
-    there.jobs[made.id].word = "RETHINKING"
-    found = await mistral.fetch(made.id, {})
-    assert (found.state, found.provider_state) == ("unknown", "RETHINKING")
-    for mangle in (
-        lambda content: content[: len(content) // 2],
-        lambda content: b'{"job_type": "novel"}',
-        lambda content: content.replace(b'"auto_start": false', b'"auto_start": []'),
-    ):
-        there.fail(Fault(on("GET", made.id), mangle=mangle))
-        with pytest.raises(UnavailableError):
-            await mistral.fetch(made.id, {})
-    await mistral.cancel(made.id)
-    assert (await mistral.fetch(made.id, {})).state == "cancelled"
-    await mistral.cancel(made.id)
-    assert there.count("POST", "/cancel") == 1
-    del there.jobs[made.id]
-    with pytest.raises(MissingError):
-        await mistral.fetch(made.id, {})
-
-
 async def test_a_job_is_found_on_the_last_of_many_pages(
     there: MistralEmulator, mistral: Mistral, upload: Callable[..., TrainingUpload]
 ) -> None:

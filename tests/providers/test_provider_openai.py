@@ -17,7 +17,6 @@ from waltzrl_tui.providers.errors import (
     ClosedError,
     ConcurrencyError,
     InvalidRequestError,
-    MissingError,
     UnavailableError,
 )
 from waltzrl_tui.providers.openai.provider import OpenAI
@@ -108,7 +107,7 @@ async def test_what_it_refuses_and_what_was_lost(
     assert sum(map(_create, there.requests)) == 3
 
 
-async def test_preferences_unknown_words_cancelled_and_deleted_jobs(
+async def test_preferences_are_sent_as_the_api_wants_them(
     there: OpenAIEmulator, openai: OpenAI, upload: Callable[..., TrainingUpload]
 ) -> None:
     there.spec = load_spec("openai-ft.yaml")
@@ -118,19 +117,8 @@ async def test_preferences_unknown_words_cancelled_and_deleted_jobs(
         method="dpo",
         options={"beta": 0.2, "seed": 7},
     )
-    made = await openai.create(wish)
+    await openai.create(wish)
     assert there.violations == []
-    there.jobs[made.id].word = "rethinking"
-    found = await openai.fetch(made.id, {})
-    assert (found.state, found.provider_state) == ("unknown", "rethinking")
-    there.jobs[made.id].word = ""
-    await openai.cancel(made.id)
-    assert (await openai.fetch(made.id, {})).state == "cancelled"
-    await openai.cancel(made.id)
-    assert there.count("POST", "/cancel") == 1
-    del there.jobs[made.id]
-    with pytest.raises(MissingError):
-        await openai.fetch(made.id, {})
     there.key = "sk-proj-fedcba9876543210"
     with pytest.raises(AuthError) as refused:
         await openai.probe()

@@ -15,7 +15,6 @@ from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
     InvalidRequestError,
-    MissingError,
     ProviderError,
     QuotaError,
     RateLimitError,
@@ -26,7 +25,6 @@ from waltzrl_tui.providers.protocol import (
     ProviderContext,
     TrainingUpload,
 )
-from waltzrl_tui.providers.together import provider as module
 from waltzrl_tui.providers.together.provider import Together
 
 # What only the SDK knows of the wire.
@@ -50,7 +48,7 @@ async def together(
     context_for: Callable[[str, str], ProviderContext],
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Together]:
-    monkeypatch.setattr(module, "_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(Together, "check_seconds", 0.02)
     monkeypatch.setenv("TOGETHER_PROJECT_ID", "proj-1")
     provider = Together(context_for(there.key, there.url))
     yield provider
@@ -102,18 +100,6 @@ async def test_a_job_from_probe_to_result(
     assert there.violations == []
 
 
-async def test_a_lost_answer_to_create_may_have_made_the_job(
-    there: TogetherEmulator, together: Together, upload: Callable[..., TrainingUpload]
-) -> None:
-    wish = request(await together.upload(upload(), quiet))
-    there.fail(Fault(_create, after=True, drop=True))
-    with pytest.raises(UnavailableError) as caught:
-        await together.create(wish)
-    assert caught.value.sent
-    assert await together.find(wish.tag) is not None
-    assert sum(map(_create, there.requests)) == 1
-
-
 @pytest.mark.parametrize(
     ("status", "words", "kind"),
     [
@@ -160,23 +146,6 @@ async def test_an_upload_that_breaks_off_begins_again(
     with pytest.raises(UnavailableError):
         await together.upload(upload(rows=4000), quiet)
     assert await together.upload(upload(rows=4000), quiet)
-
-
-async def test_unknown_words_nonsense_and_deleted_jobs(
-    there: TogetherEmulator, together: Together, upload: Callable[..., TrainingUpload]
-) -> None:
-    made = await together.create(request(await together.upload(upload(), quiet)))
-    there.jobs[made.id].word = "rethinking"
-    found = await together.fetch(made.id, {})
-    assert (found.state, found.provider_state) == ("unknown", "rethinking")
-    there.fail(Fault(on("GET", made.id), mangle=lambda content: content[: len(content) // 2]))
-    with pytest.raises(UnavailableError):
-        await together.fetch(made.id, {})
-    await together.cancel(made.id)
-    assert (await together.fetch(made.id, {})).state == "cancelled"
-    del there.jobs[made.id]
-    with pytest.raises(MissingError):
-        await together.fetch(made.id, {})
 
 
 async def test_a_deployment_comes_up_is_found_and_goes_down(

@@ -108,7 +108,7 @@ def _kept(workspace: Workspace, key: str) -> list[Path]:
 
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Together]:
-    monkeypatch.setattr(module, "_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(module.Together, "check_seconds", 0.02)
     monkeypatch.setattr(supervise, "provider_names", lambda: ["together"])
     with _Together() as emulator:
         monkeypatch.setenv("TOGETHER_API_KEY", emulator.key)

@@ -48,7 +48,7 @@ _STATUS = {401: AuthError, 403: AuthError, 404: MissingError, 429: RateLimitErro
 
 class Acme(Tuner):
     name, title = "acme", "Acme"
-    capabilities = Capabilities(keys=("ACME_API_KEY",), max_tag=30)
+    capabilities = Capabilities(keys=("ACME_API_KEY",))
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -57,9 +57,6 @@ class Acme(Tuner):
     async def probe(self) -> Account:
         me = await self._call("GET", "/me")
         return Account(True, bool(me["may_tune"]), str(me["says"]), str(me["id"]))
-
-    async def models(self) -> list[str]:
-        return [str(each) for each in (await self._call("GET", "/models"))["models"]]
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         content = await asyncio.to_thread(file.path.read_bytes)

@@ -26,7 +26,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherEmulator]:
         monkeypatch.setenv("TOGETHER_API_KEY", emulator.key)
         monkeypatch.setenv("TOGETHER_BASE_URL", emulator.url)
         monkeypatch.setenv("TOGETHER_PROJECT_ID", "proj-1")
-        monkeypatch.setattr(together, "_CHECK_SECONDS", 0.02)
+        monkeypatch.setattr(together.Together, "check_seconds", 0.02)
         monkeypatch.setattr(submit, "_PENDING_SECONDS", 0.05)
         yield emulator
 

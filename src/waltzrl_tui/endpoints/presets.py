@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from waltzrl_tui.records.providers import PROVIDERS
+
 if TYPE_CHECKING:
     # The command line's parser reads this module, and must not wait for the store.
     from waltzrl_tui.store.rows import AgentKind
@@ -28,23 +30,20 @@ class Preset:
     others: tuple[str, ...] = ()
 
 
+def _of(name: str, title: str = "", kind: AgentKind = "openai") -> Preset:
+    facts = PROVIDERS[name]
+    return Preset(
+        title or facts.title, facts.chat_url, facts.keys[0], kind=kind, others=facts.other_urls
+    )
+
+
 PRESETS: Final[dict[str, Preset]] = {
-    "openai": Preset(
-        "OpenAI",
-        "https://api.openai.com/v1",
-        "OPENAI_API_KEY",
-        others=("https://eu.api.openai.com", "https://us.api.openai.com"),
-    ),
-    "together": Preset(
-        "Together",
-        "https://api.together.ai/v1",
-        "TOGETHER_API_KEY",
-        others=("https://api.together.xyz",),
-    ),
-    "fireworks": Preset("Fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
-    "mistral": Preset("Mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-    "hf": Preset("the Hugging Face router", "https://router.huggingface.co/v1", "HF_TOKEN"),
-    "anthropic": Preset("Anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "anthropic"),
+    "openai": _of("openai"),
+    "together": _of("together"),
+    "fireworks": _of("fireworks"),
+    "mistral": _of("mistral"),
+    "hf": _of("hf_jobs", "the Hugging Face router"),
+    "anthropic": _of("anthropic", kind="anthropic"),
     # Its credentials are AWS's own: a key pair, a profile or a Bedrock API key.
     "bedrock": Preset("Amazon Bedrock", "bedrock:", "", "bedrock"),
     "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1"),

@@ -1,17 +1,31 @@
-"""A base for providers, so that each writes only what it has."""
+"""Bases for providers, so that each writes only what it has.
+
+`Tuner` answers no to all that a provider need not have; `SdkProvider` is one that is asked through
+its vendor's SDK.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any, Final
 
-from waltzrl_tui.providers.errors import AuthError, InvalidRequestError
+from waltzrl_tui.providers.errors import AuthError, InvalidRequestError, UnavailableError
 from waltzrl_tui.providers.protocol import (
     Capabilities,
     Deployment,
     Estimate,
     ProviderContext,
+    RemoteState,
     TuneRequest,
 )
+from waltzrl_tui.providers.sdk_errors import translating
+
+_CHECKS: Final = 600
+ENDED: Final = ("succeeded", "failed", "cancelled")
+"""The states in which a provider's job has ended."""
 
 
 class Tuner:
@@ -69,3 +83,78 @@ class Tuner:
 
     def _lacks(self, what: str) -> Exception:
         return InvalidRequestError(f"{self.title} {what}.")
+
+
+class SdkProvider(Tuner):
+    """A provider whose SDK's client is made when it is first used: without a key there is none.
+
+    Attributes:
+        check_seconds: Between two looks at a file that is being checked.
+    """
+
+    check_seconds: float = 1.0
+
+    def __init__(self, context: ProviderContext) -> None:
+        super().__init__(context)
+        self._client: Any = None
+
+    def make_client(self) -> Any:
+        """The SDK's client; it repeats no request by itself.
+
+        Raises:
+            AuthError: No key is set.
+        """
+        raise NotImplementedError
+
+    async def state_of(self, job_id: str) -> RemoteState:
+        """The state of a job."""
+        raise NotImplementedError
+
+    async def stop_job(self, job_id: str) -> None:
+        """Ask the provider to stop a job that has not ended."""
+        raise NotImplementedError
+
+    def api(self) -> Any:
+        """The client, made once."""
+        if self._client is None:
+            self._client = self.make_client()
+        return self._client
+
+    def asking(self, *, effect: bool = False) -> AbstractAsyncContextManager[None]:
+        """Raise what the SDK raises inside as one of our errors.
+
+        Args:
+            effect: The request may have changed something there, if its answer was lost.
+        """
+        return translating(self.title, effect=effect)
+
+    async def cancel(self, job_id: str) -> None:
+        if await self.state_of(job_id) not in ENDED:
+            async with self.asking():
+                await self.stop_job(job_id)
+
+    async def until_checked(self, look: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until `look` says that the provider has checked a file.
+
+        Raises:
+            InvalidRequestError: The provider refused the file.
+            UnavailableError: It takes longer than ten minutes or so.
+        """
+        for _ in range(_CHECKS):
+            if await look():
+                return
+            await asyncio.sleep(self.check_seconds)
+        raise UnavailableError(f"{self.title} did not finish checking the file.")
+
+    def refused_file(self, words: str) -> InvalidRequestError:
+        """The error of a training file that the provider does not take."""
+        return InvalidRequestError(
+            f"{self.title} refused the training file.",
+            words=words,
+            hint="Correct those rows, or leave them out, and launch again.",
+        )
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from waltzrl_tui.records.jobs import Level
+from waltzrl_tui.records.providers import PROVIDERS, FileStyle
 from waltzrl_tui.records.roles import Method, Role
 
 RemoteState = Literal["queued", "running", "succeeded", "failed", "cancelled", "unknown"]
@@ -51,12 +52,9 @@ class Capabilities:
             as a duplicate, so none can be paid twice.
         deploys: Chat with a result needs a deployment that is billed while it is up.
         weights: Adapters come home by `collect`.
-        metrics: Losses come by step.
         cancels: A running job can be stopped.
-        max_tag: Characters of the field that carries the tag.
         concurrent_jobs: At most so many unfinished jobs of ours at once; None when not known.
-        style: Of the training file: see `datasets.provider_files`.
-        own_rows: Its worker writes the store's rows itself (the embedded engine): not polled.
+        style: Of the training file.
     """
 
     methods: tuple[Method, ...] = ("sft",)
@@ -65,12 +63,32 @@ class Capabilities:
     client_ids: bool = False
     deploys: bool = False
     weights: bool = False
-    metrics: bool = True
     cancels: bool = True
-    max_tag: int = 40
     concurrent_jobs: int | None = None
-    style: Literal["local", "chat", "bedrock"] = "chat"
-    own_rows: bool = False
+    style: FileStyle = "chat"
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        estimates: bool = False,
+        client_ids: bool = False,
+        deploys: bool = False,
+        weights: bool = False,
+    ) -> Capabilities:
+        """Those of a provider in the table of facts, which has its keys, methods and limits."""
+        facts = PROVIDERS[name]
+        return cls(
+            methods=facts.methods,
+            keys=facts.keys,
+            estimates=estimates,
+            client_ids=client_ids,
+            deploys=deploys,
+            weights=weights,
+            concurrent_jobs=facts.concurrent_jobs,
+            style=facts.style,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +277,6 @@ class Provider(Protocol):
 
     async def probe(self) -> Account:
         """Whether the key works and the account may train. Free, and changes nothing."""
-        ...
-
-    async def models(self) -> list[str]:
-        """The base models that can be tuned, by the provider's names."""
         ...
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:

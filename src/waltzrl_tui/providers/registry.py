@@ -12,21 +12,14 @@ from waltzrl_tui.errors import NotFoundError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.providers.errors import AuthError, ProviderError
 from waltzrl_tui.providers.protocol import Factory, Provider, ProviderContext
+from waltzrl_tui.records.providers import PROVIDERS
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
 
 GROUP: Final = "waltzrl_tui.providers"
 """The entry-point group: a name, and what makes the provider from a `ProviderContext`."""
 
-_BUILT_IN: Final = {
-    "together": "waltzrl_tui.providers.together.provider:Together",
-    "bedrock": "waltzrl_tui.providers.bedrock.provider:Bedrock",
-    "bedrock_llama": "waltzrl_tui.providers.bedrock.provider:BedrockLlama",
-    "hf_jobs": "waltzrl_tui.providers.huggingface.provider:HuggingFace",
-    "fireworks": "waltzrl_tui.providers.fireworks.provider:Fireworks",
-    "mistral": "waltzrl_tui.providers.mistral.provider:Mistral",
-    "openai": "waltzrl_tui.providers.openai.provider:OpenAI",
-}
+_BUILT_IN: Final = {name: facts.adapter for name, facts in PROVIDERS.items() if facts.adapter}
 
 # Nothing is imported until a provider is opened: each brings its own SDK.
 

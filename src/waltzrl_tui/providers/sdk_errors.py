@@ -1,13 +1,16 @@
-"""Errors of the SDKs that Stainless generates (Together, Fireworks, OpenAI), as ours.
+"""Errors of vendors' SDKs, and of the HTTP libraries under them, as ours.
 
-By their shape, so that no SDK is imported here: all have the same classes under the same names.
+By their shape, so that no SDK is imported here. Stainless generates those of Together, Fireworks
+and OpenAI (`status_code`, `body`, `APIConnectionError`), Speakeasy Mistral's (`status_code`, `body`
+as text), and the hub's have the HTTP library's `response`. All let some errors of httpx through.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from waltzrl_tui.providers.errors import (
@@ -34,6 +37,15 @@ _CLOSED: Final = re.compile(
     r"|not available to (?:new|your)|closed to",
     re.I,
 )
+_NEVER_SENT: Final = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
+)
+"""httpx's errors before anything of the request has left."""
+
+_RESET: Final = re.compile(r"\bt=(\d+)")
+"""Seconds in a header such as `"api";r=0;t=55`."""
+
+_DEEPEST: Final = 6
 _KEYS: Final = re.compile(r"\b(?:sk|tgp|fw|hf|key)[-_][A-Za-z0-9_-]{8,}|Bearer\s+\S+")
 _HINTS: Final[dict[type[ProviderError], str]] = {
     AuthError: "Check the key and what it may do: waltzrl-tui doctor",
@@ -43,7 +55,7 @@ _HINTS: Final[dict[type[ProviderError], str]] = {
 }
 
 
-def mapped(error: Exception, title: str, *, effect: bool = False) -> ProviderError:
+def mapped(error: BaseException, title: str, *, effect: bool = False) -> ProviderError:
     """An SDK's error as one of ours, with the provider's words.
 
     Args:
@@ -51,24 +63,37 @@ def mapped(error: Exception, title: str, *, effect: bool = False) -> ProviderErr
     """
     if isinstance(error, ProviderError):
         return error
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", getattr(response, "status_code", None))
+    # A good answer of wrong types is an error with the status 200.
+    if isinstance(status, int) and status >= 400:
         return of_status(
             status, _words(error), title, retry_after=_retry_after(error), effect=effect
         )
     names = {each.__name__ for each in type(error).__mro__}
-    if "APITimeoutError" in names:
-        return UnavailableError(f"{title} did not answer in time.", sent=effect)
-    if "APIConnectionError" in names:
-        cause = error.__cause__ or error
-        # A connection that was refused has carried nothing; one that broke may have.
-        refused = "ConnectError" in type(cause).__name__
+    if "LocalEntryNotFoundError" in names and error.__cause__ is not None:
+        # A download from the hub that could not begin: the reason is underneath.
+        return mapped(error.__cause__, title, effect=effect)
+    if "OfflineModeIsEnabled" in names:
         return UnavailableError(
-            f"{title} cannot be reached.", words=said(str(cause)), sent=effect and not refused
+            "HF_HUB_OFFLINE is set: nothing is asked of the hub.", hint="Unset it and try again."
+        )
+    if names & {"APITimeoutError", "TimeoutException"}:
+        return UnavailableError(
+            f"{title} did not answer in time.", sent=effect and not names & _NEVER_SENT
+        )
+    if names & {"APIConnectionError", "TransportError"}:
+        cause = error.__cause__ if "APIConnectionError" in names else None
+        reason = cause or error
+        # A connection that was refused has carried nothing; one that broke may have.
+        refused = type(reason).__name__ in _NEVER_SENT
+        words = str(cause) if cause else f"{type(error).__name__}: {error}".rstrip(": ")
+        return UnavailableError(
+            f"{title} cannot be reached.", words=said(words), sent=effect and not refused
         )
     return UnavailableError(
         f"{title} answered what its client does not understand.",
-        words=said(f"{type(error).__name__}: {error}"),
+        words=said(f"{type(error).__name__}: {error}".rstrip(": ")),
         sent=effect,
     )
 
@@ -136,19 +161,39 @@ def _kind(status: int, words: str) -> type[ProviderError]:
     return InvalidRequestError
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
+    """The sentence in an answer's body, whatever its shape; else what the error itself says."""
+    if message := getattr(error, "server_message", ""):
+        return str(message)
     body: Any = getattr(error, "body", None)
-    for _ in range(3):
-        if isinstance(body, dict):
-            body = body.get("error", body.get("message", body.get("detail", "")))
-    if isinstance(body, str) and body:
-        return body
-    return str(getattr(error, "message", "") or error)
+    if isinstance(body, str):
+        with suppress(ValueError, RecursionError):
+            body = json.loads(body)
+    words = "; ".join(_sentences(body)) if body else ""
+    return words or str(getattr(error, "message", "") or error).strip()
 
 
-def _retry_after(error: Exception) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", {})
+def _sentences(body: Any, depth: int = 0) -> list[str]:
+    if isinstance(body, str):
+        return [body]
+    if isinstance(body, list) and depth < _DEEPEST:
+        return [words for part in body for words in _sentences(part, depth + 1)]
+    if isinstance(body, dict) and depth < _DEEPEST:
+        names = ("error", "message", "detail", "msg")
+        inner = next((body[name] for name in names if body.get(name)), "")
+        where = ".".join(str(part) for part in body.get("loc", ()) if part != "body")
+        sentences = _sentences(inner, depth + 1)
+        return [f"{where}: {words}" if where else words for words in sentences if words]
+    return []
+
+
+def _retry_after(error: BaseException) -> float | None:
+    response = getattr(error, "response", None)
+    headers = getattr(response, "headers", None) or getattr(error, "headers", None) or {}
     try:
         return float(headers.get("retry-after", ""))
     except (TypeError, ValueError):
-        return None
+        # The hub's own way to say it.
+        reset = _RESET.search(str(headers.get("ratelimit", "")))
+        limited = getattr(response, "status_code", None) == 429
+        return float(reset[1]) if reset and limited else None

@@ -329,7 +329,7 @@ def _style(provider: Provider, model: str, method: Method) -> Style:
     if method == "dpo":
         return "preferences"
     style = provider.capabilities.style
-    return bedrock_style(model) if style == "bedrock" else style
+    return bedrock_style(model) if style.startswith("bedrock") else style
 
 
 async def _taught(teacher: Taught, rows: Rendered) -> tuple[Rendered, dict[str, str]]:

@@ -12,26 +12,14 @@ from typing import Any, Final, Literal
 
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.providers import EMBEDDED, PROVIDERS
 
 Style = Literal["local", "chat", "bedrock", "bedrock_pairs", "preferences"]
 
 STYLES: Final[dict[str, Style]] = {
-    "local": "local",
-    "together": "chat",
-    "fireworks": "chat",
-    "openai": "chat",
-    "mistral": "chat",
-    "tinker": "chat",
-    "hf_jobs": "local",
-    "runpod": "chat",
-    "vast": "chat",
-    "lambda": "chat",
-    "bedrock": "bedrock",
-    "bedrock_llama": "bedrock_pairs",
+    "local" if name == EMBEDDED else name: facts.style for name, facts in PROVIDERS.items()
 }
-"""How each provider wants its rows: our own (`local`), `messages` with a system turn (`chat`), or
-Bedrock's: conversations in the form of its Converse API, and pairs of prompt and completion for the
-Llama 3.1 models."""
+"""How each provider wants its rows, by the name that commands take for it."""
 
 
 # AWS's guide to Nova's training rows: a job fails on a turn that begins so or holds one of these.

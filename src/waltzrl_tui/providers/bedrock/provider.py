@@ -50,14 +50,7 @@ class Bedrock(Tuner):
     """
 
     name, title = "bedrock", "Bedrock Nova"
-    capabilities = Capabilities(
-        keys=("AWS_ACCESS_KEY_ID", "AWS_PROFILE"),
-        client_ids=True,
-        deploys=True,
-        max_tag=63,
-        concurrent_jobs=2,
-        style="bedrock",
-    )
+    capabilities = Capabilities.of("bedrock", client_ids=True, deploys=True)
     home = "us-east-1"
     family = "amazon.nova"
 
@@ -93,9 +86,6 @@ class Bedrock(Tuner):
         if not os.environ.get(ROLE):
             words += f"; set {ROLE} before a launch"
         return Account(True, True, words + closed, account)
-
-    async def models(self) -> list[str]:
-        return sorted(self._tunable(await self._offered()))
 
     async def _offered(self) -> list[dict[str, Any]]:
         found = await self._aws.ask(

@@ -80,14 +80,7 @@ class Fireworks(Tuner):
     """
 
     name, title = "fireworks", "Fireworks"
-    capabilities = Capabilities(
-        methods=("sft", "dpo"),
-        keys=("FIREWORKS_API_KEY",),
-        estimates=True,
-        client_ids=True,
-        deploys=True,
-        max_tag=60,
-    )
+    capabilities = Capabilities.of("fireworks", estimates=True, client_ids=True, deploys=True)
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -145,11 +138,6 @@ class Fireworks(Tuner):
             why = account.status.message if account.status else ""
             return Account(True, False, f"the account is suspended: {why or state}", name)
         return Account(True, True, "the key works and the account is not suspended", name)
-
-    async def models(self) -> list[str]:
-        async with translating(self.title):
-            listed = self._bare().models.list(account_id="fireworks", page_size=200)
-            return sorted([str(each.name) async for each in listed if _tunable(each)])
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         api = await self._api()
@@ -377,8 +365,3 @@ class Fireworks(Tuner):
         if self._client is not None:
             client, self._client = self._client, None
             await client.close()
-
-
-def _tunable(model: Any) -> bool:
-    # The newer of the two fields is not in this SDK, which gives it under its wire name.
-    return bool(model.tunable or getattr(model, "supervisedLoraTunable", False))

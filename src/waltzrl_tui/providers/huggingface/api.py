@@ -61,11 +61,6 @@ class Hub:
             for each in page:
                 yield JobInfo(**each, endpoint=self.api.endpoint)
 
-    def models(self, most: int) -> list[str]:
-        """The hub's most fetched text models."""
-        sort = {"pipeline_tag": "text-generation", "sort": "downloads", "limit": str(most)}
-        return [str(each["id"]) for each in next(self._pages("/api/models", sort))]
-
     def log(self, account: str, job_id: str, *, whole: bool) -> list[str]:
         """The lines of a job's log, or its last 500. Takes up to 5 s where nothing comes."""
         tail = None if whole else _TAIL

@@ -28,7 +28,6 @@ from waltzrl_tui.providers.errors import (
     QuotaError,
 )
 from waltzrl_tui.providers.huggingface.api import Hub, fingerprint
-from waltzrl_tui.providers.huggingface.errors import translating
 from waltzrl_tui.providers.huggingface.jobs import (
     STATES,
     TAG_LABEL,
@@ -60,12 +59,12 @@ from waltzrl_tui.providers.protocol import (
     TrainingUpload,
     TuneRequest,
 )
+from waltzrl_tui.providers.sdk_errors import translating
 from waltzrl_tui.providers.worker_code import worker_code
 
 _TITLE: Final = "Hugging Face"
 _ENDED: Final = ("succeeded", "failed", "cancelled")
 _LISTED: Final = 100
-_MODELS: Final = 50
 _PRICES_SECONDS: Final = 3600.0
 _MASKED: Final = "…"
 _AT_ONCE: Final = 4
@@ -76,9 +75,7 @@ class HuggingFace(Tuner):
     """SFT by LoRA of any causal model of the hub that one GPU holds. Adapters come home."""
 
     name, title = "hf_jobs", "Hugging Face Jobs"
-    capabilities = Capabilities(
-        keys=("HF_TOKEN",), estimates=True, weights=True, max_tag=80, style="local"
-    )
+    capabilities = Capabilities.of("hf_jobs", estimates=True, weights=True)
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -104,9 +101,6 @@ class HuggingFace(Tuner):
         if not paid:
             words += "; a job is refused without a credit balance"
         return Account(True, True if paid else None, words, self._account)
-
-    async def models(self) -> list[str]:
-        return await self._ask(lambda hub: hub.models(_MODELS))
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         account = await self._name()

@@ -29,7 +29,6 @@ from waltzrl_tui.providers.errors import (
     UnavailableError,
 )
 from waltzrl_tui.providers.file_stream import sent_file
-from waltzrl_tui.providers.mistral.errors import translating
 from waltzrl_tui.providers.mistral.jobs import (
     STATES,
     event_of,
@@ -53,7 +52,7 @@ from waltzrl_tui.providers.protocol import (
     TrainingUpload,
     TuneRequest,
 )
-from waltzrl_tui.providers.sdk_errors import of_status
+from waltzrl_tui.providers.sdk_errors import of_status, translating
 
 _TITLE: Final = "Mistral"
 _URL: Final = "https://api.mistral.ai"
@@ -72,9 +71,7 @@ class Mistral(Tuner):
     """The fine-tuning API, as SDK 2.5.1 speaks it. Results answer without a deployment."""
 
     name, title = "mistral", _TITLE
-    capabilities = Capabilities(
-        keys=("MISTRAL_API_KEY",), estimates=True, max_tag=18, concurrent_jobs=2
-    )
+    capabilities = Capabilities.of("mistral", estimates=True)
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -116,7 +113,7 @@ class Mistral(Tuner):
     async def probe(self) -> Account:
         try:
             jobs = await self._page(0)
-            models = await self.models()
+            models = await self._tunable_models()
         except (ClosedError, MissingError) as error:
             return Account(True, False, error.words or error.message)
         if not models:
@@ -131,7 +128,7 @@ class Mistral(Tuner):
             "refused all of them since March 2026; a refusal comes before anything is billed",
         )
 
-    async def models(self) -> list[str]:
+    async def _tunable_models(self) -> list[str]:
         async with translating(_TITLE):
             found = await self._api().models.list_async()
             return sorted(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from waltzrl_tui.network import async_transport, transport
-from waltzrl_tui.providers.base import Tuner
+from waltzrl_tui.providers.base import SdkProvider
 from waltzrl_tui.providers.errors import InvalidRequestError, UnavailableError
 from waltzrl_tui.providers.protocol import (
     Account,
@@ -21,10 +21,10 @@ from waltzrl_tui.providers.protocol import (
     ProviderContext,
     RemoteJob,
     RemoteMetric,
+    RemoteState,
     TrainingUpload,
     TuneRequest,
 )
-from waltzrl_tui.providers.sdk_errors import translating
 from waltzrl_tui.providers.together.jobs import (
     STATES,
     cost_of,
@@ -45,8 +45,6 @@ _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
     "FAILED": "failed",
 }
 _PENDING: Final = ("train_file_not_validated", "eval_file_not_validated")
-_CHECK_SECONDS: Final = 1.5
-_CHECKS: Final = 400
 _IDLE_MINUTES: Final = 30
 _OPTIONS: Final = frozenset(
     {"learning_rate", "batch_size", "lora_r", "lora_alpha", "lora_dropout", "warmup_ratio"}
@@ -54,17 +52,11 @@ _OPTIONS: Final = frozenset(
 )
 
 
-class Together(Tuner):
+class Together(SdkProvider):
     """Together's fine-tuning API, as SDK 3.1 speaks it."""
 
     name, title = "together", "Together"
-    capabilities = Capabilities(
-        methods=("sft", "dpo"),
-        keys=("TOGETHER_API_KEY",),
-        estimates=True,
-        deploys=True,
-        max_tag=40,
-    )
+    capabilities = Capabilities.of("together", estimates=True, deploys=True)
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -73,36 +65,25 @@ class Together(Tuner):
         self._sdk = together
         self._url = context.url or os.environ.get("TOGETHER_BASE_URL") or _URL
         self._project = os.environ.get("TOGETHER_PROJECT_ID", "")
-        self._client: Any = None
 
-    def _api(self) -> Any:
-        # Made when first used: without a key there is none, and a probe says so.
-        if self._client is None:
-            import httpx
+    def make_client(self) -> Any:
+        import httpx
 
-            self._client = self._sdk.AsyncTogether(
-                api_key=self.key(),
-                base_url=self._url,
-                max_retries=0,
-                http_client=self._sdk.DefaultAsyncHttpxClient(
-                    transport=async_transport(httpx, self._url)
-                ),
-            )
-        return self._client
+        return self._sdk.AsyncTogether(
+            api_key=self.key(),
+            base_url=self._url,
+            max_retries=0,
+            http_client=self._sdk.DefaultAsyncHttpxClient(
+                transport=async_transport(httpx, self._url)
+            ),
+        )
 
     async def probe(self) -> Account:
-        api = self._api()
-        async with translating(self.title):
+        api = self.api()
+        async with self.asking():
             found = await api.fine_tuning.list()
         count = len(found.data or [])
         return Account(True, True, f"the key works; {count} jobs so far", self._project)
-
-    async def models(self) -> list[str]:
-        names = []
-        async with translating(self.title):
-            async for model in self._api().models.list_supported(product="PRODUCT_FINE_TUNING"):
-                names.append(str(model.name))
-        return sorted(names)
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         loop = asyncio.get_running_loop()
@@ -130,31 +111,26 @@ class Together(Tuner):
             with client:
                 return str(client.files.upload(file.path, check=False, progress_callback=told).id)
 
-        async with translating(self.title, effect=True):
+        async with self.asking(effect=True):
             file_id = await asyncio.to_thread(send)
         await self._checked(file_id)
         return file_id
 
     async def _checked(self, file_id: str) -> None:
-        for _ in range(_CHECKS):
-            async with translating(self.title):
-                found = await self._api().files.retrieve(file_id)
-            status = str(found.processing_status or "COMPLETED")
-            report = found.validation_report
+        async def look() -> bool:
+            async with self.asking():
+                file = await self.api().files.retrieve(file_id)
+            status = str(file.processing_status or "COMPLETED")
+            report = file.validation_report
             if status in ("FAILED", "INVALID_FORMAT") or (report and not report.valid):
-                raise InvalidRequestError(
-                    "Together refused the training file.",
-                    words=str(report.error if report and report.error else status),
-                    hint="Mend those rows, or leave them out, and launch anew.",
-                )
-            if status == "COMPLETED":
-                return
-            await asyncio.sleep(_CHECK_SECONDS)
-        raise UnavailableError("Together did not finish checking the file.")
+                raise self.refused_file(str(report.error if report and report.error else status))
+            return status == "COMPLETED"
+
+        await self.until_checked(look)
 
     async def estimate(self, request: TuneRequest) -> Estimate:
-        async with translating(self.title):
-            found = await self._api().fine_tuning.estimate_price(
+        async with self.asking():
+            found = await self.api().fine_tuning.estimate_price(
                 training_file=request.training_file,
                 **({"validation_file": request.validation_file} if request.validation_file else {}),
                 model=request.model,
@@ -197,12 +173,12 @@ class Together(Tuner):
 
     async def create(self, request: TuneRequest) -> RemoteJob:
         body = {name: value for name, value in self.payload(request).items() if value is not None}
-        tuning = self._api().fine_tuning
-        async with translating(self.title):
+        tuning = self.api().fine_tuning
+        async with self.asking():
             # The SDK asks for the limits itself when it is not given them: that is no effect.
             limits = await tuning.model_limits(model_name=request.model)
         try:
-            async with translating(self.title, effect=True):
+            async with self.asking(effect=True):
                 return job_of(await tuning.create(**body, model_limits=limits))
         except UnavailableError as error:
             if isinstance(error.__cause__, ValueError) and not hasattr(error.__cause__, "request"):
@@ -219,14 +195,14 @@ class Together(Tuner):
         return (await self._list())[:100]
 
     async def _list(self) -> list[RemoteJob]:
-        async with translating(self.title):
-            found = await self._api().fine_tuning.list()
+        async with self.asking():
+            found = await self.api().fine_tuning.list()
             return [job_of(each) for each in found.data or []]
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
-        tuning = self._api().fine_tuning
+        tuning = self.api().fine_tuning
         seen, step = int(cursor.get("events", 0)), int(cursor.get("step", -1))
-        async with translating(self.title):
+        async with self.asking():
             job = await tuning.retrieve(job_id)
             events = (await tuning.list_events(job_id)).data or []
             metrics: list[RemoteMetric] = []
@@ -256,19 +232,20 @@ class Together(Tuner):
                 },
             )
 
-    async def cancel(self, job_id: str) -> None:
-        async with translating(self.title):
-            job = await self._api().fine_tuning.retrieve(job_id)
-            if STATES.get(str(job.status)) in ("succeeded", "failed", "cancelled"):
-                return
-            await self._api().fine_tuning.cancel(job_id)
+    async def state_of(self, job_id: str) -> RemoteState:
+        async with self.asking():
+            job = await self.api().fine_tuning.retrieve(job_id)
+        return STATES.get(str(job.status), "unknown")
+
+    async def stop_job(self, job_id: str) -> None:
+        await self.api().fine_tuning.cancel(job_id)
 
     # Deployments: an endpoint by our tag with one deployment of the same name in it ------------
 
     async def deploy(self, result_model: str, base_model: str, tag: str) -> Deployment:
         project = self._project_id()
-        endpoints = self._api().endpoints
-        async with translating(self.title, effect=True):
+        endpoints = self.api().endpoints
+        async with self.asking(effect=True):
             endpoint = await self._endpoint(tag) or await endpoints.create(
                 project_id=project, name=tag
             )
@@ -284,8 +261,8 @@ class Together(Tuner):
 
     async def deployment(self, deployment_id: str) -> Deployment:
         endpoint, _, deployment = deployment_id.partition("/")
-        async with translating(self.title):
-            found = await self._api().endpoints.deployments.retrieve(
+        async with self.asking():
+            found = await self.api().endpoints.deployments.retrieve(
                 deployment, project_id=self._project_id(), endpoint_id=endpoint
             )
             return self._deployment(endpoint, found, str(found.status.state), found.status.message)
@@ -294,8 +271,8 @@ class Together(Tuner):
         if not self._project:
             return []
         up = []
-        async with translating(self.title):
-            async for endpoint in self._api().endpoints.list(project_id=self._project):
+        async with self.asking():
+            async for endpoint in self.api().endpoints.list(project_id=self._project):
                 for each in endpoint.deployments or []:
                     up.append(self._deployment(endpoint.id, each, str(each.state), ""))
         return [each for each in up if each.state not in ("stopped", "failed")]
@@ -303,9 +280,9 @@ class Together(Tuner):
     async def undeploy(self, deployment_id: str) -> None:
         endpoint, _, deployment = deployment_id.partition("/")
         project = self._project_id()
-        async with translating(self.title, effect=True):
+        async with self.asking(effect=True):
             # Stopped first, which ends the bill; a deployment that runs cannot be deleted.
-            await self._api().endpoints.deployments.update(
+            await self.api().endpoints.deployments.update(
                 deployment,
                 project_id=project,
                 endpoint_id=endpoint,
@@ -326,16 +303,16 @@ class Together(Tuner):
         )
 
     async def _endpoint(self, tag: str) -> Any:
-        async for endpoint in self._api().endpoints.list(project_id=self._project_id()):
+        async for endpoint in self.api().endpoints.list(project_id=self._project_id()):
             if str(endpoint.name).rpartition("/")[2] == tag:
                 return endpoint
         return None
 
     async def _resource(self, result_model: str) -> str:
         """The model's resource name: the job that made it tells its id in the registry."""
-        for each in (await self._api().fine_tuning.list()).data or []:
+        for each in (await self.api().fine_tuning.list()).data or []:
             if each.x_model_output_name == result_model:
-                job = await self._api().fine_tuning.retrieve(each.id)
+                job = await self.api().fine_tuning.retrieve(each.id)
                 if job.api_model_object_id:
                     return f"projects/{self._project_id()}/models/{job.api_model_object_id}"
         return result_model
@@ -347,11 +324,6 @@ class Together(Tuner):
                 hint="Set TOGETHER_PROJECT_ID to the id that its console shows.",
             )
         return self._project
-
-    async def close(self) -> None:
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
 
 
 def _method(request: TuneRequest) -> dict[str, Any]:
