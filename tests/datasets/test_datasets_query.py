@@ -184,7 +184,7 @@ def test_blocks_hold_every_line_once_whatever_their_size(
     [
         (
             "hram = 'benign'",
-            "no column “hram”. Did you mean harm?",
+            "No column “hram”. Did you mean harm?",
             "prompt, reply, harm, category, line",
         ),
         ('harm = "benign"', "“benign”", "'benign'"),

@@ -166,7 +166,7 @@ async def test_an_expression_filters_and_a_wrong_one_is_told_by_its_word(
         await pilot.press("escape")
         await shows(pilot, "300 of 300", "mine.jsonl · 300 rows ─")
         await pilot.press("slash", *"where hram = 1")
-        await shows(pilot, "✗ There is no column “hram”. Did you mean harm?")
+        await shows(pilot, "✗ No column “hram”. Did you mean harm?")
         await pilot.press("enter")
         await shows(pilot, "→ Columns: prompt, reply, harm, category, line, tokens, row,")
         assert isinstance(pilot.app.focused, Input)

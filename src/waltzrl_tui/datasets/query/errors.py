@@ -89,7 +89,7 @@ def _functions(text: str) -> str:
 
 def _unknown_column(word: str, expression: str, columns: Sequence[QueryColumn]) -> UsageError:
     shown = one_line(word, 40)
-    message = f"There is no column “{shown}”."
+    message = f"No column “{shown}”."
     close = get_close_matches(word.casefold(), [one.name.casefold() for one in columns], n=1)
     if close:
         name = next(one.quoted for one in columns if one.name.casefold() == close[0])
