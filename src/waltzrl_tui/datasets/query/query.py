@@ -89,16 +89,6 @@ def matching_lines(
     return numbers
 
 
-def check_where(where: str, columns: Sequence[QueryColumn], mapping: Mapping) -> None:
-    """Check that `where` is a condition over `columns`; no file is read.
-
-    Raises:
-        UsageError: It is not one; the message names the word, the hint the columns.
-    """
-    with LineQuery(mapping, columns, where) as query:
-        query.check_condition()
-
-
 def column_values(
     path: Path,
     mapping: Mapping,
