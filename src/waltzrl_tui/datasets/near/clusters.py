@@ -16,7 +16,7 @@ LINES_KEPT = 50
 """Lines of each cluster."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Rows whose prompts, replies or pairs are the same as, or near, those of one of them.
 
@@ -64,11 +64,11 @@ def largest_clusters(
                 members[group].append(lines[place])
     return [
         Cluster(
-            what,
-            sizes[group],
-            len(different[group]),
-            round(lowest.get(group, 1.0), 3),
-            members[group],
+            what=what,
+            rows=sizes[group],
+            texts=len(different[group]),
+            similarity=round(lowest.get(group, 1.0), 3),
+            lines=members[group],
         )
         for group in chosen
     ]

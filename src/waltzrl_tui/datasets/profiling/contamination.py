@@ -55,7 +55,7 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
     references = References()
     known: set[str] = set()
     for suite in suites:
-        path = bundled(STARTER_EVAL) if suite == BUNDLED else Path(suite).expanduser()
+        path = suite_path(suite)
         if dataset and _same(path, Path(dataset)):
             continue
         count = 0
@@ -68,6 +68,15 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
                     references.prompts.append(SuitePrompt(path.name, row.line, prompt))
         references.suites[path.name] = count
     return references
+
+
+def suite_path(suite: str | Path) -> Path:
+    """The file of a suite as a recipe names it.
+
+    Raises:
+        DatasetError: The installation does not have the bundled suite.
+    """
+    return bundled(STARTER_EVAL) if suite == BUNDLED else Path(suite).expanduser()
 
 
 def _same(one: Path, other: Path) -> bool:

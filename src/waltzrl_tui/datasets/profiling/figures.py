@@ -151,7 +151,7 @@ class Personal:
     examples: list[PersonalRow] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """The figures of one dataset.
 

@@ -122,7 +122,7 @@ class _Reading:
         self._prompt_numbers: dict[int, int] = {}
         self._reply_numbers: dict[int, int] = {}
         self._strata: dict[Stratum, int] = {}
-        self._kept: dict[bytes, int] = {}
+        self._index_of: dict[bytes, int] = {}
         self._contradictions = Contradictions()
         self.bad = self.filtered = 0
         # One entry per row kept so far.
@@ -152,7 +152,7 @@ class _Reading:
             # Rows that differ in anything order differently; equal ones are interchangeable.
             content = digest(content, exact)
         else:
-            index = self._kept.setdefault(content, len(self._places))
+            index = self._index_of.setdefault(content, len(self._places))
             if index < len(self._places):
                 self._copies[index] += 1
                 # Which duplicate is kept must not depend on file order.
@@ -178,7 +178,7 @@ class _Reading:
 
     def survey(self, references: References, stop: Callable[[], bool] | None) -> Survey:
         """Drop contaminated and near rows; the survey of the rest."""
-        self._kept.clear()
+        self._index_of.clear()
         known = {text_digest(each.prompt) for each in references.prompts}
         prompts = self._groups(len(references.prompts), stop)
         dropped = dict.fromkeys(("exact", "near", "bad", "contaminated", "filtered"), 0)
