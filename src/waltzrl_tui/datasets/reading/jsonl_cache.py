@@ -14,7 +14,6 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -75,15 +74,13 @@ class Copy:
         """Wait a moment for it to grow; return at once when it is done."""
         self._done.wait(_WAIT_SECONDS)
 
-    def wait(self, stop: Callable[[], bool] | None = None) -> Path:
-        """Wait until it is complete, or `stop` is true, and return its path.
+    def wait(self) -> Path:
+        """Wait until it is complete and return its path.
 
         Raises:
             DatasetError: It could not be completed.
         """
-        while not self._done.wait(_WAIT_SECONDS):
-            if stop and stop():
-                break
+        self._done.wait()
         if self.error:
             raise self.error
         return self.path

@@ -5,7 +5,7 @@ Whatever the format, the file that is read is JSONL: the dataset itself or its c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from io import BufferedReader
@@ -30,7 +30,6 @@ __all__ = [
     "DatasetFile",
     "countable",
     "first_objects",
-    "guess",
     "iter_rows",
     "open_dataset",
     "open_index",
@@ -83,13 +82,13 @@ class DatasetFile:
         except OSError as error:
             raise unreadable(self.path, error) from error
 
-    def jsonl(self, stop: Callable[[], bool] | None = None) -> Path:
-        """The JSONL file, once it is complete (or `stop` is true): for DuckDB. Blocks.
+    def jsonl(self) -> Path:
+        """The JSONL file, once it is complete. Blocks.
 
         Raises:
             DatasetError: The copy could not be completed.
         """
-        return self.copy.wait(stop) if self.copy else self.path
+        return self.copy.wait() if self.copy else self.path
 
     def index(self) -> LineIndex:
         """An index of the lines, of a growing copy too; the caller starts and closes it.
@@ -167,15 +166,6 @@ def iter_rows(path: str | Path, mapping: Mapping | None = None) -> Iterator[Row 
     """
     source = DatasetFile.of(path)
     return _rows(source, mapping or guess_mapping(_first(source)))
-
-
-def guess(path: str | Path) -> Mapping:
-    """The mapping guessed from the first readable records of the file at `path`.
-
-    Raises:
-        DatasetError: The file cannot be read.
-    """
-    return guess_mapping(first_objects(path))
 
 
 def first_objects(path: str | Path) -> list[dict[str, Any]]:
