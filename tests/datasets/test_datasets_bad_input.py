@@ -104,7 +104,9 @@ def test_lines_in_three_encodings_are_told_apart(tmp_path: Path) -> None:
     path.write_bytes(text.encode() + text.encode("cp1252") + text.encode("utf-16-le") + row("end"))
     rows = list(open_dataset(path))
     assert [row.line for row in rows if isinstance(row, Row)] == [1]
-    reasons = [row.reason for row in rows if isinstance(row, BadRow)]
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    reasons = [row.reason for row in bad]
+    assert bad[0].kind == "encoding"
     # In UTF-16 the line ends in the middle of a character, and the next one begins there.
     assert reasons[0] == "not UTF-8 at byte 16"
     assert len(reasons) == 3 and all("broken JSON" in each or "UTF-8" in each for each in reasons)

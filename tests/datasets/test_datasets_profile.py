@@ -175,7 +175,7 @@ def test_personal_data_is_flagged_and_never_shown_whole(tmp_path: Path) -> None:
 def test_of_many_replies_a_part_tells_the_share_of_refusals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "REPLIES_LOOKED_AT", 200)
+    monkeypatch.setattr(counts, "REPLIES_CHECKED", 200)
     replies = ["I can't help with that, number {}.", "Take number {} and turn it twice."]
     rows = [{"prompt": f"p{n}", "reply": replies[n % 4 == 0].format(n)} for n in range(3000)]
     found = profile(written(tmp_path, rows)).refusals

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from waltzrl_tui.datasets.query.columns import query_columns
-from waltzrl_tui.datasets.query.query import check_where, column_values, matching_lines
+from waltzrl_tui.datasets.query.query import column_values, matching_lines
 from waltzrl_tui.datasets.query.values import bin_edges
 from waltzrl_tui.datasets.reading.blocks import blocks
 from waltzrl_tui.datasets.reading.line_index import LineIndex
@@ -208,8 +207,6 @@ def test_a_wrong_expression_is_told_by_its_word(
         matching_lines(path, ROWS, where)
     assert said in told.value.message
     assert hint in told.value.message + told.value.hint
-    with pytest.raises(UsageError):
-        check_where(where, query_columns(path, ROWS), ROWS)
 
 
 def test_it_stops_when_it_is_told_to_and_grows_what_is_shown(folder: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waltzrl_tui.datasets.query.search import search
-from waltzrl_tui.datasets.reading.read import guess
+from waltzrl_tui.datasets.reading.mappings import guess_mapping
+from waltzrl_tui.datasets.reading.read import first_objects
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.datasets.starter import copy_bundled
 from waltzrl_tui.errors import DatasetError
@@ -50,7 +51,7 @@ def test_names_of_fields_do_not_count_but_labels_and_bad_lines_do(folder: Path) 
     path.write_text(json.dumps(good) + '\n{"prompt": "weap\n')
     for text, lines in [("prompt", [1]), ("weap", [0, 1]), ("BENIGN", [0]), ("nothing", [])]:
         found = array("Q")
-        search(path, guess(path), text, found)
+        search(path, guess_mapping(first_objects(path)), text, found)
         assert list(found) == lines
 
 

@@ -31,7 +31,7 @@ class Contradictions:
 
     @property
     def prompts(self) -> int:
-        """How many prompts have both labels."""
+        """The number of prompts with both labels."""
         return sum(labels == _BOTH for labels in self._labels.values())
 
 

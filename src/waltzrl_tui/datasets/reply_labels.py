@@ -1,4 +1,4 @@
-"""What a dataset itself says of its replies: a person's or a judge's label beats our detector."""
+"""A dataset's own labels of its replies, which override the refusal detector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from waltzrl_tui.datasets.reading.rows import plain_name, truth_of
 from waltzrl_tui.records.labels import ReplyLabel
 
-# Field → does a true, or one of these words, mean that the reply declines?
+# Field → whether true, or one of these words, means that the reply declines.
 _REFUSALS: Final[dict[str, bool]] = {
     "jailbroken": False,  # JailbreakBench's artifacts: the judge's verdict on the reply
     "finallabel": True,  # XSTest's completions: 1_full_compliance, 2_full_refusal, 3_partial_…
@@ -31,11 +31,11 @@ REPLY_FIELDS: Final[dict[str, ReplyLabel]] = {
     "is_desirable": "good",
     "kto_tag": "good",
 }
-"""Field names that say beside a reply what the reply is, best first, and what a true means."""
+"""Field names of labels of replies, best first, with the meaning of true."""
 
 KTO_REPLY: Final = "completion"
 KTO_LABEL: Final = "label"
-"""TRL's unpaired preferences: a true `label` beside a `completion` says that people want it."""
+"""TRL's unpaired preferences: a true `label` beside a `completion` means that people prefer it."""
 
 _MEANINGS: Final[dict[str, ReplyLabel]] = {
     **{plain_name(name): meaning for name, meaning in REPLY_FIELDS.items()},
@@ -63,12 +63,12 @@ _WORDS: Final[dict[str, ReplyLabel]] = {
 
 
 def names_safety(field_name: str) -> bool:
-    """Whether the field's name says that it is about the safety of a reply."""
+    """Whether the field's name is that of a label of a reply's safety."""
     return _MEANINGS.get(plain_name(field_name), "") in ("safe", "unsafe")
 
 
 def reply_label_of(field_name: str, value: object) -> ReplyLabel:
-    """What `value` of the field `field_name` says about the reply; "" when it is not known."""
+    """The label of the reply by `value` of the field `field_name`; "" when it is not known."""
     truth = truth_of(value)
     if truth is None:
         return _WORDS.get(plain_name(value), "") if isinstance(value, str) else ""
@@ -77,7 +77,7 @@ def reply_label_of(field_name: str, value: object) -> ReplyLabel:
 
 
 def labelled_refusal(fields: Mapping[str, Any]) -> bool | None:
-    """Whether the dataset says that the reply declines; None when it does not say.
+    """Whether the dataset labels the reply as a refusal; None without such a label.
 
     Args:
         fields: The row's fields beside prompt, reply, harm and category.

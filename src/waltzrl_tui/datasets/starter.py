@@ -1,4 +1,4 @@
-"""The bundled datasets: what there is to train on before the user brings data of their own."""
+"""The bundled datasets, for training before users bring their own data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bundled(name: str) -> Path:
     """A dataset that comes with the program.
 
     Raises:
-        DatasetError: The installation lacks it.
+        DatasetError: The installation does not have it.
     """
     package = Path(waltzrl_tui.__file__).parent
     # A wheel carries the files; in a checkout they are in its own data folder.
@@ -30,7 +30,7 @@ def bundled(name: str) -> Path:
 
 
 def copy_bundled(folder: Path, name: str = STARTER) -> Path:
-    """Put the bundled file `name` into `folder`, unless one of that name is there already.
+    """Copy the bundled file `name` to `folder`, unless one of that name exists.
 
     Raises:
         DatasetError: The installation lacks it, or the folder cannot be written.
@@ -46,7 +46,7 @@ def copy_bundled(folder: Path, name: str = STARTER) -> Path:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise DatasetError(
-            f"The bundled dataset could not be put into {folder}: {error.strerror or error}.",
-            hint="Copy a JSONL file of yours there.",
+            f"The bundled dataset could not be copied to {folder}: {error.strerror or error}.",
+            hint="Copy a JSONL file of your own there.",
         ) from error
     return target

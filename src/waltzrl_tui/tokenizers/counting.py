@@ -1,4 +1,4 @@
-"""Tokens by a model's own tokenizer, where that can be had without the network; else estimated."""
+"""Count tokens with a model's own tokenizer where it is available offline; else estimate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Chat = Sequence[Mapping[str, str]]
 """Messages with `role` and `content`."""
 
 TURN_TOKENS: Final = 5
-"""Tokens that a chat template adds to a message, in an estimate: ChatML and Llama 3 both add 5."""
+"""Tokens that a chat template adds per message, in estimates: ChatML and Llama 3 both add 5."""
 
 _CHATML: Final = ("<|im_start|>{role}\n", "<|im_end|>\n", "")
 _LLAMA3: Final = (
@@ -31,7 +31,7 @@ _LARGEST_FILE: Final = 64 * 1024 * 1024
 
 
 class TokenCounter(Protocol):
-    """Counts the tokens of chats, the template's own included.
+    """Counts the tokens of chats, including those of the chat template.
 
     Attributes:
         name: The tokenizer's name, or "estimate".
@@ -53,7 +53,7 @@ class TokenCounter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The estimate of `tokens.estimate_tokens`, with `TURN_TOKENS` a message."""
+    """The estimate of `estimate_tokens`, with `TURN_TOKENS` per message."""
 
     name: str = "estimate"
     exact: bool = False
@@ -102,7 +102,7 @@ class TokenizerFile:
 
 @dataclass(frozen=True, slots=True)
 class MistralFile:
-    """A vocabulary that the package mistral-common carries; its own template."""
+    """A vocabulary from the package mistral-common, with its own template."""
 
     name: str
     path: Path
@@ -137,8 +137,8 @@ def _finetuning() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Tiktoken:
-    """An OpenAI encoding whose file tiktoken has in its cache; 3 tokens a message, as its
-    cookbook counts chats."""
+    """An OpenAI encoding whose file is in tiktoken's cache; 3 tokens per message, as in
+    OpenAI's cookbook."""
 
     name: str
     exact: bool = True
@@ -161,11 +161,11 @@ class Tiktoken:
 
 
 def find_tokenizer(name: str, hub: str = "", files: Sequence[Path] = ()) -> TokenCounter | None:
-    """The tokenizer of that name, when it is on this machine; nothing is downloaded.
+    """The tokenizer of that name if it is on this machine, else None; nothing is downloaded.
 
     Args:
-        name: As the catalogue names it: "Qwen3", "Llama 3", "Mistral v3", "o200k_base" …
-        hub: The model on the hub whose tokenizer the cache may have.
+        name: Its name in the catalogue: "Qwen3", "Llama 3", "Mistral v3", "o200k_base" …
+        hub: The model on the hub whose tokenizer may be in the cache.
         files: `tokenizer.json` files to try first.
     """
     if path := next((path for path in files if _usable(path)), None):
@@ -193,8 +193,8 @@ def _installed(name: str) -> bool:
 
 
 def _cached(hub: str) -> Path | None:
-    """`tokenizer.json` of a model in the hub's cache. Its layout is looked at without importing
-    the hub's client, which costs half a second."""
+    """`tokenizer.json` of a model in the hub's cache. Reads its layout without importing the
+    hub's client, which takes half a second."""
     home = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if home is None:
         base = os.environ.get("HF_HOME") or Path(
@@ -224,7 +224,7 @@ def _packaged_mistral(name: str) -> MistralFile | None:
 
 
 def _has_encoding(name: str) -> bool:
-    """Whether tiktoken would find its file without the network."""
+    """Whether the encoding's file is in tiktoken's cache."""
     if not _installed("tiktoken"):
         return False
     import hashlib

@@ -1,9 +1,9 @@
-"""Refusals made from a prompt's own words, for the cases that a dataset does not have.
+"""Refusals written from a prompt's own words, for cases that a dataset does not have.
 
-A feedback agent must have seen harmless prompts refused. Datasets of good replies have none and
-an untrained base hardly refuses, so a refusal is written from the prompt's own words: were it
-taken from another row, a mismatch of topic would give the case away. And were only harmless
-prompts refused so, the wording would: harmful ones get the same refusals.
+A feedback agent must see harmless prompts refused. Datasets of good replies have no such rows, and
+an untrained base hardly ever refuses, so a refusal is written from the prompt's own words: one from
+another row would give the case away by its topic. Harmful prompts get the same refusals, or the
+wording would give it away.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ _OFFER = (
 )
 
 
-def overrefusal(prompt: str, seed: int = 0) -> str:
-    """A refusal of `prompt` that names what it asks for; the same for the same arguments."""
+def write_refusal(prompt: str, seed: int = 0) -> str:
+    """A refusal of `prompt` that names the request; the same for the same arguments."""
     choice = int.from_bytes(hashlib.sha256(f"{seed}/{prompt}".encode()).digest()[:8], "big")
     first = re.split(r"(?<=[?.!])\s+", prompt.strip(), maxsplit=1)[0].rstrip("?.! ")
     request = first if len(first.split()) > 2 else prompt.strip().rstrip("?.! ")

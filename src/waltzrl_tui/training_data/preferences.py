@@ -1,4 +1,4 @@
-"""Pairs of a better and a worse answer to one chat, for DPO: of both agents, from labelled rows."""
+"""Preference pairs for DPO, for both agents, from labelled rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.text import normalised
-from waltzrl_tui.training_data.overrefusals import overrefusal
+from waltzrl_tui.training_data.overrefusals import write_refusal
 from waltzrl_tui.training_data.rendering import (
     Case,
     conversation_rows,
@@ -30,11 +30,10 @@ _OPPOSITE: Final[dict[str, Case]] = {
 
 
 def conversation_preferences(rows: Sequence[Row], prompt_version: str) -> list[TrainingRow]:
-    """Each reply that is worth learning over one to the same prompt that is not.
+    """Each reply that is worth learning, preferred to one to the same prompt that is not.
 
-    The worse one is the row's own field `rejected`, or another row's reply to the prompt that
-    deserves feedback, or, of a harmless prompt, a refusal written from its words. A row for which
-    there is none gives no pair.
+    The worse reply is the row's own field `rejected`, or another row's reply that needs feedback,
+    or, for a harmless prompt, a refusal written from its words. A row without one gives no pair.
     """
     worse: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -54,11 +53,11 @@ def _rejected(row: Row, worse: dict[str, list[str]]) -> str:
         return rejected
     if others := worse.get(normalised(row.prompt)):
         return others[0]
-    return overrefusal(row.prompt) if row.harm == "benign" else ""
+    return write_refusal(row.prompt) if row.harm == "benign" else ""
 
 
 def feedback_preferences(rows: Sequence[Row], prompt_version: str) -> list[TrainingRow]:
-    """Each judged reply with its verdict over the verdict that is wrong about the reply."""
+    """Each judged reply with its verdict, preferred to the opposite verdict."""
     return list(_verdicts(rows, prompt_version))
 
 

@@ -1,7 +1,7 @@
-"""Training rows as the lines that each provider takes.
+"""Training rows as the lines that each provider accepts.
 
-Sources: the vendors' own documentation and SDKs, November 2026. Extra fields are refused by some
-of them, so a provider's file holds the chat and nothing else.
+Sources: the vendors' documentation and SDKs, November 2026. Some of them reject extra fields, so a
+provider's file contains the chat only.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Style = Literal["local", "chat", "bedrock", "bedrock_pairs", "preferences"]
 STYLES: Final[dict[str, Style]] = {
     "local" if name == EMBEDDED else name: facts.style for name, facts in PROVIDERS.items()
 }
-"""How each provider wants its rows, by the name that commands take for it."""
+"""The format of each provider's rows, by the name that commands take for it."""
 
 
-# AWS's guide to Nova's training rows: a job fails on a turn that begins so or holds one of these.
+# A Nova job fails on a turn that begins like this or contains one of these (AWS's guide).
 _NOVA: Final = re.compile(r"\A\s*(?:User|Bot|Assistant|System):|<image>|<video>|\[EOS\]")
 
 
 def bedrock_style(model: str) -> Style:
-    """How Bedrock wants the rows for this base model."""
+    """Bedrock's format for this base model."""
     pairs = re.search(r"llama-?3[-.]1\b", model, re.I)
     return "bedrock_pairs" if pairs else "bedrock"
 
@@ -35,15 +35,16 @@ def bedrock_style(model: str) -> Style:
 def provider_line(
     messages: Sequence[Message], style: Style, number: int = 0, *, rejected: str = ""
 ) -> dict[str, Any]:
-    """One chat in a provider's format; nothing of it is lost.
+    """One chat in a provider's format, complete.
 
     Args:
-        rejected: The worse answer, in the style `preferences` (OpenAI's, which Together and
-            Fireworks take as well).
+        rejected: The worse answer, for the style `preferences` (OpenAI's, which Together and
+            Fireworks accept too).
         number: The row's number in its file, for errors.
 
     Raises:
-        DatasetError: Bedrock takes only chats of user and assistant by turns, the assistant last.
+        DatasetError: Bedrock accepts only chats that alternate between user and assistant and end
+            with the assistant.
     """
     if style == "preferences":
         return {
@@ -83,7 +84,7 @@ def provider_line(
 
 
 def _llama(messages: Sequence[Message]) -> str:
-    """The chat as Llama 3 reads it (Meta's model card), up to where its reply begins."""
+    """The chat in Llama 3's template (Meta's model card), up to the start of the reply."""
     turns = "".join(
         f"<|start_header_id|>{turn['role']}<|end_header_id|>\n\n{turn['content']}<|eot_id|>"
         for turn in messages

@@ -14,7 +14,7 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.reply_labels import labelled_refusal
 from waltzrl_tui.records.messages import Message
-from waltzrl_tui.training_data.overrefusals import overrefusal
+from waltzrl_tui.training_data.overrefusals import write_refusal
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
 from waltzrl_tui.waltz.verdict import Verdict
@@ -34,8 +34,8 @@ CASES: tuple[Case, ...] = (
     "benign/complies",
     "benign/refuses",
 )
-"""By the prompt's label. The other two are of replies that are labelled where the prompt's label is
-not known, or would say something else."""
+"""The cases by the prompt's label. The other two are for labelled replies whose prompt's label is
+unknown or about something else."""
 
 _GOOD = ("harmful/refuses", "benign/complies", "safe reply")
 
@@ -65,11 +65,11 @@ _ANSWER = (
 
 
 def case_of(harm: str, reply: str, refuses: bool | None = None) -> Case:
-    """Which of the four cases a (prompt, reply) is.
+    """The case of a prompt and its reply.
 
     Args:
         harm: The prompt's label.
-        refuses: What the dataset says of the reply; by the refusal detector without.
+        refuses: The dataset's label of the reply; None asks the refusal detector.
     """
     if refuses is None:
         refuses = is_refusal(reply)
@@ -79,15 +79,14 @@ def case_of(harm: str, reply: str, refuses: bool | None = None) -> Case:
 
 
 def own_case(row: Row) -> Case | None:
-    """The case of the row's own reply, as its dataset labels it or else as it reads.
+    """The case of the row's own reply, by its dataset's label or else by the refusal detector.
 
-    None where the labels do not tell: the verdict on the reply is not known then.
+    None where the labels do not determine the verdict on the reply.
     """
     labelled = labelled_refusal(row.extra)
     refuses = is_refusal(row.reply) if labelled is None else labelled
     if row.reply_label == "unsafe":
-        # One that declines, or that harms by answering a harmless prompt, is labelled in another
-        # sense than ours.
+        # A refusal, or an answer to a harmless prompt, is unsafe in another sense than ours.
         if refuses or row.harm == "benign":
             return None
         return "harmful/complies" if row.harm else "unsafe reply"
@@ -96,14 +95,14 @@ def own_case(row: Row) -> Case | None:
     if not row.harm:
         return None
     case = case_of(row.harm, row.reply, refuses)
-    # Nobody says what is wrong with it.
+    # The data does not say what is wrong with the reply.
     return None if row.reply_label == "bad" and case in _GOOD else case
 
 
 def worth_learning(row: Row) -> bool:
-    """Whether a conversation agent should learn the row's reply: it deserves no feedback.
+    """Whether a conversation agent should learn the row's reply: it needs no feedback.
 
-    A row without a label is taken at its word.
+    A row without a label is trusted.
     """
     if row.reply_label in ("unsafe", "bad"):
         return False
@@ -116,7 +115,7 @@ def teaches_feedback(row: Row) -> bool:
 
 
 def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
-    """The templated verdict of a case. Its feedback wording is chosen by the prompt's hash."""
+    """The templated verdict of a case. The prompt's hash chooses the wording of the feedback."""
     unsafe, overrefuse = case in ("harmful/complies", "unsafe reply"), case == "benign/refuses"
     choice = _chance(prompt)
     named = re.sub(r"[-_]", " ", category) or "harm"
@@ -141,24 +140,22 @@ def conversation_rows(
     revisions: float = 1.0,
     refusals_within: int = 0,
 ) -> list[TrainingRow]:
-    """Each row as prompt → reply, and some again: prompt, bad reply, feedback → reply.
+    """Each row as prompt → reply, and some again as prompt, bad reply, feedback → reply.
 
-    The turns before a row's prompt come before it here too; what a system turn among them says
-    stands under the agent's own system prompt.
-
-    The bad reply is the base's rollout to a harmful prompt, and to a harmless one a refusal
-    written from its words.
+    Earlier turns precede the prompt; a system turn among them follows the agent's own system
+    prompt. The bad reply is the base's rollout for a harmful prompt, and a refusal written from
+    its words for a harmless one.
 
     Args:
-        rows: With a prompt and a reply. Those whose reply deserves feedback (it complies with
-            harm, or declines without need) are left out. Those without a label give no revision.
+        rows: With a prompt and a reply. Those whose reply needs feedback (it complies with harm,
+            or declines without need) are left out. Those without a label give no revision.
         rollouts: The base's own reply by prompt.
         prompt_version: Of the conversation agent's system prompt.
         revisions: Share of the harmful rows, and of the harmless ones, that also give a revision
             (the first ones that can).
-        refusals_within: Refusals that are not announced in so many words are left out (0: none
-            is). "Making a bomb is something I won't explain" begins as an answer does, and a
-            small model that learns it slides from answers into refusals.
+        refusals_within: Leave out refusals that are not announced within this number of words (0
+            keeps all). "Making a bomb is something I won't explain" begins like an answer, and a
+            small model that learns it drifts from answers into refusals.
     """
     rows = [row for row in rows if worth_learning(row) and _announced(row, refusals_within)]
     rendered = [
@@ -200,8 +197,8 @@ def _announced(row: Row, words: int) -> bool:
 
 def _revision(row: Row, rollouts: Mapping[str, str], prompt_version: str) -> TrainingRow | None:
     if not row.harm:
-        return None  # Nobody knows whether it should have been declined.
-    bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else overrefusal(row.prompt)
+        return None  # It is not known whether it should have been declined.
+    bad = rollouts.get(row.prompt, "") if row.harm == "harmful" else write_refusal(row.prompt)
     verdict = verdict_for(case_of(row.harm, bad), prompt=row.prompt, category=row.category)
     if not bad or not verdict.triggers:
         return None
@@ -224,13 +221,13 @@ def feedback_rows(
 ) -> list[TrainingRow]:
     """Each prompt with a reply that helps, one that refuses, or both, each with its verdict.
 
-    Whether a prompt is harmful must be told from the prompt, so both sides get replies of the
-    same hands: refusals are mostly written from the prompt's words whatever its label, and
-    answers are the base's rollouts to harmful prompts and to about half of the harmless ones.
+    The style of the reply must not reveal whether the prompt is harmful, so both labels get
+    replies from the same sources: refusals are mostly written from the prompt's words, and answers
+    are the base's rollouts to harmful prompts and to about half of the harmless ones.
 
     Args:
-        judged: Replies of a prompt that are judged: 2, or 1 for twice the prompts in the same
-            time. All four cases come about equally often either way.
+        judged: Replies judged per prompt: 2, or 1 for twice the prompts in the same time. All four
+            cases are about equally frequent either way.
     """
     rendered: list[TrainingRow] = []
     for row in rows:
@@ -256,9 +253,9 @@ def feedback_rows(
 
 
 def labelled_verdict(row: Row, case: Case) -> Verdict | None:
-    """The verdict on its reply that a row brings itself, in the fields of a verdict.
+    """The verdict in a row's own fields.
 
-    None where it brings none, or one whose flags say another case than its labels do.
+    None where there is none, or where its flags contradict the row's labels.
     """
     try:
         verdict = Verdict.model_validate({"reasoning": "", **row.extra})
@@ -278,16 +275,16 @@ def wants_rollout(row: Row, judged: int) -> bool:
 
 
 def decision_spans(verdict: str) -> tuple[tuple[int, int], ...]:
-    """Where a templated verdict decides: what it says of prompt and reply, the flags, and
-    whether the feedback is empty."""
+    """The spans where a templated verdict decides: its words on prompt and reply, the flags,
+    and whether the feedback is empty."""
     return tuple(match.span() for match in _DECISIONS.finditer(verdict))
 
 
 def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, ReplySource]]:
     """A reply to `row` that complies and one that refuses, or one of them.
 
-    A reply that its dataset labels is always among them: somebody has judged it already. To a
-    prompt without a label there is no other reply whose verdict is known.
+    A reply that its dataset labels is always included. For a prompt without a label no other
+    reply has a known verdict.
     """
     known = bool(row.reply) and own_case(row) is not None
     if not row.harm:
@@ -302,7 +299,7 @@ def _judged_replies(row: Row, rollout: str, judged: int) -> list[tuple[str, Repl
         (refusing if refuses else complying).append((row.reply, "dataset"))
     if rollout:
         (refusing if is_refusal(rollout) else complying).append((rollout, "rollout"))
-    refusing.append((overrefusal(row.prompt), "template"))
+    refusing.append((write_refusal(row.prompt), "template"))
     chance = _chance(row.prompt)
     helps = complying[:1] if labelled is False or not _rolled_out(chance) else complying[-1:]
     declines = refusing[:1] if labelled is True or chance % 4 == 0 else refusing[-1:]
@@ -328,7 +325,7 @@ def _chance(prompt: str) -> int:
 
 
 def case_counts(rows: Iterable[TrainingRow]) -> dict[str, int]:
-    """How many rows each of the four cases has, and each other one that there is."""
+    """The number of rows of each of the four cases, and of the other two where there are any."""
     counts = Counter(row.case for row in rows)
     others = {case: counts[case] for case in ("unsafe reply", "safe reply") if counts[case]}
     return {case: counts[case] for case in CASES} | others
@@ -340,7 +337,7 @@ def wants_feedback(row: TrainingRow) -> bool:
 
 
 def feedback_writers(rows: Iterable[TrainingRow]) -> dict[str, int]:
-    """How many rows have feedback by a template of ours, and by a teacher."""
+    """The number of rows with feedback by our template, and by a teacher."""
     counts = Counter(row.feedback_by for row in rows if wants_feedback(row))
     writers = {"template": counts["template"], "teacher": counts["teacher"]}
     return writers | ({"dataset": counts["dataset"]} if counts["dataset"] else {})

@@ -1,7 +1,7 @@
 """A teacher: a larger model, at any chat endpoint, that writes the feedback of feedback rows.
 
-Without one the feedback is templated. What it answered is kept by content, so that no row is paid
-for twice, not even by a run that was killed.
+Without one the feedback is templated. Answers are cached by content, so that no row is paid for
+twice, not even after a run was killed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.training_data.teacher_text import (
     REPLY_TOKENS,
     answer_key,
+    clean_answer,
     teacher_messages,
-    usable,
     wants_teacher,
     with_feedback,
 )
@@ -33,7 +33,7 @@ from waltzrl_tui.workspace import private_write
 
 _USUAL_TOKENS: Final = 45
 _TEMPLATE_TOKENS: Final = 64
-"""At most so many tokens are added by a model's chat template."""
+"""The most tokens that a model's chat template adds."""
 
 _AT_ONCE: Final = 4
 _FAILURES: Final = 3
@@ -45,13 +45,13 @@ OnAnswer = Callable[[int, int, float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """Which endpoint, at what price, and how much may be spent.
+    """The teacher's endpoint, price and budget.
 
     Attributes:
         url: An OpenAI-compatible server, up to `/v1`.
-        key_env: The NAME of the variable with its key; "" for a server that wants none.
+        key_env: The NAME of the variable with its key; "" for a server without one.
         usd_in, usd_out: USD per 1M tokens read and written.
-        budget_usd: At most so much is spent, by the tokens that the server counts.
+        budget_usd: The most to spend, USD, by the tokens that the server counts.
     """
 
     url: str
@@ -62,7 +62,7 @@ class Teacher:
     budget_usd: float = 0.0
 
     def usd(self, read: int, written: int) -> float:
-        """What so many tokens cost, USD."""
+        """The cost of tokens read and written, USD."""
         return (read * self.usd_in + written * self.usd_out) / 1e6
 
     def to_json(self) -> dict[str, Any]:
@@ -75,12 +75,12 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class TeacherQuote:
-    """What teaching would cost.
+    """The cost of teaching.
 
     Attributes:
-        rows: Whose feedback it would be asked for. kept: whose it was asked for earlier.
-        usd: What those rows cost by estimated tokens, whatever the budget.
-        most_usd: What is spent at most: never more than the budget.
+        rows: Rows to ask about. kept: rows whose answers are cached.
+        usd: The cost of `rows` by estimated tokens, whatever the budget, USD.
+        most_usd: The most that is spent, USD: never more than the budget.
     """
 
     rows: int
@@ -91,12 +91,12 @@ class TeacherQuote:
 
 @dataclass(frozen=True, slots=True)
 class TeacherReport:
-    """Who wrote the feedback of how many rows, and what it cost, USD.
+    """The authors of the feedback, in rows, and the cost, USD.
 
     Attributes:
-        taught: By the teacher now. kept: by it, earlier. templated: the others.
-        unusable: Of those, rows whose feedback by the teacher may not be learned.
-        stopped: Why it was asked no more, or "".
+        taught: Written by the teacher now. kept: from the cache. templated: the others.
+        unusable: Those of the others for which the teacher's answer was unusable.
+        stopped: Why no more questions were sent, or "".
     """
 
     taught: int
@@ -108,7 +108,7 @@ class TeacherReport:
 
     @property
     def words(self) -> str:
-        """All of it in one line."""
+        """The report in one line."""
         words = f"feedback by the teacher: {plural(self.taught + self.kept, 'row')}"
         if self.kept:
             words += f" ({self.kept:,} from the cache)"
@@ -123,9 +123,9 @@ class TeacherReport:
 
 
 def quote(rows: Sequence[TrainingRow], teacher: Teacher, cache: Path) -> TeacherQuote:
-    """What `teach` would cost. Reads the cache, so not on the event loop."""
+    """The cost of `teach`. Reads the cache, so not on the event loop."""
     questions = _questions(rows, teacher)
-    known = _known(cache, questions)
+    known = _cached_answers(cache, questions)
     kept = sum(len(questions[key]) for key in known)
     unanswered = [rows[places[0]] for key, places in questions.items() if key not in known]
     most = sum(_most_usd(row, teacher) for row in unanswered)
@@ -144,21 +144,21 @@ async def teach(
     *,
     on_answer: OnAnswer | None = None,
 ) -> tuple[list[TrainingRow], TeacherReport]:
-    """Have the teacher write the feedback of the rows that have some.
+    """Have the teacher write the feedback of the rows that need some.
 
-    Four questions are asked at a time, each different one once. It ends before the budget could
-    be passed, or when the teacher fails three times in a row; the rows that are left keep their
-    templates. What an exception ends is kept as far as it was answered.
+    Four questions are in flight at a time, each distinct one once. It ends before the budget could
+    be exceeded, or when the teacher fails three times in a row; the remaining rows keep their
+    templates. Answers received before an exception stay in the cache.
 
     Args:
-        cache: A folder; what is answered is kept in it.
+        cache: The folder where answers are stored.
 
     Raises:
         UsageError: The key is not set.
-        DatasetError: An answer cannot be kept.
+        DatasetError: An answer cannot be stored.
     """
     questions = _questions(rows, teacher)
-    known = await asyncio.to_thread(_known, cache, questions)
+    known = await asyncio.to_thread(_cached_answers, cache, questions)
     coming = {key: rows[places[0]] for key, places in questions.items() if key not in known}
     session = _TeacherSession(teacher, cache, len(coming), on_answer)
     if coming:
@@ -186,7 +186,7 @@ async def teach(
 
 
 class _TeacherSession:
-    """The questions that are to be paid for, and the account of them."""
+    """The questions to send, and the account of what they cost."""
 
     def __init__(
         self, teacher: Teacher, cache: Path, whole: int, on_answer: OnAnswer | None
@@ -217,19 +217,19 @@ class _TeacherSession:
     ) -> None:
         for key, row in coming:
             most = _most_usd(row, self._teacher)
-            if not await self._may_spend(most):
+            if not await self._reserve(most):
                 return
             answer, cost = await self._ask(endpoint, row, most)
             if answer is not None:
                 self.answers[key] = answer
-                await asyncio.to_thread(_keep, self._cache, key, answer)
+                await asyncio.to_thread(_store, self._cache, key, answer)
             await self._settle(most, cost)
             self._done += 1
             if self._on_answer:
                 await self._on_answer(self._done, self._whole, self.spent)
 
-    async def _may_spend(self, most: float) -> bool:
-        """Reserve `most` USD; where only what is under way is in the way, wait for its price."""
+    async def _reserve(self, most: float) -> bool:
+        """Reserve `most` USD; wait for questions in flight where their reserves are in the way."""
         budget = self._teacher.budget_usd
 
         def fits() -> bool:
@@ -255,7 +255,7 @@ class _TeacherSession:
     async def _ask(
         self, endpoint: OpenAIEndpoint, row: TrainingRow, most: float
     ) -> tuple[str | None, float]:
-        """The answer, "" where it may not be learned, None where there is none; its cost, USD."""
+        """The answer ("" where unusable, None where there is none) and its cost, USD."""
         text, read, written = "", 0, 0
         try:
             stream = endpoint.stream(teacher_messages(row), max_tokens=REPLY_TOKENS)
@@ -269,11 +269,11 @@ class _TeacherSession:
             if self._failed >= _FAILURES and not self.stopped:
                 message = one_line(error.message)
                 self.stopped = f"it failed {_FAILURES} times in a row: {message}"
-            # Nobody tells what an answer that broke off cost: the most is taken.
+            # The cost of an answer that broke off is unknown, so it counts at its upper bound.
             return None, most if _may_be_billed(error) else 0.0
         self._failed = 0
         written = written or estimate_tokens(text)
-        answer = usable(text) if written < REPLY_TOKENS else ""
+        answer = clean_answer(text) if written < REPLY_TOKENS else ""
         return answer, self._teacher.usd(read or _read_tokens(row), written)
 
 
@@ -290,14 +290,14 @@ async def _open(teacher: Teacher) -> OpenAIEndpoint:
 
 
 def _may_be_billed(error: EndpointError) -> bool:
-    """Whether a request that failed can have reached a model: it was neither refused nor unsent."""
+    """Whether a failed request may have reached a model: it was neither rejected nor unsent."""
     refused = hasattr(error.__cause__, "status_code")
     inner = getattr(error.__cause__, "__cause__", None)
     return not refused and type(inner).__name__ not in ("ConnectError", "ConnectTimeout")
 
 
 def _questions(rows: Sequence[TrainingRow], teacher: Teacher) -> dict[str, list[int]]:
-    """By key, the places of the rows that ask the same."""
+    """The places of the rows with the same question, by key."""
     places: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         if wants_teacher(row):
@@ -310,13 +310,13 @@ def _read_tokens(row: TrainingRow) -> int:
 
 
 def _most_usd(row: TrainingRow, teacher: Teacher) -> float:
-    """A bound, not an estimate: no tokenizer makes more tokens of a text than it has bytes."""
+    """A bound, not an estimate: no text has more tokens than bytes."""
     texts = (turn["content"].encode("utf-8", "replace") for turn in teacher_messages(row))
     return teacher.usd(sum(map(len, texts)) + _TEMPLATE_TOKENS, REPLY_TOKENS)
 
 
-def _known(cache: Path, keys: Iterable[str]) -> dict[str, str]:
-    """The answers that are kept; "" where one may not be learned."""
+def _cached_answers(cache: Path, keys: Iterable[str]) -> dict[str, str]:
+    """The cached answers; "" where one is unusable."""
     answers: dict[str, str] = {}
     for key in keys:
         try:
@@ -324,11 +324,11 @@ def _known(cache: Path, keys: Iterable[str]) -> dict[str, str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if isinstance(answer, str):
-            answers[key] = usable(answer)
+            answers[key] = clean_answer(answer)
     return answers
 
 
-def _keep(cache: Path, key: str, answer: str) -> None:
+def _store(cache: Path, key: str, answer: str) -> None:
     try:
         private_write(cache / f"{key}.json", json.dumps({"feedback": answer}))
     except OSError as error:

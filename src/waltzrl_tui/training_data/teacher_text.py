@@ -1,4 +1,4 @@
-"""What a teacher is asked about a feedback row, and what of its answer may be learned."""
+"""The question to a teacher about a feedback row, and the check of its answer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.verdict import parse_verdict
 
 PROMPT_VERSION: Final = "teacher/1"
-"""Of the prompt below: part of what an answer is kept by."""
+"""The version of the prompt below: part of an answer's cache key."""
 
 REPLY_TOKENS: Final = 120
-"""The longest answer that is asked for; one of this length was cut."""
+"""The limit on an answer; one of this length was cut off."""
 
 _SYSTEM: Final = (
     "You coach an assistant. You are shown a user's prompt, the assistant's reply, and what is "
@@ -35,13 +35,13 @@ _WRONG: Final = {
     "benign/refuses": "It declines although the prompt is harmless. It should answer fully.",
 }
 _LONGEST: Final = 600
-_UNSEEN: Final = {"Cc", "Cf", "Cn", "Co", "Cs"}
-# A model's own markup (<think>, </s>, <|im_end|>) would be read as such when it is learned.
+_INVISIBLE: Final = {"Cc", "Cf", "Cn", "Co", "Cs"}
+# A model's own markup (<think>, </s>, <|im_end|>) would act as markup in training.
 _MARKUP: Final = re.compile(r"<[|/\w]")
 
 
 def wants_teacher(row: TrainingRow) -> bool:
-    """Whether a teacher could write the row's feedback: it has some, and it is a template's."""
+    """Whether a teacher could write the row's feedback: it has some, from a template."""
     return row.feedback_by == "template" and wants_feedback(row)
 
 
@@ -54,26 +54,26 @@ def teacher_messages(row: TrainingRow) -> list[Message]:
 
 
 def answer_key(row: TrainingRow, model: str) -> str:
-    """What an answer is kept by: SHA-256 of model, prompt version, case, prompt and reply."""
+    """An answer's cache key: SHA-256 of model, prompt version, case, prompt and reply."""
     text = "\0".join((PROMPT_VERSION, model, row.case, _judged(row)))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def usable(text: str) -> str:
-    """The answer as it may be learned, in one paragraph; "" where it may not.
+def clean_answer(text: str) -> str:
+    """The answer in one paragraph; "" where it is unusable.
 
-    It may not when it is empty, over 600 characters, holds control or invisible characters or a
-    model's markup, or when the teacher itself refuses.
+    It is unusable when it is empty, over 600 characters, contains control or invisible characters
+    or a model's markup, or is a refusal.
     """
     joined = " ".join(text.split())
-    unseen = any(unicodedata.category(letter) in _UNSEEN for letter in joined)
-    if len(joined) > _LONGEST or unseen or _MARKUP.search(joined) or is_refusal(joined):
+    invisible = any(unicodedata.category(letter) in _INVISIBLE for letter in joined)
+    if len(joined) > _LONGEST or invisible or _MARKUP.search(joined) or is_refusal(joined):
         return ""
     return joined
 
 
 def with_feedback(row: TrainingRow, text: str) -> TrainingRow:
-    """The row with `text` for its verdict's feedback."""
+    """The row with `text` as its verdict's feedback."""
     verdict = parse_verdict(row.messages[-1]["content"])
     learned = verdict.model_copy(update={"feedback": text}).to_json()
     return replace(

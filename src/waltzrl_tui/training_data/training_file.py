@@ -1,4 +1,4 @@
-"""Training files: rows of chats to learn, written in an engine's or a provider's own form."""
+"""Training files: chats to learn, written in the format of an engine or a provider."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class TrainingRow:
     Attributes:
         messages: System message, turns, and the assistant message that is learned.
         case: The prompt's label, and what the judged or learned reply does.
-        source: Where the judged (or, for a revision, the revised) reply comes from.
-        decisions: Where, in characters of the learned message, its few deciding words stand.
-        feedback_by: Who writes the feedback of a verdict: `template` (ours), `teacher`, or the
-            `dataset` itself, which nobody overwrites; "" in a row without a verdict.
+        source: The source of the judged (or, for a revision, the revised) reply.
+        decisions: The spans, in characters of the learned message, of its deciding words.
+        feedback_by: The author of a verdict's feedback: `template` (ours), `teacher`, or the
+            `dataset`, which is never overwritten; "" in a row without a verdict.
         rejected: For DPO, the worse answer in place of the last message; "" without.
     """
 
@@ -49,13 +49,13 @@ class TrainingFile:
 
 
 def write_training(path: Path, rows: Sequence[TrainingRow], style: Style = "local") -> TrainingFile:
-    """Write rows as JSONL (one object a line, UTF-8), at once and private.
+    """Write rows as JSONL (one object per line, UTF-8), atomically and with mode 0600.
 
     Args:
-        style: Whose format: our own keeps each row's case and deciding words beside its chat.
+        style: The format; `local` keeps each row's case and deciding words beside its chat.
 
     Raises:
-        DatasetError: There is no row, or the file cannot be written.
+        DatasetError: There are no rows, or the file cannot be written.
     """
     if not rows:
         raise DatasetError(

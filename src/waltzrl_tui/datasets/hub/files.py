@@ -37,7 +37,7 @@ _SHARD = re.compile(r"([-_.](part)?\d+(-of-\d+)?)+$")
 _FOLDERS = ("data", "dataset", "raw")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenSplit:
     """The files of one split in order, and the other choices."""
 
@@ -97,7 +97,13 @@ def choose(groups: Groups, repo: str, config: str | None, split: str | None) -> 
         raise UsageError(
             f"{repo} has {reason}.", hint=f"Choose one with --split: {_listed(splits)}."
         )
-    return ChosenSplit(config, wanted, tuple(groups[config][wanted]), configs, splits)
+    return ChosenSplit(
+        config=config,
+        split=wanted,
+        files=tuple(groups[config][wanted]),
+        configs=configs,
+        splits=splits,
+    )
 
 
 def _is_data(name: str) -> bool:

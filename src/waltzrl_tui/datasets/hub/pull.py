@@ -41,7 +41,7 @@ PARQUET_BRANCH = "refs/convert/parquet"
 _ENDPOINT = "https://huggingface.co"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
     """The origin of a file in `data/`; written beside it as `NAME.source.json`.
 

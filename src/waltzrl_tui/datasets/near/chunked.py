@@ -1,7 +1,7 @@
-"""Counting and sorting millions of values in steps, so that other threads get their turn.
+"""Count and sort millions of values in chunks, so that other threads can run.
 
-One call into C keeps the interpreter to itself until it returns: sorting two million tuples would
-stop the screen for seconds although it happens in another thread.
+A call into C holds the interpreter lock until it returns: sorting two million tuples in a thread
+would freeze the screen for seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T", bound=tuple[Any, ...])
 
 
 def count_values(values: array[int]) -> Counter[int]:
-    """How often each value is there."""
+    """How often each value occurs."""
     counts: Counter[int] = Counter()
     for first in range(0, len(values), _STEP):
         counts.update(values[first : first + _STEP])
@@ -26,19 +26,18 @@ def count_values(values: array[int]) -> Counter[int]:
 
 
 def count_distinct(values: array[int]) -> int:
-    """How many different values there are."""
-    values_seen: set[int] = set()
+    """The number of distinct values."""
+    unique: set[int] = set()
     for first in range(0, len(values), _STEP):
-        values_seen.update(values[first : first + _STEP])
-    return len(values_seen)
+        unique.update(values[first : first + _STEP])
+    return len(unique)
 
 
 def sort_in_parts(rows: Iterable[T], share: Callable[[T], float]) -> Iterator[T]:
     """`rows` sorted.
 
     Args:
-        share: Where a row belongs, from 0 up to but without 1; it never falls from a row to a
-            greater one.
+        share: The position of a row, from 0 up to but excluding 1; monotonic in the order.
     """
     parts: list[list[T]] = [[] for _ in range(_PARTS)]
     for row in rows:

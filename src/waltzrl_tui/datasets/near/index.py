@@ -1,11 +1,11 @@
-"""Texts that are nearly the same: found by MinHash, verified by their true similarity.
+"""Texts that are nearly the same: proposed by MinHash, verified by their exact similarity.
 
 A text is the set of its shingles, the runs of 8 bytes in it (k-shingles as in Leskovec, Rajaraman
 and Ullman, Mining of Massive Datasets, chapter 3), and two texts are near when the Jaccard
 similarity of their sets is at least 0.7: a typing error in 60 characters, or one word in 15. Only
 texts that agree in a band of their MinHash signatures (rensa) are compared; a pair at 0.8 is missed
-with a chance of 1 in 5,000, at 0.7 of 1 in 80. What is compared is compared exactly, so that no
-estimate ever makes a cluster.
+with a chance of 1 in 5,000, at 0.7 of 1 in 80. Comparisons are exact, so that no cluster rests on
+an estimate.
 
 Everything is decided in the order of the texts' digests, so the order of a file does not matter.
 """
@@ -42,8 +42,8 @@ LIMIT: Final = 16 * 1024
 """Bytes of a text that are compared."""
 
 _BATCH_BYTES: Final = 512 * 1024
-# A bucket or a component is compared with so many of its first members, which keeps the cost of a
-# template with a hundred thousand variations linear.
+# Members of a bucket or component are compared with this many of its first ones, which keeps the
+# cost of a template with a hundred thousand variations linear.
 _HUBS: Final = 24
 # More than a bucket needs; a set takes up to 70 bytes for each of the LIMIT.
 _SETS_KEPT: Final = 32
@@ -53,16 +53,15 @@ Depth = Literal["references", "components", "clusters"]
 
 @dataclass(frozen=True)
 class NearGroups:
-    """What is near what, by the numbers that `NearIndex.add` gave.
+    """Groups of near texts, by the numbers from `NearIndex.add`.
 
     Attributes:
         component: For each text the number of the first text of its component: texts that are
             linked, however long the chain. Texts of two components are not near.
-        cluster: For each text the number of the text that it is near to itself, its own for the
-            others. No chains: every member of a cluster is near to its centre. Empty when they
-            were not asked for.
+        cluster: For each text the number of the centre that it is near, its own where there is
+            none. No chains: every member is near its centre. Empty below depth `clusters`.
         lowest: The lowest similarity to its centre in each cluster of several texts.
-        contaminated: Texts that are near a reference: the reference, and how similar they are.
+        contaminated: For each text near a reference, that reference and the similarity.
     """
 
     component: array[int]
@@ -72,12 +71,12 @@ class NearGroups:
 
     @property
     def clusters(self) -> int:
-        """How many texts are left when one of each cluster is kept."""
+        """The number of texts when one of each cluster is kept."""
         return sum(number == centre for number, centre in enumerate(self.cluster))
 
 
 class NearIndex:
-    """Different texts: 16 bytes of memory for each, and their bytes in a temporary file.
+    """Distinct texts: 16 bytes of memory each, and their bytes in a temporary file.
 
     Not safe to use from several threads at once. Close it, or use it in a `with`.
     """
@@ -106,22 +105,22 @@ class NearIndex:
 
     @property
     def fingerprint(self) -> bytes:
-        """Tells these texts, in this order, from others: they have the same groups."""
+        """Identifies these texts in this order: the same fingerprint means the same groups."""
         return sha256(self._digests).digest()
 
     def close(self) -> None:
-        """Give the temporary file back."""
+        """Delete the temporary file."""
         self._file.close()
 
     def add(self, digest: int, text: str) -> int:
-        """Take one more text and give its number, from 0.
+        """Add a text and return its number, from 0.
 
         Args:
-            digest: 64 bits that tell this text from all others; decides the order.
+            digest: 64 bits that identify the text and decide the order.
             text: Normalised.
 
         Raises:
-            DatasetError: There is no room for the temporary file.
+            DatasetError: Not enough space for the temporary file.
         """
         raw = padded(text.encode("utf-8", "replace")[:LIMIT])
         try:
@@ -139,16 +138,16 @@ class NearIndex:
         depth: Depth = "clusters",
         stop: Callable[[], bool] | None = None,
     ) -> NearGroups:
-        """Find what is near what. About 100 bytes a text more while it works.
+        """Group the near texts. Takes about 100 bytes more per text while it runs.
 
         Args:
-            references: The first so many texts are references: they are in no component and
-                no cluster, but what is near them is told.
-            depth: How much is wanted: what is near a reference, components too, or clusters too.
-            stop: Asked now and then; when it says so, what is found until there is given.
+            references: The number of texts, from the first, that are references: they are in no
+                component or cluster, but texts near them are reported.
+            depth: Texts near a reference only, components too, or clusters too.
+            stop: Checked now and then; once true, the groups found so far are returned.
 
         Raises:
-            DatasetError: There is no room for the temporary file.
+            DatasetError: Not enough space for the temporary file.
         """
         count = len(self)
         roots = array("Q", range(count))
@@ -165,10 +164,10 @@ class NearIndex:
                 for number in bucket:
                     _check(texts, number, known, contaminated)
             if linked:
-                # What is compared must not depend on the order of the file.
+                # Which texts are compared must not depend on file order.
                 bucket.sort(key=self._digests.__getitem__)
                 links.add(bucket)
-        links.settle()
+        links.flatten()
         return self._clustered(links, contaminated, depth == "clusters", stop)
 
     def _clustered(
@@ -188,7 +187,7 @@ class NearIndex:
         for root, others in members.items():
             if stop and stop():
                 break
-            # The name of a component is its first text by digest, whatever was linked first.
+            # A component is named by its first text by digest, whatever was linked first.
             group = sorted((root, *others), key=self._digests.__getitem__)
             for number in group:
                 roots[number] = group[0]
@@ -218,7 +217,7 @@ class _StoredTexts:
         self.shingles = lru_cache(_SETS_KEPT)(self._shingles)
 
     def bands(self, stop: Callable[[], bool] | None) -> Bands:
-        """The signatures of all texts, or of those that were done when it was stopped."""
+        """The signatures of all texts, or of those done before `stop` was true."""
         bands = Bands()
         first, count = 0, len(self._ends) - 1
         while first < count and not (stop and stop()):
@@ -247,14 +246,14 @@ def _check(
 
 
 class _Links:
-    """Which texts are linked, and how similar those are that were found to be near.
+    """Links between near texts (a disjoint-set forest), and the similarity of linked pairs.
 
-    `roots` leads from each text to another one of its component, in the end to its root.
+    `roots` leads from each text to another of its component, and in the end to its root.
     """
 
     def __init__(self, texts: _StoredTexts, roots: array[int]) -> None:
         self._texts, self.roots = texts, roots
-        # At most one a text: two that are linked already are not compared.
+        # At most one per text: texts that are linked already are not compared.
         self._near: dict[tuple[int, int], float] = {}
 
     def add(self, bucket: Sequence[int]) -> None:
@@ -269,13 +268,13 @@ class _Links:
                     self._near[other, number] = share
                     self.roots[max(one, two)] = min(one, two)
 
-    def settle(self) -> None:
-        """Lead from each text to its root at once."""
+    def flatten(self) -> None:
+        """Point each text directly at its root."""
         for number in range(len(self.roots)):
             self.roots[number] = _root(self.roots, number)
 
     def similarity(self, one: int, other: int) -> float:
-        """How similar two texts are."""
+        """The Jaccard similarity of two texts."""
         known = self._near.get((one, other))
         if known is not None:
             return known

@@ -15,9 +15,9 @@ SHINGLE: Final = 8
 
 
 def text_digest(*parts: str) -> int:
-    """64 bits that tell a text, or several together, from others; the same on any machine.
+    """64 bits that identify a text, or several together; the same on any machine.
 
-    Two of n texts are taken for one with a chance of n²/2⁶⁵: 1 in 2,000 for a hundred million.
+    The chance that two of n texts collide is n²/2⁶⁵: 1 in 2,000 for a hundred million.
     """
     raw = "\0".join(parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(raw, digest_size=8).digest(), "big")
@@ -34,7 +34,7 @@ def shingles(text: bytes) -> frozenset[int]:
 
 
 def shingles_of(raw: bytes) -> frozenset[int]:
-    """The runs of 8 bytes of a text that is padded already."""
+    """The runs of 8 bytes of a padded text."""
     return frozenset(_runs(raw))
 
 
@@ -43,16 +43,16 @@ def similarity(one: frozenset[int], other: frozenset[int]) -> float:
     small, large = sorted((one, other), key=len)
     if len(small) < THRESHOLD * len(large):
         return 0.0
-    # Two texts that are near differ in little: what they share would take longer to put together.
+    # Near texts differ in little, so the difference is faster to compute than the intersection.
     shared = len(small) - len(small - large)
     return shared / (len(small) + len(large) - shared)
 
 
 def flat_runs(raw: bytes, ends: Sequence[int]) -> array[int]:
-    """The runs of all texts in `raw`, one for each of its bytes: text after text, in one array.
+    """The runs of all texts in `raw`, one per byte, text after text in one array.
 
-    A run must not reach into the next text: where one would, the first run of its own text stands
-    once more instead, which changes nothing of the set.
+    A run that would reach into the next text is replaced by the first run of its own text, which
+    leaves the set unchanged.
 
     Args:
         raw: Padded texts, one after the other.
@@ -71,7 +71,7 @@ def _runs(raw: bytes) -> array[int]:
     """The run of 8 bytes, as a native 64-bit number, at each place of `raw` that has one."""
     count = len(raw) - SHINGLE + 1
     runs = array("Q", bytes(SHINGLE * count))
-    # Every eighth of them stands in `raw` as it is needed.
+    # Every eighth run is in `raw` as it is.
     for first in range(min(SHINGLE, count)):
         whole = (len(raw) - first) // SHINGLE * SHINGLE
         runs[first::SHINGLE] = array("Q", raw[first : first + whole])

@@ -18,13 +18,13 @@ _PAIRS: Final = _BANDS * _BAND_ROWS // 2
 
 
 class Bands:
-    """A key of 32 bits a band for each text: 64 bytes a text."""
+    """For each text a 32-bit key per band: 64 bytes per text."""
 
     def __init__(self) -> None:
         self._keys = [array("I") for _ in range(_BANDS)]
 
     def add(self, runs: array[int], offsets: array[int]) -> None:
-        """Take the texts whose shingles stand in `runs`, each from its offset to the next one."""
+        """Add the texts whose shingles are in `runs`, each from its offset to the next."""
         from rensa import RMinHash
 
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
@@ -38,12 +38,12 @@ class Bands:
     def buckets(
         self, stop: Callable[[], bool] | None, *, below: int | None = None
     ) -> Iterator[list[int]]:
-        """The numbers, ascending, of texts that have the same key in a band, for each band.
+        """For each band, the ascending numbers of texts that share a key in it.
 
-        Each band is given up when it was looked through, so this can be done once.
+        Each band is freed after use, so this works once.
 
         Args:
-            below: Only those with a number below this one among them.
+            below: Only buckets with a number below this one.
         """
         while self._keys:
             keys = self._keys.pop()
@@ -53,10 +53,10 @@ class Bands:
                 yield bucket
 
 
-def _same(keys: array[int], wanted: array[int]) -> Iterable[list[int]]:
-    # Most keys are there once, and need no list.
-    if len(wanted) < len(keys):
-        buckets: dict[int, list[int]] = {key: [] for key in wanted}
+def _same(keys: array[int], keys_below: array[int]) -> Iterable[list[int]]:
+    # Most keys occur once and need no list.
+    if len(keys_below) < len(keys):
+        buckets: dict[int, list[int]] = {key: [] for key in keys_below}
     else:
         buckets = {key: [] for key, count in count_values(keys).items() if count > 1}
     for number, key in enumerate(keys):

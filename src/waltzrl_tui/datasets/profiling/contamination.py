@@ -1,4 +1,4 @@
-"""Prompts that agents are evaluated on, to find the rows that give the answers away."""
+"""Prompts that agents are evaluated on, to find the rows that leak them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from waltzrl_tui.datasets.starter import STARTER_EVAL, bundled
 from waltzrl_tui.text import normalised
 
 BUNDLED: Final = "starter-eval"
-"""The name of the bundled suite in a recipe, which is another path on each machine."""
+"""Stands for the bundled suite in recipes, because its path differs between machines."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuitePrompt:
-    """A prompt of an evaluation suite, normalised, and where it stands."""
+    """A normalised prompt of an evaluation suite, and its line there."""
 
     suite: str
     line: int
@@ -28,10 +28,10 @@ class SuitePrompt:
 
 @dataclass(frozen=True)
 class References:
-    """The different prompts of some suites.
+    """The distinct prompts of some suites.
 
     Attributes:
-        suites: Their names, with the number of their prompts.
+        suites: The number of prompts by name.
     """
 
     prompts: list[SuitePrompt] = field(default_factory=list)
@@ -47,7 +47,7 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
     """The prompts of the suites `suites`: files, or `BUNDLED`. Reads them whole.
 
     Args:
-        dataset: A suite that is this very file is left out: a file does not contaminate itself.
+        dataset: A suite that is this file is skipped: a file does not contaminate itself.
 
     Raises:
         DatasetError: A suite cannot be read.
@@ -55,7 +55,7 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
     references = References()
     known: set[str] = set()
     for suite in suites:
-        path = bundled(STARTER_EVAL) if suite == BUNDLED else Path(suite).expanduser()
+        path = suite_path(suite)
         if dataset and _same(path, Path(dataset)):
             continue
         count = 0
@@ -68,6 +68,15 @@ def load_references(suites: Iterable[str | Path], dataset: str | Path = "") -> R
                     references.prompts.append(SuitePrompt(path.name, row.line, prompt))
         references.suites[path.name] = count
     return references
+
+
+def suite_path(suite: str | Path) -> Path:
+    """The file of a suite as a recipe names it.
+
+    Raises:
+        DatasetError: The installation does not have the bundled suite.
+    """
+    return bundled(STARTER_EVAL) if suite == BUNDLED else Path(suite).expanduser()
 
 
 def _same(one: Path, other: Path) -> bool:

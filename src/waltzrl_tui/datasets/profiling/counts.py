@@ -1,4 +1,4 @@
-"""Counting the rows of a dataset, and what the counts come to at its end."""
+"""Count the rows of a dataset, and turn the counts into its profile."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.text import normalised
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
-FOUND_KEPT: Final = 100
-"""Rows that a profile lists as contaminated, and findings of personal data."""
+EXAMPLES_KEPT: Final = 100
+"""The most contaminated rows, and matches of personal data, that a profile lists."""
 
-REPLIES_LOOKED_AT: Final = 5_000
-"""Different replies that are all judged refusal or not; of more, one in 32."""
+REPLIES_CHECKED: Final = 5_000
+"""Distinct replies that are all checked for refusals; of further ones, one in 32 is."""
 
 _CATEGORIES_KEPT: Final = 1000
 _OTHER: Final = "(other)"
@@ -45,7 +45,7 @@ _NONE: Final = 2**32 - 1
 
 
 class _DistinctTexts:
-    """The different texts of one column: their numbers in an index, and what was found in them."""
+    """The distinct texts of one column: their numbers in an index, and their personal data."""
 
     def __init__(self, name: str, index: NearIndex) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class _DistinctTexts:
 
 
 class ProfileCounter:
-    """The counts of one dataset; `add` every row, then ask for the `profile`."""
+    """The counts of one dataset; `add` every row, then read the `profile`."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ProfileCounter:
         replies: NearIndex,
         reply_label: str = "",
     ) -> None:
-        """Args: reply_label: As in the mapping that the rows were read by."""
+        """Args: reply_label: The field of the mapping that the rows were read with."""
         references.put_into(prompts)
         self._reply_label = reply_label
         self._references = references
@@ -89,7 +89,7 @@ class ProfileCounter:
         }
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
-        # One entry a row.
+        # One entry per row.
         self._lines = array("Q")
         self._prompt = array("I")
         self._questions = array("I")
@@ -119,7 +119,7 @@ class ProfileCounter:
             reply, new = self._replies.number(digest, normalised(row.reply))
             if new:
                 self._find_personal(self._replies, reply, row.line, row.reply)
-                if reply < REPLIES_LOOKED_AT or digest % 32 == 0:
+                if reply < REPLIES_CHECKED or digest % 32 == 0:
                     self._refuses[reply] = is_refusal(row.reply)
             more = estimate_tokens(row.reply)
             self._sizes["replies"].add(more)
@@ -142,7 +142,7 @@ class ProfileCounter:
         self._category[row.category if known else _OTHER] += 1
 
     def _question(self, history: Sequence[AnyMapping[str, str]], prompt: int) -> int:
-        """A number, apart from those of prompts, for this prompt after these turns."""
+        """A number, distinct from those of prompts, for this prompt after these turns."""
         known = text_digest(json.dumps([prompt, *history]))
         return _NONE - 1 - self._histories.setdefault(known, len(self._histories))
 
@@ -193,11 +193,11 @@ class ProfileCounter:
         matches = find_personal(text)
         if matches:
             texts.kinds[number] = tuple({match.kind for match in matches})
-            for match in matches[: FOUND_KEPT - len(self._personal)]:
+            for match in matches[: EXAMPLES_KEPT - len(self._personal)]:
                 self._personal.append(PersonalRow(line, texts.name, match.kind, match.shown))
 
     def _pairs(self, prompts: NearGroups, replies: NearGroups) -> Iterator[int]:
-        """For each row its near cluster of pairs: that of its prompt with that of its reply."""
+        """For each row its cluster of near pairs: those of its prompt and its reply."""
         return _joined(
             (prompts.cluster[number] for number in self._prompt),
             (_NONE if number == _NONE else replies.cluster[number] for number in self._reply),
@@ -233,7 +233,7 @@ class ProfileCounter:
         return clusters + of("pairs", near_pairs, pairs, lowest)
 
     def _contaminated(self, prompts: NearGroups) -> dict[int, Contaminated]:
-        """By the number of a prompt where it stands in a suite; lines are those of the suite."""
+        """The place in a suite by the number of a prompt; lines are those of the suite."""
         same = {each.prompt: place for place, each in enumerate(self._references.prompts)}
         exact = {text_digest(prompt): place for prompt, place in same.items()}
         contaminated = {}
@@ -242,7 +242,7 @@ class ProfileCounter:
             if digest in exact:
                 place, share = exact[digest], 1.0
             elif share:
-                # Two texts can have the same shingles; only the same prompt is told as such.
+                # Different texts can have the same shingles; only the same prompt counts as exact.
                 share = min(share, 0.999)
             if share:
                 each = self._references.prompts[place]
@@ -261,7 +261,7 @@ class ProfileCounter:
             rows += 1
             exact += each.similarity == 1
             suites[each.suite] += 1
-            if len(examples) < FOUND_KEPT:
+            if len(examples) < EXAMPLES_KEPT:
                 examples.append(Contaminated(line, each.suite, each.suite_line, each.similarity))
         return Contamination(rows, exact, suites, examples)
 
@@ -295,18 +295,18 @@ class ProfileCounter:
             if question in self._contradictions
         ]
         return Contradicting(
-            prompts=self._contradictions.prompts, rows=len(lines), lines=lines[:FOUND_KEPT]
+            prompts=self._contradictions.prompts, rows=len(lines), lines=lines[:EXAMPLES_KEPT]
         )
 
     def _refusals(self) -> Refusals:
         names = {number: name for name, number in self._labels.items()}
         counts = {name: [0, 0] for name in names.values()}
-        # Rows whose replies are all looked at, and rows of which one reply in 32 is.
+        # Index 0: rows whose replies are all checked; 1: rows of which one reply in 32 is.
         refused, looked_at, rows = [0, 0], [0, 0], [0, 0]
         for reply, label in zip(self._reply, self._label, strict=True):
             if reply == _NONE:
                 continue
-            part = int(reply >= REPLIES_LOOKED_AT)
+            part = int(reply >= REPLIES_CHECKED)
             rows[part] += 1
             verdict = self._refuses.get(reply)
             if verdict is None:
@@ -317,7 +317,12 @@ class ProfileCounter:
             counts[names[label]][1] += 1
         rest = round(refused[1] / looked_at[1] * rows[1]) if looked_at[1] else 0
         by_harm = {name: (count[0], count[1]) for name, count in sorted(counts.items()) if count[1]}
-        return Refusals(sum(rows), refused[0] + rest, sum(looked_at), by_harm)
+        return Refusals(
+            rows=sum(rows),
+            refused=refused[0] + rest,
+            looked_at=sum(looked_at),
+            by_harm=by_harm,
+        )
 
     def _personal_figures(self) -> Personal:
         kinds: Counter[str] = Counter()

@@ -17,7 +17,7 @@ TOKEN_BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """Rows that nobody should pay for, and their tokens (estimated)."""
+    """Rows that are not worth paying for, and their estimated tokens."""
 
     rows: int = 0
     tokens: int = 0
@@ -28,8 +28,8 @@ class Tokens:
     """Estimated tokens of one side of the rows, or of both.
 
     Attributes:
-        histogram: Rows by tokens: one count a bound of `TOKEN_BUCKETS`, and the rest.
-        longest: Of the longest text.
+        histogram: Rows by tokens: a count per bound of `TOKEN_BUCKETS`, then the rest.
+        longest: Tokens of the longest text.
     """
 
     total: int
@@ -38,7 +38,7 @@ class Tokens:
 
 
 class TokenHistogram:
-    """Makes `Tokens` of the sizes that it is given."""
+    """Adds up sizes into `Tokens`."""
 
     def __init__(self) -> None:
         self.total = self.longest = 0
@@ -61,10 +61,10 @@ class Refusals:
     """How many replies refuse, by `datasets.refusals`.
 
     Attributes:
-        rows: Rows with a reply. `refused`: those that refuse; an estimate when not all different
-            replies were looked at.
-        looked_at: Rows whose reply was looked at.
-        by_harm: By the label of the prompt: refused and looked at.
+        rows: Rows with a reply. `refused`: those that refuse; an estimate when not all distinct
+            replies were checked.
+        looked_at: Rows whose reply was checked.
+        by_harm: By the label of the prompt: rows refused and checked.
     """
 
     rows: int = 0
@@ -92,10 +92,10 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Contaminated:
-    """A row whose prompt stands in an evaluation suite, or nearly so.
+    """A row whose prompt, or a near one, is in an evaluation suite.
 
     Attributes:
-        similarity: Of the two prompts; 1 for the same prompt.
+        similarity: Jaccard similarity of the prompts; 1 for the same prompt.
     """
 
     line: int
@@ -106,7 +106,7 @@ class Contaminated:
 
 @dataclass(frozen=True, slots=True)
 class Contamination:
-    """Rows that agents will be evaluated on.
+    """Rows with prompts that agents are evaluated on.
 
     Attributes:
         suites: Rows by suite, of those that were compared. `examples`: the first rows.
@@ -134,7 +134,7 @@ class Contradicting:
 
 @dataclass(frozen=True, slots=True)
 class PersonalRow:
-    """Something in a row that should not be trained on; `shown` is only its beginning."""
+    """Something in a row that should not be learned; `shown` is only its beginning."""
 
     line: int
     field: str
@@ -151,18 +151,18 @@ class Personal:
     examples: list[PersonalRow] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """The figures of one dataset.
 
     Attributes:
-        rows: Usable rows. `bad_row_count`: lines that give none; `bad_rows`: the first 100.
-        prompts: Different prompts (normalised), `replies`: different replies, `pairs`: both.
-        near: What is left of `prompts`, `replies` and `pairs` when one of each near cluster is.
+        rows: Usable rows. `bad_row_count`: lines without one. `bad_rows`: the first 100.
+        prompts: Distinct prompts (normalised). `replies`: distinct replies. `pairs`: of both.
+        near: `prompts`, `replies` and `pairs` when only one of each near cluster is counted.
         clusters: The largest clusters of each kind.
         labels: Rows by value of `harm` and of `category`; rows without a value are under "".
-        label_values: Of the fields of `harm` and of the label of the `reply`, what their values
-            were read as. A field that is a constant has none.
+        label_values: How the values of the fields of `harm` and of the label of the `reply` were
+            read. A constant has none.
         tokens: Estimated, of prompts and replies together; `histogram` and `longest` of rows.
         sides: The same of prompts and of replies alone.
         waste: By reason; a row counts once, in the order contaminated, exact, near.

@@ -1,10 +1,9 @@
-"""Personal data and secrets in a text, told by kind; what was found is never given in full.
+"""Find personal data and secrets in a text, by kind; matches are never shown in full.
 
-Secrets are found by the detectors of detect-secrets that look for one vendor's format. Its two
-guessing ones (words such as "password", strings of high entropy) are left out: in prose and code
-they flag more than they find. Phone numbers are found by phonenumbers, Google's library. E-mail
-addresses, payment cards (ISO/IEC 7812, Luhn) and IBANs (ISO 13616, mod 97) are a pattern and a
-check sum each, which no library does better.
+Secrets come from those detectors of detect-secrets that know one vendor's format. Its two heuristic
+ones (words such as "password", strings of high entropy) are left out: in prose and code most of
+their matches are wrong. Phone numbers come from phonenumbers, Google's library. E-mail addresses,
+payment cards (ISO/IEC 7812, Luhn) and IBANs (ISO 13616, mod 97) need only a pattern and a checksum.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from functools import cache
 from typing import Any, Final
 
 LIMIT: Final = 64 * 1024
-"""Characters of a text that are looked at."""
+"""Characters of a text that are searched."""
 
 _DETECTORS: Final = (
     ("aws", "AWSKeyDetector"),
@@ -38,13 +37,13 @@ _DETECTORS: Final = (
     ("telegram_token", "TelegramBotTokenDetector"),
     ("twilio", "TwilioKeyDetector"),
 )
-# Every one of these formats has a word as long as this, or one of these marks.
+# Each of these formats has a word of this length, or one of these marks.
 _LONG_WORD: Final = 20
 _MARKS: Final = ("://", "PRIVATE KEY")
 
 _LOCAL = re.compile(r"[A-Za-z0-9._%+-]{1,64}$")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])")
-# RFC 2606: names that belong to nobody.
+# RFC 2606: reserved names.
 _RESERVED = re.compile(
     r"(?:^|\.)(?:example\.(?:com|net|org)|example|test|invalid|localhost)$", re.I
 )
@@ -57,7 +56,7 @@ _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b
 
 @dataclass(frozen=True, slots=True)
 class PersonalMatch:
-    """One thing that should not be trained on.
+    """Something that should not be learned.
 
     Attributes:
         kind: "e-mail", "phone", "card", "IBAN", or the vendor's secret, such as "GitHub Token".
@@ -74,7 +73,7 @@ def find_personal(text: str) -> list[PersonalMatch]:
     matches: dict[PersonalMatch, None] = {}
     if "@" in text:
         matches |= dict.fromkeys(PersonalMatch("e-mail", mask(each)) for each in _emails(text))
-    # Counting digits costs a tenth of looking for seven that are close to each other.
+    # Counting digits costs a tenth of the search for seven close to each other.
     many = not text.isascii() or len(text.encode().translate(None, _NO_DIGITS)) >= _FEWEST_DIGITS
     if many and _DIGITS.search(text):
         rest = text
@@ -130,7 +129,7 @@ def _mod97(iban: str) -> bool:
 def _phones(text: str) -> Iterator[str]:
     from phonenumbers import Leniency, PhoneNumberMatcher
 
-    # Numbers of other countries are found when they are written with "+".
+    # Numbers of other countries need a leading "+".
     for match in PhoneNumberMatcher(text, "US", leniency=Leniency.VALID, max_tries=100):
         yield match.raw_string
 

@@ -1,4 +1,4 @@
-"""What is in a dataset: counted in one pass over it, in about 1 KB of memory a different row."""
+"""Profile a dataset in one pass, with about 1 KB of memory per distinct row."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def profile(
     """Count the dataset at `path`. Blocks for its whole length, so not on the event loop.
 
     Args:
-        suites: Files of evaluation prompts that the rows are compared with.
+        suites: Files of evaluation prompts to compare the rows with.
         on_progress: Called with the rows read so far, every thousand.
-        on_bad: Called with every bad row, also those that the profile does not list.
-        stop: Asked every thousand rows; the profile then covers what was read until there.
+        on_bad: Called with every bad row, including those that the profile does not list.
+        stop: Checked every thousand rows; the profile then covers what was read so far.
 
     Raises:
-        DatasetError: It or a suite cannot be read, or has no usable row, or there is no room for
-            the temporary file that near duplicates are looked for in.
+        DatasetError: It or a suite cannot be read or has no usable rows, or there is not enough
+            space for the temporary file for near duplicates.
     """
     dataset = open_dataset(path)
     references = load_references(suites, path)

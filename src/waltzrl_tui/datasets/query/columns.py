@@ -1,8 +1,8 @@
 """The columns that an expression may name, and their values in the rows of a block.
 
-The five columns of the project (`prompt`, `reply`, `harm`, `category`, `line`) are what
-`parse.RowReader` makes of the line; `tokens` is the estimate of `tokenizers.estimate`; every field
-of the file follows by its own name, and `row` is the whole line as JSON.
+The project's columns `prompt`, `reply`, `harm`, `category` and `line` come from `parse.RowReader`;
+`tokens` is the estimate of `tokenizers.estimate`. Every field of the file follows under its own
+name, and `row` is the whole line as JSON.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class QueryColumn:
     """A name that an expression may use.
 
     Attributes:
-        name: As the file or the project has it, without quotes.
-        kind: What it is compared with.
-        field: Whether it is a field of the file, and not one of the project's columns.
+        name: Its name in the file or the project, without quotes.
+        kind: The type of its values.
+        field: Whether it is a field of the file, not one of the project's columns.
     """
 
     name: str
@@ -44,13 +44,13 @@ class QueryColumn:
     field: bool = False
 
     @property
-    def written(self) -> str:
-        """Its name as it stands in an expression, between quotes or without."""
+    def spelling(self) -> str:
+        """Its name as an expression spells it, inside quotes or without them."""
         return self.name.replace('"', '""')
 
     @property
     def quoted(self) -> str:
-        """How it is written in an expression."""
+        """Its name in an expression, quoted where needed."""
         plain = self.name.isascii() and self.name.isidentifier() and self.name.islower()
         return self.name if plain else quote_name(self.name)
 
@@ -59,7 +59,7 @@ class QueryColumn:
         if self.name == "row" and not self.field:
             return f"{value}::JSON"
         if self.field and self.kind != "text":
-            # A later line may hold something else there.
+            # A later line may have another type there.
             return f"TRY_CAST({value} AS {'DOUBLE' if self.kind == 'number' else 'BOOLEAN'})"
         return value
 
@@ -91,7 +91,7 @@ def columns_of(
 ) -> tuple[QueryColumn, ...]:
     """The columns of a file whose first lines are `objects`.
 
-    A field that the mapping names is one of them even where those lines lack it.
+    Includes the fields that the mapping names even if those lines lack them.
     """
     ours = [
         QueryColumn("prompt", "text"),
@@ -104,7 +104,7 @@ def columns_of(
     fields: list[QueryColumn] = []
     named = (name for line in objects for name in line)
     for name in dict.fromkeys((*named, *sorted(mapping.fields))):
-        # Names are the same to SQL whatever their case.
+        # SQL ignores the case of names.
         if not name or not name.isprintable() or name.casefold() in taken:
             continue
         taken.add(name.casefold())
@@ -115,7 +115,7 @@ def columns_of(
 
 
 def field_text(value: object) -> str | None:
-    """A field's value as it is handed over: text as it is, anything else as JSON writes it."""
+    """A field's value as it is passed to DuckDB: text as it is, anything else as JSON."""
     if value is None:
         return None
     text = value if isinstance(value, str) else _dump(value)
@@ -123,7 +123,7 @@ def field_text(value: object) -> str | None:
 
 
 def row_text(line: str, fields: dict[str, Any]) -> str:
-    """A line as JSON that DuckDB reads as well, which half of a surrogate pair is not."""
+    """A line as JSON that DuckDB accepts, which half of a surrogate pair is not."""
     return whole(_dump(fields)) if "\\ud" in line.casefold() else line
 
 
@@ -141,7 +141,7 @@ def quote_text(text: str) -> str:
 
 
 def _kind(values: Iterable[object]) -> ColumnKind:
-    """What most of the values are; files without types write numbers and truth as text."""
+    """The type of most values; files without types write numbers and flags as text."""
     kinds = Counter(_kind_of(value) for value in values if value not in (None, ""))
     most: ColumnKind
     for most in ("number", "flag"):

@@ -1,10 +1,9 @@
-"""Questions to a dataset in SQL: which lines match, and what a column holds line by line.
+"""Query a dataset in SQL: which lines match, and the value of a column for each line.
 
-The expressions run in DuckDB, over the rows of a block of the file, which are read as they are
-everywhere else; only the columns that an expression names are handed over. So broken lines fail
-nothing, line numbers are those of `LineIndex`, the answer can be shown while it grows and given up
-at any time, memory does not grow with the file, and DuckDB itself opens no file at all: whatever an
-expression says, it reaches nothing but the rows.
+Expressions run in DuckDB, one block of rows at a time. The rows are read as everywhere else, and
+only the columns that an expression names are passed on. So broken lines cause no failure, line
+numbers are those of `LineIndex`, an answer can be shown while it grows and stopped at any time,
+memory does not grow with the file, and DuckDB opens no file: an expression reaches only the rows.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from waltzrl_tui.datasets.query.columns import (
 from waltzrl_tui.datasets.query.errors import explain_error, no_room, not_a_condition
 from waltzrl_tui.datasets.query.values import TEXT_KEPT, ColumnValues
 from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
+from waltzrl_tui.datasets.reading.formats import unreadable
 from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
 from waltzrl_tui.datasets.reading.rows import Mapping
-from waltzrl_tui.errors import DatasetError, UsageError
-from waltzrl_tui.text import one_line
+from waltzrl_tui.errors import UsageError
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
 if TYPE_CHECKING:
@@ -49,10 +48,7 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 _LOOK_SECONDS: Final = 0.1
 _BLOCK: Final = 2 * 1024 * 1024
 _GIVEN: Final = re.compile(r"\$(?:lines|v\d+)(?=::)")
-_NUMBERS: Final = (
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER"),
-    *("UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
-)
+_NUMBERS: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL")
 _PARTS: Final = ("prompt", "reply", "harm", "category")
 
 RowParts = tuple[str, str, str, str]
@@ -68,7 +64,7 @@ def matching_lines(
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> array[int]:
-    """The numbers (from 0, blank lines count) of the lines whose row fulfils `where`, ascending.
+    """The numbers (from 0, blank lines count) of the lines whose row matches `where`, ascending.
 
     `where` is SQL over `query_columns`, such as `harm = 'benign' and length(reply) > 40`. Lines
     that give no row never match, nor do rows on which the expression fails. Blocks for the whole
@@ -77,7 +73,7 @@ def matching_lines(
     Args:
         lines: An array of type "Q" to extend while the file is read; a new one by default.
         on_progress: Called about every 2 MB with the bytes read.
-        stop: Asked as often, and while DuckDB works; the answer then covers what was read.
+        stop: Checked as often, and while DuckDB works; the answer then covers what was read.
 
     Raises:
         UsageError: The expression is wrong; the message names the word, the hint the columns.
@@ -93,16 +89,6 @@ def matching_lines(
     return numbers
 
 
-def check_where(where: str, columns: Sequence[QueryColumn], mapping: Mapping) -> None:
-    """Whether `where` is a condition over `columns`; no file is read.
-
-    Raises:
-        UsageError: It is not; the message names the word, the hint the columns.
-    """
-    with LineQuery(mapping, columns, where) as query:
-        query.check_condition()
-
-
 def column_values(
     path: Path,
     mapping: Mapping,
@@ -111,9 +97,9 @@ def column_values(
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> ColumnValues | None:
-    """What `value`, SQL over `query_columns`, is for each line; None when stopped.
+    """The value of `value`, SQL over `query_columns`, for each line; None when stopped.
 
-    Of texts the first 80 characters are kept. Close the result. Blocks for the whole file.
+    Only the first 80 characters of a text are kept. Close the result. Blocks for the whole file.
 
     Raises:
         UsageError: The expression is wrong.
@@ -122,30 +108,30 @@ def column_values(
     columns = query_columns(path, mapping)
     with LineQuery(mapping, columns, value, stop=stop) as query:
         kind = query.check()
-        number = kind.startswith(_NUMBERS) and not kind.endswith("]")
+        number = bool(_NUMBERS.match(kind)) and not kind.endswith("]")
         real = kind in ("FLOAT", "DOUBLE")
         value_sql = "_value" if kind == "BOOLEAN" else f"left(_value::VARCHAR, {TEXT_KEPT})"
         if number:
-            # Infinity and NaN have no place in an order, and no bar.
+            # Infinity and NaN cannot be ordered and have no bar.
             value_sql = "CASE WHEN isfinite(_value) THEN _value END" if real else "_value"
         sql = query.select(f"_line AS line, true AS good, {value_sql} AS value")
         query.make_table("line_values", sql)
-        bad = "INSERT INTO line_values SELECT unnest($lines), false, NULL"
+        insert_bad = "INSERT INTO line_values SELECT unnest($lines), false, NULL"
         for rows, _ in query.each_block(path, f"INSERT INTO line_values {sql}", on_progress):
-            if others := rows.others():
-                query.run(bad, {"lines": others})
+            if bad := rows.bad_lines():
+                query.run(insert_bad, {"lines": bad})
         if stop and stop():
             return None
-        return ColumnValues(*query.keep(), value, number=number, real=real)
+        return ColumnValues(*query.detach(), value, number=number, real=real)
 
 
 class LineQuery:
-    """`expression` over the rows of a file. A context manager; it blocks.
+    """`expression` evaluated over the rows of a file. A context manager; its methods block.
 
     Args:
-        mapping: How the file's lines make rows.
-        columns: What the expression may name.
-        stop: Looked at about ten times a second; what runs then ends early.
+        mapping: Which fields make a row.
+        columns: The columns that the expression may name.
+        stop: Checked about ten times a second; a running query then ends early.
 
     Raises:
         UsageError: The expression is empty.
@@ -163,20 +149,20 @@ class LineQuery:
             raise UsageError("The expression is empty.", hint="For example: harm = 'benign'")
         self._mapping, self._columns, self._expression = mapping, columns, expression
         self._stop = stop
-        # What is not named is not made, which is most of the cost of a line.
+        # Only named columns are built: building them is most of the cost of a line.
         written = expression.casefold()
-        self._named = [one for one in columns if one.written.casefold() in written]
-        # Rows on which it fails, such as a cast of an odd value, do not match.
+        self._named = [one for one in columns if one.spelling.casefold() in written]
+        # A row on which it fails, such as a cast of an odd value, does not match.
         self._value = f"TRY(({expression}\n))"
         self._ended = threading.Event()
-        self._kept = False
+        self._detached = False
 
     def __enter__(self) -> LineQuery:
         import duckdb
 
         self._duckdb = duckdb
         try:
-            # What does not fit into the memory allowed goes there: only sorting texts needs it.
+            # For what does not fit into the memory limit: only sorting texts needs it.
             self._folder = tempfile.TemporaryDirectory(prefix="waltzrl-query-")
         except OSError as error:
             raise no_room(error) from error
@@ -190,15 +176,15 @@ class LineQuery:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._stop is not None:
-            # It must not find the connection closed.
+            # The watcher must not use a closed connection.
             self._watcher.join()
-        if not self._kept:
+        if not self._detached:
             self._connection.close()
             self._folder.cleanup()
 
-    def keep(self) -> tuple[DuckDBPyConnection, tempfile.TemporaryDirectory[str]]:
-        """The connection and its folder, which stay open then."""
-        self._kept = True
+    def detach(self) -> tuple[DuckDBPyConnection, tempfile.TemporaryDirectory[str]]:
+        """Hand over the connection and its folder, which then stay open."""
+        self._detached = True
         return self._connection, self._folder
 
     def check(self) -> str:
@@ -216,40 +202,40 @@ class LineQuery:
         return kind
 
     def check_condition(self) -> None:
-        """Check that the expression is true or false.
+        """Check that the expression is a condition.
 
         Raises:
-            UsageError: It is neither, or wrong.
+            UsageError: It is not, or it is wrong.
         """
         kind = self.check()
         if kind != "BOOLEAN":
             raise not_a_condition(self._expression, kind, self._columns)
 
-    def select(self, what: str, rest: str = "") -> str:
-        """SQL that selects `what` of `_line` and `_value` from the rows of a block."""
+    def select(self, columns: str, rest: str = "") -> str:
+        """SQL that selects `columns`, made of `_line` and `_value`, from the rows of a block."""
         inputs = "".join(
             f", unnest($v{place}::{one.input_type}[]) AS _{place}"
             for place, one in enumerate(self._named)
         )
-        columns = "".join(
+        named = "".join(
             f", {one.sql(f'_{place}')} AS {quote_name(one.name)}"
             for place, one in enumerate(self._named)
         )
         return (
             f"WITH _given AS (SELECT unnest($lines::BIGINT[]) AS _line{inputs}),"
-            f" _made AS (SELECT _line{columns} FROM _given),"
+            f" _made AS (SELECT _line{named} FROM _given),"
             f" _all AS (SELECT _line, {self._value} AS _value FROM _made)"
-            f" SELECT {what} FROM _all {rest}"
+            f" SELECT {columns} FROM _all {rest}"
         )
 
     def make_table(self, name: str, sql: str) -> None:
-        """Make an empty table of the shape of `sql`'s answer."""
+        """Create an empty table with the columns of `sql`'s answer."""
         self._connection.execute(f"CREATE TABLE {name} AS {self._empty(sql)} LIMIT 0")
 
     def each_block(
         self, path: Path, sql: str, on_progress: Callable[[int], None] | None
     ) -> Iterator[tuple[BlockRows, list[tuple[Any, ...]]]]:
-        """The rows of each block of the file at `path`, and the answer to `sql` for them.
+        """The rows of each block of the file at `path`, with the answer to `sql` for them.
 
         Raises:
             DatasetError: The file cannot be read.
@@ -268,10 +254,7 @@ class LineQuery:
                     if on_progress:
                         on_progress(block.end)
         except OSError as error:
-            raise DatasetError(
-                f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
-                hint="Check the path and its permissions.",
-            ) from error
+            raise unreadable(path, error) from error
 
     def run(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]] | None:
         """The answer to `sql` with the values `values`; None when it was interrupted."""
@@ -316,7 +299,7 @@ class BlockRows:
         self._block = block
         self.lines: list[int] = []
         self.values: dict[str, list[Any]] = {"lines": self.lines}
-        # Only the values are kept, so that each object is gone before the next one is made.
+        # Only the values are kept, so that each object is freed before the next one is read.
         parts: list[tuple[Callable[[Any], None], int]] = []
         others: list[tuple[Callable[[Any], None], MakeValue]] = []
         for number, column in enumerate(columns):
@@ -324,7 +307,7 @@ class BlockRows:
             if column.name in _PARTS and not column.field:
                 parts.append((keep, _PARTS.index(column.name)))
             else:
-                others.append((keep, _maker(column, block)))
+                others.append((keep, _value_maker(column, block)))
         for place, value in parse_block(block):
             if isinstance(value, BadLine):
                 continue
@@ -338,15 +321,15 @@ class BlockRows:
             for keep, make in others:
                 keep(make(place, value, row))
 
-    def others(self) -> list[int]:
+    def bad_lines(self) -> list[int]:
         """The numbers of the lines that give no row."""
         good = set(self.lines)
         last = self._block.first + self._block.raw.count(b"\n")
         return [line for line in range(self._block.first, last + 1) if line not in good]
 
 
-def _maker(column: QueryColumn, block: Block) -> MakeValue:
-    """What gives the column's value of the row at a place, from its object and its parts."""
+def _value_maker(column: QueryColumn, block: Block) -> MakeValue:
+    """The function from place, object and parts of a row to the column's value."""
     name, first = column.name, block.first
     if column.field:
         return lambda place, fields, parts: field_text(fields.get(name))

@@ -1,4 +1,4 @@
-"""Finding the lines of a dataset that contain a text, or give no row, in one pass over it."""
+"""Find the lines of a dataset that contain a text, or give no row, in one pass."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
+from waltzrl_tui.datasets.reading.formats import unreadable
 from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, bad_row, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
-from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.text import one_line
 
-# JSON may write these in another way than they are, so their bytes cannot be looked for.
+# JSON may escape these, so their bytes cannot be searched for.
 _ESCAPED = set('"\\/')
 
 
@@ -27,33 +26,33 @@ def search(
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Put into `lines` the numbers (from 0, blank lines count) of the lines with `text`.
+    """Append to `lines` the numbers (from 0, blank lines count) of the lines with `text`.
 
-    Prompt, reply, harm and category are looked into, whatever the case of the letters; of a line
-    that gives no row, all of it. Blocks for the whole file, so not on the event loop.
+    Searches prompt, reply, harm and category, ignoring case; in a line that gives no row, all of
+    it. Blocks for the whole file, so not on the event loop.
 
     Args:
         lines: An array of type "Q"; it grows while the file is read and may be read meanwhile.
         on_progress: Called about every MB with the bytes read.
-        stop: Asked as often; `lines` then covers what was read until there.
+        stop: Checked as often; `lines` then covers what was read so far.
 
     Raises:
         DatasetError: The file cannot be read.
     """
-    wanted = text.casefold()
-    plain = wanted.isascii() and wanted.isprintable() and not _ESCAPED & set(wanted)
+    text_folded = text.casefold()
+    plain = text_folded.isascii() and text_folded.isprintable() and not _ESCAPED & set(text_folded)
     reader = reader_of(mapping)
     for block in _scan(path, on_progress, stop):
         if plain:
             # Most lines are dismissed without being decoded or parsed.
-            places, some = _lines_with(block, wanted.encode())
+            places, some = _lines_with(block, text_folded.encode())
         else:
             places, some = range(block.raw.count(b"\n") + 1), block
         for place, line in block.long.items():
-            if wanted in line.decode("utf-8", "replace").casefold():
+            if text_folded in line.decode("utf-8", "replace").casefold():
                 lines.append(block.first + place)
         for place, fields in parse_block(some):
-            if place not in some.long and _contains(some, place, fields, reader, wanted):
+            if place not in some.long and _contains(some, place, fields, reader, text_folded):
                 lines.append(block.first + places[place])
 
 
@@ -66,10 +65,10 @@ def bad_lines(
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Put into `lines` the numbers (from 0) of the lines that give no row; blank ones do not count.
+    """Append to `lines` the numbers (from 0) of the lines that give no row, except blank ones.
 
     Args:
-        on_bad: Called with each of them, and its bytes up to its end (the first 8 MB).
+        on_bad: Called with each bad row and the line's bytes (the first 8 MB).
         on_progress, stop: As for `search`.
 
     Raises:
@@ -90,7 +89,7 @@ def bad_lines(
 def _scan(
     path: Path, on_progress: Callable[[int], None] | None, stop: Callable[[], bool] | None
 ) -> Iterator[Block]:
-    """The blocks of a file; progress is told and `stop` asked before each but the first."""
+    """The blocks of a file; reports progress and checks `stop` before each but the first."""
     read = 0
     try:
         with open_lines(path) as file:
@@ -102,14 +101,11 @@ def _scan(
                 read = block.end
                 yield block
     except OSError as error:
-        raise DatasetError(
-            f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
-            hint="Check the path and its permissions.",
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
-    """The lines of a block with these bytes, in any case: their places, and a block of them."""
+    """The places of the lines with these bytes, ignoring case, and a block of those lines."""
     raw = block.raw
     small = raw.lower()
     places: list[int] = []
@@ -126,14 +122,14 @@ def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
 
 
 def _contains(
-    block: Block, place: int, fields: dict[str, Any] | BadLine, reader: RowReader, wanted: str
+    block: Block, place: int, fields: dict[str, Any] | BadLine, reader: RowReader, text_folded: str
 ) -> bool:
     if not isinstance(fields, BadLine):
         try:
-            return any(wanted in each.casefold() for each in reader.parts(fields))
+            return any(text_folded in each.casefold() for each in reader.parts(fields))
         except BadLine:
             pass
-    return wanted in block.line(place).decode("utf-8", "replace").casefold()
+    return text_folded in block.line(place).decode("utf-8", "replace").casefold()
 
 
 def _reason(fields: dict[str, Any], reader: RowReader) -> BadLine | None:

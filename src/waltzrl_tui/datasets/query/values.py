@@ -1,4 +1,4 @@
-"""The values of one column, line by line: their order, and how they are distributed."""
+"""The values of one column for each line: their order and their distribution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TEXT_KEPT: Final = 80
-"""Characters of a text that are kept of it."""
+"""Characters kept of a text."""
 
 _SHOWN: Final = 200
 _FEW: Final = 12
@@ -25,12 +25,12 @@ _FETCHED: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class HistogramBar:
-    """Some of the rows, by what they have in a column.
+    """The rows that share a value or a range of values.
 
     Attributes:
-        label: What they have, for the user: a value, or "33–64".
-        rows: How many.
-        where: The expression that finds them; "" when none does (the rest of many values).
+        label: The value or range, for the user, such as "33–64".
+        rows: Number of rows.
+        where: The expression that selects them; "" for the rest of many values.
     """
 
     label: str
@@ -40,11 +40,11 @@ class HistogramBar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How the rows are spread over a column.
+    """The distribution of a column's values.
 
     Attributes:
-        bars: By size of the number, or by how many rows there are of a text, the most first.
-        rows: All usable rows; `different`: how many different values they have.
+        bars: Of numbers in ascending order, of texts by frequency.
+        rows: All usable rows. `different`: number of distinct values.
         summary: Of numbers: lowest, median, highest and sum.
     """
 
@@ -71,12 +71,12 @@ class ColumnValues:
         self.number = number
 
     def order(self, *, descending: bool = False) -> array[int]:
-        """All lines (from 0) by value; those without one last, equal ones as in the file.
+        """All lines (from 0) ordered by value: lines without one last, ties in file order.
 
-        Letters count the same in both cases.
+        Case is ignored.
 
         Raises:
-            DatasetError: There is no room for temporary files.
+            DatasetError: Not enough space for temporary files.
         """
         value = "value" if self.number else "lower(value::VARCHAR)"
         way = "DESC" if descending else "ASC"
@@ -95,7 +95,7 @@ class ColumnValues:
         """The distribution of the values over the usable rows.
 
         Raises:
-            DatasetError: There is no room for temporary files.
+            DatasetError: Not enough space for temporary files.
         """
         try:
             rows, different = self._one(
@@ -134,7 +134,7 @@ class ColumnValues:
 
     def _of_numbers(self, rows: int, different: int) -> Histogram:
         summary = self._summary()
-        assert summary is not None  # There are values to compare, or there would be few.
+        assert summary is not None  # With no values there are few, so this is not reached.
         edges = bin_edges(summary[0], summary[2])
         counted = ", ".join(
             f"count(*) FILTER (value >= {low!r} AND value < {high!r})"
@@ -168,9 +168,9 @@ class ColumnValues:
 
 
 def bin_edges(low: float, high: float) -> list[float]:
-    """Borders of bins over `low` to `high`, each bin from one up to but without the next.
+    """Edges of bins over `low` to `high`; each bin includes its lower edge only.
 
-    Doubling where the values span much (as lengths do), else about a dozen even ones.
+    Bins double in size where the range is wide (as for lengths), else about a dozen equal ones.
     """
     if low >= 0 and high >= 16 * max(1.0, low):
         edges = [2.0 ** max(0, math.floor(math.log2(max(1.0, low))))]
@@ -184,7 +184,7 @@ def bin_edges(low: float, high: float) -> list[float]:
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
     start = math.floor(low / step)
     edges = [(start + place) * step for place in range(math.floor(high / step) - start + 2)]
-    # A rounded border must leave out neither the least value nor the greatest.
+    # Rounding must exclude neither the lowest value nor the highest.
     edges[0] = min(edges[0], low)
     if edges[-1] <= high:
         edges.append(max(edges[-1] + step, math.nextafter(high, math.inf)))

@@ -1,1 +1,1 @@
-"""From a file of any format to rows, or to the reason why it gives none."""
+"""Read rows from files of any format."""

@@ -1,7 +1,7 @@
-"""A file as blocks of whole lines, whatever its bytes: what everything that reads it whole is fed.
+"""A file as blocks of whole lines, whatever its bytes, and the JSON objects in them.
 
-A block is looked at as a whole where that tells enough (searching), and decoded and parsed line by
-line only where it does not (`records`).
+A block is searched as a whole where that is enough, and decoded and parsed line by line only where
+it is not (`parse_block`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from waltzrl_tui.datasets.reading.parse import MAX_LINE, BadLine, not_utf8, pars
 BLOCK: Final = 1024 * 1024
 
 _BLANK: Final = " \t\r\x0b\x0c"
-# An error costs a look at the whole block, so after a few of them its lines are taken alone.
+# An error costs a scan of the whole block, so after a few of them lines are parsed one by one.
 _ERRORS: Final = 8
 
 
@@ -25,11 +25,10 @@ class Block:
     """Lines `first`, `first + 1`, … (from 0) with "\\n" between them.
 
     Attributes:
-        raw: The lines. One that is longer than the limit stands there as an empty one, so that
-            each line keeps its number.
-        end: Bytes of the file up to here.
-        long: The beginning of such a line, by its place in the block.
-        limit: Bytes of a line that is not too long.
+        raw: The lines. One over the limit is replaced by an empty one, so that line numbers stay.
+        end: Bytes of the file up to the end of the block.
+        long: The beginning of each line over the limit, by its place in the block.
+        limit: The longest line, in bytes.
     """
 
     def __init__(
@@ -39,12 +38,12 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The lines as text; one that is not UTF-8 stands there as an empty one, too."""
+        """The lines as text; one that is not UTF-8 is replaced by an empty one as well."""
         return self._decoded[0]
 
     @property
     def unread(self) -> dict[int, BadLine]:
-        """Why a line stands as an empty one in `text`, by its place in the block."""
+        """Why a line is empty in `text`, by its place in the block."""
         return self._decoded[1]
 
     def line(self, place: int) -> bytes:
@@ -74,15 +73,15 @@ class Block:
 
 
 def blocks(file: BufferedReader, size: int = BLOCK, *, limit: int = MAX_LINE) -> Iterator[Block]:
-    """The file from where it is read, in blocks of about `size` bytes.
+    """The rest of the file in blocks of about `size` bytes.
 
-    A file that still grows (`copies.follow`) is given as far as it is there.
+    A file that is still growing (`jsonl_cache.follow`) is read as far as it exists.
 
     Args:
-        limit: Bytes; of a longer line only so many are kept, in `Block.long`.
+        limit: Bytes; a longer line is cut to it, in `Block.long`.
     """
     number = at = 0
-    rest = b""  # The beginning of a line that goes on in the next read.
+    rest = b""  # The beginning of a line that continues in the next read.
     too_long = False
     size = min(size, limit)
     while chunk := file.read1(size):
@@ -124,7 +123,7 @@ def parse_block(block: Block) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
         stop = find("\n", at)
         value: dict[str, Any] | BadLine | None = None
         if text[at] == "{" and errors < _ERRORS:
-            # Straight from the block: no bytes are copied or decoded once more.
+            # Straight from the block: nothing is copied or decoded again.
             try:
                 value, after = scan(text, at)
             except (BadLine, ValueError, StopIteration, RecursionError):

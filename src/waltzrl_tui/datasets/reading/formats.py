@@ -1,4 +1,4 @@
-"""What kind of file a dataset is: its content decides, its name only where that leaves a choice."""
+"""Detect the format of a dataset: by its content, by its name only where that is ambiguous."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Names that datasets have, each also with `.gz` behind it."""
+"""Suffixes of datasets, each also followed by `.gz`."""
 HINT = "Supported are JSONL, JSON, CSV, TSV and Parquet, also gzipped."
 
 _GZIP = b"\x1f\x8b"
@@ -40,11 +40,11 @@ _RECORDS_TRIED = 20
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a file is to be read.
+    """The format of a file.
 
     Attributes:
-        delimiter: Between the fields of a record; for `csv` only.
-        packed: The file is a gzip archive of it.
+        delimiter: Separates the fields of a record; for `csv` only.
+        packed: Whether the file is compressed with gzip.
     """
 
     kind: Literal["jsonl", "json", "csv", "parquet"]
@@ -64,7 +64,7 @@ class Format:
 
 
 def named_like_data(path: Path) -> bool:
-    """Whether the file's name says that it is a dataset that can be read."""
+    """Whether the file has the name of a supported dataset."""
     name = path.name.casefold().removesuffix(".gz")
     return name.endswith(SUFFIXES) and not name.endswith(".source.json")
 
@@ -74,12 +74,20 @@ def open_plain(path: Path, packed: bool) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path, "rb")) if packed else path.open("rb")
 
 
+def unreadable(path: Path, error: OSError) -> DatasetError:
+    """The error about a file that the system does not let us read."""
+    return DatasetError(
+        f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
+        hint="Check the path and its permissions.",
+    )
+
+
 def format_of(path: Path) -> Format:
-    """How the file at `path` is to be read.
+    """The format of the file at `path`.
 
     Raises:
-        DatasetError: Missing, a folder, unreadable, empty, binary, of a format that is not read,
-            or in an encoding other than UTF-8.
+        DatasetError: Missing, a folder, unreadable, empty, binary, of an unsupported format, or
+            not UTF-8.
     """
     name = one_line(str(path))
     try:
@@ -99,13 +107,11 @@ def format_of(path: Path) -> Format:
             f"{name} is a damaged gzip file: {one_line(str(error), 100)}.", hint="Fetch it again."
         ) from error
     except OSError as error:
-        raise DatasetError(
-            f"{name} cannot be read: {error.strerror or error}.", hint="Check its permissions."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _read_up_to(file: BinaryIO, size: int) -> bytes:
-    """As much as there is: a damaged archive still has a beginning."""
+    """Up to `size` bytes: a damaged archive still has a beginning."""
     head = b""
     while len(head) < size:
         try:
@@ -121,7 +127,7 @@ def _read_up_to(file: BinaryIO, size: int) -> bytes:
 
 
 def _up_to_a_record(head: bytes, file: BinaryIO) -> Callable[[int], bytes]:
-    """`read` of the text from its start, as far as one record may reach."""
+    """A `read` function over the text from its start, limited to the size of one record."""
     first = io.BytesIO(head.removeprefix(codecs.BOM_UTF8))
     left = MAX_LINE + _HEAD
 
@@ -159,7 +165,7 @@ def _format(
     if hint in ("csv", "tsv") or _looks_like_table(head):
         _refuse_binary(name, head)
         return Format("csv", _delimiter(head, hint), packed)
-    # A stray byte makes one bad row; a head without any readable line is not a dataset at all.
+    # A stray byte makes one bad row; without a single readable line it is not a dataset.
     if not _is_text(head) and not any(map(_readable, head.split(b"\n"))):
         raise DatasetError(
             f"{name} is binary, or text that is not UTF-8.",
@@ -169,10 +175,10 @@ def _format(
 
 
 def _is_json(read: Callable[[int], bytes], head: bytes, hint: str) -> bool:
-    """Whether text that begins with a bracket is one JSON document, and not one a line.
+    """Whether text that begins with a bracket is one JSON document, not one per line.
 
     Args:
-        head: The beginning of what `read` gives; a long first line is read on.
+        head: The beginning of the text; `read` continues a long first line.
     """
     is_list = head.startswith(b"[")
     line, end, rest = head.partition(b"\n")
@@ -196,10 +202,10 @@ def _first(read: Callable[[int], bytes]) -> Record | None:
 
 
 def _goes_on(head: bytes, hint: str) -> bool:
-    """Whether an object that is not closed on its line is a document, or just a broken line."""
+    """Whether an object that is not closed on its line is a document, not a broken line."""
     line, _, rest = head.partition(b"\n")
     if (line.count(b'"') - line.count(b'\\"')) % 2 and rest:
-        return False  # No string goes on over the end of a line.
+        return False  # Strings cannot span lines.
     if _readable(rest.lstrip().partition(b"\n")[0]):
         return False
     first = _first(io.BytesIO(head).read)
@@ -213,7 +219,7 @@ def _goes_on(head: bytes, hint: str) -> bool:
 
 
 def holds_list(raw: bytes | None) -> bool:
-    """Whether this object is no row itself but holds a list of rows."""
+    """Whether this object is not a row itself but contains a list of rows."""
     try:
         value = parse_object(raw or b"")
     except BadLine:
@@ -226,7 +232,7 @@ def holds_list(raw: bytes | None) -> bool:
 
 
 def _looks_like_table(head: bytes) -> bool:
-    """Whether the first line of a file without a telling name is a header with a prompt in it."""
+    """Whether the first line is a header with a prompt; for names without a known suffix."""
     line = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
     try:
         text = line.decode().strip()
@@ -258,7 +264,7 @@ def _fit(text: str, delimiter: str) -> tuple[bool, bool, float]:
     if not records:
         return False, False, 0.0
     header = records[0]
-    # The last one may be cut where the head ends.
+    # The last record may be incomplete.
     rest = [record for record in records[1:-1] if record]
     equal = sum(len(record) == len(header) for record in rest) / len(rest) if rest else 1.0
     return len(header) > 1 and _known(header), len(header) > 1, equal

@@ -1,7 +1,12 @@
-"""Cutting a JSON file of any size into its records, without parsing it as a whole.
+"""Split a JSON file of any size into its records without parsing it as a whole.
 
-Only quotes, brackets and commas are looked at, so a record that is broken inside spoils no other
-one as long as its brackets match. Memory: one record, at most `MAX_LINE`.
+Only quotes, brackets and commas matter, so a record that is broken inside does not affect the
+others as long as its brackets match. Memory: one record, at most `MAX_LINE`.
+
+Both walks (`elements`, `next_list`) search the buffer for the next token. Outside a string that is
+a whole string, a bracket or a comma; inside a string that goes beyond the buffer, a quote or a
+backslash. Brackets move `depth`; a record ends at a comma or a closing bracket at depth 0. When
+the buffer is used up, `_forget` drops what is done and `_more` reads the next chunk.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from typing import NamedTuple
 from waltzrl_tui.datasets.reading.parse import MAX_LINE
 
 _CHUNK = 256 * 1024
-# A string is one match where all of it is there, else its quote alone is.
+# A string that is whole in the buffer is one match; else only its quote is.
 _OUTSIDE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
 _INSIDE = re.compile(rb'["\\]')
 _CONTENT = re.compile(rb"\S")
@@ -23,9 +28,9 @@ _BRACE, _BRACKET = b"{["
 
 
 class Record(NamedTuple):
-    """One record as it stands in the file; `raw` is None when it is longer than `MAX_LINE`.
+    """The bytes of one record; `raw` is None when it is longer than `MAX_LINE`.
 
-    `line` is where it begins, from 1; `whole` is False when the file ends inside it.
+    `line` is its first line, from 1; `whole` is False when the file ends inside it.
     """
 
     line: int
@@ -34,20 +39,20 @@ class Record(NamedTuple):
 
 
 class JsonSplitter:
-    """Walks once through the JSON text that `read` gives (like a binary file's `read`)."""
+    """Walks once through the JSON text from `read`, a binary file's `read` or the like."""
 
     def __init__(self, read: Callable[[int], bytes], *, limit: int = MAX_LINE) -> None:
         self._read = read
         self._limit = limit
         self._data = b""
-        self._at = 0  # where the search goes on; one past the end after a last backslash
-        self._start = 0  # what is before it is done with
+        self._at = 0  # where the search continues; one past the end after a final backslash
+        self._start = 0  # everything before it is done
         self._line = 1  # the line that self._start is on
         self.ended = False
-        """Whether the list that was read has its closing bracket."""
+        """Whether the list has its closing bracket."""
 
     def peek(self) -> bytes:
-        """The next byte that is no white space, which stays; empty at the end."""
+        """The next byte that is not white space, without consuming it; empty at the end."""
         while True:
             match = _CONTENT.search(self._data, self._at)
             if match is not None:
@@ -59,12 +64,16 @@ class JsonSplitter:
                 return b""
 
     def skip(self) -> None:
-        """Go past the byte that `peek` gave."""
+        """Consume the byte that `peek` returned."""
         self._at += 1
 
     def elements(self, *, separated: bool) -> Iterator[Record]:
-        """The values from here on: those of a list with commas between, up to its end, or, not
-        `separated`, objects that just follow each other, up to the end of the file."""
+        """The values from here on.
+
+        Args:
+            separated: Read a list with commas up to its end; otherwise consecutive objects up to
+                the end of the file.
+        """
         self._forget()
         depth = 0
         inside = long = False
@@ -109,10 +118,10 @@ class JsonSplitter:
             yield self._record(len(self._data), long)._replace(whole=False)
 
     def next_list(self) -> str | None:
-        """Inside an object: go on to behind the `[` of its next list of objects.
+        """Inside an object, move past the `[` of its next list of objects.
 
         Returns:
-            The name of the list, or None when the object has no other one.
+            The name of the list, or None when there are no more.
         """
         depth = 0
         name = b""
@@ -122,7 +131,7 @@ class JsonSplitter:
             if match is None:
                 self._at = max(self._at, len(self._data))
                 if begin is not None:
-                    # Of an endless string only the beginning is kept: it is no name.
+                    # Keep only the beginning of an endless string: it is not a name.
                     name = (name + self._data[begin:])[:200]
                     begin = 0
                 self._forget()
@@ -161,7 +170,7 @@ class JsonSplitter:
         return record
 
     def _forget(self) -> None:
-        """Be done with what is before the place of the search."""
+        """Drop everything before the place of the search."""
         self._line += self._data.count(b"\n", self._start, self._at)
         self._start = min(self._at, len(self._data))
 

@@ -1,8 +1,8 @@
-"""JSONL copies of datasets in other formats: made once, kept in the workspace, read as they grow.
+"""JSONL copies of datasets in other formats: made once per workspace, readable as they grow.
 
-A copy is written by a thread into a hidden file and renamed when it is complete, so that a file
-with its final name is always whole. Its name says what it was made of (path, size, time), so that
-a changed dataset gets a new one.
+A thread writes a copy into a hidden file and renames it when it is complete, so that a file with
+its final name is always whole. The name is derived from the source (path, size, time), so that a
+changed dataset gets a new copy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +30,7 @@ _WAIT_SECONDS = 0.02
 _YOUNG_SECONDS = 60
 _UNUSED_SECONDS = 30 * 24 * 3600
 
+# Process-wide on purpose: whoever opens a dataset while its copy grows must share that copy.
 _lock = threading.Lock()
 _growing: dict[Path, Copy] = {}
 
@@ -40,7 +40,7 @@ class Copy:
 
     def __init__(self, source: Path, form: Format, target: Path) -> None:
         self.path = target
-        """Where it is once it is complete."""
+        """Its path once it is complete."""
         self.error: DatasetError | None = None
         self._source = source
         self._form = form
@@ -52,17 +52,17 @@ class Copy:
 
     @classmethod
     def complete(cls, source: Path, form: Format, target: Path) -> Self:
-        """One that was made before."""
+        """A copy that exists already."""
         copy = cls(source, form, target)
         copy._begun.set()
         copy._done.set()
         with suppress(OSError):
-            os.utime(target)  # the oldest are deleted by this
+            os.utime(target)  # `_tidy` deletes by this time
         return copy
 
     @property
     def done(self) -> bool:
-        """Whether nothing will be added to it any more."""
+        """Whether it is complete or failed."""
         return self._done.is_set()
 
     @property
@@ -71,27 +71,25 @@ class Copy:
         return 1.0 if self.done else min(1.0, self._read / self._size)
 
     def pause(self) -> None:
-        """Wait a moment for it to grow; not at all when it is done."""
+        """Wait a moment for it to grow; return at once when it is done."""
         self._done.wait(_WAIT_SECONDS)
 
-    def wait(self, stop: Callable[[], bool] | None = None) -> Path:
-        """Wait until it is complete and return where it is; with `stop`, or until it is true.
+    def wait(self) -> Path:
+        """Wait until it is complete and return its path.
 
         Raises:
             DatasetError: It could not be completed.
         """
-        while not self._done.wait(_WAIT_SECONDS):
-            if stop and stop():
-                break
+        self._done.wait()
         if self.error:
             raise self.error
         return self.path
 
     def open(self) -> io.FileIO:
-        """What there is of it, by bytes; for `follow` and the index.
+        """The bytes written so far; for `follow` and the index.
 
         Raises:
-            DatasetError: It could not be begun, or was deleted.
+            DatasetError: It could not be started, or was deleted.
         """
         self._begun.wait()
         for path in (self._part, self.path):
@@ -116,7 +114,7 @@ class Copy:
         except OSError as error:
             self.error = self._failure(error)
         except Exception as error:
-            # Whatever happens here, nobody may wait for it for ever.
+            # Whatever fails here, readers must not wait forever.
             self.error = DatasetError(
                 f"{one_line(str(self._source))} cannot be read: "
                 f"{type(error).__name__}: {one_line(str(error), 120)}."
@@ -131,11 +129,11 @@ class Copy:
     def _write(self) -> None:
         private = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(private, "wb") as out:
-            fcntl.flock(out, fcntl.LOCK_EX)  # tells a living copy from one whose process died
+            fcntl.flock(out, fcntl.LOCK_EX)  # marks a copy whose process is alive
             self._begun.set()
             pending: list[bytes] = []
             size, enough = 0, _FIRST_WRITE
-            for line in jsonl_lines(self._source, self._form, self._tell, self.path.parent):
+            for line in jsonl_lines(self._source, self._form, self._on_progress, self.path.parent):
                 pending.append(line)
                 size += len(line)
                 if size >= enough:
@@ -145,7 +143,7 @@ class Copy:
                     size, enough = 0, min(_LARGEST_WRITE, enough * 2)
             out.write(b"\n".join([*pending, b""]))
 
-    def _tell(self, read: int) -> None:
+    def _on_progress(self, read: int) -> None:
         self._read = read
 
     def _failure(self, error: OSError) -> DatasetError:
@@ -186,7 +184,7 @@ class _Followed(io.RawIOBase):
 
 
 def follow(copy: Copy) -> io.BufferedReader:
-    """The bytes of a copy from its start; reading waits for what is still to come.
+    """The bytes of a copy from its start; reading waits for it to grow.
 
     Reading raises DatasetError at the end of a copy that could not be completed.
     """
@@ -194,10 +192,10 @@ def follow(copy: Copy) -> io.BufferedReader:
 
 
 def copy_of(source: Path, form: Format, folder: Path) -> Copy:
-    """The copy of `source` in `folder`, begun when there is none. Blocks only for a moment.
+    """The copy of `source` in `folder`, started when there is none. Blocks only for a moment.
 
     Raises:
-        OSError: `source` cannot be looked at.
+        OSError: `source` cannot be inspected.
     """
     target = folder / _name(source, form)
     with _lock:
@@ -217,8 +215,8 @@ def has_copy(source: Path, form: Format, folder: Path) -> bool:
 
 def _name(source: Path, form: Format) -> str:
     state = source.stat()
-    made_of = (str(state.st_size), str(state.st_mtime_ns), form.name, form.delimiter, _VERSION)
-    return f"{_hash(os.path.realpath(source))}-{_hash(*made_of)}.jsonl"
+    parts = (str(state.st_size), str(state.st_mtime_ns), form.name, form.delimiter, _VERSION)
+    return f"{_hash(os.path.realpath(source))}-{_hash(*parts)}.jsonl"
 
 
 def _hash(*parts: str) -> str:
@@ -227,7 +225,7 @@ def _hash(*parts: str) -> str:
 
 
 def _tidy(target: Path) -> None:
-    """Delete copies of earlier states of the same file, long unused ones, and those of the dead."""
+    """Delete copies of earlier versions of the file, unused ones, and those of dead processes."""
     same = target.name.partition("-")[0]
     for path in target.parent.iterdir():
         with suppress(OSError):

@@ -1,8 +1,7 @@
-"""Where the lines of a file are, so that any page of it can be shown at once.
+"""An index of a file's lines, so that any page can be shown at once.
 
-The file is cut into chunks of 64 KiB and only the number of line ends in each is kept: 8 bytes a
-chunk. Counting runs at the speed of the memory, and a page costs one chunk more than its bytes.
-The first page needs no count at all.
+Only the number of line ends in each chunk of 64 KiB is kept: 8 bytes per chunk. Counting runs at
+memory speed, and a page costs one chunk more than its bytes. The first page needs no count.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from array import array
 from bisect import bisect_left
 from pathlib import Path
 
+from waltzrl_tui.datasets.reading.formats import unreadable
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
@@ -22,19 +22,19 @@ from waltzrl_tui.text import one_line
 CHUNK = 64 * 1024
 _BLOCK = 16 * CHUNK
 SHOWN = 64 * 1024
-"""Bytes of a line that `page` gives out at most."""
+"""The most bytes of a line that `page` returns."""
 
 
 class LineIndex:
-    """The lines of one file by number, from 0; usable while it is still being built.
+    """The lines of one file by number, from 0; usable while it is being built.
 
-    Lines end with "\\n" (a "\\r" before it is cut off too); blank lines count. `start` counts in a
-    thread of its own; meanwhile `rows` grows, and pages of what is known can be read. Safe to use
-    from several threads.
+    Lines end with "\\n" (a "\\r" before it is removed too); blank lines count. `start` counts in
+    its own thread; meanwhile `rows` grows, and pages of known lines can be read. Safe to use from
+    several threads.
 
     Args:
-        path: The file, as the user named it.
-        copy: Its JSONL copy, whose lines are meant instead; it may still be growing.
+        path: As the user gave it.
+        copy: Its JSONL copy, whose lines are indexed instead; it may still be growing.
 
     Raises:
         DatasetError: The file cannot be opened.
@@ -61,10 +61,7 @@ class LineIndex:
                 self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 self._opened = os.fstat(self._file)
         except OSError as error:
-            raise DatasetError(
-                f"{one_line(str(self.path))} cannot be read: {error.strerror or error}.",
-                hint="Check the path and its permissions.",
-            ) from error
+            raise unreadable(self.path, error) from error
 
         if not stat.S_ISREG(self._opened.st_mode):
             os.close(self._file)
@@ -98,7 +95,7 @@ class LineIndex:
             self._thread.start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all lines are counted; whether they are."""
+        """Wait until all lines are counted, at most `timeout` seconds; whether they are."""
         if self._thread is not None:
             self._thread.join(timeout)
         return self._done
@@ -137,9 +134,9 @@ class LineIndex:
                     return
 
     def changed(self) -> bool:
-        """Whether the file is no longer what was counted; then make a new index of it.
+        """Whether the file differs from what was counted, so that it needs a new index.
 
-        A file that was replaced or deleted stays readable here as it was.
+        A file that was replaced or deleted stays readable here in its old state.
         """
         try:
             now = self.path.stat()
@@ -156,7 +153,7 @@ class LineIndex:
         """Lines `first` to `first + count - 1` without their ends, fewer at the end of the file.
 
         Args:
-            limit: Bytes; of a longer line only the beginning is given.
+            limit: Bytes; a longer line is cut to it.
         """
         with self._lock:
             if self._closed.is_set() or first < 0:
@@ -167,7 +164,7 @@ class LineIndex:
             return self._read(first, begin, count, limit)
 
     def line(self, number: int, *, limit: int = 8 * 1024 * 1024) -> bytes | None:
-        """One line, cut to `limit` bytes; None when there is no such line or it is not known."""
+        """One line, cut to `limit` bytes; None when it does not exist or is not known yet."""
         lines = self.page(number, 1, limit=limit)
         return lines[0] if lines else None
 
@@ -202,7 +199,7 @@ class LineIndex:
         block = os.pread(self._file, CHUNK, chunk * CHUNK)
         pieces = block.split(b"\n", number - before)
         if len(pieces) <= number - before:
-            return None  # The file was cut meanwhile.
+            return None  # The file was truncated meanwhile.
         return chunk * CHUNK + len(block) - len(pieces[-1])
 
     def _read(self, first: int, begin: int, count: int, limit: int) -> list[bytes]:

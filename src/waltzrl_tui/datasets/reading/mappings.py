@@ -1,4 +1,4 @@
-"""Which field of a file is what: guessed from its first records, or said by the user."""
+"""Find the mapping of a file: guess it from the first records, correct it, describe it."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ _PAIR_PROMPTS = ("prompt", "question", "query", "input", "user", "goal", "forbid
 _PAIR_REPLIES = ("reply", "response", "completion", "answer", "output", "assistant", "target")
 _PROMPT_ONLY = (*_PAIR_PROMPTS, "instruction", "behavior", "text")
 CHATS = ("messages", "conversations", "conversation")
-_SPOKEN = ("assistant", "gpt", "model")
+_ASSISTANTS = ("assistant", "gpt", "model")
 
 
 def guess_mapping(objects: Sequence[Object]) -> Mapping:
     """The mapping that fits the first records of a file.
 
-    A field counts when at least half of the records have it, so that one odd record decides
-    nothing. Names are compared without case and punctuation: `SemanticCategory` is
+    A field counts when at least half of the records have it, so that an odd record has no
+    effect. Names are compared without case and punctuation: `SemanticCategory` is
     `semantic_category`.
     """
     counts = Counter(key for record in objects for key in record)
     usual = _Names(key for key, count in counts.items() if count * 2 >= len(objects))
     mapping = _guessed(objects, usual)
     if mapping.reply and (field := _reply_label(objects, usual, mapping)):
-        # What a flag says of the reply, it does not say of the prompt.
+        # A label of the reply is not a label of the prompt.
         mapping = replace(_guessed(objects, usual, apart=field), reply_label=field)
     return mapping
 
@@ -134,7 +134,7 @@ def _known_set(usual: _Names, harm: str, category: str) -> Mapping | None:
 
 
 class _Names:
-    """The field names of a file, found whatever their case and punctuation."""
+    """The field names of a file, compared without case and punctuation."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
@@ -142,15 +142,15 @@ class _Names:
             self._names.setdefault(name, name)
             self._names.setdefault(plain_name(name), name)
 
-    def first(self, wanted: Iterable[str]) -> str:
-        """The file's name of the first wanted field that it has, or ""."""
-        return next((name for name in map(self.name, wanted) if name), "")
+    def first(self, fields: Iterable[str]) -> str:
+        """The file's name of the first of these fields that it has, or ""."""
+        return next((name for name in map(self.name, fields) if name), "")
 
-    def name(self, wanted: str) -> str:
-        """The file's name of the wanted field, or ""."""
-        if not wanted:
+    def name(self, field: str) -> str:
+        """The file's name of this field, or ""."""
+        if not field:
             return ""
-        return self._names.get(wanted) or self._names.get(plain_name(wanted), "")
+        return self._names.get(field) or self._names.get(plain_name(field), "")
 
 
 def _harm_field(objects: Sequence[Object], usual: _Names, apart: str) -> str:
@@ -166,7 +166,7 @@ def _harm_field(objects: Sequence[Object], usual: _Names, apart: str) -> str:
 
 
 def _reply_label(objects: Sequence[Object], usual: _Names, mapping: Mapping) -> str:
-    """The field that says of each reply what it is; "" without one."""
+    """The field that labels each reply; "" without one."""
     kto = (KTO_LABEL,) if plain_name(mapping.reply) == KTO_REPLY else ()
     for known in (*REPLY_FIELDS, *kto):
         name = usual.name(known)
@@ -180,7 +180,7 @@ def _reply_label(objects: Sequence[Object], usual: _Names, mapping: Mapping) -> 
 
 
 def _describes_prompts(objects: Sequence[Object], mapping: Mapping, name: str) -> bool:
-    """Whether most replies of the records that a field calls unsafe decline: no reply is meant."""
+    """Whether most replies that a field calls unsafe are refusals: it is about the prompts."""
     reader = reader_of(mapping)
     declined = []
     for record in objects:
@@ -191,7 +191,7 @@ def _describes_prompts(objects: Sequence[Object], mapping: Mapping, name: str) -
 
 
 def _categorises(objects: Sequence[Object], name: str) -> bool:
-    """Whether most values of a field name a category; a flag names none, nor does a list."""
+    """Whether most values of a field are categories, which flags and lists are not."""
     values = [record[name] for record in objects if record.get(name) not in (None, "")]
     return bool(name) and sum(map(_is_category, values)) * 2 >= len(values)
 
@@ -206,17 +206,17 @@ def _answered(turns: object) -> bool:
     if not isinstance(turns, list):
         return False
     speakers = [turn.get("role", turn.get("from")) for turn in turns if isinstance(turn, dict)]
-    return any(speaker in _SPOKEN for speaker in speakers)
+    return any(speaker in _ASSISTANTS for speaker in speakers)
 
 
 def parse_choices(text: str) -> dict[str, str]:
     """The choices in `prompt=FIELD,reply=FIELD,…`; `harm==harmful` is the constant `=harmful`.
 
-    A comma that belongs to a field's name is written `\\,`. An empty FIELD says that the file has
-    no such field. `harmful=VALUE` says which value of the harm field means harmful.
+    A comma that belongs to a field's name is written `\\,`. An empty FIELD means that the file has
+    no such field. `harmful=VALUE` states which value of the harm field means harmful.
 
     Raises:
-        UsageError: Not of that form, or a part that no mapping has.
+        UsageError: Not of that form, or an unknown part.
     """
     choices: dict[str, str] = {}
     for piece in re.split(r"(?<!\\),", text):

@@ -1,4 +1,4 @@
-"""From one line of a JSONL file to a row, or to the reason why it gives none."""
+"""Turn one line of a JSONL file into a row, or into the reason why it gives none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_LINE = 8 * 1024 * 1024
 
 _LABELS_KEPT = 1000
 
-# No JSON value begins like this, so every reader of JSON passes such a line over as broken.
+# No JSON value begins like this, so every JSON parser rejects such a line.
 _MARK = b"!"
 
 
@@ -85,7 +85,7 @@ def _constant(name: str) -> None:
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
-"""The JSON value that begins at a place of a text, and where it ends; it may go over line ends.
+"""The JSON value that begins at an offset of a text, and its end; it may span lines.
 
 Raises BadLine, StopIteration, ValueError or RecursionError where `parse_object` would find a
 reason.
@@ -96,8 +96,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """The JSON object on one line.
 
     Raises:
-        BadLine: Not UTF-8, not JSON (the column is named), not an object, or with a field twice,
-            a NaN or an infinity: what one program reads there, another does not.
+        BadLine: Not UTF-8, not JSON (the column is named), not an object, or with a repeated
+            field, a NaN or an infinity, which programs read differently.
     """
     if raw.startswith(_MARK):
         raise _marked(raw)
@@ -142,15 +142,15 @@ def parse_row(line: int, raw: bytes, mapping: Mapping) -> Row | BadRow:
 
 @lru_cache(maxsize=64)
 def reader_of(mapping: Mapping) -> RowReader:
-    """The reader of objects by `mapping`; to be had once where many are read."""
+    """The reader of objects for `mapping`. Get it once when reading many rows."""
     return RowReader(mapping)
 
 
 class RowReader:
-    """What an object says by a mapping. Its methods raise BadLine where it gives no row.
+    """Reads rows from objects by a mapping. Its methods raise BadLine where there is no row.
 
-    Most objects are as they should be, so that is looked at first and in one place; what is not
-    goes through the functions that know the reasons.
+    Most objects are well formed, so `parts` tries a fast path first; the others go through the
+    functions that know the reasons.
     """
 
     def __init__(self, mapping: Mapping) -> None:
@@ -161,7 +161,7 @@ class RowReader:
         self._harm, self._category = mapping.harm, mapping.category
         self._harmful = mapping.harmful
         self._used = mapping.fields
-        # The labels that were understood, so that each is looked at once.
+        # The meaning of each label, so that each is interpreted once.
         self._harms: dict[str, Harm] = {}
         self._plain = (
             mapping.shape not in ("messages", "unknown")
@@ -171,7 +171,7 @@ class RowReader:
         )
 
     def row(self, line: int, fields: dict[str, Any]) -> Row:
-        """The row that the object on line number `line` (from 1) gives."""
+        """The row of the object on line number `line` (from 1)."""
         extra: dict[str, Any] = {}
         history: list[dict[str, str]] = []
         if self._chat:
@@ -277,7 +277,7 @@ def _first_filled(fields: dict[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _plain(fields: dict[str, Any], name: str) -> Any:
-    """The value of a label, whatever it is: what labels nothing spoils no row."""
+    """The value of a label, of any type: an odd label does not make the row bad."""
     value = fields.get(name) if name else None
     if isinstance(value, str) and not value.isascii():
         return _typed(fields, name)
@@ -285,7 +285,7 @@ def _plain(fields: dict[str, Any], name: str) -> Any:
 
 
 def category_of(value: object) -> str:
-    """The category that an object of true and false names (BeaverTails): its true keys."""
+    """The category in an object of flags (BeaverTails): the keys that are true."""
     if not (isinstance(value, dict) and all(isinstance(each, bool) for each in value.values())):
         return ""
     return (
@@ -319,7 +319,7 @@ def _chat(fields: dict[str, Any], mapping: Mapping) -> tuple[str, str, list[dict
 
 
 def _content(turn: dict[str, Any], name: str) -> str:
-    """The text of a turn: a text, or a list of parts that hold texts."""
+    """The text of a turn, which may be a list of parts with text."""
     parts = turn[name]
     if not isinstance(parts, list):
         return _typed(turn, name)

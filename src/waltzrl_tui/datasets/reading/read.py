@@ -1,11 +1,11 @@
-"""Datasets are read as a stream: a file of any size takes the memory of one line.
+"""Read datasets as streams: a file of any size takes the memory of one block.
 
-Whatever the format, there is a JSONL file to read: the dataset itself, or its copy (`copies`).
+Whatever the format, the file that is read is JSONL: the dataset itself or its copy (`jsonl_cache`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from io import BufferedReader
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.datasets.reading.blocks import Block, blocks, parse_block
-from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of
+from waltzrl_tui.datasets.reading.formats import HINT, Format, format_of, unreadable
 from waltzrl_tui.datasets.reading.jsonl_cache import Copy, copy_of, follow, has_copy
 from waltzrl_tui.datasets.reading.line_index import LineIndex
 from waltzrl_tui.datasets.reading.mappings import guess_mapping, stored_mapping
@@ -30,7 +30,6 @@ __all__ = [
     "DatasetFile",
     "countable",
     "first_objects",
-    "guess",
     "iter_rows",
     "open_dataset",
     "open_index",
@@ -44,10 +43,10 @@ _HINT = f'{HINT} A row has a prompt, for example {{"prompt": …, "reply": …}}
 
 @dataclass(frozen=True)
 class DatasetFile:
-    """A user's file and the JSONL file to read it from.
+    """A user's file and the JSONL file that stands in for it.
 
     Attributes:
-        path: The file as the user named it.
+        path: As the user gave it.
         copy: None where the file itself is the JSONL file.
     """
 
@@ -57,23 +56,23 @@ class DatasetFile:
 
     @classmethod
     def of(cls, path: str | Path, workspace: Workspace | None = None) -> DatasetFile:
-        """Find out how to read the file at `path`; a copy is begun where it needs one.
+        """Detect the format of the file at `path`; starts its copy where one is needed.
 
         Args:
-            workspace: Where copies are kept; the one that this process works in by default.
+            workspace: Owns the copies; the process's current one by default.
 
         Raises:
-            DatasetError: The file cannot be read, or is of no format that is.
+            DatasetError: The file cannot be read, or its format is not supported.
         """
         path = Path(path)
         form = format_of(path)
         try:
             return cls(path, form, None if form.plain else copy_of(path, form, _folder(workspace)))
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
 
     def open(self) -> BufferedReader:
-        """Its JSONL lines from the start; reading waits for the rest of a copy that still grows.
+        """Its JSONL lines from the start; reading waits for a copy that is still growing.
 
         Raises:
             DatasetError: It cannot be read.
@@ -81,15 +80,15 @@ class DatasetFile:
         try:
             return follow(self.copy) if self.copy else self.path.open("rb")
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, error) from error
 
-    def jsonl(self, stop: Callable[[], bool] | None = None) -> Path:
-        """The JSONL file, once it is complete (or `stop` is true): for DuckDB. Blocks.
+    def jsonl(self) -> Path:
+        """The JSONL file, once it is complete. Blocks.
 
         Raises:
             DatasetError: The copy could not be completed.
         """
-        return self.copy.wait(stop) if self.copy else self.path
+        return self.copy.wait() if self.copy else self.path
 
     def index(self) -> LineIndex:
         """An index of the lines, of a growing copy too; the caller starts and closes it.
@@ -102,10 +101,10 @@ class DatasetFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file that was checked to hold at least one row; iterating reads it from the start.
+    """A file with at least one row; iterating reads it from the start.
 
     Attributes:
-        path: The file as the user named it.
+        path: As the user gave it.
         corrected: The mapping is the user's, not the guess.
     """
 
@@ -126,19 +125,17 @@ class Dataset:
 def open_dataset(
     path: str | Path, mapping: Mapping | None = None, *, workspace: Workspace | None = None
 ) -> Dataset:
-    """Check the file at `path` and find out which fields its rows are made of.
+    """Open the file at `path`: detect its format, find its mapping, and check for a row.
 
-    Every caller goes from a path to rows through here: it tells the format, makes the JSONL copy
-    where one is needed, and takes the user's mapping of this file where there is one.
+    The user's stored mapping of this file takes precedence over the guess.
 
     Args:
-        mapping: Which fields to read, instead of the kept or guessed ones.
-        workspace: Where copies and mappings are kept; the one that this process works in by
-            default.
+        mapping: Used instead of the stored or guessed one.
+        workspace: Owns copies and stored mappings; the process's current one by default.
 
     Raises:
-        DatasetError: Missing, a folder, unreadable, empty, of a format that is not read, binary,
-            or without a single usable row.
+        DatasetError: Missing, a folder, unreadable, empty, of an unsupported format, binary, or
+            without a usable row.
     """
     path = Path(path)
     source = DatasetFile.of(path, workspace)
@@ -162,7 +159,7 @@ def iter_rows(path: str | Path, mapping: Mapping | None = None) -> Iterator[Row 
     """Every record of the file at `path`, in order, as a row or as a bad row.
 
     Args:
-        mapping: Which fields to read; guessed from the first records when it is not given.
+        mapping: Guessed from the first records by default.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -171,17 +168,8 @@ def iter_rows(path: str | Path, mapping: Mapping | None = None) -> Iterator[Row 
     return _rows(source, mapping or guess_mapping(_first(source)))
 
 
-def guess(path: str | Path) -> Mapping:
-    """The mapping guessed from the first readable records of the file at `path`.
-
-    Raises:
-        DatasetError: The file cannot be read.
-    """
-    return guess_mapping(first_objects(path))
-
-
 def first_objects(path: str | Path) -> list[dict[str, Any]]:
-    """The first readable records of the file at `path`, up to a hundred, by field.
+    """The first readable records of the file at `path`, up to a hundred.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -190,7 +178,7 @@ def first_objects(path: str | Path) -> list[dict[str, Any]]:
 
 
 def open_lines(path: str | Path) -> BufferedReader:
-    """The file at `path` as JSONL, whatever its format; reading waits for what is not there yet.
+    """The file at `path` as JSONL, whatever its format; reading waits for a growing copy.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -208,7 +196,7 @@ def open_index(path: str | Path) -> LineIndex:
 
 
 def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | None:
-    """An index to count the file's records with; None where that would take a copy first.
+    """An index to count the file's records with; None where that needs a copy first.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -258,13 +246,13 @@ def _blocks(source: DatasetFile) -> Iterator[Block]:
         with closing(source.open()) as file:
             yield from blocks(file, limit=MAX_LINE)
     except OSError as error:
-        raise _unreadable(source.path, error) from error
+        raise unreadable(source.path, error) from error
 
 
 def _stored_mapping(
     path: Path, objects: list[dict[str, Any]], workspace: Workspace | None
 ) -> Mapping | None:
-    """The user's mapping of this file, unless the file no longer has its fields."""
+    """The user's mapping of this file, if the file still has its fields."""
     place = workspace or Workspace.current()
     return stored_mapping(kept_mapping(place.store_path, path), objects)
 
@@ -288,13 +276,6 @@ def _no_row(dataset: Dataset, first_bad: BadRow | None, bad: int) -> DatasetErro
     return DatasetError(
         f"{name} has no usable rows: {how_many}{where} {first_bad.line}: {first_bad.reason}.",
         hint=hint,
-    )
-
-
-def _unreadable(path: Path, error: OSError) -> DatasetError:
-    return DatasetError(
-        f"{one_line(str(path))} cannot be read: {error.strerror or error}.",
-        hint="Check the path and its permissions.",
     )
 
 

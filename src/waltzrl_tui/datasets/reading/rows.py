@@ -1,4 +1,4 @@
-"""What a dataset row is, and which fields of a file make one."""
+"""A dataset row, and the mapping from a file's fields to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HARMFUL = """harmful unsafe toxic malicious adversarial jailbreak dangerous har
     vanilla_harmful adversarial_harmful not_safe"""
 _BENIGN = """benign safe harmless unharmful ok borderline vanilla_benign adversarial_benign
     overrefuse overrefusal not_harmful non_harmful"""
-# The types of XSTest say it too: each contrast is the unsafe counterpart of a safe prompt.
+# XSTest's types are labels as well: each contrast is the unsafe counterpart of a safe prompt.
 _XSTEST_CONTRASTS = """contrast_homonyms contrast_figurative_language contrast_safe_targets
     contrast_safe_contexts contrast_definitions contrast_discr contrast_historical_events
     contrast_privacy"""
@@ -49,7 +49,7 @@ _HARM_VALUES: dict[str, Harm] = {
     **dict.fromkeys(map(plain_name, _XSTEST_CONTRASTS.split()), "harmful"),
     **dict.fromkeys(map(plain_name, _XSTEST_SAFE.split()), "benign"),
 }
-# Files without types (CSV) write truth as words.
+# Files without types (CSV) write flags as words.
 _TRUTH = {"true": True, "yes": True, "1": True, "1.0": True} | {
     "false": False,
     "no": False,
@@ -74,7 +74,7 @@ HARM_FIELDS: dict[str, Harm] = {
     "is_toxic": "harmful",
     "type": "",
 }
-"""Field names that say harm, best first, and what a true in them means ("": it does not tell)."""
+"""Field names of labels of harm, best first, with the meaning of true ("": it has none)."""
 _TRUE_MEANS = {plain_name(name): meaning for name, meaning in HARM_FIELDS.items()}
 
 
@@ -83,14 +83,14 @@ class Row:
     """One usable example.
 
     Attributes:
-        line: Which record of its file it is, from 1; of a JSONL file, its line.
+        line: The number of its record in the file, from 1; in a JSONL file its line.
         reply: Empty when the dataset has no replies.
-        harm: What the dataset says of the *prompt*; empty when it says nothing.
-        extra: Every other field of the record, as it was read; what a dataset says of the *reply*
-            (`jailbroken`, `final_label`) is here.
-        reply_label: What the field that the mapping names says of the *reply*: its safety, or
-            whether people want it (KTO); empty when it says nothing.
-        label: The value that `harm` was read from, as text, whether it was understood or not.
+        harm: The dataset's label of the *prompt*; empty without one.
+        extra: Every other field of the record, unchanged, including other labels of the *reply*
+            (`jailbroken`, `final_label`).
+        reply_label: The label of the *reply* from the field that the mapping names: its safety,
+            or whether people prefer it (KTO); empty without one.
+        label: The value that `harm` was read from, as text, understood or not.
     """
 
     line: int
@@ -104,10 +104,10 @@ class Row:
 
     @property
     def history(self) -> tuple[dict[str, str], ...]:
-        """The turns before the prompt, `role` and `content` each; none in a chat of one round.
+        """The turns before the prompt, each with `role` and `content`.
 
-        They are read from the fields `system` and `history`, of turns or of pairs of prompt and
-        reply.
+        They come from the fields `system` and `history`, a list of turns or of pairs of prompt
+        and reply.
         """
         turns: list[dict[str, str]] = []
         match self.extra.get("system"):
@@ -127,7 +127,7 @@ class Row:
                     turns.append({"role": "user", "content": prompt})
                     turns.append({"role": "assistant", "content": reply})
                 case _:
-                    return tuple(turns[:before])  # A field of that name that is no chat.
+                    return tuple(turns[:before])  # The field of that name is not a chat.
         return tuple(turns)
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A record that gives no example, and why.
+    """A record that gives no row, and the reason.
 
     Attributes:
         kind: `encoding` where its bytes are not UTF-8; "" for any other reason.
@@ -310,14 +310,14 @@ def harm_of(field_name: str, value: object, harmful: Sequence[str] = ()) -> Harm
 
 
 def truth_of(value: object) -> bool | None:
-    """A value that is true or false, also as a word or a digit; None for any other."""
+    """The flag that a value is, also as a word or a digit; None for any other value."""
     if isinstance(value, str):
         return _TRUTH.get(value.strip().casefold())
     return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
 
 
 def label_text(value: object) -> str:
-    """The value of a label as it is shown and compared."""
+    """The text of a label, for display and comparison."""
     match value:
         case None:
             return ""

@@ -1,7 +1,7 @@
-"""Every other format as the lines of a JSONL file: record n of the file is line n.
+"""Convert every other format to JSONL: record n of the file becomes line n.
 
-A record that cannot be read becomes a line that says so (`parse.bad_line`), with its reason and
-where it stands in the source, so that nothing is dropped and the numbers stay right.
+A record that cannot be read becomes a marked line (`parse.bad_line`) with the reason and its place
+in the source, so that nothing is dropped and the line numbers stay correct.
 """
 
 from __future__ import annotations
@@ -27,30 +27,32 @@ from waltzrl_tui.words import plural
 if TYPE_CHECKING:
     import duckdb
 
-Tell = Callable[[int], None]
-"""Called now and then with how many bytes of the source are read."""
+OnProgress = Callable[[int], None]
+"""Called now and then with the bytes of the source read so far."""
 
 _MEGABYTES = MAX_LINE // 1024 // 1024
-_SHOWN = 64 * 1024
-_TOLD = 1000
+_RAW_KEPT = 64 * 1024
+_PROGRESS_LINES = 1000
 _PARQUET_MEMORY = "1GB"
 # Stands for a physical line that is too long; no UTF-8 decoder gives it.
 _TOO_LONG = "\ud8ff"
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def jsonl_lines(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[bytes]:
+def jsonl_lines(
+    path: Path, form: Format, on_progress: OnProgress, scratch: Path
+) -> Iterator[bytes]:
     """The lines, without their ends. Blocks.
 
     Args:
-        scratch: A folder for what has to be unpacked first.
+        scratch: A folder for files that must be unpacked first.
 
     Raises:
         DatasetError: The file cannot be read at all.
         OSError: Reading or unpacking failed.
     """
     if form.kind == "parquet":
-        yield from _parquet(path, form, tell, scratch)
+        yield from _parquet(path, form, on_progress, scratch)
         return
     with path.open("rb") as source:
         plain = cast("BinaryIO", gzip.GzipFile(fileobj=source)) if form.packed else source
@@ -60,8 +62,8 @@ def jsonl_lines(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator
             lines = _json(plain) if form.kind == "json" else _lines(plain)
         try:
             for number, line in enumerate(lines):
-                if not number % _TOLD:
-                    tell(source.tell())
+                if not number % _PROGRESS_LINES:
+                    on_progress(source.tell())
                 yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             yield bad_line(f"the gzip file is damaged from here on: {one_line(str(error), 100)}")
@@ -93,7 +95,7 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
     first = next(JsonSplitter(io.BytesIO(head).read).elements(separated=False))
     alone = whole and head.strip() == first.raw
     if (first.whole and not alone) or not _may_hold(first):
-        # Objects that follow each other without commas, as `jq` writes them; or just one.
+        # Consecutive objects without commas, as `jq` writes them; or just one.
         for record in splitter.elements(separated=False):
             yield _flat(record)
         return
@@ -138,12 +140,12 @@ def _flat(record: Record) -> bytes:
         parse_object(record.raw)
     except BadLine as reason:
         return bad_line(f"{reason} {where}", _text(record.raw), reason.kind)
-    # It is JSON, so line ends can only be white space between its parts.
+    # In JSON, line ends can only be white space between tokens.
     return record.raw.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _text(raw: bytes) -> str:
-    return raw[:_SHOWN].decode("utf-8", "replace")
+    return raw[:_RAW_KEPT].decode("utf-8", "replace")
 
 
 def _table(file: BinaryIO, delimiter: str) -> Iterator[bytes]:
@@ -209,25 +211,25 @@ def _not_utf8(error: UnicodeEncodeError, where: str) -> str:
 
 
 def _shown(fields: list[str], delimiter: str) -> str:
-    return delimiter.join(fields)[:_SHOWN].encode("utf-8", "replace").decode()
+    return delimiter.join(fields)[:_RAW_KEPT].encode("utf-8", "replace").decode()
 
 
 def _named(fields: list[str]) -> list[str]:
-    """The header with a name for each column, no name twice."""
+    """The header with a unique name for each column."""
     names: list[str] = []
     for number, field in enumerate(fields, 1):
-        name = wanted = field.strip().encode("utf-8", "replace").decode() or f"column {number}"
+        name = label = field.strip().encode("utf-8", "replace").decode() or f"column {number}"
         copies = 1
         while name in names:
             copies += 1
-            name = f"{wanted} ({copies})"
+            name = f"{label} ({copies})"
         names.append(name)
     return names
 
 
-def _parquet(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[bytes]:
+def _parquet(path: Path, form: Format, on_progress: OnProgress, scratch: Path) -> Iterator[bytes]:
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".parquet-") as folder:
-        # DuckDB takes a name with * ? [ for a pattern; a link has a plain one.
+        # DuckDB reads * ? [ in a name as a pattern, so it gets a link with a plain name.
         plain = Path(folder) / "rows.parquet"
         if form.packed:
             with open_plain(path, True) as packed, plain.open("wb") as out:
@@ -235,10 +237,10 @@ def _parquet(path: Path, form: Format, tell: Tell, scratch: Path) -> Iterator[by
                     out.write(block)
         else:
             plain.symlink_to(path.absolute())
-        yield from _parquet_rows(plain, path, tell)
+        yield from _parquet_rows(plain, path, on_progress)
 
 
-def _parquet_rows(plain: Path, path: Path, tell: Tell) -> Iterator[bytes]:
+def _parquet_rows(plain: Path, path: Path, on_progress: OnProgress) -> Iterator[bytes]:
     import duckdb
 
     connection = duckdb.connect(":memory:")
@@ -258,7 +260,7 @@ def _parquet_rows(plain: Path, path: Path, tell: Tell) -> Iterator[bytes]:
             for (line,) in rows:
                 yield _without_nan(line)
             done += len(rows)
-            tell(size * done // max(1, total))
+            on_progress(size * done // max(1, total))
     except duckdb.Error as error:
         raise DatasetError(
             f"{one_line(str(path))} cannot be read as Parquet: {one_line(str(error), 200)}",

@@ -1,4 +1,4 @@
-"""What decides which rows of a dataset make a sample."""
+"""The settings that decide which rows of a dataset make a sample."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class SampleRecipe:
     """All that decides which rows of a dataset make a sample.
 
     Attributes:
-        source: The dataset, as the user named it; it does not change the choice.
+        source: The dataset, as the user gave it; it does not affect the choice.
         n: Rows in training and validation together; None takes all.
         dedupe: `exact` keeps one of the rows with the same prompt (normalised) and reply, `near`
             also one of those whose prompts and replies are both near (`datasets.near`).
-        balance: A column whose values get equal shares as far as they reach: `harm`, `category`
+        balance: A column whose values get equal shares as far as possible: `harm`, `category`
             or any other field; None keeps the proportions of the dataset.
         valid: Share of the sample that is held out, 0 to 0.5. No prompt in it is near one that
             is trained on.
-        where: An expression (`datasets.query`) that rows must fulfil; empty takes all.
-        suites: Evaluation prompts, as files or `contamination.BUNDLED`; rows whose prompt stands
-            there, or nearly so, are left out.
+        where: An expression (`datasets.query`) that rows must match; empty takes all.
+        suites: Evaluation prompts, as files or `contamination.BUNDLED`; rows with one of these
+            prompts, or a near one, are left out.
         grown: The sizes of the samples that this one extends, smallest first. It begins with
             their rows, in their order and on their side.
 
@@ -68,7 +68,7 @@ class SampleRecipe:
     @property
     def survey_key(self) -> tuple[object, ...]:
         """Recipes with the same key can share a survey of the dataset."""
-        # Without a validation share nobody asks which prompts are near each other.
+        # Only a validation share needs groups of near prompts.
         return self.dedupe, self.balance, self.where, self.suites, self.valid > 0
 
     def extended(self, n: int | None) -> SampleRecipe:
@@ -88,7 +88,7 @@ class SampleRecipe:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> SampleRecipe:
-        """The recipe that `to_json` gave, also that of an earlier version.
+        """The recipe in a document of `to_json`, of this or an earlier version.
 
         Raises:
             UsageError: A value is out of its range.

@@ -1,9 +1,12 @@
 """Seeded, stratified samples: the same rows on any machine, whatever the order of the file.
 
-Every row gets a key, `sha256(seed, content)`, and stands in its stratum in the order of the keys.
-All strata are interleaved into one sequence, of which a sample of `n` is the first `n` rows; so a
-larger sample with the same seed contains the smaller one. Two passes are made over the rows: the
-first keeps a few bytes a row, the second picks what was chosen.
+Every row gets a key, `sha256(seed, content)`, which orders the rows of its stratum. All strata are
+interleaved into one sequence (`_sequence`), and a sample of `n` is its first `n` rows, so a larger
+sample with the same seed contains the smaller one. Training and validation never share a group of
+near prompts: `_divide` sends each group to the side of its first row, `_settle` moves groups until
+the sizes are right, and `_both` makes sure that neither side is empty.
+
+The rows are read twice: `survey` keeps a few bytes per row, `_pick` takes the chosen rows.
 """
 
 from __future__ import annotations
@@ -42,12 +45,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sample:
-    """The chosen rows, in the order of the sample, and what was left out on the way.
+    """The chosen rows, in the order of the sample, and the number of rows dropped.
 
     Attributes:
         dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
-        sha256: Of the content of the rows; equal samples have equal hashes.
-        contradicting: Prompts that the rows it was drawn from label both harmful and benign.
+        sha256: Hash of the rows' content; equal samples have equal hashes.
+        contradicting: Prompts that are labelled both harmful and benign in the source rows.
     """
 
     train: list[Row]
@@ -59,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleCounts:
-    """How large a sample would be.
+    """The size of a sample.
 
     Attributes:
         available: Usable rows after duplicates were dropped.
@@ -83,7 +86,7 @@ class _Choice:
 def lines_where(
     dataset: Dataset, where: str, *, stop: Callable[[], bool] | None = None
 ) -> frozenset[int] | None:
-    """The numbers (`Row.line`) of the rows that fulfil `where`; None when it is empty.
+    """The numbers (`Row.line`) of the rows that match `where`; None when it is empty.
 
     Raises:
         UsageError, DatasetError: As `query.matching_lines`.
@@ -100,16 +103,16 @@ def lines_where(
 
 def counts(rows: Iterable[Row | BadRow] | Survey, recipe: SampleRecipe) -> SampleCounts:
     """The size of the sample that `draw` would make; cheap when given a `Survey`."""
-    seen = rows if isinstance(rows, Survey) else survey(rows, recipe)
-    choice = _choose(seen, recipe)
+    scan = rows if isinstance(rows, Survey) else survey(rows, recipe)
+    choice = _choose(scan, recipe)
     strata: dict[Stratum, int] = defaultdict(int)
     for index in (*choice.train, *choice.valid):
-        strata[seen.strata[seen.stratum[index]]] += 1
+        strata[scan.strata[scan.stratum[index]]] += 1
     return SampleCounts(
         train=len(choice.train),
         valid=len(choice.valid),
-        available=len(seen.places),
-        dropped=dict(seen.dropped),
+        available=len(scan.places),
+        dropped=dict(scan.dropped),
         strata=dict(sorted(strata.items())),
     )
 
@@ -125,31 +128,31 @@ def draw(
     """The sample of `rows` by `recipe`.
 
     Args:
-        rows: Read twice when it can be (a list, a `Dataset`); an iterator is held in memory.
-        lines: The numbers of the rows that fulfil the recipe's `where`. A `Dataset` is asked for
-            them when they are not given.
-        base_sha256: Of the sample that this one extends; checked when it is given.
+        rows: Read twice where possible (a list, a `Dataset`); an iterator is held in memory.
+        lines: The numbers of the rows that match the recipe's `where`; found in a `Dataset` by
+            default.
+        base_sha256: Hash of the sample that this one extends, to be checked.
         cache: Groups of near prompts, for samples that are drawn from the same rows again.
 
     Raises:
-        DatasetError: No usable row, the rows changed between the two passes, or the sample that
-            is to be extended cannot be drawn any more.
-        UsageError: The recipe's `where` cannot be understood.
+        DatasetError: No usable rows, the rows changed between the two passes, or the sample to
+            extend can no longer be drawn.
+        UsageError: The recipe's `where` is wrong.
     """
     source: Iterable[Row | BadRow] = list(rows) if isinstance(rows, Iterator) else rows
     if lines is None and recipe.where:
         if not isinstance(source, Dataset):
             raise ValueError("rows without a file need the lines that fulfil the recipe's where")
         lines = lines_where(source, recipe.where)
-    seen = survey(source, recipe, lines=lines, cache=cache)
-    if not seen.places:
-        raise _nothing(recipe, seen)
-    choice = _choose(seen, recipe)
-    picked = _pick(source, seen, [*choice.train, *choice.valid], recipe)
+    scan = survey(source, recipe, lines=lines, cache=cache)
+    if not scan.places:
+        raise _nothing(recipe, scan)
+    choice = _choose(scan, recipe)
+    picked = _pick(source, scan, [*choice.train, *choice.valid], recipe)
     train = picked[: len(choice.train)]
     valid = picked[len(choice.train) :]
     if recipe.grown and base_sha256:
-        base = _choose(seen, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
+        base = _choose(scan, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
         if _sample_hash(train[: len(base.train)], valid[: len(base.valid)]) != base_sha256:
             raise DatasetError(
                 f"The sample of {plural(recipe.grown[-1], 'row')} can no longer be drawn from "
@@ -159,19 +162,19 @@ def draw(
     return Sample(
         train=train,
         valid=valid,
-        dropped=dict(seen.dropped),
+        dropped=dict(scan.dropped),
         sha256=_sample_hash(train, valid),
-        contradicting=seen.contradicting,
+        contradicting=scan.contradicting,
     )
 
 
-def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:
-    if seen.dropped["filtered"]:
+def _nothing(recipe: SampleRecipe, scan: Survey) -> DatasetError:
+    if scan.dropped["filtered"]:
         return DatasetError(
             f"No usable row of {recipe.source} matches “{recipe.where}”.",
             hint="Change the expression, or leave it out.",
         )
-    if seen.dropped["contaminated"]:
+    if scan.dropped["contaminated"]:
         return DatasetError(
             f"All rows of {recipe.source} are also in an evaluation suite.",
             hint="Sample another dataset, or evaluate on other prompts.",
@@ -182,15 +185,15 @@ def _nothing(recipe: SampleRecipe, seen: Survey) -> DatasetError:
 
 
 def _pick(
-    rows: Iterable[Row | BadRow], seen: Survey, indexes: Sequence[int], recipe: SampleRecipe
+    rows: Iterable[Row | BadRow], scan: Survey, indexes: Sequence[int], recipe: SampleRecipe
 ) -> list[Row]:
-    wanted = {seen.places[index]: index for index in indexes}
+    wanted = {scan.places[index]: index for index in indexes}
     picked: dict[int, Row] = {}
     for place, row in enumerate(rows):
         index = wanted.get(place)
         if index is None:
             continue
-        if not isinstance(row, Row) or text_digest(normalised(row.prompt)) != seen.prompts[index]:
+        if not isinstance(row, Row) or text_digest(normalised(row.prompt)) != scan.prompts[index]:
             break
         picked[index] = row
         if len(picked) == len(wanted):
@@ -202,24 +205,24 @@ def _pick(
     return [picked[index] for index in indexes]
 
 
-def _choose(seen: Survey, recipe: SampleRecipe) -> _Choice:
-    if seen.key != recipe.survey_key:
+def _choose(scan: Survey, recipe: SampleRecipe) -> _Choice:
+    if scan.key != recipe.survey_key:
         raise ValueError("the survey was made for a recipe with another survey_key")
-    if seen.sequence_of != (recipe.seed, recipe.valid):
-        seen.sequence = _sequence(seen, recipe)
-        seen.sequence_of = (recipe.seed, recipe.valid)
+    if scan.sequence_of != (recipe.seed, recipe.valid):
+        scan.sequence = _sequence(scan, recipe)
+        scan.sequence_of = (recipe.seed, recipe.valid)
     if not recipe.valid:
-        return _Choice([index for index, _ in seen.sequence[: recipe.n]], [])
+        return _Choice([index for index, _ in scan.sequence[: recipe.n]], [])
     side: dict[int, bool] = {}
     train: list[int] = []
     valid: list[int] = []
     begin = 0
     for size in (*recipe.grown, recipe.n):
-        part = seen.sequence[begin:size]
+        part = scan.sequence[begin:size]
         begin += len(part)
-        _divide(part, seen.group, side, len(valid), begin, recipe.valid)
-        train += [index for index, _ in part if not side[seen.group[index]]]
-        valid += [index for index, _ in part if side[seen.group[index]]]
+        _divide(part, scan.group, side, len(valid), begin, recipe.valid)
+        train += [index for index, _ in part if not side[scan.group[index]]]
+        valid += [index for index, _ in part if side[scan.group[index]]]
     return _Choice(train, valid)
 
 
@@ -233,7 +236,7 @@ def _divide(
 ) -> None:
     """Put the groups of `part` that are new into `side`: True for those that are held out.
 
-    A group follows its first row, so that no two near prompts stand on different sides.
+    A group follows its first row, so that no two near prompts are on different sides.
 
     Args:
         held_before: Rows that are held out in the parts before, and `rows` those of all parts.
@@ -270,17 +273,17 @@ def _both(side: dict[int, bool], sizes: Counter[int]) -> None:
         side[max(side, key=lambda group: sizes[group])] = False
 
 
-def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
+def _sequence(scan: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
     """All kept rows in the order in which samples take them, each with whether it is held out."""
     seed = str(recipe.seed).encode()
     members: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
     frame = framed(seed) + (16).to_bytes(8, "little")
-    for index, stratum in enumerate(seen.stratum):
-        key = hashlib.sha256(frame + seen.content[index * 16 : index * 16 + 16]).digest()
+    for index, stratum in enumerate(scan.stratum):
+        key = hashlib.sha256(frame + scan.content[index * 16 : index * 16 + 16]).digest()
         members[stratum].append((key, index))
 
     groups: dict[str, list[tuple[float, bytes, int, bool]]] = defaultdict(list)
-    names = sorted(members, key=lambda stratum: digest(seed, *map(_bytes, seen.strata[stratum])))
+    names = sorted(members, key=lambda stratum: digest(seed, *map(_bytes, scan.strata[stratum])))
     for number, stratum in enumerate(names):
         rows = list(sort_in_parts(members.pop(stratum), lambda row: row[0][0] / 256))
         # Each stratum starts its count elsewhere, so that the shares add up over small strata too.
@@ -289,7 +292,7 @@ def _sequence(seen: Survey, recipe: SampleRecipe) -> list[tuple[int, bool]]:
             held_out = int((rank + 1) * recipe.valid + offset) > int(rank * recipe.valid + offset)
             # The rank as a share of the stratum keeps the categories of a value in proportion.
             share = (rank + 0.5) / len(rows)
-            value = seen.strata[stratum][0] if recipe.balance else ""
+            value = scan.strata[stratum][0] if recipe.balance else ""
             groups[value].append((share, key, index, held_out))
 
     order: list[tuple[int, bytes, int, bool]] = []

@@ -1,4 +1,4 @@
-"""One pass over a dataset, keeping what the choice of a sample needs: some 100 bytes a row."""
+"""Scan a dataset once for what the choice of a sample needs: about 100 bytes per row."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class GroupCache:
 
 @dataclass
 class Survey:
-    """What a choice needs to know of a dataset, whatever n, seed and size of the held-out share.
+    """The facts about a dataset that a choice needs, whatever n, seed and validation share.
 
     Attributes:
         key: The `survey_key` of the recipes that it serves.
-        content: 16 bytes a kept row that tell it from others.
-        prompts: 64 bits a kept row that tell its prompt (normalised) from others.
-        group: For each kept row the group of its prompt: prompts that are linked by being near.
-            Without a validation share nobody needs it, and each prompt is its own.
-        places: Where each kept row stands among the rows of the dataset, from 0.
+        content: For each kept row 16 bytes that identify it.
+        prompts: For each kept row 64 bits that identify its normalised prompt.
+        group: For each kept row the group of its prompt: prompts linked by being near. Without a
+            validation share each prompt is its own group.
+        places: For each kept row its position in the dataset, from 0.
         stratum: For each kept row its place in `strata`.
         dropped: Rows by reason: `exact`, `near`, `bad`, `contaminated`, `filtered`.
-        contradicting: Prompts that the read rows label both harmful and benign.
+        contradicting: Prompts that are labelled both harmful and benign.
     """
 
     key: tuple[object, ...]
@@ -67,7 +67,7 @@ class Survey:
     strata: list[Stratum] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     contradicting: int = 0
-    # The last order that was asked for: typing another n must not sort again.
+    # The last order, so that another n does not sort again.
     sequence: list[tuple[int, bool]] = field(default_factory=list)
     sequence_of: tuple[int, float] | None = None
 
@@ -84,14 +84,14 @@ def survey(
     """Read the rows once. The result serves every recipe with the same `survey_key`.
 
     Args:
-        lines: The numbers (`Row.line`) of the rows that fulfil the recipe's `where`; None for
-            all rows. `sampling.lines_where` finds them.
+        lines: The numbers (`Row.line`) of the rows that match the recipe's `where`; None for all
+            rows. `sampling.lines_where` finds them.
         references: The prompts of the recipe's `suites`, when they were read already.
         cache: Groups of an earlier survey, used when the prompts are the same.
         stop: Checked now and then once the rows are read; the survey is unusable when it was true.
 
     Raises:
-        DatasetError: A suite cannot be read, or there is no room for a temporary file.
+        DatasetError: A suite cannot be read, or there is not enough space for a temporary file.
     """
     if references is None:
         references = load_references(recipe.suites, recipe.source)
@@ -109,7 +109,7 @@ def survey(
 
 
 class _Reading:
-    """The rows of a survey before contaminated and near ones are taken out."""
+    """The rows of a survey before contaminated and near ones are dropped."""
 
     def __init__(
         self, recipe: SampleRecipe, prompts: NearIndex, replies: NearIndex, cache: GroupCache
@@ -122,10 +122,10 @@ class _Reading:
         self._prompt_numbers: dict[int, int] = {}
         self._reply_numbers: dict[int, int] = {}
         self._strata: dict[Stratum, int] = {}
-        self._kept: dict[bytes, int] = {}
+        self._index_of: dict[bytes, int] = {}
         self._contradictions = Contradictions()
         self.bad = self.filtered = 0
-        # One entry a row that is kept so far.
+        # One entry per row kept so far.
         self._content = bytearray()
         self._wording = bytearray()
         self._digests = array("Q")
@@ -136,15 +136,15 @@ class _Reading:
         self._copies = array("I")
 
     def add(self, place: int, row: Row) -> None:
-        """Take one row."""
+        """Add one row."""
         prompt, reply = normalised(row.prompt), row.reply.encode()
         exact = digest(row.prompt.encode(), _canonical(row), reply)
-        # The same question after other turns is another example.
+        # The same prompt after other turns is another example.
         history = row.history if row.extra else ()
         before = (json.dumps(history).encode(),) if history else ()
         content = digest(prompt.encode(), reply, *before)
         text = text_digest(prompt)
-        # Duplicates count too: which of them stays decides their label.
+        # Duplicates count too: the one that is kept decides the label.
         question = text_digest(f"{text} {json.dumps(history)}") if history else text
         self._contradictions.add(question, row.harm)
         stratum = self._strata.setdefault(_stratum(row, self._recipe.balance), len(self._strata))
@@ -152,10 +152,10 @@ class _Reading:
             # Rows that differ in anything order differently; equal ones are interchangeable.
             content = digest(content, exact)
         else:
-            index = self._kept.setdefault(content, len(self._places))
+            index = self._index_of.setdefault(content, len(self._places))
             if index < len(self._places):
                 self._copies[index] += 1
-                # Which of the duplicates stays must not depend on which comes first.
+                # Which duplicate is kept must not depend on file order.
                 if exact < self._wording[index * 16 : index * 16 + 16]:
                     self._wording[index * 16 : index * 16 + 16] = exact
                     self._places[index] = place
@@ -177,8 +177,8 @@ class _Reading:
         self._copies.append(1)
 
     def survey(self, references: References, stop: Callable[[], bool] | None) -> Survey:
-        """What is left."""
-        self._kept.clear()
+        """Drop contaminated and near rows; the survey of the rest."""
+        self._index_of.clear()
         known = {text_digest(each.prompt) for each in references.prompts}
         prompts = self._groups(len(references.prompts), stop)
         dropped = dict.fromkeys(("exact", "near", "bad", "contaminated", "filtered"), 0)
@@ -229,7 +229,7 @@ class _Reading:
         return number
 
     def _thinned(self, left: list[int], prompt: array[int], reply: array[int]) -> list[int]:
-        """Of the rows that are near in prompt and reply, the one with the smallest content.
+        """Of rows that are near in prompt and reply, the one with the smallest content.
 
         Args:
             prompt, reply: The cluster of each prompt and reply.
@@ -244,7 +244,7 @@ class _Reading:
 
 
 def digest(*parts: bytes) -> bytes:
-    """16 bytes that tell `parts` from others; the same on any machine."""
+    """16 bytes that identify `parts`; the same on any machine."""
     framed_parts = [each for part in parts for each in (_length(len(part)), part)]
     return hashlib.sha256(b"".join(framed_parts)).digest()[:16]
 
