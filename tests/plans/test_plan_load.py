@@ -10,7 +10,7 @@ import pytest
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.plans.load import Stopped, measure_load
-from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_tokenizer
@@ -162,8 +162,8 @@ def test_the_embedded_models_own_tokenizer_counts(
 ) -> None:
     monkeypatch.setenv("WALTZRL_CACHE", str(tmp_path / "cache"))
     workspace = Workspace(tmp_path / "home")
-    assert counters_for(catalogue, workspace, Wish()) == []
+    assert counters_for(catalogue, workspace, PlanSettings()) == []
     place = tmp_path / "cache" / "models" / "SmolLM2-135M-Instruct"
     place.mkdir(parents=True)
     tokenizer.rename(place / "tokenizer.json")
-    assert [one.name for one in counters_for(catalogue, workspace, Wish())] == ["SmolLM2"]
+    assert [one.name for one in counters_for(catalogue, workspace, PlanSettings())] == ["SmolLM2"]

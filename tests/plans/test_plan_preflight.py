@@ -7,8 +7,8 @@ from datetime import date
 
 import pytest
 
-from tests.support.plans import around, load, role, row_of
-from waltzrl_tui.plans.model import Gpu, Load, Probe, Wish
+from tests.support.plans import environment, load, role, row_of
+from waltzrl_tui.plans.model import Gpu, Load, PlanSettings, Probe
 from waltzrl_tui.plans.preflight import epochs_for, steps_for
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
@@ -31,38 +31,43 @@ def test_steps_and_epochs_are_one_thing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "what", "wish", "said"),
+    ("provider", "what", "settings", "said"),
     [
-        ("mistral", load(), Wish(epochs=253), "253 epochs are more than the 100"),
-        ("hf_jobs", load(), Wish(epochs=101), "more than the 100"),
-        ("together", load(), Wish(epochs=2.5), "choose 2 or 3"),
-        ("bedrock", load(), Wish(epochs=6), "more than the 5"),
-        ("openai", load(rows=9), Wish(), "10 are the least"),
-        ("fireworks", load(rows=2), Wish(), "3 are the least"),
-        ("fireworks", load(rows=3_000_001), Wish(), "3,000,000 are the most"),
-        ("openai", load(bytes=600_000_000), Wish(), "600 MB, 512 MB are the most"),
-        ("together", load(longest=40_000), Wish(), "the model reads 32,768"),
-        ("hf_jobs", load(), Wish(method="dpo"), "DPO is not offered"),
-        ("together", load(), Wish(budget_usd=1.0), "over the budget of $1.00"),
-        ("together", load(), Wish(model="no-such-7B"), "no known price"),
-        ("bedrock", load(), Wish(model="meta.llama3-1-8b-instruct-v1:0:128k"), "no known price"),
-        ("tinker", load(), Wish(model="Qwen/Qwen3-1.7B"), "no known price"),
-        ("hf_jobs", load(), Wish(model="mystery"), "cannot be told from its name"),
-        ("hf_jobs", load(), Wish(model="vast/Model-405B"), "no machine with a known price"),
+        ("mistral", load(), PlanSettings(epochs=253), "253 epochs are more than the 100"),
+        ("hf_jobs", load(), PlanSettings(epochs=101), "more than the 100"),
+        ("together", load(), PlanSettings(epochs=2.5), "choose 2 or 3"),
+        ("bedrock", load(), PlanSettings(epochs=6), "more than the 5"),
+        ("openai", load(rows=9), PlanSettings(), "10 are the least"),
+        ("fireworks", load(rows=2), PlanSettings(), "3 are the least"),
+        ("fireworks", load(rows=3_000_001), PlanSettings(), "3,000,000 are the most"),
+        ("openai", load(bytes=600_000_000), PlanSettings(), "600 MB, 512 MB are the most"),
+        ("together", load(longest=40_000), PlanSettings(), "the model reads 32,768"),
+        ("hf_jobs", load(), PlanSettings(method="dpo"), "DPO is not offered"),
+        ("together", load(), PlanSettings(budget_usd=1.0), "over the budget of $1.00"),
+        ("together", load(), PlanSettings(model="no-such-7B"), "no known price"),
+        (
+            "bedrock",
+            load(),
+            PlanSettings(model="meta.llama3-1-8b-instruct-v1:0:128k"),
+            "no known price",
+        ),
+        ("tinker", load(), PlanSettings(model="Qwen/Qwen3-1.7B"), "no known price"),
+        ("hf_jobs", load(), PlanSettings(model="mystery"), "cannot be told from its name"),
+        ("hf_jobs", load(), PlanSettings(model="vast/Model-405B"), "no machine with a known price"),
     ],
 )
 def test_what_would_be_refused_blocks(
-    catalogue: Catalogue, provider: str, what: Load, wish: Wish, said: str
+    catalogue: Catalogue, provider: str, what: Load, settings: PlanSettings, said: str
 ) -> None:
-    row = row_of(catalogue, provider, what, wish, around(ALL_KEYS, probes=OPENED))
+    row = row_of(catalogue, provider, what, settings, environment(ALL_KEYS, probes=OPENED))
     assert row.state == "blocked"
     assert any(said in blocker for blocker in row.blockers), row.blockers
 
 
 def test_a_wide_machine_holds_what_one_gpu_does_not(catalogue: Catalogue) -> None:
-    wish = Wish(model="vast/Model-180B")
-    assert row_of(catalogue, "vast", load(), wish, around()).total is not None
-    assert row_of(catalogue, "lambda", load(), wish, around()).state == "blocked"
+    settings = PlanSettings(model="vast/Model-180B")
+    assert row_of(catalogue, "vast", load(), settings, environment()).total is not None
+    assert row_of(catalogue, "lambda", load(), settings, environment()).state == "blocked"
 
 
 def test_datasets_that_cannot_train_a_pair(catalogue: Catalogue) -> None:
@@ -70,14 +75,18 @@ def test_datasets_that_cannot_train_a_pair(catalogue: Catalogue) -> None:
     no_labels = replace(whole, roles={"conversation": role()})
     no_replies = replace(whole, roles={"feedback": role()})
     for what, said in ((no_labels, "no row has a label"), (no_replies, "no row has a reply")):
-        row = row_of(catalogue, "embedded", what, Wish(), around())
+        row = row_of(catalogue, "embedded", what, PlanSettings(), environment())
         assert row.state == "blocked" and said in row.reason
     disordered = replace(whole, misordered=3)
-    assert row_of(catalogue, "embedded", disordered, Wish(), around()).state == "blocked"
+    assert (
+        row_of(catalogue, "embedded", disordered, PlanSettings(), environment()).state == "blocked"
+    )
 
 
 def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
-    row = row_of(catalogue, "embedded", replace(load(), empty_replies=50), Wish(), around())
+    row = row_of(
+        catalogue, "embedded", replace(load(), empty_replies=50), PlanSettings(), environment()
+    )
     assert row.state == "ready"
     assert any("50 rows with an empty reply" in each for each in row.warnings)
 
@@ -94,20 +103,22 @@ def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
 def test_closed_is_said_with_since_when_and_what_instead(
     catalogue: Catalogue, provider: str, since: str, instead: str
 ) -> None:
-    row = row_of(catalogue, provider, load(), Wish(), around(ALL_KEYS))
+    row = row_of(catalogue, provider, load(), PlanSettings(), environment(ALL_KEYS))
     assert (row.state, row.total) == ("closed", None)
     assert f"closed since {since}" in row.reason and f"use {instead} instead" in row.reason
 
 
 def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> None:
-    row = row_of(catalogue, "openai", load(), Wish(epochs=1), around(ALL_KEYS, probes=OPENED))
+    row = row_of(
+        catalogue, "openai", load(), PlanSettings(epochs=1), environment(ALL_KEYS, probes=OPENED)
+    )
     assert row.state == "ready" and row.total is not None
     assert row.total.expected == pytest.approx(2 * 200_000 * 3e-6)
     assert any("2027-01-06" in each for each in row.warnings)
-    ended = around(ALL_KEYS, probes=OPENED, today=date(2027, 1, 6))
-    assert row_of(catalogue, "openai", load(), Wish(), ended).state == "closed"
-    shut = around(ALL_KEYS, probes={"together": Probe(False, "quota is 0", "")})
-    row = row_of(catalogue, "together", load(), Wish(), shut)
+    ended = environment(ALL_KEYS, probes=OPENED, today=date(2027, 1, 6))
+    assert row_of(catalogue, "openai", load(), PlanSettings(), ended).state == "closed"
+    shut = environment(ALL_KEYS, probes={"together": Probe(False, "quota is 0", "")})
+    row = row_of(catalogue, "together", load(), PlanSettings(), shut)
     assert row.state == "closed" and "quota is 0" in row.reason
 
 
@@ -124,28 +135,30 @@ def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> N
 def test_the_own_gpu_is_checked(
     catalogue: Catalogue, gpu: Gpu, size: str, state: str, said: str
 ) -> None:
-    row = row_of(catalogue, "own_gpu", load(), Wish(size=size), around(gpus=(gpu,)))  # type: ignore[arg-type]
+    row = row_of(catalogue, "own_gpu", load(), PlanSettings(size=size), environment(gpus=(gpu,)))  # type: ignore[arg-type]
     assert row.state == state
     assert any(said in each for each in (*row.blockers, *row.warnings, *row.notes))
-    assert row_of(catalogue, "own_gpu", load(), Wish(), around()).state == "needs_gpu"
+    assert row_of(catalogue, "own_gpu", load(), PlanSettings(), environment()).state == "needs_gpu"
 
 
 @pytest.mark.parametrize("alone", ROLES)
 def test_one_agent_is_planned_alone(catalogue: Catalogue, alone: Role) -> None:
     [other] = set(ROLES) - {alone}
     what = load().only([alone])
-    for row in price(catalogue, what, Wish(roles=(alone,), chat_hours=0), around(ALL_KEYS)):
+    for row in price(
+        catalogue, what, PlanSettings(roles=(alone,), chat_hours=0), environment(ALL_KEYS)
+    ):
         assert not any("no row has" in each for each in row.blockers), row
-    for row in price(catalogue, what, Wish(), around(ALL_KEYS)):
+    for row in price(catalogue, what, PlanSettings(), environment(ALL_KEYS)):
         assert any(f"--role {alone}" in each for each in row.blockers), row
-    for row in price(catalogue, what, Wish(roles=(other,)), around(ALL_KEYS)):
+    for row in price(catalogue, what, PlanSettings(roles=(other,)), environment(ALL_KEYS)):
         assert row.total is None and any("no row has" in each for each in row.blockers), row
 
 
 def test_one_agent_costs_its_share(catalogue: Catalogue) -> None:
-    wishes = [Wish(roles=roles, chat_hours=0) for roles in (ROLES, ROLES[:1], ROLES[1:])]
+    choices = [PlanSettings(roles=roles, chat_hours=0) for roles in (ROLES, ROLES[:1], ROLES[1:])]
     both, one, other = (
-        row_of(catalogue, "together", load(), wish, around()).total for wish in wishes
+        row_of(catalogue, "together", load(), settings, environment()).total for settings in choices
     )
     assert both and one and other
     assert both.expected == pytest.approx(one.expected + other.expected)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from waltzrl_tui.plans.model import Gpu, Load, PlanRow, Probe, RoleLoad, Surroundings, Wish
+from waltzrl_tui.plans.model import Environment, Gpu, Load, PlanRow, PlanSettings, Probe, RoleLoad
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
 
@@ -33,17 +33,17 @@ def load(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> Load:
     return Load({"conversation": one, "feedback": one}, "rows.jsonl")
 
 
-def around(
+def environment(
     keys: frozenset[str] = frozenset(),
     gpus: tuple[Gpu, ...] = (),
     probes: Mapping[str, Probe] | None = None,
     today: date = TODAY,
     speed: float | None = None,
-) -> Surroundings:
-    return Surroundings(keys, gpus, False, speed, probes or {}, today)
+) -> Environment:
+    return Environment(keys, gpus, False, speed, probes or {}, today)
 
 
 def row_of(
-    catalogue: Catalogue, provider: str, what: Load, wish: Wish, where: Surroundings
+    catalogue: Catalogue, provider: str, what: Load, settings: PlanSettings, where: Environment
 ) -> PlanRow:
-    return next(row for row in price(catalogue, what, wish, where) if row.provider == provider)
+    return next(row for row in price(catalogue, what, settings, where) if row.provider == provider)

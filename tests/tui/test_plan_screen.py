@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.support.screens import screen_text, shows, until
-from waltzrl_tui.plans.model import Money, Part, PlanRow, Wish
+from waltzrl_tui.plans.model import Money, Part, PlanRow, PlanSettings
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.tui.data.train import TrainDialog
 from waltzrl_tui.tui.jobs.table import JobTable
@@ -439,5 +439,9 @@ def test_times_are_said_shortly(seconds: tuple[float, float] | None, said: str) 
     assert time_range(seconds) == said
 
 
-def test_the_default_wish_is_that_of_the_form(workspace: Workspace) -> None:
-    assert (Wish().epochs, Wish().size, Wish().chat_hours) == (3.0, "default", 1.0)
+def test_the_default_settings_are_those_of_the_form(workspace: Workspace) -> None:
+    assert (PlanSettings().epochs, PlanSettings().size, PlanSettings().chat_hours) == (
+        3.0,
+        "default",
+        1.0,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from waltzrl_tui.plans.model import FREE, Load, Money, Part, Rented, Wish
+from waltzrl_tui.plans.model import FREE, Load, Money, Part, PlanSettings, Rented
 from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
 from waltzrl_tui.plans.throughput import speed
 from waltzrl_tui.plans.training_tokens import Tally
@@ -44,11 +44,16 @@ def money(price: Price) -> Money:
 
 
 def by_tokens(
-    catalogue: Catalogue, provider: Provider, offer: Offer, load: Load, wish: Wish, tally: Tally
+    catalogue: Catalogue,
+    provider: Provider,
+    offer: Offer,
+    load: Load,
+    settings: PlanSettings,
+    tally: Tally,
 ) -> Sum:
-    """Training the agents there and `wish.chat_hours` of chat."""
+    """Training the agents there and `settings.chat_hours` of chat."""
     found = Sum(seconds=_seconds(catalogue, provider, offer, tally))
-    per_million = offer.dpo if wish.method == "dpo" else offer.sft
+    per_million = offer.dpo if settings.method == "dpo" else offer.sft
     if found.seconds is not None:
         how = ", both jobs at once or one after the other" if len(tally.roles) > 1 else ""
         found.notes.append(
@@ -81,18 +86,18 @@ def by_tokens(
             money(provider.per_month).times(agents),
             provider.per_month,
         )
-    _chat(provider, offer, wish, found)
+    _chat(provider, offer, settings, found)
     return found
 
 
-def _chat(provider: Provider, offer: Offer, wish: Wish, found: Sum) -> None:
-    if wish.chat_hours <= 0:
+def _chat(provider: Provider, offer: Offer, settings: PlanSettings, found: Sum) -> None:
+    if settings.chat_hours <= 0:
         return
     if offer.hosting is not None:
-        usd = money(offer.hosting).times(wish.chat_hours)
-        found.add(f"chat {wish.chat_hours:g} h: {offer.hosting_what}", usd, offer.hosting)
+        usd = money(offer.hosting).times(settings.chat_hours)
+        found.add(f"chat {settings.chat_hours:g} h: {offer.hosting_what}", usd, offer.hosting)
     elif provider.chat == "tokens":
-        found.add(f"chat {wish.chat_hours:g} h: by the token, price not known", FREE)
+        found.add(f"chat {settings.chat_hours:g} h: by the token, price not known", FREE)
         found.without = "chat is not in the sum, its price is not known"
         found.warnings.append(
             "chat is billed by the token there; no sourced price, so it is not in the sum"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waltzrl_tui.plans.hosted import Sum, money
-from waltzrl_tui.plans.model import Gpu, Money, Rented, Surroundings, Wish
+from waltzrl_tui.plans.model import Environment, Gpu, Money, PlanSettings, Rented
 from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Precision, Provider
 from waltzrl_tui.plans.throughput import (
     LOCAL_CHAT_PARAMS,
@@ -51,14 +51,14 @@ def by_machine(
     catalogue: Catalogue,
     provider: Provider,
     params: float,
-    wish: Wish,
+    settings: PlanSettings,
     tally: Tally,
-    around: Surroundings,
+    environment: Environment,
 ) -> Sum:
     """The machine that does it for the least; for all agents in turn, or one for each."""
     found = Sum()
-    at_home = chats_here(params, around)
-    chat = 0.0 if at_home or provider.chat == "local" else max(0.0, wish.chat_hours)
+    at_home = chats_here(params, environment)
+    chat = 0.0 if at_home or provider.chat == "local" else max(0.0, settings.chat_hours)
     runs = [
         _Run(
             name,
@@ -82,8 +82,8 @@ def by_machine(
         found.blockers.append(found.missing)
         return found
     best = min(runs, key=lambda run: (run.expected_usd(_work(tally)), run.name, run.precision))
-    _add_hours(found, provider, best, tally, wish)
-    _notes(found, catalogue, best, params, tally, at_home, wish)
+    _add_hours(found, provider, best, tally, settings)
+    _notes(found, catalogue, best, params, tally, at_home, settings)
     return found
 
 
@@ -92,15 +92,15 @@ def by_own_gpu(
     provider: Provider,
     params: float,
     tally: Tally,
-    around: Surroundings,
+    environment: Environment,
 ) -> Sum:
     """Free; what matters is whether the model fits, and how long it takes."""
     found = Sum()
     found.add("training on this machine", Money(0.0, 0.0, 0.0))
     found.add("chat: local", Money(0.0, 0.0, 0.0))
-    if not around.gpus:
+    if not environment.gpus:
         return found
-    gpu = max(around.gpus, key=lambda each: (each.free_gb, each.memory_gb))
+    gpu = max(environment.gpus, key=lambda each: (each.free_gb, each.memory_gb))
     precision = _own_precision(gpu, params, tally.longest, found)
     if precision is None:
         return found
@@ -119,10 +119,10 @@ def by_own_gpu(
     return found
 
 
-def chats_here(params: float, around: Surroundings) -> bool:
+def chats_here(params: float, environment: Environment) -> bool:
     """Whether this machine can talk with both agents itself at a bearable speed."""
     need = chat_memory_gb(params)
-    return params <= LOCAL_CHAT_PARAMS or any(gpu.memory_gb >= need for gpu in around.gpus)
+    return params <= LOCAL_CHAT_PARAMS or any(gpu.memory_gb >= need for gpu in environment.gpus)
 
 
 def _own_precision(gpu: Gpu, params: float, longest: int, found: Sum) -> Precision | None:
@@ -164,9 +164,11 @@ def _work(tally: Tally, role: RoleTally | None = None) -> float:
     return one.trained + one.validated / 3
 
 
-def _add_hours(found: Sum, provider: Provider, run: _Run, tally: Tally, wish: Wish) -> None:
+def _add_hours(
+    found: Sum, provider: Provider, run: _Run, tally: Tally, settings: PlanSettings
+) -> None:
     if provider.own_machines:
-        _add_own_machines(found, run, tally, wish)
+        _add_own_machines(found, run, tally, settings)
         return
     price = run.machine.usd_per_hour
     rate = f"${price.expected:.2f}/h"
@@ -187,14 +189,14 @@ def _add_hours(found: Sum, provider: Provider, run: _Run, tally: Tally, wish: Wi
         usd = money(price).times(run.chat_hours)
         found.add(f"chat {run.chat_hours:g} h: the machine stays on at {rate}", usd, price)
         total = [hours + run.chat_hours for hours in total]
-    elif wish.chat_hours > 0:
+    elif settings.chat_hours > 0:
         found.add("chat: local", Money(0.0, 0.0, 0.0))
     if provider.disk is not None:
         usd = Money.of(*(hours * provider.disk.expected for hours in total))
         found.add("disk while it is on", usd, provider.disk)
 
 
-def _add_own_machines(found: Sum, run: _Run, tally: Tally, wish: Wish) -> None:
+def _add_own_machines(found: Sum, run: _Run, tally: Tally, settings: PlanSettings) -> None:
     """Each role's job on a machine of its own, both at once; nobody chats there."""
     price = run.machine.usd_per_hour
     seconds: dict[str, tuple[float, float, float]] = {}
@@ -217,7 +219,7 @@ def _add_own_machines(found: Sum, run: _Run, tally: Tally, wish: Wish) -> None:
     if run.chat_hours:
         usd = money(price).times(run.chat_hours)
         found.add(f"chat {run.chat_hours:g} h: a machine at ${price.expected:.2f}/h", usd, price)
-    elif wish.chat_hours > 0:
+    elif settings.chat_hours > 0:
         found.add("chat: local", Money(0.0, 0.0, 0.0))
 
 
@@ -228,7 +230,7 @@ def _notes(
     params: float,
     tally: Tally,
     at_home: bool,
-    wish: Wish,
+    settings: PlanSettings,
 ) -> None:
     many = f"{run.machine.gpus} × " if run.machine.gpus > 1 else ""
     what = f"{run.precision} on {many}{run.machine.gpu}"
@@ -254,7 +256,7 @@ def _notes(
     else:
         found.notes.append("one agent after the other on one machine: it starts up once")
     found.notes.append("minutes of start-up are assumed: nobody publishes them")
-    if wish.chat_hours > 0 and not at_home:
+    if settings.chat_hours > 0 and not at_home:
         found.notes.append(
             f"chat is on the machine, as a model of {params:g}B is slow without a GPU here"
         )

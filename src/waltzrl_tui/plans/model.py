@@ -1,4 +1,4 @@
-"""What a plan is made of: the load, the wish, what this machine has, and one priced row."""
+"""What a plan is made of: the load, the settings, the environment, and one priced row."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PlanSettings:
     """What the user asks for. An empty provider means all, an empty model the size's default.
 
     Attributes:
@@ -140,7 +140,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What this machine and its accounts have; gathered once.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from waltzrl_tui.datasets.contradictions import contradiction_warning
-from waltzrl_tui.plans.model import Load, Wish
+from waltzrl_tui.plans.model import Load, PlanSettings
 from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
 from waltzrl_tui.plans.training_tokens import Tally
 from waltzrl_tui.records.roles import Method, Role
@@ -41,33 +41,34 @@ def preflight(
     provider: Provider,
     model: BaseModelEntry | None,
     load: Load,
-    wish: Wish,
+    settings: PlanSettings,
     tally: Tally,
     today: date,
 ) -> Findings:
     """Check what is known of the provider's limits against what would be sent."""
     found = Findings()
-    _data(load, wish, found)
-    if wish.method not in provider.methods:
+    _data(load, settings, found)
+    if settings.method not in provider.methods:
         offered = " and ".join(_METHODS[each] for each in provider.methods)
         found.blockers.append(
-            f"{_METHODS[wish.method]} is not offered here, {offered} is: choose that or another row"
+            f"{_METHODS[settings.method]} is not offered here, {offered} is: choose that or "
+            "another row"
         )
-    elif wish.method == "dpo":
+    elif settings.method == "dpo":
         found.warnings.append(
             "DPO prefers a good answer to a bad one; prompts without a bad one are left "
             "out, and tokens are counted twice"
         )
-    _epochs(provider.limits, wish, found)
+    _epochs(provider.limits, settings, found)
     _sizes(provider, model, load, tally, found)
     batch = provider.limits.batch_rows
     if batch and load.roles:
         steps = [
-            f"{role} {steps_for(file.rows, wish.epochs, batch):,}"
+            f"{role} {steps_for(file.rows, settings.epochs, batch):,}"
             for role, file in load.roles.items()
         ]
         found.notes.append(
-            f"{wish.epochs:g} epochs are these steps at {batch} rows each: {', '.join(steps)}"
+            f"{settings.epochs:g} epochs are these steps at {batch} rows each: {', '.join(steps)}"
         )
     if provider.limits.concurrent_jobs == 1 and len(load.roles) > 1:
         found.notes.append("one job at a time: the second agent waits for the first")
@@ -81,14 +82,14 @@ def preflight(
     return found
 
 
-def _data(load: Load, wish: Wish, found: Findings) -> None:
+def _data(load: Load, settings: PlanSettings, found: Findings) -> None:
     conversation, feedback = load.roles.get("conversation"), load.roles.get("feedback")
-    if "conversation" in wish.roles and (conversation is None or not conversation.rows):
+    if "conversation" in settings.roles and (conversation is None or not conversation.rows):
         found.blockers.append(
             "no row has a reply for the conversation agent to learn: give the dataset replies, "
             f"{_alone('feedback', load)}or take one that has them"
         )
-    if "feedback" in wish.roles and (feedback is None or not feedback.rows):
+    if "feedback" in settings.roles and (feedback is None or not feedback.rows):
         found.blockers.append(
             "no row has a label (harmful or benign) for the feedback agent to learn from: correct "
             f"the mapping, {_alone('conversation', load)}or take a labelled dataset"
@@ -107,7 +108,7 @@ def _data(load: Load, wish: Wish, found: Findings) -> None:
         )
     if load.contradicting and feedback is not None and feedback.rows:
         found.warnings.append(contradiction_warning(load.contradicting))
-    if not wish.epochs > 0:
+    if not settings.epochs > 0:
         found.blockers.append("0 epochs train nothing: choose more")
 
 
@@ -117,16 +118,16 @@ def _alone(role: Role, load: Load) -> str:
     return f"train the {role} agent alone (--role {role}), " if file and file.rows else ""
 
 
-def _epochs(limits: Limits, wish: Wish, found: Findings) -> None:
-    if limits.max_epochs is not None and wish.epochs > limits.max_epochs:
+def _epochs(limits: Limits, settings: PlanSettings, found: Findings) -> None:
+    if limits.max_epochs is not None and settings.epochs > limits.max_epochs:
         found.blockers.append(
-            f"{wish.epochs:g} epochs are more than the {limits.max_epochs:g} that are taken: "
+            f"{settings.epochs:g} epochs are more than the {limits.max_epochs:g} that are taken: "
             f"choose {limits.max_epochs:g} or fewer"
         )
-    if limits.whole_epochs and wish.epochs > 0 and wish.epochs != int(wish.epochs):
-        below = max(1, math.floor(wish.epochs))
+    if limits.whole_epochs and settings.epochs > 0 and settings.epochs != int(settings.epochs):
+        below = max(1, math.floor(settings.epochs))
         found.blockers.append(
-            f"only whole epochs are taken, not {wish.epochs:g}: choose {below} or {below + 1}"
+            f"only whole epochs are taken, not {settings.epochs:g}: choose {below} or {below + 1}"
         )
 
 

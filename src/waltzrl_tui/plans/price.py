@@ -12,13 +12,13 @@ from waltzrl_tui.plans.machines import by_machine, by_own_gpu
 from waltzrl_tui.plans.model import (
     FREE,
     STALE_DAYS,
+    Environment,
     Load,
     Part,
     PlanRow,
+    PlanSettings,
     Probe,
     State,
-    Surroundings,
-    Wish,
 )
 from waltzrl_tui.plans.preflight import Findings, preflight
 from waltzrl_tui.plans.schema import BaseModelEntry, Catalogue, Offer, Price, Provider
@@ -31,16 +31,18 @@ _PARAMS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.I
 _STANDARD: Final = {"small": "3B or smaller", "default": "7B to 9B", "large": "70B"}
 
 
-def price(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> list[PlanRow]:
-    """One row a provider: those with a total by what is expected of it, then those without.
+def price(
+    catalogue: Catalogue, load: Load, settings: PlanSettings, environment: Environment
+) -> list[PlanRow]:
+    """One row for each provider: rows with a total first, cheapest first, then the others.
 
-    With `wish.provider` only that one; a name that is not in the catalogue gives no row. Only the
-    files of `wish.roles` are priced.
+    With `settings.provider`, only that provider; a name that is not in the catalogue gives no
+    row. Only the files of `settings.roles` are priced.
     """
-    load = load.only(wish.roles)
-    wanted = ALIASES.get(wish.provider, wish.provider)
+    load = load.only(settings.roles)
+    wanted = ALIASES.get(settings.provider, settings.provider)
     rows = [
-        _row(catalogue, name, provider, load, wish, around)
+        _row(catalogue, name, provider, load, settings, environment)
         for name, provider in catalogue.provider.items()
         if not wanted or wanted == name
     ]
@@ -62,35 +64,35 @@ def _row(
     name: str,
     provider: Provider,
     load: Load,
-    wish: Wish,
-    around: Surroundings,
+    settings: PlanSettings,
+    environment: Environment,
 ) -> PlanRow:
-    model_name, model, offer, why = _model(catalogue, provider, wish)
-    counted = tally(load, wish, model)
-    closed = _closed(catalogue, name, provider, around)
-    found = preflight(provider, model, load, wish, counted, around.today)
+    model_name, model, offer, why = _model(catalogue, provider, settings)
+    counted = tally(load, settings, model)
+    closed = _closed(catalogue, name, provider, environment)
+    found = preflight(provider, model, load, settings, counted, environment.today)
     if why:
         found.blockers.append(why)
     if closed:
         priced = Sum(missing=closed)
     elif why:
         priced = Sum(missing=why)
-    elif wish.method not in provider.methods or not load.roles:
+    elif settings.method not in provider.methods or not load.roles:
         priced = Sum(missing=found.blockers[0])
     else:
-        priced = _sum(catalogue, provider, model, offer, load, wish, counted, around)
+        priced = _sum(catalogue, provider, model, offer, load, settings, counted, environment)
     total = priced.total
-    _budget(wish, priced, found)
+    _budget(settings, priced, found)
     blockers = (*found.blockers, *(b for b in priced.blockers if b not in found.blockers))
-    state, reason = _state(provider, closed, blockers, around, around.probes.get(name))
+    state, reason = _state(provider, closed, blockers, environment, environment.probes.get(name))
     if state in ("ready", "needs_key") and total is None:
         reason = f"{reason}; {priced.missing}" if reason else priced.missing
     elif state in ("ready", "needs_key") and priced.without:
         reason = f"{reason}; {priced.without}"
     as_of = min((each.as_of for each in priced.prices), default=None)
-    stale = as_of is not None and (around.today - as_of).days > STALE_DAYS
+    stale = as_of is not None and (environment.today - as_of).days > STALE_DAYS
     title = provider.title
-    if provider.kind == "own" and around.unsloth:
+    if provider.kind == "own" and environment.unsloth:
         title += " (Unsloth)"
     return PlanRow(
         provider=name,
@@ -111,7 +113,7 @@ def _row(
         notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
         rented=priced.rented,
         missing=priced.missing,
-        roles=wish.roles,
+        roles=settings.roles,
     )
 
 
@@ -121,27 +123,27 @@ def _sum(
     model: BaseModelEntry | None,
     offer: Offer | None,
     load: Load,
-    wish: Wish,
+    settings: PlanSettings,
     counted: Tally,
-    around: Surroundings,
+    environment: Environment,
 ) -> Sum:
     if provider.kind == "embedded":
-        return _embedded(wish, counted, around)
+        return _embedded(settings, counted, environment)
     if offer is not None:
-        return by_tokens(catalogue, provider, offer, load, wish, counted)
+        return by_tokens(catalogue, provider, offer, load, settings, counted)
     if model is None or model.params is None:
         return Sum(missing="the model's size is not known")
     if provider.kind == "own":
-        return by_own_gpu(catalogue, provider, model.params, counted, around)
-    return by_machine(catalogue, provider, model.params, wish, counted, around)
+        return by_own_gpu(catalogue, provider, model.params, counted, environment)
+    return by_machine(catalogue, provider, model.params, settings, counted, environment)
 
 
-def _embedded(wish: Wish, counted: Tally, around: Surroundings) -> Sum:
+def _embedded(settings: PlanSettings, counted: Tally, environment: Environment) -> Sum:
     found = Sum()
     found.parts.append(Part("training on this machine", FREE))
-    if wish.chat_hours > 0:
+    if settings.chat_hours > 0:
         found.parts.append(Part("chat: local", FREE))
-    speed = around.embedded_tokens_per_second
+    speed = environment.embedded_tokens_per_second
     if speed is None:
         found.notes.append("time: not measured yet; the first training here measures it")
         return found
@@ -154,10 +156,10 @@ def _embedded(wish: Wish, counted: Tally, around: Surroundings) -> Sum:
 
 
 def _model(
-    catalogue: Catalogue, provider: Provider, wish: Wish
+    catalogue: Catalogue, provider: Provider, settings: PlanSettings
 ) -> tuple[str, BaseModelEntry | None, Offer | None, str]:
     """Name, entry and offer of the model, and why there is none."""
-    wanted = catalogue.base_name(wish.model) if wish.model else ""
+    wanted = catalogue.base_name(settings.model) if settings.model else ""
     if provider.kind == "tokens":
         offers = provider.offer
         if wanted:
@@ -170,20 +172,20 @@ def _model(
                 )
                 return wanted, catalogue.base.get(wanted), None, why
         else:
-            offer = offers.get(wish.size)
+            offer = offers.get(settings.size)
         if offer is None:
-            why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
+            why = f"no model of {_STANDARD[settings.size]} is known here: choose another size"
             return "", None, None, why
         return offer.model, catalogue.base[offer.model], offer, ""
     if provider.kind == "embedded" or not wanted:
-        name = provider.model.get(wish.size, "")
+        name = provider.model.get(settings.size, "")
         if not name:
-            why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
+            why = f"no model of {_STANDARD[settings.size]} is known here: choose another size"
             return "", None, None, why if provider.status == "open" else ""
         return name, catalogue.base[name], None, ""
     entry = catalogue.base.get(wanted)
     if entry is None and (params := _params(wanted)) is not None:
-        entry = BaseModelEntry(params=params, size=wish.size, hub=wanted)
+        entry = BaseModelEntry(params=params, size=settings.size, hub=wanted)
     if entry is None or entry.params is None:
         why = f"how large {wanted} is cannot be told from its name: name one such as Qwen3-8B"
         return wanted, None, None, why
@@ -200,10 +202,10 @@ def _params(name: str) -> float | None:
     return params if 0 < params <= 10_000 else None
 
 
-def _closed(catalogue: Catalogue, name: str, provider: Provider, around: Surroundings) -> str:
+def _closed(catalogue: Catalogue, name: str, provider: Provider, environment: Environment) -> str:
     """Why this provider is closed to this account, or nothing."""
-    probe = around.probes.get(name)
-    ended = provider.ends is not None and around.today >= provider.ends
+    probe = environment.probes.get(name)
+    ended = provider.ends is not None and environment.today >= provider.ends
     instead = ""
     if provider.instead:
         instead = f"; use {catalogue.provider[provider.instead].title} instead"
@@ -221,17 +223,17 @@ def _state(
     provider: Provider,
     closed: str,
     blockers: Sequence[str],
-    around: Surroundings,
+    environment: Environment,
     probe: Probe | None,
 ) -> tuple[State, str]:
     if closed:
         return "closed", closed
-    if provider.kind == "own" and not around.gpus:
+    if provider.kind == "own" and not environment.gpus:
         return "needs_gpu", "no GPU found on this machine"
     if blockers:
         return "blocked", blockers[0]
     if provider.keys:
-        if present := next((key for key in provider.keys if key in around.keys), None):
+        if present := next((key for key in provider.keys if key in environment.keys), None):
             if probe is not None and probe.key_ok is False:
                 return "needs_key", f"needs another {present}; this one is refused: {probe.words}"
             may = "may tune, " if probe is not None and probe.allowed else ""
@@ -239,21 +241,21 @@ def _state(
         return "needs_key", f"needs {' or '.join(provider.keys)}"
     if provider.kind == "embedded":
         return "ready", "free, on this machine"
-    return "ready", f"free, on the {around.gpus[0].name}" if around.gpus else ""
+    return "ready", f"free, on the {environment.gpus[0].name}" if environment.gpus else ""
 
 
-def _budget(wish: Wish, priced: Sum, found: Findings) -> None:
+def _budget(settings: PlanSettings, priced: Sum, found: Findings) -> None:
     total = priced.total
-    if wish.budget_usd is None or total is None:
+    if settings.budget_usd is None or total is None:
         return
-    if total.expected > wish.budget_usd:
+    if total.expected > settings.budget_usd:
         found.blockers.append(
-            f"${total.expected:,.2f} is over the budget of ${wish.budget_usd:,.2f}: fewer rows, "
-            "epochs or hours of chat, or another row"
+            f"${total.expected:,.2f} is over the budget of ${settings.budget_usd:,.2f}: fewer "
+            "rows, epochs or hours of chat, or another row"
         )
-    elif total.high > wish.budget_usd:
+    elif total.high > settings.budget_usd:
         found.warnings.append(
-            f"it may come to ${total.high:,.2f}, over the budget of ${wish.budget_usd:,.2f}"
+            f"it may come to ${total.high:,.2f}, over the budget of ${settings.budget_usd:,.2f}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from waltzrl_tui.plans.model import Load, Wish
+from waltzrl_tui.plans.model import Load, PlanSettings
 from waltzrl_tui.plans.schema import BaseModelEntry
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR
@@ -33,7 +33,7 @@ class Tally:
     tokenizer: str
 
 
-def tally(load: Load, wish: Wish, model: BaseModelEntry | None) -> Tally:
+def tally(load: Load, settings: PlanSettings, model: BaseModelEntry | None) -> Tally:
     """What training on `load` costs in tokens.
 
     A preference pair (DPO) is read twice, once with each reply, so its tokens count twice; there
@@ -45,8 +45,8 @@ def tally(load: Load, wish: Wish, model: BaseModelEntry | None) -> Tally:
     longest = 0
     names = set()
     roles = []
-    twice = 2 if wish.method == "dpo" else 1
-    evaluations = math.ceil(wish.epochs)
+    twice = 2 if settings.method == "dpo" else 1
+    evaluations = math.ceil(settings.epochs)
     for role, file in load.roles.items():
         count = file.counts.get(wanted)
         if count is not None:
@@ -60,7 +60,7 @@ def tally(load: Load, wish: Wish, model: BaseModelEntry | None) -> Tally:
                 error = max(error, file.error or ESTIMATE_ERROR)
             names.add(file.tokenizer)
         longest = max(longest, long)
-        trained = int(tokens * wish.epochs * twice + 0.5)
+        trained = int(tokens * settings.epochs * twice + 0.5)
         roles.append(RoleTally(role, trained, valid * evaluations * twice))
     return Tally(
         tuple(roles),

@@ -17,11 +17,11 @@ from waltzrl_tui.datasets.reading.rows import Mapping as Fields
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.catalogue import load_catalogue
+from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import Load, Surroundings, Wish
+from waltzrl_tui.plans.model import Environment, Load, PlanSettings
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 
@@ -38,8 +38,8 @@ def waste_usd(
     load: Load,
     rows: int,
     waste: Mapping[str, int],
-    wish: Wish,
-    around: Surroundings,
+    settings: PlanSettings,
+    environment: Environment,
 ) -> dict[str, float] | None:
     """USD expected for each reason's rows: all rows' price, less the price without them.
 
@@ -47,14 +47,14 @@ def waste_usd(
         load: Measured on some rows of the dataset; scaled to all.
         rows: Usable rows of the dataset.
         waste: Rows by reason.
-        wish: With the provider. Hours of chat cost the same either way.
+        settings: With the provider. Hours of chat cost the same either way.
 
     Returns:
         USD by reason, or None where the provider has no price.
     """
 
     def total(count: int) -> float | None:
-        found = price(catalogue, load.scaled(count), wish, around)
+        found = price(catalogue, load.scaled(count), settings, environment)
         return found[0].total.expected if found and found[0].total else None
 
     whole = total(rows)
@@ -72,21 +72,21 @@ class PricedWaste:
     Attributes:
         provider, title: At whom: the provider that was asked for, else the cheapest hosted one.
         asked: Whether it was asked for.
-        wish: The agents, epochs, size and method it was priced for.
+        settings: The agents, epochs, size and method it was priced for.
         usd: USD expected by reason, and `IN_ALL`.
     """
 
     provider: str
     title: str
     asked: bool
-    wish: Wish
+    settings: PlanSettings
     usd: dict[str, float]
 
 
 async def priced_waste(
-    store: Store | None, workspace: Workspace, found: Profile, wish: Wish
+    store: Store | None, workspace: Workspace, found: Profile, settings: PlanSettings
 ) -> PricedWaste | None:
-    """Price the waste of a profile at `wish.provider`; "" takes the cheapest hosted one.
+    """Price the waste of a profile at `settings.provider`; "" takes the cheapest hosted one.
 
     Returns:
         None where that provider has no price, or no agent can learn from the dataset.
@@ -99,30 +99,32 @@ async def priced_waste(
         load = await asyncio.to_thread(_load, found.path, stamp, found.mapping)
     except DatasetError:
         return None
-    catalogue, around = await asyncio.gather(
-        asyncio.to_thread(load_catalogue, workspace), gather(store, workspace)
+    catalogue, environment = await asyncio.gather(
+        asyncio.to_thread(load_catalogue, workspace), read_environment(store, workspace)
     )
     # A budget and the hours of chat are no part of what a row costs.
-    roles = tuple(role for role in load.roles if role in wish.roles) or tuple(load.roles)
-    wish = replace(wish, chat_hours=0.0, budget_usd=None, roles=roles)
-    asked = bool(wish.provider)
+    roles = tuple(role for role in load.roles if role in settings.roles) or tuple(load.roles)
+    settings = replace(settings, chat_hours=0.0, budget_usd=None, roles=roles)
+    asked = bool(settings.provider)
     if not asked:
-        cheapest = _cheapest_hosted(catalogue, load.scaled(found.rows), wish, around)
+        cheapest = _cheapest_hosted(catalogue, load.scaled(found.rows), settings, environment)
         if not cheapest:
             return None
-        wish = replace(wish, provider=cheapest, model="")
+        settings = replace(settings, provider=cheapest, model="")
     rows = {reason: waste.rows for reason, waste in found.waste.items()}
     rows[IN_ALL] = sum(rows.values())
-    usd = waste_usd(catalogue, load, found.rows, rows, wish, around)
+    usd = waste_usd(catalogue, load, found.rows, rows, settings, environment)
     if usd is None:
         return None
-    title = catalogue.provider[wish.provider].title
-    return PricedWaste(wish.provider, title, asked, wish, usd)
+    title = catalogue.provider[settings.provider].title
+    return PricedWaste(settings.provider, title, asked, settings, usd)
 
 
-def _cheapest_hosted(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> str:
+def _cheapest_hosted(
+    catalogue: Catalogue, load: Load, settings: PlanSettings, environment: Environment
+) -> str:
     """The provider that is paid by trained tokens and asks least; "" when none has a price."""
-    for row in price(catalogue, load, wish, around):
+    for row in price(catalogue, load, settings, environment):
         if row.total is not None and catalogue.provider[row.provider].kind == "tokens":
             return row.provider
     return ""

@@ -15,11 +15,11 @@ from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
+from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.load import alternates, rendered, role_load
-from waltzrl_tui.plans.model import Load, PlanRow, Wish
+from waltzrl_tui.plans.model import Load, PlanRow, PlanSettings
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.providers.protocol import Provider, TuneRequest
 from waltzrl_tui.providers.registry import provider_names
@@ -53,7 +53,7 @@ class RemoteWish:
 
     Attributes:
         recipe: Which rows; its source is the dataset's file.
-        wish: Agents, epochs, method, budget (USD, for all agents' training), and the base:
+        settings: Agents, epochs, method, budget (USD, for all agents' training), and the base:
             `model` by any name that is known of it, "" for the catalogue's choice of `size`.
         url: In place of the provider's address.
         options: Settings by the provider's names.
@@ -62,7 +62,7 @@ class RemoteWish:
 
     recipe: SampleRecipe
     provider: str
-    wish: Wish
+    settings: PlanSettings
     name: str = ""
     url: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -122,7 +122,7 @@ async def quote(
     Raises:
         DatasetError: The dataset cannot be read, or no row of it is usable.
         NotFoundError: There is no such provider.
-        UsageError: A value of the wish is out of range.
+        UsageError: A setting is out of range.
     """
     catalogue = await asyncio.to_thread(load_catalogue, workspace)
     if wanted.provider not in provider_names():
@@ -136,14 +136,16 @@ async def quote(
             f"{wanted.provider} is not in the catalogue, so nothing could be estimated.",
             hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
         )
-    wish = replace(wanted.wish, provider=wanted.provider, chat_hours=0.0)
+    settings = replace(wanted.settings, provider=wanted.provider, chat_hours=0.0)
     sample = await asyncio.to_thread(_drawn, wanted)
-    method = wanted.wish.method
-    rows = {role: await asyncio.to_thread(_rendered, role, sample, method) for role in wish.roles}
-    counters = await asyncio.to_thread(counters_for, catalogue, workspace, wish)
+    method = wanted.settings.method
+    rows = {
+        role: await asyncio.to_thread(_rendered, role, sample, method) for role in settings.roles
+    }
+    counters = await asyncio.to_thread(counters_for, catalogue, workspace, settings)
     load = await asyncio.to_thread(_load_of, wanted, rows, counters)
-    around = await gather(store, workspace)
-    row = price(catalogue, load, wish, around)[0]
+    environment = await read_environment(store, workspace)
+    row = price(catalogue, load, settings, environment)[0]
     provider = await providers.get(wanted.provider, wanted.url)
     # What is sent is what was priced, by another name at most.
     model = own_name(catalogue, wanted.provider, row.model)
@@ -154,7 +156,7 @@ async def quote(
         train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
         told = await asyncio.to_thread(role_load, train, valid, counters)
         load = replace(load, roles=dict(load.roles) | {"feedback": told})
-        row = price(catalogue, load, wish, around)[0]
+        row = price(catalogue, load, settings, environment)[0]
         plain = _blockers(row, provider, wanted, rows)
     usd, high = _shares(row, load)
     requests = {role: _request(wanted, role, model, load, row) for role in load.roles}
@@ -199,7 +201,7 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     prefix = await store.jobs.launch_prefix()
     name = await free_name(store, wanted.name or stem(source))
     jobs = []
-    for role in wanted.wish.roles:
+    for role in wanted.settings.roles:
         job_id = f"{prefix}-{_SHORT[role]}"
         folder = workspace.job_dir(job_id)
         files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
@@ -259,13 +261,13 @@ def _blockers(
     found = [
         f"no row of this dataset can train the {role} agent by DPO"
         for role, made in rows.items()
-        if wanted.wish.method == "dpo" and not made["train"]
+        if wanted.settings.method == "dpo" and not made["train"]
     ]
     found += row.blockers
     if row.state in ("closed", "needs_key", "needs_gpu"):
         found.append(row.reason)
-    if wanted.wish.method not in provider.capabilities.methods:
-        found.append(f"{row.title} does not train by {wanted.wish.method.upper()}")
+    if wanted.settings.method not in provider.capabilities.methods:
+        found.append(f"{row.title} does not train by {wanted.settings.method.upper()}")
     if row.total is None:
         found.append(row.missing)
     return list(dict.fromkeys(found))
@@ -313,10 +315,10 @@ def _request(wanted: RemoteWish, role: Role, model: str, load: Load, row: PlanRo
         tag=f"…-{_SHORT[role]}",
         role=role,
         model=model,
-        method=wanted.wish.method,
+        method=wanted.settings.method,
         training_file="",
         validation_file="",
-        epochs=wanted.wish.epochs,
+        epochs=wanted.settings.epochs,
         options=wanted.options,
         rows=file.rows,
         valid_rows=file.valid_rows,
@@ -373,12 +375,12 @@ def _job(
 ) -> tuple[NewJob, NewRemoteJob]:
     wanted, high = quoted.wanted, quoted.high[role]
     intent = LaunchIntent(
-        epochs=wanted.wish.epochs,
+        epochs=wanted.settings.epochs,
         options=dict(wanted.options),
         **_machine(quoted.row, role),
         agreed_usd=None if high == float("inf") else high,
         agent=f"{name}-{role}",
-        pair=name if len(wanted.wish.roles) == len(ROLES) else "",
+        pair=name if len(wanted.settings.roles) == len(ROLES) else "",
         prompt=default_prompt(role),
     )
     described = {
@@ -401,7 +403,11 @@ def _job(
         provider=wanted.provider,
         state="approved",
         sample_id=sample_id,
-        params={"pair": {"name": name}, "epochs": wanted.wish.epochs, "method": wanted.wish.method},
+        params={
+            "pair": {"name": name},
+            "epochs": wanted.settings.epochs,
+            "method": wanted.settings.method,
+        },
         estimate_usd=quoted.usd[role],
     )
-    return job, NewRemoteJob(job_id, wanted.wish.method, described, intent, wanted.url)
+    return job, NewRemoteJob(job_id, wanted.settings.method, described, intent, wanted.url)

@@ -15,11 +15,11 @@ from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, Sam
 from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
+from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import SIZES, Load, PlanRow, Size, Surroundings, Wish
+from waltzrl_tui.plans.model import SIZES, Environment, Load, PlanRow, PlanSettings, Size
 from waltzrl_tui.plans.price import price
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
@@ -50,12 +50,12 @@ class PlanBoard:
         self._measured: dict[int, Load] = {}
         self._groups = GroupCache()
         self._catalogue: Catalogue | None = None
-        self._around: Surroundings | None = None
+        self._environment: Environment | None = None
         self._counters: list[TokenCounter] | None = None
 
     @property
-    def around(self) -> Surroundings | None:
-        return self._around
+    def environment(self) -> Environment | None:
+        return self._environment
 
     @property
     def models(self) -> dict[Size, list[str]]:
@@ -68,15 +68,15 @@ class PlanBoard:
 
     def with_keys(self, names: Collection[str]) -> list[str]:
         """Those of these providers of which a key is set."""
-        if self._catalogue is None or self._around is None:
+        if self._catalogue is None or self._environment is None:
             return []
-        known, keys = self._catalogue.provider, self._around.keys
+        known, keys = self._catalogue.provider, self._environment.keys
         return [name for name in names if name in known and keys.intersection(known[name].keys)]
 
     @property
     def ready(self) -> bool:
         """Whether all is read that prices need."""
-        return None not in (self.whole, self._catalogue, self._around)
+        return None not in (self.whole, self._catalogue, self._environment)
 
     @property
     def path(self) -> Path | None:
@@ -93,14 +93,14 @@ class PlanBoard:
         """Rows of the sample that `whole` was measured on."""
         return self.whole.rows if self.whole else 0
 
-    async def read_surroundings(self, store: Store, workspace: Workspace) -> None:
+    async def read_environment(self, store: Store, workspace: Workspace) -> None:
         """Read the price list, and what this machine and its accounts have.
 
         Raises:
             WaltzError: The user's own price list has a mistake.
         """
-        catalogue, self._around = await asyncio.gather(
-            asyncio.to_thread(load_catalogue, workspace), gather(store, workspace)
+        catalogue, self._environment = await asyncio.gather(
+            asyncio.to_thread(load_catalogue, workspace), read_environment(store, workspace)
         )
         if self._counters is None:
             self._counters = await asyncio.to_thread(_counters, catalogue, workspace)
@@ -199,15 +199,15 @@ class PlanBoard:
             return self._measured[wanted]
         return self.whole.scaled(wanted)
 
-    def price(self, rows: int | None, wish: Wish) -> list[PlanRow]:
+    def price(self, rows: int | None, settings: PlanSettings) -> list[PlanRow]:
         """All plans for it, those with a price first, the cheapest on top.
 
         Raises:
             RuntimeError: Something that it needs is not read yet.
         """
-        if self._catalogue is None or self._around is None:
+        if self._catalogue is None or self._environment is None:
             raise RuntimeError("the price list is not read")
-        return price(self._catalogue, self.load(rows), wish, self._around)
+        return price(self._catalogue, self.load(rows), settings, self._environment)
 
     def sample_of(self, rows: int | None, roles: tuple[Role, ...]) -> SamplePlan | None:
         """What the train dialog is to ask about: the same sample with so many rows."""
@@ -239,7 +239,7 @@ def _counters(catalogue: Catalogue, workspace: Workspace) -> list[TokenCounter]:
     """The tokenizers of all sizes, so that another size needs no other count. Blocks."""
     found: dict[str, TokenCounter] = {}
     for size in SIZES:
-        for counter in counters_for(catalogue, workspace, Wish(size=size)):
+        for counter in counters_for(catalogue, workspace, PlanSettings(size=size)):
             found.setdefault(counter.name, counter)
     return list(found.values())
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.model import Gpu, Probe, Surroundings
+from waltzrl_tui.plans.model import Environment, Gpu, Probe
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
@@ -24,7 +24,7 @@ _JOBS_SEEN: Final = 6
 _ALSO: Final = frozenset({"HUGGING_FACE_HUB_TOKEN"})
 
 
-async def gather(store: Store | None, workspace: Workspace) -> Surroundings:
+async def read_environment(store: Store | None, workspace: Workspace) -> Environment:
     """Look around once. Without a store no speed is known.
 
     Args:
@@ -36,7 +36,7 @@ async def gather(store: Store | None, workspace: Workspace) -> Surroundings:
     gpus, keys = await asyncio.gather(
         asyncio.to_thread(find_gpus), asyncio.to_thread(_keys_set, workspace)
     )
-    return Surroundings(
+    return Environment(
         keys=keys,
         gpus=gpus,
         unsloth=find_spec("unsloth") is not None,
