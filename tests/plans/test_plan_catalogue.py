@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.plans import environment, load, row_of
+from tests.support.plans import environment, row_of, workload
 from waltzrl_tui.plans.catalogue import PlanError, load_catalogue
 from waltzrl_tui.plans.model import SIZES, PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
@@ -22,7 +22,7 @@ def test_every_place_of_the_design_is_there(catalogue: Catalogue) -> None:
     }
     for name in ("together", "fireworks", "hf_jobs", "runpod", "vast", "lambda"):
         for size in SIZES:
-            row = row_of(catalogue, name, load(), PlanSettings(size=size), environment())
+            row = row_of(catalogue, name, workload(), PlanSettings(size=size), environment())
             if (name, size) == ("hf_jobs", "large"):
                 # Our worker trains on one GPU in 16 bits: none there holds 70B.
                 assert row.state == "blocked" and "choose a smaller one" in row.reason
@@ -33,7 +33,7 @@ def test_every_place_of_the_design_is_there(catalogue: Catalogue) -> None:
 def test_a_price_of_the_users_own_is_just_a_number(workspace: Workspace) -> None:
     (workspace.home / "plans.toml").write_text("[provider.bedrock.offer.default]\nsft = 2.0\n")
     found = load_catalogue(workspace)
-    row = row_of(found, "bedrock", load(), PlanSettings(epochs=1), environment())
+    row = row_of(found, "bedrock", workload(), PlanSettings(epochs=1), environment())
     assert row.total is not None and row.total.expected == pytest.approx(0.8)
     assert row.price_source == "plans.toml"
 

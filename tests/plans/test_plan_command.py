@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.plans import environment, load
+from tests.support.plans import environment, workload
 from tests.support.servers.prices import EVERYTHING, price_server
 from waltzrl_tui.cli import main
 from waltzrl_tui.plans.export import to_csv, to_markdown
 from waltzrl_tui.plans.model import PlanSettings
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.plans.schema import Catalogue
 
@@ -138,7 +138,7 @@ def test_refreshed_prices_are_used_at_once(
 
 
 def test_hostile_text_stays_text(catalogue: Catalogue) -> None:
-    (row,) = price(catalogue, load(), PlanSettings(provider="vast"), environment())
+    (row,) = price_plans(catalogue, workload(), PlanSettings(provider="vast"), environment())
     hostile = replace(row, reason='=HYPERLINK("x")\x1b[2J|a', price_source="@SUM(A1)")
     cell = next(csv.DictReader(io.StringIO(to_csv([hostile]))))
     assert cell["reason"].startswith("'=") and cell["price_source"].startswith("'@")

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from waltzrl_tui.plans.model import Environment, Gpu, Load, PlanRow, PlanSettings, Probe, RoleLoad
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.model import (
+    Environment,
+    Gpu,
+    PlanRow,
+    PlanSettings,
+    Probe,
+    RoleWorkload,
+    Workload,
+)
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
 
 TODAY = date(2026, 11, 22)
 
 
-def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleLoad:
+def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleWorkload:
     values: dict[str, Any] = {
         "rows": rows,
         "valid_rows": rows // 10,
@@ -25,12 +33,12 @@ def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleLoad:
         "tokenizer": "estimate",
         "error": 0.15,
     }
-    return RoleLoad(**{**values, **changes})
+    return RoleWorkload(**{**values, **changes})
 
 
-def load(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> Load:
+def workload(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> Workload:
     one = role(rows, tokens, **changes)
-    return Load({"conversation": one, "feedback": one}, "rows.jsonl")
+    return Workload({"conversation": one, "feedback": one}, "rows.jsonl")
 
 
 def environment(
@@ -44,6 +52,8 @@ def environment(
 
 
 def row_of(
-    catalogue: Catalogue, provider: str, what: Load, settings: PlanSettings, where: Environment
+    catalogue: Catalogue, provider: str, what: Workload, settings: PlanSettings, where: Environment
 ) -> PlanRow:
-    return next(row for row in price(catalogue, what, settings, where) if row.provider == provider)
+    return next(
+        row for row in price_plans(catalogue, what, settings, where) if row.provider == provider
+    )

@@ -78,13 +78,13 @@ async def _waste_usd(context: Context, found: Profile) -> dict[str, Any]:
     from waltzrl_tui.cli.plan import provider_named
     from waltzrl_tui.plans.catalogue import load_catalogue
     from waltzrl_tui.plans.model import PlanSettings
-    from waltzrl_tui.plans.waste import priced_waste
+    from waltzrl_tui.plans.waste import price_waste
 
     args = context.args
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
     settings = PlanSettings(epochs=args.epochs, provider=provider_named(args.provider, catalogue))
     async with context.store() as store:
-        priced = await priced_waste(store, context.workspace, found, settings)
+        priced = await price_waste(store, context.workspace, found, settings)
     return {
         "provider": settings.provider,
         "epochs": settings.epochs,

@@ -19,11 +19,11 @@ from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.export import to_csv, to_markdown
-from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import Environment, Load, Money, PlanRow, PlanSettings
-from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price
+from waltzrl_tui.plans.model import Environment, Money, PlanRow, PlanSettings, Workload
+from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price_plans
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.waltz.prompts import agents_named
 
 _BAR = 10
@@ -54,12 +54,12 @@ async def plan(context: Context) -> int:
         roles=roles_of(args),
     )
     source = Path(args.path).expanduser() if args.path else bundled(STARTER)
-    load = await _measured(context, catalogue, settings, source)
+    workload = await _measured(context, catalogue, settings, source)
     environment = await _environment(context)
-    rows = price(catalogue, load, settings, environment)
-    await _export(context, rows, load)
+    rows = price_plans(catalogue, workload, settings, environment)
+    await _export(context, rows, workload)
     document = {
-        "sample": _sample(source, load),
+        "sample": _sample(source, workload),
         "wish": {
             "epochs": settings.epochs,
             "size": settings.size,
@@ -73,7 +73,7 @@ async def plan(context: Context) -> int:
         "refreshed": refreshed,
         "rows": [row.to_json() for row in rows],
     }
-    context.out.result(document, _text(rows, load, settings))
+    context.out.result(document, _text(rows, workload, settings))
     return 0
 
 
@@ -114,12 +114,12 @@ async def _refreshed(context: Context) -> list[dict[str, Any]]:
 
 async def _measured(
     context: Context, catalogue: Catalogue, settings: PlanSettings, source: Path
-) -> Load:
+) -> Workload:
     recipe = recipe_of(context.args, source)
     stopping = threading.Event()
 
-    def work() -> Load:
-        return measure_load(
+    def work() -> Workload:
+        return measure_workload(
             source,
             recipe,
             counters=counters_for(catalogue, context.workspace, settings),
@@ -141,12 +141,12 @@ async def _environment(context: Context) -> Environment:
         return await read_environment(store, context.workspace)
 
 
-async def _export(context: Context, rows: Sequence[PlanRow], load: Load) -> None:
+async def _export(context: Context, rows: Sequence[PlanRow], workload: Workload) -> None:
     files = []
     if context.args.csv:
         files.append((context.args.csv, to_csv(rows)))
     if context.args.markdown:
-        title = f"Plans for {load.source}"
+        title = f"Plans for {workload.source}"
         files.append((context.args.markdown, to_markdown(rows, title=title)))
     for name, text in files:
         path = Path(name).expanduser()
@@ -163,13 +163,13 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _sample(source: Path, load: Load) -> dict[str, Any]:
+def _sample(source: Path, workload: Workload) -> dict[str, Any]:
     return {
         "path": str(source),
-        "rows": load.rows,
-        "empty_replies": load.empty_replies,
-        "unlabelled": load.unlabelled,
-        "contradicting_prompts": load.contradicting,
+        "rows": workload.rows,
+        "empty_replies": workload.empty_replies,
+        "unlabelled": workload.unlabelled,
+        "contradicting_prompts": workload.contradicting,
         "files": [
             {
                 "role": role,
@@ -184,36 +184,36 @@ def _sample(source: Path, load: Load) -> dict[str, Any]:
                 "error": file.error,
                 "counts": {name: count.tokens for name, count in file.counts.items()},
             }
-            for role, file in load.roles.items()
+            for role, file in workload.roles.items()
         ],
     }
 
 
-def _text(rows: Sequence[PlanRow], load: Load, settings: PlanSettings) -> str:
+def _text(rows: Sequence[PlanRow], workload: Workload, settings: PlanSettings) -> str:
     unicode = "utf" in (sys.stdout.encoding or "").lower()
     most = max((row.total.expected for row in rows if row.total), default=0.0)
-    lines = [_headline(load, settings), ""]
+    lines = [_headline(workload, settings), ""]
     if len(rows) > 1:
         lines += [_table(rows, most, unicode), ""]
     chosen = rows[0] if settings.provider and rows else cheapest_ready(rows)
     if chosen is None:
         lines.append("No plan is ready: see the states above.")
-        if load.contradicting:
-            lines.append(f"! {contradiction_warning(load.contradicting)}")
+        if workload.contradicting:
+            lines.append(f"! {contradiction_warning(workload.contradicting)}")
     else:
         word = "" if settings.provider else "cheapest that is ready: "
         lines += [f"{word}{chosen.title}, {chosen.model or 'no model'}", "", _sum(chosen)]
     return "\n".join(lines)
 
 
-def _headline(load: Load, settings: PlanSettings) -> str:
+def _headline(workload: Workload, settings: PlanSettings) -> str:
     files = [
         f"{role} {'' if file.exact else 'about '}{file.tokens:,} tokens in {file.rows:,} rows"
-        for role, file in load.only(settings.roles).roles.items()
+        for role, file in workload.only(settings.roles).roles.items()
     ]
     chat = f", then {settings.chat_hours:g} h of chat" if settings.chat_hours else ""
     return (
-        f"{load.source}: {'; '.join(files) or 'nothing to train on'}\n"
+        f"{workload.source}: {'; '.join(files) or 'nothing to train on'}\n"
         f"{settings.epochs:g} epochs by {settings.method.upper()}, "
         f"{agents_named(settings.roles)}{chat}"
     )

@@ -200,14 +200,14 @@ def quote_text(quoted: Quote) -> str:
     rows = [
         (
             role,
-            f"{quoted.load.roles[role].rows:,}",
-            f"{quoted.load.roles[role].tokens:,}",
+            f"{quoted.workload.roles[role].rows:,}",
+            f"{quoted.workload.roles[role].tokens:,}",
             f"{quoted.wanted.settings.epochs:g}",
             _usd(quoted.usd[role]),
             _usd(quoted.high[role]),
         )
         for role in quoted.wanted.settings.roles
-        if role in quoted.load.roles
+        if role in quoted.workload.roles
     ]
     lines = [
         fields(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from waltzrl_tui.plans.model import FREE, Load, Money, Part, PlanSettings, Rented
+from waltzrl_tui.plans.model import FREE, CostItem, Money, PlanSettings, RentedMachine, Workload
 from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
 from waltzrl_tui.plans.throughput import speed
 from waltzrl_tui.plans.training_tokens import Tally
@@ -20,7 +20,7 @@ class Sum:
         without: What is not in the total, in words.
     """
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[CostItem] = field(default_factory=list)
     prices: list[Price] = field(default_factory=list)
     missing: str = ""
     without: str = ""
@@ -28,14 +28,14 @@ class Sum:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     blockers: list[str] = field(default_factory=list)
-    rented: Rented | None = None
+    rented: RentedMachine | None = None
 
     @property
     def total(self) -> Money | None:
         return None if self.missing else Money.sum(part.usd for part in self.parts)
 
     def add(self, what: str, usd: Money, *prices: Price) -> None:
-        self.parts.append(Part(what, usd))
+        self.parts.append(CostItem(what, usd))
         self.prices += prices
 
 
@@ -47,7 +47,7 @@ def by_tokens(
     catalogue: Catalogue,
     provider: Provider,
     offer: Offer,
-    load: Load,
+    workload: Workload,
     settings: PlanSettings,
     tally: Tally,
 ) -> Sum:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waltzrl_tui.plans.hosted import Sum, money
-from waltzrl_tui.plans.model import Environment, Gpu, Money, PlanSettings, Rented
+from waltzrl_tui.plans.model import Environment, Gpu, Money, PlanSettings, RentedMachine
 from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Precision, Provider
 from waltzrl_tui.plans.throughput import (
     LOCAL_CHAT_PARAMS,
@@ -215,7 +215,7 @@ def _add_own_machines(found: Sum, run: _Run, tally: Tally, settings: PlanSetting
         max(each[2] for each in seconds.values()),
     )
     if run.machine.flavor:
-        found.rented = Rented(run.machine.flavor, money(price), seconds)
+        found.rented = RentedMachine(run.machine.flavor, money(price), seconds)
     if run.chat_hours:
         usd = money(price).times(run.chat_hours)
         found.add(f"chat {run.chat_hours:g} h: a machine at ${price.expected:.2f}/h", usd, price)

@@ -1,4 +1,4 @@
-"""What a plan is made of: the load, the settings, the environment, and one priced row."""
+"""What a plan is made of: the workload, the settings, the environment, and one priced row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True)
-class RoleLoad:
+class RoleWorkload:
     """One role's training file.
 
     Attributes:
@@ -60,7 +60,7 @@ class RoleLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Workload:
     """What is to be trained: one file a role, of the dataset named `source`.
 
     Attributes:
@@ -72,7 +72,7 @@ class Load:
         contradicting: Prompts that the dataset labels both harmful and benign.
     """
 
-    roles: Mapping[Role, RoleLoad]
+    roles: Mapping[Role, RoleWorkload]
     source: str
     rows: int = 0
     empty_replies: int = 0
@@ -80,12 +80,12 @@ class Load:
     misordered: int = 0
     contradicting: int = 0
 
-    def only(self, roles: Sequence[Role]) -> Load:
+    def only(self, roles: Sequence[Role]) -> Workload:
         """The same without the files of other roles."""
         files = {role: self.roles[role] for role in roles if role in self.roles}
         return replace(self, roles=files)
 
-    def scaled(self, rows: int) -> Load:
+    def scaled(self, rows: int) -> Workload:
         """The same rows on average, but a sample of `rows` of them, validation included."""
         files = (file.rows + file.valid_rows for file in self.roles.values())
         whole = self.rows or max(files, default=0)
@@ -189,7 +189,7 @@ FREE: Final = Money(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CostItem:
     """One line of a sum."""
 
     what: str
@@ -197,7 +197,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Rented:
+class RentedMachine:
     """The machine that each agent's job is to have for itself.
 
     Attributes:
@@ -236,7 +236,7 @@ class PlanRow:
     training_tokens: int
     exact: bool
     total: Money | None
-    parts: tuple[Part, ...]
+    parts: tuple[CostItem, ...]
     seconds: tuple[float, float] | None
     price_as_of: date | None
     price_source: str
@@ -244,7 +244,7 @@ class PlanRow:
     blockers: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
-    rented: Rented | None = None
+    rented: RentedMachine | None = None
     missing: str = ""
     roles: tuple[Role, ...] = ROLES
 
@@ -272,7 +272,7 @@ class PlanRow:
         }
 
 
-def _scaled(role: RoleLoad, factor: float) -> RoleLoad:
+def _scaled(role: RoleWorkload, factor: float) -> RoleWorkload:
     def part(value: int) -> int:
         return int(value * factor + 0.5)
 

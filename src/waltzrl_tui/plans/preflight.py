@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from waltzrl_tui.datasets.contradictions import contradiction_warning
-from waltzrl_tui.plans.model import Load, PlanSettings
+from waltzrl_tui.plans.model import PlanSettings, Workload
 from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
 from waltzrl_tui.plans.training_tokens import Tally
 from waltzrl_tui.records.roles import Method, Role
+from waltzrl_tui.words import plural
 
 TAG_LENGTH = 8
 """Characters of the tag that names a job in the provider's suffix field: `k3f-conv`."""
@@ -40,14 +41,14 @@ def epochs_for(rows: int, steps: int, batch_rows: int) -> float:
 def preflight(
     provider: Provider,
     model: BaseModelEntry | None,
-    load: Load,
+    workload: Workload,
     settings: PlanSettings,
     tally: Tally,
     today: date,
 ) -> Findings:
     """Check what is known of the provider's limits against what would be sent."""
     found = Findings()
-    _data(load, settings, found)
+    _data(workload, settings, found)
     if settings.method not in provider.methods:
         offered = " and ".join(_METHODS[each] for each in provider.methods)
         found.blockers.append(
@@ -60,17 +61,17 @@ def preflight(
             "out, and tokens are counted twice"
         )
     _epochs(provider.limits, settings, found)
-    _sizes(provider, model, load, tally, found)
+    _sizes(provider, model, workload, tally, found)
     batch = provider.limits.batch_rows
-    if batch and load.roles:
+    if batch and workload.roles:
         steps = [
             f"{role} {steps_for(file.rows, settings.epochs, batch):,}"
-            for role, file in load.roles.items()
+            for role, file in workload.roles.items()
         ]
         found.notes.append(
             f"{settings.epochs:g} epochs are these steps at {batch} rows each: {', '.join(steps)}"
         )
-    if provider.limits.concurrent_jobs == 1 and len(load.roles) > 1:
+    if provider.limits.concurrent_jobs == 1 and len(workload.roles) > 1:
         found.notes.append("one job at a time: the second agent waits for the first")
     if provider.limits.max_suffix is not None and provider.limits.max_suffix < TAG_LENGTH:
         found.blockers.append(
@@ -82,39 +83,40 @@ def preflight(
     return found
 
 
-def _data(load: Load, settings: PlanSettings, found: Findings) -> None:
-    conversation, feedback = load.roles.get("conversation"), load.roles.get("feedback")
+def _data(workload: Workload, settings: PlanSettings, found: Findings) -> None:
+    conversation, feedback = workload.roles.get("conversation"), workload.roles.get("feedback")
     if "conversation" in settings.roles and (conversation is None or not conversation.rows):
         found.blockers.append(
             "no row has a reply for the conversation agent to learn: give the dataset replies, "
-            f"{_alone('feedback', load)}or take one that has them"
+            f"{_alone('feedback', workload)}or take one that has them"
         )
     if "feedback" in settings.roles and (feedback is None or not feedback.rows):
         found.blockers.append(
             "no row has a label (harmful or benign) for the feedback agent to learn from: correct "
-            f"the mapping, {_alone('conversation', load)}or take a labelled dataset"
+            f"the mapping, {_alone('conversation', workload)}or take a labelled dataset"
         )
-    if load.misordered:
+    if workload.misordered:
         found.blockers.append(
-            f"{load.misordered:,} chats do not alternate user and assistant: leave those rows out"
+            f"{plural(workload.misordered, 'chat')} without alternating user and assistant turns: "
+            "leave those rows out"
         )
-    if load.empty_replies and conversation is not None and conversation.rows:
+    if workload.empty_replies and conversation is not None and conversation.rows:
         found.warnings.append(
-            f"{load.empty_replies:,} rows with an empty reply are left out, not uploaded"
+            f"{workload.empty_replies:,} rows with an empty reply are left out, not uploaded"
         )
-    if load.unlabelled and feedback is not None and feedback.rows:
+    if workload.unlabelled and feedback is not None and feedback.rows:
         found.warnings.append(
-            f"{load.unlabelled:,} rows without a label teach the conversation agent only"
+            f"{workload.unlabelled:,} rows without a label teach the conversation agent only"
         )
-    if load.contradicting and feedback is not None and feedback.rows:
-        found.warnings.append(contradiction_warning(load.contradicting))
+    if workload.contradicting and feedback is not None and feedback.rows:
+        found.warnings.append(contradiction_warning(workload.contradicting))
     if not settings.epochs > 0:
         found.blockers.append("0 epochs train nothing: choose more")
 
 
-def _alone(role: Role, load: Load) -> str:
+def _alone(role: Role, workload: Workload) -> str:
     """The way on where only this role can be trained."""
-    file = load.roles.get(role)
+    file = workload.roles.get(role)
     return f"train the {role} agent alone (--role {role}), " if file and file.rows else ""
 
 
@@ -132,10 +134,14 @@ def _epochs(limits: Limits, settings: PlanSettings, found: Findings) -> None:
 
 
 def _sizes(
-    provider: Provider, model: BaseModelEntry | None, load: Load, tally: Tally, found: Findings
+    provider: Provider,
+    model: BaseModelEntry | None,
+    workload: Workload,
+    tally: Tally,
+    found: Findings,
 ) -> None:
     limits = provider.limits
-    for role, file in load.roles.items():
+    for role, file in workload.roles.items():
         if limits.min_rows is not None and 0 < file.rows < limits.min_rows:
             found.blockers.append(
                 f"the {role} file has {file.rows:,} rows, {limits.min_rows:,} are the least that "

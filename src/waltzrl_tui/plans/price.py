@@ -1,4 +1,4 @@
-"""All plans for one load: priced, checked, sorted. Pure: no file, no network, a few ms."""
+"""All plans for one workload: priced, checked, sorted. Pure: no file, no network, a few ms."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from waltzrl_tui.plans.machines import by_machine, by_own_gpu
 from waltzrl_tui.plans.model import (
     FREE,
     STALE_DAYS,
+    CostItem,
     Environment,
-    Load,
-    Part,
     PlanRow,
     PlanSettings,
     Probe,
     State,
+    Workload,
 )
 from waltzrl_tui.plans.preflight import Findings, preflight
 from waltzrl_tui.plans.schema import BaseModelEntry, Catalogue, Offer, Price, Provider
@@ -31,18 +31,18 @@ _PARAMS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.I
 _STANDARD: Final = {"small": "3B or smaller", "default": "7B to 9B", "large": "70B"}
 
 
-def price(
-    catalogue: Catalogue, load: Load, settings: PlanSettings, environment: Environment
+def price_plans(
+    catalogue: Catalogue, workload: Workload, settings: PlanSettings, environment: Environment
 ) -> list[PlanRow]:
     """One row for each provider: rows with a total first, cheapest first, then the others.
 
     With `settings.provider`, only that provider; a name that is not in the catalogue gives no
     row. Only the files of `settings.roles` are priced.
     """
-    load = load.only(settings.roles)
+    workload = workload.only(settings.roles)
     wanted = ALIASES.get(settings.provider, settings.provider)
     rows = [
-        _row(catalogue, name, provider, load, settings, environment)
+        _row(catalogue, name, provider, workload, settings, environment)
         for name, provider in catalogue.provider.items()
         if not wanted or wanted == name
     ]
@@ -63,24 +63,24 @@ def _row(
     catalogue: Catalogue,
     name: str,
     provider: Provider,
-    load: Load,
+    workload: Workload,
     settings: PlanSettings,
     environment: Environment,
 ) -> PlanRow:
     model_name, model, offer, why = _model(catalogue, provider, settings)
-    counted = tally(load, settings, model)
+    counted = tally(workload, settings, model)
     closed = _closed(catalogue, name, provider, environment)
-    found = preflight(provider, model, load, settings, counted, environment.today)
+    found = preflight(provider, model, workload, settings, counted, environment.today)
     if why:
         found.blockers.append(why)
     if closed:
         priced = Sum(missing=closed)
     elif why:
         priced = Sum(missing=why)
-    elif settings.method not in provider.methods or not load.roles:
+    elif settings.method not in provider.methods or not workload.roles:
         priced = Sum(missing=found.blockers[0])
     else:
-        priced = _sum(catalogue, provider, model, offer, load, settings, counted, environment)
+        priced = _sum(catalogue, provider, model, offer, workload, settings, counted, environment)
     total = priced.total
     _budget(settings, priced, found)
     blockers = (*found.blockers, *(b for b in priced.blockers if b not in found.blockers))
@@ -122,7 +122,7 @@ def _sum(
     provider: Provider,
     model: BaseModelEntry | None,
     offer: Offer | None,
-    load: Load,
+    workload: Workload,
     settings: PlanSettings,
     counted: Tally,
     environment: Environment,
@@ -130,7 +130,7 @@ def _sum(
     if provider.kind == "embedded":
         return _embedded(settings, counted, environment)
     if offer is not None:
-        return by_tokens(catalogue, provider, offer, load, settings, counted)
+        return by_tokens(catalogue, provider, offer, workload, settings, counted)
     if model is None or model.params is None:
         return Sum(missing="the model's size is not known")
     if provider.kind == "own":
@@ -140,9 +140,9 @@ def _sum(
 
 def _embedded(settings: PlanSettings, counted: Tally, environment: Environment) -> Sum:
     found = Sum()
-    found.parts.append(Part("training on this machine", FREE))
+    found.parts.append(CostItem("training on this machine", FREE))
     if settings.chat_hours > 0:
-        found.parts.append(Part("chat: local", FREE))
+        found.parts.append(CostItem("chat: local", FREE))
     speed = environment.embedded_tokens_per_second
     if speed is None:
         found.notes.append("time: not measured yet; the first training here measures it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from waltzrl_tui.plans.model import Load, PlanSettings
+from waltzrl_tui.plans.model import PlanSettings, Workload
 from waltzrl_tui.plans.schema import BaseModelEntry
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR
@@ -33,21 +33,21 @@ class Tally:
     tokenizer: str
 
 
-def tally(load: Load, settings: PlanSettings, model: BaseModelEntry | None) -> Tally:
-    """What training on `load` costs in tokens.
+def tally(workload: Workload, settings: PlanSettings, model: BaseModelEntry | None) -> Tally:
+    """What training on `workload` costs in tokens.
 
     A preference pair (DPO) is read twice, once with each reply, so its tokens count twice; there
     is one evaluation an epoch.
     """
     wanted = model.tokenizer if model else ""
-    exact = bool(load.roles)
+    exact = bool(workload.roles)
     error = 0.0
     longest = 0
     names = set()
     roles = []
     twice = 2 if settings.method == "dpo" else 1
     evaluations = math.ceil(settings.epochs)
-    for role, file in load.roles.items():
+    for role, file in workload.roles.items():
         count = file.counts.get(wanted)
         if count is not None:
             tokens, valid, long = count.tokens, count.valid_tokens, count.longest

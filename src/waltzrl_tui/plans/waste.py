@@ -18,10 +18,10 @@ from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
-from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import Environment, Load, PlanSettings
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.model import Environment, PlanSettings, Workload
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 
@@ -35,7 +35,7 @@ _ROWS_A_PLACE: Final = 10
 
 def waste_usd(
     catalogue: Catalogue,
-    load: Load,
+    workload: Workload,
     rows: int,
     waste: Mapping[str, int],
     settings: PlanSettings,
@@ -44,7 +44,7 @@ def waste_usd(
     """USD expected for each reason's rows: all rows' price, less the price without them.
 
     Args:
-        load: Measured on some rows of the dataset; scaled to all.
+        workload: Measured on some rows of the dataset; scaled to all.
         rows: Usable rows of the dataset.
         waste: Rows by reason.
         settings: With the provider. Hours of chat cost the same either way.
@@ -54,7 +54,7 @@ def waste_usd(
     """
 
     def total(count: int) -> float | None:
-        found = price(catalogue, load.scaled(count), settings, environment)
+        found = price_plans(catalogue, workload.scaled(count), settings, environment)
         return found[0].total.expected if found and found[0].total else None
 
     whole = total(rows)
@@ -83,7 +83,7 @@ class PricedWaste:
     usd: dict[str, float]
 
 
-async def priced_waste(
+async def price_waste(
     store: Store | None, workspace: Workspace, found: Profile, settings: PlanSettings
 ) -> PricedWaste | None:
     """Price the waste of a profile at `settings.provider`; "" takes the cheapest hosted one.
@@ -96,24 +96,26 @@ async def priced_waste(
     """
     stamp = await asyncio.to_thread(_stamp, found.path)
     try:
-        load = await asyncio.to_thread(_load, found.path, stamp, found.mapping)
+        workload = await asyncio.to_thread(_measure, found.path, stamp, found.mapping)
     except DatasetError:
         return None
     catalogue, environment = await asyncio.gather(
         asyncio.to_thread(load_catalogue, workspace), read_environment(store, workspace)
     )
     # A budget and the hours of chat are no part of what a row costs.
-    roles = tuple(role for role in load.roles if role in settings.roles) or tuple(load.roles)
+    roles = tuple(role for role in workload.roles if role in settings.roles) or tuple(
+        workload.roles
+    )
     settings = replace(settings, chat_hours=0.0, budget_usd=None, roles=roles)
     asked = bool(settings.provider)
     if not asked:
-        cheapest = _cheapest_hosted(catalogue, load.scaled(found.rows), settings, environment)
+        cheapest = _cheapest_hosted(catalogue, workload.scaled(found.rows), settings, environment)
         if not cheapest:
             return None
         settings = replace(settings, provider=cheapest, model="")
     rows = {reason: waste.rows for reason, waste in found.waste.items()}
     rows[IN_ALL] = sum(rows.values())
-    usd = waste_usd(catalogue, load, found.rows, rows, settings, environment)
+    usd = waste_usd(catalogue, workload, found.rows, rows, settings, environment)
     if usd is None:
         return None
     title = catalogue.provider[settings.provider].title
@@ -121,10 +123,10 @@ async def priced_waste(
 
 
 def _cheapest_hosted(
-    catalogue: Catalogue, load: Load, settings: PlanSettings, environment: Environment
+    catalogue: Catalogue, workload: Workload, settings: PlanSettings, environment: Environment
 ) -> str:
     """The provider that is paid by trained tokens and asks least; "" when none has a price."""
-    for row in price(catalogue, load, settings, environment):
+    for row in price_plans(catalogue, workload, settings, environment):
         if row.total is not None and catalogue.provider[row.provider].kind == "tokens":
             return row.provider
     return ""
@@ -140,12 +142,12 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 # The provider, the epochs and the prices change often, what was measured does not.
 @lru_cache(maxsize=8)
-def _load(path: Path, stamp: tuple[int, int], mapping: Fields) -> Load:
-    """The load of the file as it was at `stamp`: of all rows, or of some all over a large one."""
+def _measure(path: Path, stamp: tuple[int, int], mapping: Fields) -> Workload:
+    """The workload of the file as it was at `stamp`: of all rows, or of some all over a large one."""
     recipe = SampleRecipe(str(path), dedupe="off", balance=None, valid=0.0)
     dataset = open_dataset(path, mapping)
     rows = _spread(dataset) if stamp[0] > _WHOLE_BYTES else list(dataset)
-    return measure_load(path, recipe, rows=rows)
+    return measure_workload(path, recipe, rows=rows)
 
 
 def _spread(dataset: Dataset) -> list[Row | BadRow]:

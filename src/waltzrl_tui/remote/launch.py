@@ -16,11 +16,11 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
-from waltzrl_tui.plans.load import alternates, rendered, role_load
-from waltzrl_tui.plans.model import Load, PlanRow, PlanSettings
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import measure_role, render_rows, roles_alternate
 from waltzrl_tui.providers.protocol import Provider, TuneRequest
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.records.intents import IntentFile, LaunchIntent
@@ -89,7 +89,7 @@ class Quote:
     rows: Mapping[Role, Rendered]
     written: Mapping[str, str]
     style: Style
-    load: Load
+    workload: Workload
     row: PlanRow
     model: str
     usd: Mapping[Role, float]
@@ -143,9 +143,9 @@ async def quote(
         role: await asyncio.to_thread(_rendered, role, sample, method) for role in settings.roles
     }
     counters = await asyncio.to_thread(counters_for, catalogue, workspace, settings)
-    load = await asyncio.to_thread(_load_of, wanted, rows, counters)
+    workload = await asyncio.to_thread(_load_of, wanted, rows, counters)
     environment = await read_environment(store, workspace)
-    row = price(catalogue, load, settings, environment)[0]
+    row = price_plans(catalogue, workload, settings, environment)[0]
     provider = await providers.get(wanted.provider, wanted.url)
     # What is sent is what was priced, by another name at most.
     model = own_name(catalogue, wanted.provider, row.model)
@@ -154,12 +154,12 @@ async def quote(
     if teacher is not None and "feedback" in rows and not plain:
         rows["feedback"], written = await _taught(teacher, rows["feedback"])
         train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
-        told = await asyncio.to_thread(role_load, train, valid, counters)
-        load = replace(load, roles=dict(load.roles) | {"feedback": told})
-        row = price(catalogue, load, settings, environment)[0]
+        told = await asyncio.to_thread(measure_role, train, valid, counters)
+        workload = replace(workload, roles=dict(workload.roles) | {"feedback": told})
+        row = price_plans(catalogue, workload, settings, environment)[0]
         plain = _blockers(row, provider, wanted, rows)
-    usd, high = _shares(row, load)
-    requests = {role: _request(wanted, role, model, load, row) for role in load.roles}
+    usd, high = _shares(row, workload)
+    requests = {role: _request(wanted, role, model, workload, row) for role in workload.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
     return Quote(
         wanted,
@@ -167,7 +167,7 @@ async def quote(
         rows,
         written,
         _style(provider, model, method),
-        load,
+        workload,
         row,
         model,
         usd,
@@ -230,16 +230,16 @@ def _drawn(wanted: RemoteWish) -> Sample:
 
 def _load_of(
     wanted: RemoteWish, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
-) -> Load:
-    """The load of the very rows that are sent."""
+) -> Workload:
+    """The workload of the very rows that are sent."""
     files = {
-        role: role_load(made["train"], made["valid"], counters)
+        role: measure_role(made["train"], made["valid"], counters)
         for role, made in rows.items()
         if made["train"]
     }
     every = [row for made in rows.values() for row in (*made["train"], *made["valid"])]
-    misordered = sum(not alternates(row) for row in every)
-    return Load(files, Path(wanted.recipe.source).name, misordered=misordered)
+    misordered = sum(not roles_alternate(row) for row in every)
+    return Workload(files, Path(wanted.recipe.source).name, misordered=misordered)
 
 
 def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
@@ -273,17 +273,17 @@ def _blockers(
     return list(dict.fromkeys(found))
 
 
-def _shares(row: PlanRow, load: Load) -> tuple[dict[Role, float], dict[Role, float]]:
+def _shares(row: PlanRow, workload: Workload) -> tuple[dict[Role, float], dict[Role, float]]:
     """Expected and highest cost by role: the total, by each file's tokens."""
     if rented := row.rented:
-        hours = {role: rented.seconds[role][1] / 3600 for role in load.roles}
-        most = {role: _timeout(rented.seconds[role][2]) / 3600 for role in load.roles}
+        hours = {role: rented.seconds[role][1] / 3600 for role in workload.roles}
+        most = {role: _timeout(rented.seconds[role][2]) / 3600 for role in workload.roles}
         return (
             {role: round(each * rented.usd_per_hour.expected, 6) for role, each in hours.items()},
             {role: round(each * rented.usd_per_hour.high, 6) for role, each in most.items()},
         )
-    whole = sum(each.tokens for each in load.roles.values()) or 1
-    shares = {role: each.tokens / whole for role, each in load.roles.items()}
+    whole = sum(each.tokens for each in workload.roles.values()) or 1
+    shares = {role: each.tokens / whole for role, each in workload.roles.items()}
     if row.total is None:
         return dict.fromkeys(shares, float("inf")), dict.fromkeys(shares, float("inf"))
     return (
@@ -309,8 +309,10 @@ def _timeout(seconds: float) -> float:
     return max(_LEAST_TIMEOUT, seconds * _TIMEOUT_FACTOR)
 
 
-def _request(wanted: RemoteWish, role: Role, model: str, load: Load, row: PlanRow) -> TuneRequest:
-    file = load.roles[role]
+def _request(
+    wanted: RemoteWish, role: Role, model: str, workload: Workload, row: PlanRow
+) -> TuneRequest:
+    file = workload.roles[role]
     return TuneRequest(
         tag=f"…-{_SHORT[role]}",
         role=role,
@@ -356,7 +358,7 @@ def _rendered(role: Role, sample: Sample, method: Method) -> Rendered:
 
 def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
     if method == "sft":
-        return rendered(role, rows)
+        return render_rows(role, rows)
     version = default_prompt(role)
     # A reply that is not worth learning is the worse one of a pair.
     usable = [row for row in rows if row.reply and (row.harm or role == "conversation")]
@@ -389,7 +391,7 @@ def _job(
             sha256=file.sha256,
             bytes=file.path.stat().st_size,
             rows=file.rows,
-            tokens=quoted.load.roles[role].tokens if split == "train" else file.tokens,
+            tokens=quoted.workload.roles[role].tokens if split == "train" else file.tokens,
         )
         for split, file in files.items()
     }

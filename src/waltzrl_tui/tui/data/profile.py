@@ -87,7 +87,7 @@ class ProfilePane(Widget):
         app = cast("WaltzApp", self.app)
         settings = chosen_settings(app) or model.PlanSettings()
         try:
-            priced = await waste.priced_waste(app.store, app.workspace, found, settings)
+            priced = await waste.price_waste(app.store, app.workspace, found, settings)
         except WaltzError:
             priced = None  # The Plan screen says what is wrong.
         if found is self._profile:

@@ -8,7 +8,7 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import Load, PlanRow, PlanSettings
+from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.wrap import breaks
 from waltzrl_tui.tui.data.figures import short_count
@@ -42,13 +42,13 @@ class Plan:
     """A row of the table with what it was priced for, so that both can be kept."""
 
     row: PlanRow
-    load: Load
+    workload: Workload
     settings: PlanSettings
 
     @property
     def rows(self) -> int:
         """Rows to train on and to validate with."""
-        return self.load.rows
+        return self.workload.rows
 
 
 _Line = tuple[str, str, str, str]
@@ -119,7 +119,7 @@ def _table(pinned: Plan, other: Plan) -> list[_Line]:
         _counted("tokens", a, b, lambda plan: plan.row.training_tokens),
     ]
     asked: list[_Line] = [
-        ("dataset", one_line(a.load.source, 60), one_line(b.load.source, 60), ""),
+        ("dataset", one_line(a.workload.source, 60), one_line(b.workload.source, 60), ""),
         _counted("rows", a, b, lambda plan: plan.rows),
         (
             "epochs",

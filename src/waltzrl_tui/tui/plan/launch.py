@@ -85,7 +85,7 @@ class LaunchDialog(ModalScreen[bool]):
             Content(""),
         ]
         for role in quoted.wanted.settings.roles:
-            file = quoted.load.roles.get(role)
+            file = quoted.workload.roles.get(role)
             if file is None:
                 continue
             tokens = f"{'' if file.exact else '≈ '}{file.tokens:,} tokens"

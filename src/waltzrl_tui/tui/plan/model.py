@@ -1,4 +1,4 @@
-"""What the Plan screen prices: the dataset's load, the catalogue, what this machine has."""
+"""What the Plan screen prices: the dataset's workload, the catalogue, what this machine has."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
-from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import SIZES, Environment, Load, PlanRow, PlanSettings, Size
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.model import SIZES, Environment, PlanRow, PlanSettings, Size, Workload
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.tokenizers.counting import TokenCounter
@@ -39,15 +39,15 @@ class PlanBoard:
 
     Attributes:
         sample: The sample that is planned for, as the Data screen or the first file gives it.
-        whole: The load of all its rows, once it is measured.
+        whole: The workload of all its rows, once it is measured.
     """
 
     def __init__(self) -> None:
         self.sample: SamplePlan | None = None
-        self.whole: Load | None = None
+        self.whole: Workload | None = None
         self._total = 0
         self._stamp: tuple[int, int] | None = None
-        self._measured: dict[int, Load] = {}
+        self._measured: dict[int, Workload] = {}
         self._groups = GroupCache()
         self._catalogue: Catalogue | None = None
         self._environment: Environment | None = None
@@ -128,7 +128,7 @@ class PlanBoard:
         return True
 
     async def measure(self, tell: Callable[[int], None]) -> None:
-        """Measure the load of all rows. `tell` hears, in a thread, how many rows were read.
+        """Measure the workload of all rows. `tell` hears, in a thread, how many rows were read.
 
         Raises:
             DatasetError: The dataset cannot be read or trained on.
@@ -152,7 +152,7 @@ class PlanBoard:
     async def refine(self, rows: int | None) -> bool:
         """Measure a sample of just so many rows, where that is quick; whether it was done.
 
-        What `load` makes of the whole dataset until then is right on average.
+        What `workload` makes of the whole dataset until then is right on average.
         """
         if self.sample is None or rows is None or rows >= self.available:
             return False
@@ -170,11 +170,11 @@ class PlanBoard:
 
     async def _read(
         self, recipe: SampleRecipe, rows: int | None, tell: Callable[[int], None]
-    ) -> Load:
+    ) -> Workload:
         path, wanted = Path(recipe.source), replace(recipe, n=rows)
         counters = self._counters or ()
         return await in_thread(
-            lambda stop: measure_load(
+            lambda stop: measure_workload(
                 path,
                 wanted,
                 counters=counters,
@@ -184,8 +184,8 @@ class PlanBoard:
             )
         )
 
-    def load(self, rows: int | None) -> Load:
-        """The load of a sample of `rows` rows, None for all.
+    def workload(self, rows: int | None) -> Workload:
+        """The workload of a sample of `rows` rows, None for all.
 
         Raises:
             RuntimeError: Nothing is measured yet.
@@ -207,13 +207,13 @@ class PlanBoard:
         """
         if self._catalogue is None or self._environment is None:
             raise RuntimeError("the price list is not read")
-        return price(self._catalogue, self.load(rows), settings, self._environment)
+        return price_plans(self._catalogue, self.workload(rows), settings, self._environment)
 
     def sample_of(self, rows: int | None, roles: tuple[Role, ...]) -> SamplePlan | None:
         """What the train dialog is to ask about: the same sample with so many rows."""
         if self.sample is None or self.whole is None:
             return None
-        first = next(iter(self.load(rows).only(roles).roles.values()), None)
+        first = next(iter(self.workload(rows).only(roles).roles.values()), None)
         if first is None:
             return None
         counts = SampleCounts(

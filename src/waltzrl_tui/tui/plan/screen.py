@@ -174,14 +174,14 @@ class PlanScreen(WaltzScreen):
         except UsageError as error:
             self._form.say(Content.styled(f"✗ {error.message}", "$text-error"))
             return
-        load = board.load(rows)
+        workload = board.workload(rows)
         priced = board.price(rows, settings)
         ids = words.row_ids(priced)
-        shown = load.only(settings.roles)
+        shown = workload.only(settings.roles)
         self._plans = {id: Plan(row, shown, settings) for id, row in zip(ids, priced, strict=True)}
         self._top = max((row.total.high for row in priced if row.total), default=0.0)
         self._form.say(rows_said(shown))
-        self._load.show(load_layout(load, settings.roles), title=_TRAINED, top=False)
+        self._load.show(load_layout(workload, settings.roles), title=_TRAINED, top=False)
         self._paint()
 
     # What is shown ---------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class PlanScreen(WaltzScreen):
                 asking = plan.row.provider in self._probing.under_way
                 layout = sum_layout(
                     plan.row,
-                    plan.load,
+                    plan.workload,
                     environment.today,
                     launches=launches,
                     account="asking…" if asking else environment.probes.get(plan.row.provider),

@@ -1,4 +1,4 @@
-"""From a dataset to the load, and tokens by real tokenizers."""
+"""From a dataset to the workload, and tokens by real tokenizers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError, UsageError
-from waltzrl_tui.plans.load import Stopped, measure_load
 from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import Stopped, measure_workload
 from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_tokenizer
 from waltzrl_tui.workspace import Workspace
 
@@ -58,8 +58,8 @@ def tokenizer(tmp_path: Path) -> Path:
 def test_both_files_are_measured(tmp_path: Path, tokenizer: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
     recipe = SampleRecipe(str(path))
-    estimated = measure_load(path, recipe)
-    counted = measure_load(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
+    estimated = measure_workload(path, recipe)
+    counted = measure_workload(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
     assert estimated.source == "rows.jsonl"
     for role in ("conversation", "feedback"):
         about, exact = estimated.roles[role], counted.roles[role]  # type: ignore[index]
@@ -72,8 +72,8 @@ def test_both_files_are_measured(tmp_path: Path, tokenizer: Path) -> None:
 
 def test_fewer_rows_are_a_smaller_load(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
-    whole = measure_load(path, SampleRecipe(str(path)))
-    half = measure_load(path, SampleRecipe(str(path), n=30))
+    whole = measure_workload(path, SampleRecipe(str(path)))
+    half = measure_workload(path, SampleRecipe(str(path), n=30))
     assert half.roles["conversation"].tokens < whole.roles["conversation"].tokens
     assert whole.scaled(30).roles["conversation"].tokens == pytest.approx(
         half.roles["conversation"].tokens, rel=0.2
@@ -85,7 +85,7 @@ def test_replies_alone_teach_the_conversation_agent_only(tmp_path: Path) -> None
         tmp_path / "replies.jsonl",
         [{name: value for name, value in row.items() if name != "harm"} for row in rows(20)],
     )
-    assert list(measure_load(path, SampleRecipe(str(path))).roles) == ["conversation"]
+    assert list(measure_workload(path, SampleRecipe(str(path))).roles) == ["conversation"]
 
 
 def test_labelled_prompts_alone_teach_no_agent(tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def test_labelled_prompts_alone_teach_no_agent(tmp_path: Path) -> None:
         [{name: value for name, value in row.items() if name != "reply"} for row in rows(20)],
     )
     with pytest.raises(DatasetError, match="its rows have no replies"):
-        measure_load(path, SampleRecipe(str(path)))
+        measure_workload(path, SampleRecipe(str(path)))
 
 
 def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [*rows(30), *({**row, "reply": ""} for row in rows(5))])
-    found = measure_load(path, SampleRecipe(str(path)))
+    found = measure_workload(path, SampleRecipe(str(path)))
     assert found.empty_replies == 5
     assert found.roles["conversation"].rows <= 30
 
@@ -107,22 +107,22 @@ def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
 def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
     path = write(tmp_path / "bare.jsonl", [{"prompt": f"Why {n}?"} for n in range(9)])
     with pytest.raises(DatasetError, match="its rows have no replies"):
-        measure_load(path, SampleRecipe(str(path)))
+        measure_workload(path, SampleRecipe(str(path)))
 
 
 def test_only_rows_that_fulfil_the_condition_are_measured(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
-    found = measure_load(path, SampleRecipe(str(path), where="harm = 'benign'"))
+    found = measure_workload(path, SampleRecipe(str(path), where="harm = 'benign'"))
     assert found.rows == 30
     with pytest.raises(UsageError, match="no column “harmm”"):
-        measure_load(path, SampleRecipe(str(path), where="harmm = 'benign'"))
+        measure_workload(path, SampleRecipe(str(path), where="harmm = 'benign'"))
 
 
 def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(5000))
     told: list[int] = []
     with pytest.raises(Stopped):
-        measure_load(
+        measure_workload(
             path, SampleRecipe(str(path)), on_progress=told.append, stop=lambda: bool(told)
         )
     assert len(told) == 1

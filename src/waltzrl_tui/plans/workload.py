@@ -16,7 +16,7 @@ from waltzrl_tui.datasets.sampling.sampling import (
     lines_where,
 )
 from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
+from waltzrl_tui.plans.model import RoleWorkload, TokenCount, Workload
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tokenizers.counting import Estimate, TokenCounter
@@ -36,7 +36,7 @@ class Stopped(Exception):
     """Nobody waits for the measuring any more."""
 
 
-def measure_load(
+def measure_workload(
     path: str | Path,
     recipe: SampleRecipe,
     *,
@@ -45,7 +45,7 @@ def measure_load(
     cache: GroupCache | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> Load:
+) -> Workload:
     """Draw the sample, render both roles' files as `data sample` does, and count their tokens.
 
     Blocks, so not on the event loop. Nothing is written.
@@ -71,19 +71,19 @@ def measure_load(
     watched.check()
     sample = draw(watched, recipe, lines=lines, cache=cache)
     both = [*sample.train, *sample.valid]
-    roles: dict[Role, RoleLoad] = {}
+    roles: dict[Role, RoleWorkload] = {}
     misordered = 0
     for role in ROLES:
-        train, valid = (rendered(role, rows) for rows in (sample.train, sample.valid))
-        misordered += sum(not alternates(row) for row in (*train, *valid))
+        train, valid = (render_rows(role, rows) for rows in (sample.train, sample.valid))
+        misordered += sum(not roles_alternate(row) for row in (*train, *valid))
         if train or valid:
-            roles[role] = role_load(train, valid, counters, watched.check)
+            roles[role] = measure_role(train, valid, counters, watched.check)
     if not roles:
         raise DatasetError(
             f"No agent can learn from {one_line(Path(path).name)}: its rows have no replies.",
             hint='Give rows with "prompt", "reply" and "harm" ("harmful" or "benign").',
         )
-    return Load(
+    return Workload(
         roles,
         Path(path).name,
         rows=len(both),
@@ -127,7 +127,7 @@ class _Watched:
             raise Stopped
 
 
-def rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+def render_rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
     """What the role's agent learns from these rows, by supervised training."""
     version = default_prompt(role)
     answered = [row for row in rows if row.reply]
@@ -136,12 +136,12 @@ def rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
     return feedback_rows([row for row in answered if teaches_feedback(row)], {}, version)
 
 
-def role_load(
+def measure_role(
     train: Sequence[TrainingRow],
     valid: Sequence[TrainingRow],
     counters: Sequence[TokenCounter],
     check: Callable[[], None] = lambda: None,
-) -> RoleLoad:
+) -> RoleWorkload:
     """What one agent's rows come to; `check` is called between two passes over them."""
     counts = {}
     used: list[TokenCounter] = [*counters, Estimate()]
@@ -154,7 +154,7 @@ def role_load(
         )
     first = used[0]
     chosen = counts[first.name]
-    return RoleLoad(
+    return RoleWorkload(
         rows=len(train),
         valid_rows=len(valid),
         tokens=chosen.tokens,
@@ -168,7 +168,7 @@ def role_load(
     )
 
 
-def alternates(row: TrainingRow) -> bool:
+def roles_alternate(row: TrainingRow) -> bool:
     """Whether the roles are as every provider wants them: system, then user and assistant."""
     roles = [turn["role"] for turn in row.messages]
     if roles and roles[0] == "system":
