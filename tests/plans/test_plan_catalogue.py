@@ -10,7 +10,7 @@ from tests.support.plans import environment, row_of, workload
 from waltzrl_tui.plans.catalogue import PlanError, load_catalogue
 from waltzrl_tui.plans.model import SIZES, PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.throughput import find_gpu, memory_gb
+from waltzrl_tui.plans.throughput import match_gpu, memory_gb
 from waltzrl_tui.workspace import Workspace
 
 
@@ -103,7 +103,7 @@ def test_refreshed_prices_lie_under_the_users_own(workspace: Workspace) -> None:
 def test_gpus_are_known_by_their_many_names(
     catalogue: Catalogue, name: str, found: str | None
 ) -> None:
-    assert find_gpu(catalogue, name) == found
+    assert match_gpu(catalogue, name) == found
 
 
 @pytest.mark.parametrize(

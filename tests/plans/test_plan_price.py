@@ -157,8 +157,8 @@ def test_together_by_hand(catalogue: Catalogue) -> None:
 
 
 def test_the_models_own_tokenizer_is_taken_where_it_counted(catalogue: Catalogue) -> None:
-    counted = role(counts={"Qwen3": TokenCount(100_000, 10_000, 250)})
-    what = Workload({"conversation": counted, "feedback": counted}, "rows.jsonl")
+    tokens = role(counts={"Qwen3": TokenCount(100_000, 10_000, 250)})
+    what = Workload({"conversation": tokens, "feedback": tokens}, "rows.jsonl")
     own = row_of(catalogue, "together", what, PlanSettings(epochs=1), environment())
     other = row_of(catalogue, "bedrock_llama", what, PlanSettings(epochs=1), environment())
     assert (own.training_tokens, own.exact) == (200_000, True)

@@ -12,7 +12,7 @@ from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
-from waltzrl_tui.plans.workload import Stopped, measure_workload
+from waltzrl_tui.plans.workload import MeasurementStopped, measure_workload
 from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_tokenizer
 from waltzrl_tui.workspace import Workspace
 
@@ -59,10 +59,10 @@ def test_both_files_are_measured(tmp_path: Path, tokenizer: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
     recipe = SampleRecipe(str(path))
     estimated = measure_workload(path, recipe)
-    counted = measure_workload(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
+    tokens = measure_workload(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
     assert estimated.source == "rows.jsonl"
     for role in ("conversation", "feedback"):
-        about, exact = estimated.roles[role], counted.roles[role]  # type: ignore[index]
+        about, exact = estimated.roles[role], tokens.roles[role]  # type: ignore[index]
         assert (about.exact, about.tokenizer, about.error) == (False, "estimate", 0.15)
         assert (exact.exact, exact.tokenizer, exact.error) == (True, "Words", 0.0)
         assert exact.rows == about.rows and exact.rows + exact.valid_rows >= 60
@@ -121,7 +121,7 @@ def test_only_rows_that_fulfil_the_condition_are_measured(tmp_path: Path) -> Non
 def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(5000))
     told: list[int] = []
-    with pytest.raises(Stopped):
+    with pytest.raises(MeasurementStopped):
         measure_workload(
             path, SampleRecipe(str(path)), on_progress=told.append, stop=lambda: bool(told)
         )
@@ -153,8 +153,8 @@ def test_mistrals_packaged_vocabulary_counts_with_its_own_template() -> None:
     pytest.importorskip("tiktoken")
     found = find_tokenizer("Mistral Tekken")
     assert isinstance(found, MistralFile)
-    counted = found.count([CHAT, CHAT[1:]])
-    assert counted[0] > counted[1] == pytest.approx(17, abs=4)
+    tokens = found.count([CHAT, CHAT[1:]])
+    assert tokens[0] > tokens[1] == pytest.approx(17, abs=4)
 
 
 def test_the_embedded_models_own_tokenizer_counts(

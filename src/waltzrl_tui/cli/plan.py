@@ -98,12 +98,12 @@ def provider_named(name: str, catalogue: Catalogue) -> str:
 
 
 async def _refreshed(context: Context) -> list[dict[str, Any]]:
-    from waltzrl_tui.plans.refresh import Refreshed, refresh
+    from waltzrl_tui.plans.refresh import RefreshResult, refresh
 
     context.out.status.set("asking for prices")
     titles = (await asyncio.to_thread(load_catalogue, None)).provider
 
-    def done(one: Refreshed) -> None:
+    def done(one: RefreshResult) -> None:
         title = titles[one.provider].title
         what = f"{one.prices} prices" if not one.error else f"no prices: {one.error}"
         context.out.say(f"{title}: {what}")

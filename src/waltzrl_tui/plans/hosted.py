@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from waltzrl_tui.plans.model import FREE, CostItem, Money, PlanSettings, RentedMachine, Workload
-from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
-from waltzrl_tui.plans.throughput import speed
-from waltzrl_tui.plans.training_tokens import Tally
+from waltzrl_tui.plans.schema import Catalogue, CataloguePrice, ModelOffer, ProviderEntry
+from waltzrl_tui.plans.throughput import training_speed
+from waltzrl_tui.plans.training_tokens import TrainingTokens
 
 
 @dataclass
-class Sum:
+class PlanCost:
     """The parts of a price; `total` is None when one of them has no sourced price.
 
     Attributes:
@@ -21,7 +21,7 @@ class Sum:
     """
 
     parts: list[CostItem] = field(default_factory=list)
-    prices: list[Price] = field(default_factory=list)
+    prices: list[CataloguePrice] = field(default_factory=list)
     missing: str = ""
     without: str = ""
     seconds: tuple[float, float] | None = None
@@ -34,28 +34,28 @@ class Sum:
     def total(self) -> Money | None:
         return None if self.missing else Money.sum(part.usd for part in self.parts)
 
-    def add(self, what: str, usd: Money, *prices: Price) -> None:
+    def add(self, what: str, usd: Money, *prices: CataloguePrice) -> None:
         self.parts.append(CostItem(what, usd))
         self.prices += prices
 
 
-def money(price: Price) -> Money:
+def money(price: CataloguePrice) -> Money:
     return Money.of(price.low, price.expected, price.high)
 
 
-def by_tokens(
+def price_by_tokens(
     catalogue: Catalogue,
-    provider: Provider,
-    offer: Offer,
+    provider: ProviderEntry,
+    offer: ModelOffer,
     workload: Workload,
     settings: PlanSettings,
-    tally: Tally,
-) -> Sum:
+    tokens: TrainingTokens,
+) -> PlanCost:
     """Training the agents there and `settings.chat_hours` of chat."""
-    found = Sum(seconds=_seconds(catalogue, provider, offer, tally))
+    found = PlanCost(seconds=_seconds(catalogue, provider, offer, tokens))
     per_million = offer.dpo if settings.method == "dpo" else offer.sft
     if found.seconds is not None:
-        how = ", both jobs at once or one after the other" if len(tally.roles) > 1 else ""
+        how = ", both jobs at once or one after the other" if len(tokens.roles) > 1 else ""
         found.notes.append(
             f"time computed as on one {provider.runs_on}{how}; the provider publishes none"
         )
@@ -65,10 +65,10 @@ def by_tokens(
             "provider's price list"
         )
         return found
-    for role in tally.roles:
+    for role in tokens.roles:
         billed = role.trained + (role.validated if provider.validation else 0)
         usd = money(per_million).times(billed / 1e6)
-        usd = Money.of(usd.low * (1 - tally.error), usd.expected, usd.high * (1 + tally.error))
+        usd = Money.of(usd.low * (1 - tokens.error), usd.expected, usd.high * (1 + tokens.error))
         what = f"{role.role}: {_tokens(role.trained)}"
         if provider.validation and role.validated:
             what += f" and {_tokens(role.validated)} of validation"
@@ -80,7 +80,7 @@ def by_tokens(
         else:
             found.add(what, usd, per_million)
     if provider.per_month is not None:
-        agents = len(tally.roles)
+        agents = len(tokens.roles)
         found.add(
             f"storage of {agents} model{'s' if agents > 1 else ''} for a month",
             money(provider.per_month).times(agents),
@@ -90,7 +90,9 @@ def by_tokens(
     return found
 
 
-def _chat(provider: Provider, offer: Offer, settings: PlanSettings, found: Sum) -> None:
+def _chat(
+    provider: ProviderEntry, offer: ModelOffer, settings: PlanSettings, found: PlanCost
+) -> None:
     if settings.chat_hours <= 0:
         return
     if offer.hosting is not None:
@@ -109,17 +111,17 @@ def _chat(provider: Provider, offer: Offer, settings: PlanSettings, found: Sum) 
 
 
 def _seconds(
-    catalogue: Catalogue, provider: Provider, offer: Offer, tally: Tally
+    catalogue: Catalogue, provider: ProviderEntry, offer: ModelOffer, tokens: TrainingTokens
 ) -> tuple[float, float] | None:
     """Both jobs at once, each as long as one such GPU would take, and the wait before them."""
     params = catalogue.base[offer.model].params
-    if provider.startup is None or not provider.runs_on or params is None or not tally.roles:
+    if provider.startup is None or not provider.runs_on or params is None or not tokens.roles:
         return None
-    fast = speed(catalogue, catalogue.gpu[provider.runs_on], params, "LoRA")
-    most = max(role.trained for role in tally.roles)
+    fast = training_speed(catalogue, catalogue.gpu[provider.runs_on], params, "LoRA")
+    most = max(role.trained for role in tokens.roles)
     return (
         provider.startup.low * 60 + most / fast.high,
-        provider.startup.high * 60 + tally.trained / fast.low,
+        provider.startup.high * 60 + tokens.trained / fast.low,
     )
 
 

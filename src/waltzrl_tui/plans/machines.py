@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from waltzrl_tui.plans.hosted import Sum, money
+from waltzrl_tui.plans.hosted import PlanCost, money
 from waltzrl_tui.plans.model import Environment, Gpu, Money, PlanSettings, RentedMachine
-from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Machine, Precision, Provider
+from waltzrl_tui.plans.schema import Catalogue, GpuEntry, MachineEntry, Precision, ProviderEntry
 from waltzrl_tui.plans.throughput import (
     LOCAL_CHAT_PARAMS,
-    Speed,
+    TrainingSpeed,
     chat_memory_gb,
-    find_gpu,
+    match_gpu,
     memory_gb,
-    speed,
+    training_speed,
 )
-from waltzrl_tui.plans.training_tokens import RoleTally, Tally
+from waltzrl_tui.plans.training_tokens import RoleTokens, TrainingTokens
 
 _PRECISIONS: tuple[Precision, ...] = ("LoRA", "QLoRA")
 _DOWNLOAD_GB_S = (0.1, 1.0)
@@ -27,9 +27,9 @@ class _Run:
     """One way to train: a machine, a precision, and how long it all takes (hours)."""
 
     name: str
-    machine: Machine
+    machine: MachineEntry
     precision: Precision
-    speed: Speed
+    speed: TrainingSpeed
     startup: tuple[float, float, float]
     chat_hours: float
     disk_usd: float
@@ -47,16 +47,16 @@ class _Run:
         return hours * (self.machine.usd_per_hour.expected + self.disk_usd)
 
 
-def by_machine(
+def price_by_machine(
     catalogue: Catalogue,
-    provider: Provider,
+    provider: ProviderEntry,
     params: float,
     settings: PlanSettings,
-    tally: Tally,
+    tokens: TrainingTokens,
     environment: Environment,
-) -> Sum:
+) -> PlanCost:
     """The machine that does it for the least; for all agents in turn, or one for each."""
-    found = Sum()
+    found = PlanCost()
     at_home = chats_here(params, environment)
     chat = 0.0 if at_home or provider.chat == "local" else max(0.0, settings.chat_hours)
     runs = [
@@ -64,15 +64,15 @@ def by_machine(
             name,
             machine,
             precision,
-            speed(catalogue, catalogue.gpu[machine.gpu], params, precision, machine.gpus),
+            training_speed(catalogue, catalogue.gpu[machine.gpu], params, precision, machine.gpus),
             _startup(provider, params),
             chat,
             provider.disk.expected if provider.disk else 0.0,
-            len(tally.roles) if provider.own_machines else 1,
+            len(tokens.roles) if provider.own_machines else 1,
         )
         for name, machine in provider.machine.items()
         for precision in provider.precisions
-        if _fits(catalogue.gpu[machine.gpu], machine.gpus, params, tally.longest, precision)
+        if _fits(catalogue.gpu[machine.gpu], machine.gpus, params, tokens.longest, precision)
     ]
     if not runs:
         found.missing = (
@@ -81,39 +81,39 @@ def by_machine(
         )
         found.blockers.append(found.missing)
         return found
-    best = min(runs, key=lambda run: (run.expected_usd(_work(tally)), run.name, run.precision))
-    _add_hours(found, provider, best, tally, settings)
-    _notes(found, catalogue, best, params, tally, at_home, settings)
+    best = min(runs, key=lambda run: (run.expected_usd(_work(tokens)), run.name, run.precision))
+    _add_hours(found, provider, best, tokens, settings)
+    _notes(found, catalogue, best, params, tokens, at_home, settings)
     return found
 
 
-def by_own_gpu(
+def price_on_own_gpu(
     catalogue: Catalogue,
-    provider: Provider,
+    provider: ProviderEntry,
     params: float,
-    tally: Tally,
+    tokens: TrainingTokens,
     environment: Environment,
-) -> Sum:
+) -> PlanCost:
     """Free; what matters is whether the model fits, and how long it takes."""
-    found = Sum()
+    found = PlanCost()
     found.add("training on this machine", Money(0.0, 0.0, 0.0))
     found.add("chat: local", Money(0.0, 0.0, 0.0))
     if not environment.gpus:
         return found
     gpu = max(environment.gpus, key=lambda each: (each.free_gb, each.memory_gb))
-    precision = _own_precision(gpu, params, tally.longest, found)
+    precision = _own_precision(gpu, params, tokens.longest, found)
     if precision is None:
         return found
-    title = find_gpu(catalogue, gpu.name)
+    title = match_gpu(catalogue, gpu.name)
     if title is None:
         found.notes.append(f"no published speed of the {gpu.name}: time not known")
         return found
-    fast = speed(catalogue, catalogue.gpu[title], params, precision)
+    fast = training_speed(catalogue, catalogue.gpu[title], params, precision)
     startup = _startup(provider, params)
-    tokens = _work(tally)
+    work = _work(tokens)
     found.seconds = (
-        startup[0] * 3600 + tokens / fast.high,
-        startup[2] * 3600 + tokens / fast.low,
+        startup[0] * 3600 + work / fast.high,
+        startup[2] * 3600 + work / fast.low,
     )
     found.notes.append(_said(fast, f"{precision} on the {gpu.name}", catalogue))
     return found
@@ -125,7 +125,7 @@ def chats_here(params: float, environment: Environment) -> bool:
     return params <= LOCAL_CHAT_PARAMS or any(gpu.memory_gb >= need for gpu in environment.gpus)
 
 
-def _own_precision(gpu: Gpu, params: float, longest: int, found: Sum) -> Precision | None:
+def _own_precision(gpu: Gpu, params: float, longest: int, found: PlanCost) -> Precision | None:
     for precision in _PRECISIONS:
         need = memory_gb(params, longest, precision)
         if need <= gpu.memory_gb:
@@ -149,7 +149,7 @@ def _fits(gpu: GpuEntry, gpus: int, params: float, longest: int, precision: Prec
     return memory_gb(params, longest, precision) <= gpu.memory_gb * gpus
 
 
-def _startup(provider: Provider, params: float) -> tuple[float, float, float]:
+def _startup(provider: ProviderEntry, params: float) -> tuple[float, float, float]:
     """Hours until training begins: the machine, then the weights (2 bytes a parameter)."""
     low, high = (provider.startup.low, provider.startup.high) if provider.startup else (0.0, 0.0)
     slow, fast = _DOWNLOAD_GB_S
@@ -158,17 +158,21 @@ def _startup(provider: Provider, params: float) -> tuple[float, float, float]:
     return first, (first + last) / 2, last
 
 
-def _work(tally: Tally, role: RoleTally | None = None) -> float:
+def _work(tokens: TrainingTokens, role: RoleTokens | None = None) -> float:
     """Tokens as long as training them takes: reading one for validation is a third of the work."""
-    one = role or tally
+    one = role or tokens
     return one.trained + one.validated / 3
 
 
 def _add_hours(
-    found: Sum, provider: Provider, run: _Run, tally: Tally, settings: PlanSettings
+    found: PlanCost,
+    provider: ProviderEntry,
+    run: _Run,
+    tokens: TrainingTokens,
+    settings: PlanSettings,
 ) -> None:
     if provider.own_machines:
-        _add_own_machines(found, run, tally, settings)
+        _add_own_machines(found, run, tokens, settings)
         return
     price = run.machine.usd_per_hour
     rate = f"${price.expected:.2f}/h"
@@ -178,10 +182,10 @@ def _add_hours(
 
     found.add(f"start-up and weights: {_minutes(run.startup)} at {rate}", cost(run.startup), price)
     total = list(run.startup)
-    for role in tally.roles:
-        hours = run.hours(_work(tally, role))
+    for role in tokens.roles:
+        hours = run.hours(_work(tokens, role))
         low, expected, high = hours
-        hours = (low * (1 - tally.error), expected, high * (1 + tally.error))
+        hours = (low * (1 - tokens.error), expected, high * (1 + tokens.error))
         total = [sum(pair) for pair in zip(total, hours, strict=True)]
         found.add(f"{role.role}: {_minutes(hours)} at {rate}", cost(hours), price)
     found.seconds = (total[0] * 3600, total[2] * 3600)
@@ -196,14 +200,18 @@ def _add_hours(
         found.add("disk while it is on", usd, provider.disk)
 
 
-def _add_own_machines(found: Sum, run: _Run, tally: Tally, settings: PlanSettings) -> None:
+def _add_own_machines(
+    found: PlanCost, run: _Run, tokens: TrainingTokens, settings: PlanSettings
+) -> None:
     """Each role's job on a machine of its own, both at once; nobody chats there."""
     price = run.machine.usd_per_hour
     seconds: dict[str, tuple[float, float, float]] = {}
-    for role in tally.roles:
-        low, expected, high = run.hours(_work(tally, role))
+    for role in tokens.roles:
+        low, expected, high = run.hours(_work(tokens, role))
         spans = zip(
-            run.startup, (low * (1 - tally.error), expected, high * (1 + tally.error)), strict=True
+            run.startup,
+            (low * (1 - tokens.error), expected, high * (1 + tokens.error)),
+            strict=True,
         )
         hours = [sum(pair) for pair in spans]
         seconds[role.role] = (hours[0] * 3600, hours[1] * 3600, hours[2] * 3600)
@@ -224,11 +232,11 @@ def _add_own_machines(found: Sum, run: _Run, tally: Tally, settings: PlanSetting
 
 
 def _notes(
-    found: Sum,
+    found: PlanCost,
     catalogue: Catalogue,
     run: _Run,
     params: float,
-    tally: Tally,
+    tokens: TrainingTokens,
     at_home: bool,
     settings: PlanSettings,
 ) -> None:
@@ -238,13 +246,13 @@ def _notes(
         what += f" ({run.machine.flavor})"
     found.notes.append(
         f"{what}: the cheapest there that holds it, about "
-        f"{memory_gb(params, tally.longest, run.precision):.0f} GB"
+        f"{memory_gb(params, tokens.longest, run.precision):.0f} GB"
     )
     found.notes.append(_said(run.speed, what, catalogue))
-    both = sum(run.hours(_work(tally, role))[1] for role in tally.roles)
-    longest = max((run.hours(_work(tally, role))[1] for role in tally.roles), default=0.0)
+    both = sum(run.hours(_work(tokens, role))[1] for role in tokens.roles)
+    longest = max((run.hours(_work(tokens, role))[1] for role in tokens.roles), default=0.0)
     extra = run.startup[1] * run.machine.usd_per_hour.expected
-    if len(tally.roles) < 2:
+    if len(tokens.roles) < 2:
         pass  # Nothing comes after it or beside it.
     elif found.rented is not None:
         found.notes.append("both agents at once, each on a machine of its own")
@@ -262,7 +270,7 @@ def _notes(
         )
 
 
-def _said(fast: Speed, what: str, catalogue: Catalogue) -> str:
+def _said(fast: TrainingSpeed, what: str, catalogue: Catalogue) -> str:
     return (
         f"{what}: {fast.low:,.0f} to {fast.high:,.0f} tokens/s, computed, not measured here; "
         f"{catalogue.throughput.source}"

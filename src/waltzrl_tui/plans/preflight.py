@@ -8,8 +8,8 @@ from datetime import date
 
 from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.plans.model import PlanSettings, Workload
-from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
-from waltzrl_tui.plans.training_tokens import Tally
+from waltzrl_tui.plans.schema import BaseModelEntry, ProviderEntry, ProviderLimits
+from waltzrl_tui.plans.training_tokens import TrainingTokens
 from waltzrl_tui.records.roles import Method, Role
 from waltzrl_tui.words import plural
 
@@ -39,11 +39,11 @@ def epochs_for(rows: int, steps: int, batch_rows: int) -> float:
 
 
 def preflight(
-    provider: Provider,
+    provider: ProviderEntry,
     model: BaseModelEntry | None,
     workload: Workload,
     settings: PlanSettings,
-    tally: Tally,
+    tokens: TrainingTokens,
     today: date,
 ) -> Findings:
     """Check what is known of the provider's limits against what would be sent."""
@@ -61,7 +61,7 @@ def preflight(
             "out, and tokens are counted twice"
         )
     _epochs(provider.limits, settings, found)
-    _sizes(provider, model, workload, tally, found)
+    _sizes(provider, model, workload, tokens, found)
     batch = provider.limits.batch_rows
     if batch and workload.roles:
         steps = [
@@ -120,7 +120,7 @@ def _alone(role: Role, workload: Workload) -> str:
     return f"train the {role} agent alone (--role {role}), " if file and file.rows else ""
 
 
-def _epochs(limits: Limits, settings: PlanSettings, found: Findings) -> None:
+def _epochs(limits: ProviderLimits, settings: PlanSettings, found: Findings) -> None:
     if limits.max_epochs is not None and settings.epochs > limits.max_epochs:
         found.blockers.append(
             f"{settings.epochs:g} epochs are more than the {limits.max_epochs:g} that are taken: "
@@ -134,10 +134,10 @@ def _epochs(limits: Limits, settings: PlanSettings, found: Findings) -> None:
 
 
 def _sizes(
-    provider: Provider,
+    provider: ProviderEntry,
     model: BaseModelEntry | None,
     workload: Workload,
-    tally: Tally,
+    tokens: TrainingTokens,
     found: Findings,
 ) -> None:
     limits = provider.limits
@@ -159,7 +159,7 @@ def _sizes(
                 "sample"
             )
     context = model.context if model else 0
-    longest = tally.longest
+    longest = tokens.longest
     if context and longest > context:
         found.blockers.append(
             f"the longest row has {longest:,} tokens, the model reads {context:,}: leave out long "

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from waltzrl_tui.plans.hosted import Sum, by_tokens
-from waltzrl_tui.plans.machines import by_machine, by_own_gpu
+from waltzrl_tui.plans.hosted import PlanCost, price_by_tokens
+from waltzrl_tui.plans.machines import price_by_machine, price_on_own_gpu
 from waltzrl_tui.plans.model import (
     FREE,
     STALE_DAYS,
@@ -21,8 +21,14 @@ from waltzrl_tui.plans.model import (
     Workload,
 )
 from waltzrl_tui.plans.preflight import Findings, preflight
-from waltzrl_tui.plans.schema import BaseModelEntry, Catalogue, Offer, Price, Provider
-from waltzrl_tui.plans.training_tokens import Tally, tally
+from waltzrl_tui.plans.schema import (
+    BaseModelEntry,
+    Catalogue,
+    CataloguePrice,
+    ModelOffer,
+    ProviderEntry,
+)
+from waltzrl_tui.plans.training_tokens import TrainingTokens, count_training_tokens
 
 ALIASES: Final = {"local": "embedded"}
 """Other names of providers that commands take."""
@@ -62,25 +68,25 @@ def _order(row: PlanRow) -> tuple[bool, float, bool, str]:
 def _row(
     catalogue: Catalogue,
     name: str,
-    provider: Provider,
+    provider: ProviderEntry,
     workload: Workload,
     settings: PlanSettings,
     environment: Environment,
 ) -> PlanRow:
     model_name, model, offer, why = _model(catalogue, provider, settings)
-    counted = tally(workload, settings, model)
+    tokens = count_training_tokens(workload, settings, model)
     closed = _closed(catalogue, name, provider, environment)
-    found = preflight(provider, model, workload, settings, counted, environment.today)
+    found = preflight(provider, model, workload, settings, tokens, environment.today)
     if why:
         found.blockers.append(why)
     if closed:
-        priced = Sum(missing=closed)
+        priced = PlanCost(missing=closed)
     elif why:
-        priced = Sum(missing=why)
+        priced = PlanCost(missing=why)
     elif settings.method not in provider.methods or not workload.roles:
-        priced = Sum(missing=found.blockers[0])
+        priced = PlanCost(missing=found.blockers[0])
     else:
-        priced = _sum(catalogue, provider, model, offer, workload, settings, counted, environment)
+        priced = _sum(catalogue, provider, model, offer, workload, settings, tokens, environment)
     total = priced.total
     _budget(settings, priced, found)
     blockers = (*found.blockers, *(b for b in priced.blockers if b not in found.blockers))
@@ -100,8 +106,8 @@ def _row(
         model=model_name,
         state=state,
         reason=reason,
-        training_tokens=counted.trained,
-        exact=counted.exact,
+        training_tokens=tokens.trained,
+        exact=tokens.exact,
         total=total,
         parts=tuple(priced.parts) if total is not None else (),
         seconds=priced.seconds if not closed else None,
@@ -110,7 +116,7 @@ def _row(
         price_stale=stale and total is not None,
         blockers=blockers,
         warnings=(*found.warnings, *priced.warnings),
-        notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
+        notes=(*priced.notes, *found.notes, _counted(tokens), *provider.notes),
         rented=priced.rented,
         missing=priced.missing,
         roles=settings.roles,
@@ -119,27 +125,27 @@ def _row(
 
 def _sum(
     catalogue: Catalogue,
-    provider: Provider,
+    provider: ProviderEntry,
     model: BaseModelEntry | None,
-    offer: Offer | None,
+    offer: ModelOffer | None,
     workload: Workload,
     settings: PlanSettings,
-    counted: Tally,
+    tokens: TrainingTokens,
     environment: Environment,
-) -> Sum:
+) -> PlanCost:
     if provider.kind == "embedded":
-        return _embedded(settings, counted, environment)
+        return _embedded(settings, tokens, environment)
     if offer is not None:
-        return by_tokens(catalogue, provider, offer, workload, settings, counted)
+        return price_by_tokens(catalogue, provider, offer, workload, settings, tokens)
     if model is None or model.params is None:
-        return Sum(missing="the model's size is not known")
+        return PlanCost(missing="the model's size is not known")
     if provider.kind == "own":
-        return by_own_gpu(catalogue, provider, model.params, counted, environment)
-    return by_machine(catalogue, provider, model.params, settings, counted, environment)
+        return price_on_own_gpu(catalogue, provider, model.params, tokens, environment)
+    return price_by_machine(catalogue, provider, model.params, settings, tokens, environment)
 
 
-def _embedded(settings: PlanSettings, counted: Tally, environment: Environment) -> Sum:
-    found = Sum()
+def _embedded(settings: PlanSettings, tokens: TrainingTokens, environment: Environment) -> PlanCost:
+    found = PlanCost()
     found.parts.append(CostItem("training on this machine", FREE))
     if settings.chat_hours > 0:
         found.parts.append(CostItem("chat: local", FREE))
@@ -147,7 +153,7 @@ def _embedded(settings: PlanSettings, counted: Tally, environment: Environment) 
     if speed is None:
         found.notes.append("time: not measured yet; the first training here measures it")
         return found
-    seconds = counted.trained / speed
+    seconds = tokens.trained / speed
     # Frozen layers are computed once (a later epoch takes 0.4 of the first); the base's own
     # replies, which are judged and revised as well, are not in the dataset and come on top.
     found.seconds = (seconds * 0.5, seconds * 1.6)
@@ -156,8 +162,8 @@ def _embedded(settings: PlanSettings, counted: Tally, environment: Environment) 
 
 
 def _model(
-    catalogue: Catalogue, provider: Provider, settings: PlanSettings
-) -> tuple[str, BaseModelEntry | None, Offer | None, str]:
+    catalogue: Catalogue, provider: ProviderEntry, settings: PlanSettings
+) -> tuple[str, BaseModelEntry | None, ModelOffer | None, str]:
     """Name, entry and offer of the model, and why there is none."""
     wanted = catalogue.base_name(settings.model) if settings.model else ""
     if provider.kind == "tokens":
@@ -202,7 +208,9 @@ def _params(name: str) -> float | None:
     return params if 0 < params <= 10_000 else None
 
 
-def _closed(catalogue: Catalogue, name: str, provider: Provider, environment: Environment) -> str:
+def _closed(
+    catalogue: Catalogue, name: str, provider: ProviderEntry, environment: Environment
+) -> str:
     """Why this provider is closed to this account, or nothing."""
     probe = environment.probes.get(name)
     ended = provider.ends is not None and environment.today >= provider.ends
@@ -220,7 +228,7 @@ def _closed(catalogue: Catalogue, name: str, provider: Provider, environment: En
 
 
 def _state(
-    provider: Provider,
+    provider: ProviderEntry,
     closed: str,
     blockers: Sequence[str],
     environment: Environment,
@@ -244,7 +252,7 @@ def _state(
     return "ready", f"free, on the {environment.gpus[0].name}" if environment.gpus else ""
 
 
-def _budget(settings: PlanSettings, priced: Sum, found: Findings) -> None:
+def _budget(settings: PlanSettings, priced: PlanCost, found: Findings) -> None:
     total = priced.total
     if settings.budget_usd is None or total is None:
         return
@@ -259,15 +267,15 @@ def _budget(settings: PlanSettings, priced: Sum, found: Findings) -> None:
         )
 
 
-def _counted(counted: Tally) -> str:
-    if counted.exact:
-        return f"tokens counted with the model's own tokenizer ({counted.tokenizer})"
-    off = f", ±{counted.error:.0%}" if counted.error else ""
-    how = "estimated" if counted.tokenizer in ("", "estimate") else f"by {counted.tokenizer}"
+def _counted(tokens: TrainingTokens) -> str:
+    if tokens.exact:
+        return f"tokens counted with the model's own tokenizer ({tokens.tokenizer})"
+    off = f", ±{tokens.error:.0%}" if tokens.error else ""
+    how = "estimated" if tokens.tokenizer in ("", "estimate") else f"by {tokens.tokenizer}"
     return f"tokens {how}{off}: the model's own tokenizer is not at hand"
 
 
-def _sources(prices: Sequence[Price]) -> str:
+def _sources(prices: Sequence[CataloguePrice]) -> str:
     return "; ".join(dict.fromkeys(each.source for each in prices))
 
 

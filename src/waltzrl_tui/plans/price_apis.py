@@ -11,7 +11,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final
 
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.throughput import find_gpu
+from waltzrl_tui.plans.throughput import match_gpu
 from waltzrl_tui.text import one_line
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ _USD_PER_HOUR: Final = (0.01, 1000.0)
 _USD_PER_MILLION: Final = (0.01, 1000.0)
 
 
-class Refused(Exception):
+class PriceUnavailable(Exception):
     """A provider gave no prices; why, in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PriceClient:
     """One provider that is asked: who, where, with which key, and for what."""
 
     provider: str
@@ -57,21 +57,21 @@ class Ask:
                 method, f"{self.base}{path}", headers=headers, **options
             ) as answer:
                 if answer.status_code in (401, 403):
-                    raise Refused("it wants a valid key" if self.key else "it wants a key")
+                    raise PriceUnavailable("it wants a valid key" if self.key else "it wants a key")
                 if answer.status_code != 200:
-                    raise Refused(f"it answered {answer.status_code}")
+                    raise PriceUnavailable(f"it answered {answer.status_code}")
                 body = bytearray()
                 async for piece in answer.aiter_bytes():
                     body += piece
                     if len(body) > _LARGEST:
-                        raise Refused("its answer is too long")
+                        raise PriceUnavailable("its answer is too long")
             return json.loads(body)
         except httpx2.TimeoutException as error:
-            raise Refused(f"no answer within {SECONDS:g} s") from error
+            raise PriceUnavailable(f"no answer within {SECONDS:g} s") from error
         except httpx2.HTTPError as error:
-            raise Refused(one_line(str(error) or type(error).__name__, 300)) from error
+            raise PriceUnavailable(one_line(str(error) or type(error).__name__, 300)) from error
         except (ValueError, RecursionError) as error:
-            raise Refused("its answer is not JSON") from error
+            raise PriceUnavailable("its answer is not JSON") from error
 
     def price(self, what: str, low: float, expected: float, high: float) -> dict[str, Any]:
         return {
@@ -83,7 +83,7 @@ class Ask:
         }
 
 
-async def _hugging_face(ask: Ask) -> dict[str, Any]:
+async def _hugging_face(ask: PriceClient) -> dict[str, Any]:
     """`GET /api/jobs/hardware`: every flavour with its price a minute; no key is needed."""
     answer = await ask.get("/api/jobs/hardware")
     per_hour = {}
@@ -94,10 +94,10 @@ async def _hugging_face(ask: Ask) -> dict[str, Any]:
     return _machines(ask, "Jobs hardware", per_hour)
 
 
-async def _lambda(ask: Ask) -> dict[str, Any]:
+async def _lambda(ask: PriceClient) -> dict[str, Any]:
     """`GET /api/v1/instance-types`: cents an hour by type."""
     if not ask.key:
-        raise Refused("it wants LAMBDA_API_KEY")
+        raise PriceUnavailable("it wants LAMBDA_API_KEY")
     answer = await ask.get("/api/v1/instance-types")
     per_hour = {
         str(name): entry["instance_type"]["price_cents_per_hour"] / 100
@@ -106,7 +106,7 @@ async def _lambda(ask: Ask) -> dict[str, Any]:
     return _machines(ask, "instance types", per_hour)
 
 
-def _machines(ask: Ask, what: str, per_hour: Mapping[str, float]) -> dict[str, Any]:
+def _machines(ask: PriceClient, what: str, per_hour: Mapping[str, float]) -> dict[str, Any]:
     found = {}
     for name, machine in ask.catalogue.provider[ask.provider].machine.items():
         usd = per_hour.get(machine.flavor)
@@ -115,14 +115,16 @@ def _machines(ask: Ask, what: str, per_hour: Mapping[str, float]) -> dict[str, A
     return {"machine": found}
 
 
-async def _runpod(ask: Ask) -> dict[str, Any]:
+async def _runpod(ask: PriceClient) -> dict[str, Any]:
     """`GET /v2/catalog/gpus`: list prices of one GPU an hour, secure and community."""
     if not ask.key:
-        raise Refused("it wants RUNPOD_API_KEY")
+        raise PriceUnavailable("it wants RUNPOD_API_KEY")
     answer = await ask.get("/v2/catalog/gpus")
     listed: dict[str, list[float]] = {}
     for gpu in answer["gpus"]:
-        title = find_gpu(ask.catalogue, str(gpu["name"])) or find_gpu(ask.catalogue, str(gpu["id"]))
+        title = match_gpu(ask.catalogue, str(gpu["name"])) or match_gpu(
+            ask.catalogue, str(gpu["id"])
+        )
         prices = [
             float(gpu["price"][cloud])
             for cloud in ("community", "secure")
@@ -139,7 +141,7 @@ async def _runpod(ask: Ask) -> dict[str, Any]:
     return {"machine": found}
 
 
-async def _vast(ask: Ask) -> dict[str, Any]:
+async def _vast(ask: PriceClient) -> dict[str, Any]:
     """`POST /api/v0/bundles/`: what can be rented now; the lowest, median and 9th decile."""
     wanted = {machine.gpu for machine in ask.catalogue.provider["vast"].machine.values()}
     names = sorted({name.upper() for gpu in wanted for name in ask.catalogue.gpu[gpu].names})
@@ -158,7 +160,7 @@ async def _vast(ask: Ask) -> dict[str, Any]:
     )
     offers: dict[tuple[str, int], list[float]] = {}
     for offer in answer["offers"]:
-        title = find_gpu(ask.catalogue, str(offer["gpu_name"]))
+        title = match_gpu(ask.catalogue, str(offer["gpu_name"]))
         usd = float(offer["dph_total"])
         if title is None or not _plausible(usd, _USD_PER_HOUR):
             continue
@@ -178,11 +180,11 @@ async def _vast(ask: Ask) -> dict[str, Any]:
     return {"machine": found}
 
 
-async def _together(ask: Ask) -> dict[str, Any]:
+async def _together(ask: PriceClient) -> dict[str, Any]:
     """`GET /v1/models`: the price of fine-tuning by model, where it tells one; and
     `GET /v1/hardware`: of an H100 a minute."""
     if not ask.key:
-        raise Refused("it wants TOGETHER_API_KEY")
+        raise PriceUnavailable("it wants TOGETHER_API_KEY")
     base = "" if ask.base.endswith("/v1") else "/v1"
     models, hardware = await asyncio.gather(ask.get(f"{base}/models"), ask.get(f"{base}/hardware"))
     tuning = {
@@ -215,7 +217,7 @@ def _plausible(usd: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= usd <= bounds[1]
 
 
-ASKERS: Final[Mapping[str, Callable[[Ask], Awaitable[dict[str, Any]]]]] = {
+PRICE_READERS: Final[Mapping[str, Callable[[PriceClient], Awaitable[dict[str, Any]]]]] = {
     "hf_jobs": _hugging_face,
     "runpod": _runpod,
     "vast": _vast,

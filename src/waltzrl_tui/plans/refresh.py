@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from waltzrl_tui.network import async_transport
 from waltzrl_tui.plans.catalogue import bundled_document, merge, prices_path
-from waltzrl_tui.plans.price_apis import ASKERS, SECONDS, Ask, Refused
+from waltzrl_tui.plans.price_apis import PRICE_READERS, SECONDS, PriceClient, PriceUnavailable
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.workspace import Workspace, private_write
 
@@ -27,7 +27,7 @@ BASES: Final[Mapping[str, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshResult:
     """What asking one provider came to. `error` is empty when it answered."""
 
     provider: str
@@ -40,8 +40,8 @@ async def refresh(
     *,
     only: Iterable[str] = (),
     bases: Mapping[str, str] | None = None,
-    on_done: Callable[[Refreshed], None] | None = None,
-) -> list[Refreshed]:
+    on_done: Callable[[RefreshResult], None] | None = None,
+) -> list[RefreshResult]:
     """Ask all providers at once, keep what they tell in `state/prices.json`, and say who did not.
 
     Prices of a provider that does not answer stay as they were. The calls cost nothing.
@@ -64,10 +64,10 @@ async def refresh(
         timeout=SECONDS, follow_redirects=True, transport=async_transport(httpx2)
     ) as client:
 
-        async def one(name: str) -> Refreshed:
+        async def one(name: str) -> RefreshResult:
             variable, usual = BASES[name]
             base = (bases or {}).get(name) or os.environ.get(variable) or usual
-            ask = Ask(
+            ask = PriceClient(
                 name,
                 base.rstrip("/"),
                 _key(catalogue, name),
@@ -76,17 +76,19 @@ async def refresh(
                 datetime.now(UTC).date(),
             )
             try:
-                entry = await asyncio.wait_for(ASKERS[name](ask), 2 * SECONDS)
+                entry = await asyncio.wait_for(PRICE_READERS[name](ask), 2 * SECONDS)
                 count = sum(len(table) for table in entry.values())
-                done = Refreshed(name, count, "" if count else "it told no price that is known")
+                done = RefreshResult(name, count, "" if count else "it told no price that is known")
                 if count:
                     found[name] = entry
-            except Refused as error:
-                done = Refreshed(name, 0, str(error))
+            except PriceUnavailable as error:
+                done = RefreshResult(name, 0, str(error))
             except TimeoutError:
-                done = Refreshed(name, 0, f"no answer within {2 * SECONDS:g} s")
+                done = RefreshResult(name, 0, f"no answer within {2 * SECONDS:g} s")
             except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-                done = Refreshed(name, 0, f"its answer has another shape ({type(error).__name__})")
+                done = RefreshResult(
+                    name, 0, f"its answer has another shape ({type(error).__name__})"
+                )
             if on_done:
                 on_done(done)
             return done

@@ -16,11 +16,11 @@ Precision = Literal["LoRA", "QLoRA"]
 Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
-class _Entry(BaseModel):
+class _CatalogueEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Price(_Entry):
+class CataloguePrice(_CatalogueEntry):
     """An amount of USD with its date and source; `low` and `high` where sources differ."""
 
     low: Amount = -1.0
@@ -43,7 +43,7 @@ class Price(_Entry):
         return self
 
 
-class BaseModelEntry(_Entry):
+class BaseModelEntry(_CatalogueEntry):
     """A base model.
 
     Attributes:
@@ -59,7 +59,7 @@ class BaseModelEntry(_Entry):
     context: Count = 0
 
 
-class GpuEntry(_Entry):
+class GpuEntry(_CatalogueEntry):
     """A GPU: memory in 10⁹ bytes, dense bf16 (else fp16) TFLOPS of its data sheet.
 
     Attributes:
@@ -71,7 +71,7 @@ class GpuEntry(_Entry):
     names: tuple[str, ...] = ()
 
 
-class Throughput(_Entry):
+class ThroughputEntry(_CatalogueEntry):
     """A published training speed, from which those of other GPUs and models are computed.
 
     Attributes:
@@ -92,7 +92,7 @@ class Throughput(_Entry):
     source: str
 
 
-class Limits(_Entry):
+class ProviderLimits(_CatalogueEntry):
     """What a provider refuses. What is not known is not there."""
 
     max_epochs: Positive | None = None
@@ -106,7 +106,7 @@ class Limits(_Entry):
     batch_rows: Count | None = None
 
 
-class Offer(_Entry):
+class ModelOffer(_CatalogueEntry):
     """A base model that a provider trains.
 
     Attributes:
@@ -118,27 +118,27 @@ class Offer(_Entry):
 
     model: str
     id: str = ""
-    sft: Price | None = None
-    dpo: Price | None = None
-    hosting: Price | None = None
+    sft: CataloguePrice | None = None
+    dpo: CataloguePrice | None = None
+    hosting: CataloguePrice | None = None
     hosting_what: str = "deployment"
 
 
-class Machine(_Entry):
+class MachineEntry(_CatalogueEntry):
     """A rented machine with one or more equal GPUs; the price is that of all of them."""
 
     gpu: str
     gpus: Annotated[int, Field(ge=1, le=64)] = 1
-    usd_per_hour: Price
+    usd_per_hour: CataloguePrice
     flavor: str = ""
 
 
-class Minutes(_Entry):
+class MinutesRange(_CatalogueEntry):
     low: Amount
     high: Amount
 
 
-class Provider(_Entry):
+class ProviderEntry(_CatalogueEntry):
     """A place where agents can be trained.
 
     Attributes:
@@ -167,18 +167,18 @@ class Provider(_Entry):
     source: str = ""
     methods: tuple[Method, ...] = ("sft",)
     chat: Literal["local", "hosted", "tokens", "machine"] = "local"
-    limits: Limits = Limits()
-    startup: Minutes | None = None
+    limits: ProviderLimits = ProviderLimits()
+    startup: MinutesRange | None = None
     runs_on: str = ""
     validation: bool = False
     own_machines: bool = False
     precisions: tuple[Precision, ...] = ("LoRA", "QLoRA")
-    per_job: Price | None = None
-    per_month: Price | None = None
-    disk: Price | None = None
-    offer: dict[Size, Offer] = {}
+    per_job: CataloguePrice | None = None
+    per_month: CataloguePrice | None = None
+    disk: CataloguePrice | None = None
+    offer: dict[Size, ModelOffer] = {}
     model: dict[Size, str] = {}
-    machine: dict[str, Machine] = {}
+    machine: dict[str, MachineEntry] = {}
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -190,13 +190,13 @@ class Provider(_Entry):
         return self
 
 
-class Catalogue(_Entry):
+class Catalogue(_CatalogueEntry):
     """All of it, as `load_catalogue` gives it."""
 
-    throughput: Throughput
+    throughput: ThroughputEntry
     base: dict[str, BaseModelEntry]
     gpu: dict[str, GpuEntry]
-    provider: dict[str, Provider]
+    provider: dict[str, ProviderEntry]
 
     def base_name(self, model: str) -> str:
         """The name in `base` of a model that is called so here, on the hub or at a provider.

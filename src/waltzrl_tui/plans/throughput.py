@@ -12,7 +12,7 @@ LOCAL_CHAT_PARAMS: Final = 3.5
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class TrainingSpeed:
     """Tokens a second of training, from slow to fast."""
 
     low: float
@@ -38,9 +38,9 @@ def chat_memory_gb(params: float) -> float:
     return 0.65 * params + 2.0
 
 
-def speed(
+def training_speed(
     catalogue: Catalogue, gpu: GpuEntry, params: float, precision: Precision, gpus: int = 1
-) -> Speed:
+) -> TrainingSpeed:
     """LoRA training of a model of `params` billion parameters, computed from the published figure.
 
     In proportion to the GPU's dense TFLOPS and to the inverse of the parameters, as work per
@@ -53,10 +53,10 @@ def speed(
         full *= known.qlora
     if gpus > 1:
         full *= gpus * known.many
-    return Speed(full * known.low, full * known.expected, full * known.high)
+    return TrainingSpeed(full * known.low, full * known.expected, full * known.high)
 
 
-def find_gpu(catalogue: Catalogue, name: str) -> str | None:
+def match_gpu(catalogue: Catalogue, name: str) -> str | None:
     """The catalogue's name of a GPU that a driver or a price list calls `name`."""
     wanted = " ".join(name.lower().replace("nvidia", " ").replace("geforce", " ").split())
     best: tuple[int, str] | None = None

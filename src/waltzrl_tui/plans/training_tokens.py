@@ -12,7 +12,7 @@ from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR
 
 
 @dataclass(frozen=True, slots=True)
-class RoleTally:
+class RoleTokens:
     """One role: tokens trained over all epochs, tokens of validation over all evaluations."""
 
     role: Role
@@ -21,10 +21,10 @@ class RoleTally:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class TrainingTokens:
     """All roles. `error` is the relative error of the counts, 0 when they are exact."""
 
-    roles: tuple[RoleTally, ...]
+    roles: tuple[RoleTokens, ...]
     trained: int
     validated: int
     longest: int
@@ -33,7 +33,9 @@ class Tally:
     tokenizer: str
 
 
-def tally(workload: Workload, settings: PlanSettings, model: BaseModelEntry | None) -> Tally:
+def count_training_tokens(
+    workload: Workload, settings: PlanSettings, model: BaseModelEntry | None
+) -> TrainingTokens:
     """What training on `workload` costs in tokens.
 
     A preference pair (DPO) is read twice, once with each reply, so its tokens count twice; there
@@ -61,8 +63,8 @@ def tally(workload: Workload, settings: PlanSettings, model: BaseModelEntry | No
             names.add(file.tokenizer)
         longest = max(longest, long)
         trained = int(tokens * settings.epochs * twice + 0.5)
-        roles.append(RoleTally(role, trained, valid * evaluations * twice))
-    return Tally(
+        roles.append(RoleTokens(role, trained, valid * evaluations * twice))
+    return TrainingTokens(
         tuple(roles),
         sum(each.trained for each in roles),
         sum(each.validated for each in roles),

@@ -143,7 +143,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 # The provider, the epochs and the prices change often, what was measured does not.
 @lru_cache(maxsize=8)
 def _measure(path: Path, stamp: tuple[int, int], mapping: Fields) -> Workload:
-    """The workload of the file as it was at `stamp`: of all rows, or of some all over a large one."""
+    """Measure the file as it was at `stamp`: all rows, or samples from all over a large file."""
     recipe = SampleRecipe(str(path), dedupe="off", balance=None, valid=0.0)
     dataset = open_dataset(path, mapping)
     rows = _spread(dataset) if stamp[0] > _WHOLE_BYTES else list(dataset)

@@ -32,7 +32,7 @@ from waltzrl_tui.waltz.prompts import default_prompt
 _TELL_EVERY = 2000
 
 
-class Stopped(Exception):
+class MeasurementStopped(Exception):
     """Nobody waits for the measuring any more."""
 
 
@@ -124,7 +124,7 @@ class _Watched:
 
     def check(self) -> None:
         if self._stop and self._stop():
-            raise Stopped
+            raise MeasurementStopped
 
 
 def render_rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
