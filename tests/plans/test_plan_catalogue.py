@@ -25,7 +25,7 @@ def test_every_place_of_the_design_is_there(catalogue: Catalogue) -> None:
             row = row_of(catalogue, name, workload(), PlanSettings(size=size), environment())
             if (name, size) == ("hf_jobs", "large"):
                 # Our worker trains on one GPU in 16 bits: none there holds 70B.
-                assert row.state == "blocked" and "choose a smaller one" in row.reason
+                assert row.state == "blocked" and "choose a smaller model" in row.reason
                 continue
             assert row.total is not None and row.price_source and row.price_as_of, (name, size)
 

@@ -33,14 +33,14 @@ def test_steps_and_epochs_are_one_thing() -> None:
 @pytest.mark.parametrize(
     ("provider", "what", "settings", "said"),
     [
-        ("mistral", workload(), PlanSettings(epochs=253), "253 epochs are more than the 100"),
-        ("hf_jobs", workload(), PlanSettings(epochs=101), "more than the 100"),
+        ("mistral", workload(), PlanSettings(epochs=253), "253 epochs exceed the limit of 100"),
+        ("hf_jobs", workload(), PlanSettings(epochs=101), "the limit of 100"),
         ("together", workload(), PlanSettings(epochs=2.5), "choose 2 or 3"),
-        ("bedrock", workload(), PlanSettings(epochs=6), "more than the 5"),
-        ("openai", workload(rows=9), PlanSettings(), "10 are the least"),
-        ("fireworks", workload(rows=2), PlanSettings(), "3 are the least"),
-        ("fireworks", workload(rows=3_000_001), PlanSettings(), "3,000,000 are the most"),
-        ("openai", workload(bytes=600_000_000), PlanSettings(), "600 MB, 512 MB are the most"),
+        ("bedrock", workload(), PlanSettings(epochs=6), "the limit of 5"),
+        ("openai", workload(rows=9), PlanSettings(), "the minimum is 10"),
+        ("fireworks", workload(rows=2), PlanSettings(), "the minimum is 3"),
+        ("fireworks", workload(rows=3_000_001), PlanSettings(), "the maximum is 3,000,000"),
+        ("openai", workload(bytes=600_000_000), PlanSettings(), "600 MB, the maximum is 512 MB"),
         ("together", workload(longest=40_000), PlanSettings(), "the model reads 32,768"),
         ("hf_jobs", workload(), PlanSettings(method="dpo"), "DPO is not offered"),
         ("together", workload(), PlanSettings(budget_usd=1.0), "over the budget of $1.00"),
@@ -52,7 +52,7 @@ def test_steps_and_epochs_are_one_thing() -> None:
             "no known price",
         ),
         ("tinker", workload(), PlanSettings(model="Qwen/Qwen3-1.7B"), "no known price"),
-        ("hf_jobs", workload(), PlanSettings(model="mystery"), "cannot be told from its name"),
+        ("hf_jobs", workload(), PlanSettings(model="mystery"), "cannot be read from its name"),
         (
             "hf_jobs",
             workload(),
@@ -88,7 +88,7 @@ def test_datasets_that_cannot_train_a_pair(catalogue: Catalogue) -> None:
     )
 
 
-def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
+def test_empty_replies_are_reported_not_uploaded(catalogue: Catalogue) -> None:
     row = row_of(
         catalogue, "embedded", replace(workload(), empty_replies=50), PlanSettings(), environment()
     )
@@ -105,7 +105,7 @@ def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
         ("hf_autotrain", "21 January 2025", "HF Jobs"),
     ],
 )
-def test_closed_is_said_with_since_when_and_what_instead(
+def test_a_closed_provider_says_since_when_and_what_to_use(
     catalogue: Catalogue, provider: str, since: str, instead: str
 ) -> None:
     row = row_of(catalogue, provider, workload(), PlanSettings(), environment(ALL_KEYS))

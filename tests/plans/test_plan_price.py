@@ -163,7 +163,7 @@ def test_the_models_own_tokenizer_is_taken_where_it_counted(catalogue: Catalogue
     other = row_of(catalogue, "bedrock_llama", what, PlanSettings(epochs=1), environment())
     assert (own.training_tokens, own.exact) == (200_000, True)
     assert (other.training_tokens, other.exact) == (400_000, False)
-    assert any("±15%" in note for note in other.notes)
+    assert any("±15 %" in note for note in other.notes)
 
 
 def test_chat_is_free_where_the_model_fits_here_and_billed_where_not(catalogue: Catalogue) -> None:

@@ -1,4 +1,4 @@
-"""The tokens that a plan pays for: counted by the model's own tokenizer, else estimated."""
+"""The tokens that a plan pays for: counted by the model's own tokenizer, or estimated."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from waltzrl_tui.tokenizers.estimate import ESTIMATE_ERROR
 
 @dataclass(frozen=True, slots=True)
 class RoleTokens:
-    """One role: tokens trained over all epochs, tokens of validation over all evaluations."""
+    """One role: tokens trained over all epochs, and read in all evaluations."""
 
     role: Role
     trained: int
     validated: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTokens:
-    """All roles. `error` is the relative error of the counts, 0 when they are exact."""
+    """The tokens of all roles.
+
+    Attributes:
+        longest: Tokens of the longest row.
+        exact: Whether the model's own tokenizer counted all of them.
+        error: Relative error of the counts, 0 if exact.
+        tokenizer: The names of the tokenizers, or "estimate".
+    """
 
     roles: tuple[RoleTokens, ...]
     trained: int
@@ -36,40 +43,43 @@ class TrainingTokens:
 def count_training_tokens(
     workload: Workload, settings: PlanSettings, model: BaseModelEntry | None
 ) -> TrainingTokens:
-    """What training on `workload` costs in tokens.
+    """The tokens of training on `workload`.
 
-    A preference pair (DPO) is read twice, once with each reply, so its tokens count twice; there
-    is one evaluation an epoch.
+    DPO reads a preference pair twice, once with each reply, so its tokens count twice. There is
+    one evaluation per epoch.
+
+    Args:
+        model: Its tokenizer's counts are used where the workload has them.
     """
-    wanted = model.tokenizer if model else ""
+    tokenizer = model.tokenizer if model else ""
     exact = bool(workload.roles)
     error = 0.0
     longest = 0
     names = set()
     roles = []
-    twice = 2 if settings.method == "dpo" else 1
+    passes = 2 if settings.method == "dpo" else 1
     evaluations = math.ceil(settings.epochs)
     for role, file in workload.roles.items():
-        count = file.counts.get(wanted)
+        count = file.counts.get(tokenizer)
         if count is not None:
-            tokens, valid, long = count.tokens, count.valid_tokens, count.longest
-            names.add(wanted)
+            tokens, valid, role_longest = count.tokens, count.valid_tokens, count.longest
+            names.add(tokenizer)
         else:
-            tokens, valid, long = file.tokens, file.valid_tokens, file.longest
-            if not (file.exact and file.tokenizer == wanted):
+            tokens, valid, role_longest = file.tokens, file.valid_tokens, file.longest
+            if not (file.exact and file.tokenizer == tokenizer):
                 exact = False
-                # Another model's tokenizer is off by about as much as the estimate is.
+                # Another model's tokenizer is off by about as much as the estimate.
                 error = max(error, file.error or ESTIMATE_ERROR)
             names.add(file.tokenizer)
-        longest = max(longest, long)
-        trained = int(tokens * settings.epochs * twice + 0.5)
-        roles.append(RoleTokens(role, trained, valid * evaluations * twice))
+        longest = max(longest, role_longest)
+        trained = int(tokens * settings.epochs * passes + 0.5)
+        roles.append(RoleTokens(role, trained, valid * evaluations * passes))
     return TrainingTokens(
-        tuple(roles),
-        sum(each.trained for each in roles),
-        sum(each.validated for each in roles),
-        longest,
-        exact,
-        0.0 if exact else error,
-        ", ".join(sorted(names)),
+        roles=tuple(roles),
+        trained=sum(role.trained for role in roles),
+        validated=sum(role.validated for role in roles),
+        longest=longest,
+        exact=exact,
+        error=0.0 if exact else error,
+        tokenizer=", ".join(sorted(names)),
     )
