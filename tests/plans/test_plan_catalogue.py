@@ -32,14 +32,14 @@ def test_every_place_of_the_design_is_there(catalogue: Catalogue) -> None:
 
 def test_a_price_of_the_users_own_is_just_a_number(workspace: Workspace) -> None:
     (workspace.home / "plans.toml").write_text("[provider.bedrock.offer.default]\nsft = 2.0\n")
-    found = load_catalogue(workspace)
-    row = row_of(found, "bedrock", workload(), PlanSettings(epochs=1), environment())
+    result = load_catalogue(workspace)
+    row = row_of(result, "bedrock", workload(), PlanSettings(epochs=1), environment())
     assert row.total is not None and row.total.expected == pytest.approx(0.8)
     assert row.price_source == "plans.toml"
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "problem"),
     [
         (
             '[provider.vast]\ntitle = "V"\n\n[provider.vast.limits]\nmax_epoch = 3\n',
@@ -53,20 +53,22 @@ def test_a_price_of_the_users_own_is_just_a_number(workspace: Workspace) -> None
         ('[provider.mine]\ntitle = "Mine"\n', 1, "kind"),
     ],
 )
-def test_a_mistake_is_told_with_file_line_and_field(
-    workspace: Workspace, text: str, line: int, said: str
+def test_a_mistake_is_reported_with_file_line_and_field(
+    workspace: Workspace, text: str, line: int, problem: str
 ) -> None:
     (workspace.home / "plans.toml").write_text(text)
     with pytest.raises(PlanError) as caught:
         load_catalogue(workspace)
     message = str(caught.value)
-    assert "plans.toml" in message and f"line {line}" in message and said in message
+    assert "plans.toml" in message and f"line {line}" in message and problem in message
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"prices": 3}', '{"prices": {"x": 1}}', "[" * 9999]
 )
-def test_damaged_refreshed_prices_are_told_with_what_to_do(workspace: Workspace, text: str) -> None:
+def test_damaged_refreshed_prices_are_reported_with_what_to_do(
+    workspace: Workspace, text: str
+) -> None:
     (workspace.state / "prices.json").write_text(text)
     with pytest.raises(PlanError, match="--refresh"):
         load_catalogue(workspace)
@@ -84,7 +86,7 @@ def test_refreshed_prices_lie_under_the_users_own(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "result"),
     [
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
         ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
@@ -101,9 +103,9 @@ def test_refreshed_prices_lie_under_the_users_own(workspace: Workspace) -> None:
     ],
 )
 def test_gpus_are_known_by_their_many_names(
-    catalogue: Catalogue, name: str, found: str | None
+    catalogue: Catalogue, name: str, result: str | None
 ) -> None:
-    assert match_gpu(catalogue, name) == found
+    assert match_gpu(catalogue, name) == result
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,6 @@ async def test_keys_are_known_by_name_only(
     monkeypatch.setenv("RUNPOD_API_KEY", " ")
     monkeypatch.setenv("MINE_KEY", "x")
     (workspace.home / "plans.toml").write_text('[provider.vast]\nkeys = ["MINE_KEY"]\n')
-    found = await read_environment(None, workspace)
-    assert found.keys == {"TOGETHER_API_KEY", "MINE_KEY"}
-    assert "secret" not in repr(found)
+    result = await read_environment(None, workspace)
+    assert result.keys == {"TOGETHER_API_KEY", "MINE_KEY"}
+    assert "secret" not in repr(result)

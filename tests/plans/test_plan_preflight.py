@@ -31,7 +31,7 @@ def test_steps_and_epochs_are_one_thing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "what", "settings", "said"),
+    ("provider", "what", "settings", "text"),
     [
         ("mistral", workload(), PlanSettings(epochs=253), "253 epochs exceed the limit of 100"),
         ("hf_jobs", workload(), PlanSettings(epochs=101), "the limit of 100"),
@@ -62,11 +62,11 @@ def test_steps_and_epochs_are_one_thing() -> None:
     ],
 )
 def test_what_would_be_refused_blocks(
-    catalogue: Catalogue, provider: str, what: Workload, settings: PlanSettings, said: str
+    catalogue: Catalogue, provider: str, what: Workload, settings: PlanSettings, text: str
 ) -> None:
     row = row_of(catalogue, provider, what, settings, environment(ALL_KEYS, probes=OPENED))
     assert row.state == "blocked"
-    assert any(said in blocker for blocker in row.blockers), row.blockers
+    assert any(text in blocker for blocker in row.blockers), row.blockers
 
 
 def test_a_wide_machine_holds_what_one_gpu_does_not(catalogue: Catalogue) -> None:
@@ -79,9 +79,9 @@ def test_datasets_that_cannot_train_a_pair(catalogue: Catalogue) -> None:
     whole = workload()
     no_labels = replace(whole, roles={"conversation": role()})
     no_replies = replace(whole, roles={"feedback": role()})
-    for what, said in ((no_labels, "no row has a label"), (no_replies, "no row has a reply")):
+    for what, text in ((no_labels, "no row has a label"), (no_replies, "no row has a reply")):
         row = row_of(catalogue, "embedded", what, PlanSettings(), environment())
-        assert row.state == "blocked" and said in row.reason
+        assert row.state == "blocked" and text in row.reason
     disordered = replace(whole, misordered=3)
     assert (
         row_of(catalogue, "embedded", disordered, PlanSettings(), environment()).state == "blocked"
@@ -132,7 +132,7 @@ def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> N
 
 
 @pytest.mark.parametrize(
-    ("gpu", "size", "state", "said"),
+    ("gpu", "size", "state", "text"),
     [
         (Gpu("NVIDIA GeForce RTX 4090", 25.8, 25.0), "default", "ready", "LoRA needs about"),
         (Gpu("NVIDIA L4", 16.0, 15.5), "default", "ready", "QLoRA needs about"),
@@ -142,13 +142,13 @@ def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> N
     ],
 )
 def test_the_own_gpu_is_checked(
-    catalogue: Catalogue, gpu: Gpu, size: str, state: str, said: str
+    catalogue: Catalogue, gpu: Gpu, size: str, state: str, text: str
 ) -> None:
     row = row_of(
         catalogue, "own_gpu", workload(), PlanSettings(size=size), environment(gpus=(gpu,))
     )  # type: ignore[arg-type]
     assert row.state == state
-    assert any(said in each for each in (*row.blockers, *row.warnings, *row.notes))
+    assert any(text in each for each in (*row.blockers, *row.warnings, *row.notes))
     assert (
         row_of(catalogue, "own_gpu", workload(), PlanSettings(), environment()).state == "needs_gpu"
     )

@@ -47,11 +47,11 @@ def rows(count: int, **more: str) -> list[dict[str, str]]:
 def tokenizer(tmp_path: Path) -> Path:
     """A word tokenizer with ChatML's marks, as its own library writes it."""
     tokenizers = pytest.importorskip("tokenizers")
-    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    encoder = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    encoder.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    encoder.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     path = tmp_path / "tokenizer.json"
-    made.save(str(path))
+    encoder.save(str(path))
     return path
 
 
@@ -99,9 +99,9 @@ def test_labelled_prompts_alone_teach_no_agent(tmp_path: Path) -> None:
 
 def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [*rows(30), *({**row, "reply": ""} for row in rows(5))])
-    found = measure_workload(path, SampleRecipe(str(path)))
-    assert found.empty_replies == 5
-    assert found.roles["conversation"].rows <= 30
+    result = measure_workload(path, SampleRecipe(str(path)))
+    assert result.empty_replies == 5
+    assert result.roles["conversation"].rows <= 30
 
 
 def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
@@ -112,20 +112,20 @@ def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
 
 def test_only_rows_that_fulfil_the_condition_are_measured(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
-    found = measure_workload(path, SampleRecipe(str(path), where="harm = 'benign'"))
-    assert found.rows == 30
+    result = measure_workload(path, SampleRecipe(str(path), where="harm = 'benign'"))
+    assert result.rows == 30
     with pytest.raises(UsageError, match="no column “harmm”"):
         measure_workload(path, SampleRecipe(str(path), where="harmm = 'benign'"))
 
 
 def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(5000))
-    told: list[int] = []
+    progress: list[int] = []
     with pytest.raises(MeasurementStopped):
         measure_workload(
-            path, SampleRecipe(str(path)), on_progress=told.append, stop=lambda: bool(told)
+            path, SampleRecipe(str(path)), on_progress=progress.append, stop=lambda: bool(progress)
         )
-    assert len(told) == 1
+    assert len(progress) == 1
 
 
 def test_a_template_is_counted_token_by_token(tokenizer: Path) -> None:
@@ -144,16 +144,16 @@ def test_tokenizers_are_found_in_the_hubs_cache_only(
     (model / "refs" / "main").write_text("abc123")
     (model / "snapshots" / "abc123").mkdir(parents=True)
     tokenizer.rename(model / "snapshots" / "abc123" / "tokenizer.json")
-    found = find_tokenizer("Qwen3", "Qwen/Qwen3-8B")
-    assert found is not None and found.exact and found.count([CHAT]) == [21]
+    result = find_tokenizer("Qwen3", "Qwen/Qwen3-8B")
+    assert result is not None and result.exact and result.count([CHAT]) == [21]
 
 
 def test_mistrals_packaged_vocabulary_counts_with_its_own_template() -> None:
     pytest.importorskip("mistral_common")
     pytest.importorskip("tiktoken")
-    found = find_tokenizer("Mistral Tekken")
-    assert isinstance(found, MistralFile)
-    tokens = found.count([CHAT, CHAT[1:]])
+    result = find_tokenizer("Mistral Tekken")
+    assert isinstance(result, MistralFile)
+    tokens = result.count([CHAT, CHAT[1:]])
     assert tokens[0] > tokens[1] == pytest.approx(17, abs=4)
 
 

@@ -1,4 +1,4 @@
-"""Which tokenizers to count with: those of the models that a plan compares, if they are here."""
+"""The tokenizers to count with: those of the models that a plan compares, if available."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.tokenizers.counting import TokenCounter, find_tokenizer
 from waltzrl_tui.workspace import Workspace
 
-_EMBEDDED = "SmolLM2"
+_EMBEDDED_TOKENIZER = "SmolLM2"
 
 
 def counters_for(
@@ -16,23 +16,23 @@ def counters_for(
 ) -> list[TokenCounter]:
     """The tokenizers of the models that `settings` compares, as far as they are on this machine.
 
-    Closed providers count only when they are asked for by name: some vocabularies take a second
-    to load.
+    Closed providers count only when they are chosen by name: some vocabularies take a second to
+    load.
     """
-    found: dict[str, TokenCounter] = {}
+    counters: dict[str, TokenCounter] = {}
     for model in _models(catalogue, settings):
         entry = catalogue.base.get(model)
-        if entry is None or not entry.tokenizer or entry.tokenizer in found:
+        if entry is None or not entry.tokenizer or entry.tokenizer in counters:
             continue
         files = (
             [workspace.cache / "models" / model / "tokenizer.json"]
-            if entry.tokenizer == _EMBEDDED
+            if entry.tokenizer == _EMBEDDED_TOKENIZER
             else []
         )
         counter = find_tokenizer(entry.tokenizer, entry.hub, files)
         if counter is not None:
-            found[entry.tokenizer] = counter
-    return list(found.values())
+            counters[entry.tokenizer] = counter
+    return list(counters.values())
 
 
 def _models(catalogue: Catalogue, settings: PlanSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a dataset to what would be trained: both roles' files, rendered and counted."""
+"""What would be trained on a dataset: both roles' files, rendered and counted."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from waltzrl_tui.training_data.rendering import (
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import default_prompt
 
-_TELL_EVERY = 2000
+_PROGRESS_EVERY = 2000
+"""Rows between two reports of progress."""
 
 
 class MeasurementStopped(Exception):
-    """Nobody waits for the measuring any more."""
+    """The caller's `stop` ended the measurement."""
 
 
 def measure_workload(
@@ -52,21 +53,21 @@ def measure_workload(
 
     Args:
         recipe: Which rows; its source may differ from `path`, which is read.
-        rows: Taken for those of the dataset, which is not read then; for recipes without `where`.
-        counters: Tokenizers to count with; the estimate is always there as well. The first one
-            gives the figures of `RoleLoad` itself.
+        rows: Used in place of the dataset's rows; for recipes without `where`.
+        counters: Tokenizers to count with, besides the estimate. The first one gives the figures
+            of `RoleWorkload` itself.
         cache: Groups of near prompts of earlier samples of the same rows.
-        on_progress: Hears how many rows were read so far.
-        stop: Asked now and then; once true, the work ends with `Stopped`.
+        on_progress: Called with the number of rows read so far.
+        stop: Called now and then; once it returns true, the measurement ends.
 
     Raises:
-        DatasetError: The dataset cannot be read, or no role can learn anything from it.
-        UsageError: The recipe's `where` cannot be understood.
-        Stopped: `stop` said so.
+        DatasetError: The dataset cannot be read, or no role can learn from it.
+        UsageError: The recipe's `where` cannot be parsed.
+        MeasurementStopped: `stop` returned true.
     """
     dataset = open_dataset(path) if rows is None else rows
-    watched = _Watched(dataset, on_progress, stop)
-    # Only the dataset itself can be asked which of its lines fulfil a condition.
+    watched = _WatchedRows(dataset, on_progress, stop)
+    # Only a dataset can look up which of its lines match a condition.
     lines = lines_where(dataset, recipe.where, stop=stop) if isinstance(dataset, Dataset) else None
     watched.check()
     sample = draw(watched, recipe, lines=lines, cache=cache)
@@ -96,17 +97,17 @@ def measure_workload(
     )
 
 
-class _Watched:
-    """The dataset's rows, counted for who waits; ends when nobody does."""
+class _WatchedRows:
+    """Rows that report progress, count empty replies, and end when the caller stops."""
 
     def __init__(
         self,
         rows: Iterable[Row | BadRow],
-        tell: Callable[[int], None] | None,
+        on_progress: Callable[[int], None] | None,
         stop: Callable[[], bool] | None,
     ) -> None:
         self._rows = rows
-        self._tell = tell
+        self._on_progress = on_progress
         self._stop = stop
         self._passes = 0
         self.empty_replies = 0
@@ -115,11 +116,11 @@ class _Watched:
         self._passes += 1
         for number, row in enumerate(self._rows, 1):
             if self._passes == 1 and isinstance(row, BadRow):
-                self.empty_replies += row.reason.startswith("empty reply")
-            if number % _TELL_EVERY == 0:
+                self.empty_replies += row.kind == "empty_reply"
+            if number % _PROGRESS_EVERY == 0:
                 self.check()
-                if self._tell:
-                    self._tell(number)
+                if self._on_progress:
+                    self._on_progress(number)
             yield row
 
     def check(self) -> None:
@@ -128,7 +129,7 @@ class _Watched:
 
 
 def render_rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
-    """What the role's agent learns from these rows, by supervised training."""
+    """The training rows of this role's agent, for supervised fine-tuning."""
     version = default_prompt(role)
     answered = [row for row in rows if row.reply]
     if role == "conversation":
@@ -142,7 +143,7 @@ def measure_role(
     counters: Sequence[TokenCounter],
     check: Callable[[], None] = lambda: None,
 ) -> RoleWorkload:
-    """What one agent's rows come to; `check` is called between two passes over them."""
+    """Measure one role's file; `check` is called before each pass over it."""
     counts = {}
     used: list[TokenCounter] = [*counters, Estimate()]
     for counter in used:
@@ -153,13 +154,13 @@ def measure_role(
             sum(lengths), sum(held_out), max((*lengths, *held_out), default=0)
         )
     first = used[0]
-    chosen = counts[first.name]
+    count = counts[first.name]
     return RoleWorkload(
         rows=len(train),
         valid_rows=len(valid),
-        tokens=chosen.tokens,
-        valid_tokens=chosen.valid_tokens,
-        longest=chosen.longest,
+        tokens=count.tokens,
+        valid_tokens=count.valid_tokens,
+        longest=count.longest,
         bytes=sum(len(json.dumps(asdict(row), ensure_ascii=False).encode()) + 1 for row in train),
         exact=first.exact,
         tokenizer=first.name,
@@ -169,7 +170,7 @@ def measure_role(
 
 
 def roles_alternate(row: TrainingRow) -> bool:
-    """Whether the roles are as every provider wants them: system, then user and assistant."""
+    """Whether turns are in the order that providers require: system, then user and assistant."""
     roles = [turn["role"] for turn in row.messages]
     if roles and roles[0] == "system":
         roles = roles[1:]

@@ -106,10 +106,10 @@ def _for_what(priced: PricedWaste | None) -> list[str]:
     if priced is None:
         return []
     who = one_line(priced.title, 40)
-    who += f", as chosen on {_PLAN} Plan" if priced.asked else ", the cheapest hosted provider"
+    who += f", as chosen on {_PLAN} Plan" if priced.chosen else ", the cheapest hosted provider"
     settings = priced.settings
     run = f"{agents_named(settings.roles)}, {settings.method.upper()}, {_epochs(priced)}"
-    other = [] if priced.asked else [f"The cursor on {_PLAN} Plan chooses another."]
+    other = [] if priced.chosen else [f"The cursor on {_PLAN} Plan chooses another."]
     return [f"at {who}: {run}", *other]
 
 
