@@ -26,7 +26,7 @@ async def launch_all(home: Path, url: str) -> None:
     """Six launches of both agents, as `train --provider together` makes them."""
     from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.datasets.starter import STARTER, bundled
-    from waltzrl_tui.plans.model import Wish
+    from waltzrl_tui.plans.model import PlanSettings
     from waltzrl_tui.remote.launch import RemoteWish, launch, quote
     from waltzrl_tui.remote.provider_pool import Providers
     from waltzrl_tui.store import Store
@@ -35,7 +35,7 @@ async def launch_all(home: Path, url: str) -> None:
     workspace = Workspace(home)
     workspace.use()
     wanted = RemoteWish(
-        SampleRecipe(str(bundled(STARTER)), n=60), "together", Wish(epochs=2), url=url
+        SampleRecipe(str(bundled(STARTER)), n=60), "together", PlanSettings(epochs=2), url=url
     )
     providers = Providers(workspace)
     async with await Store.open(workspace) as store:

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from tests.support.plans import around, load, row_of
+from tests.support.plans import environment, row_of, workload
 from waltzrl_tui.plans.catalogue import PlanError, load_catalogue
-from waltzrl_tui.plans.model import SIZES, Wish
+from waltzrl_tui.plans.model import SIZES, PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.throughput import find_gpu, memory_gb
+from waltzrl_tui.plans.throughput import match_gpu, memory_gb
 from waltzrl_tui.workspace import Workspace
 
 
@@ -22,24 +22,24 @@ def test_every_place_of_the_design_is_there(catalogue: Catalogue) -> None:
     }
     for name in ("together", "fireworks", "hf_jobs", "runpod", "vast", "lambda"):
         for size in SIZES:
-            row = row_of(catalogue, name, load(), Wish(size=size), around())
+            row = row_of(catalogue, name, workload(), PlanSettings(size=size), environment())
             if (name, size) == ("hf_jobs", "large"):
                 # Our worker trains on one GPU in 16 bits: none there holds 70B.
-                assert row.state == "blocked" and "choose a smaller one" in row.reason
+                assert row.state == "blocked" and "choose a smaller model" in row.reason
                 continue
             assert row.total is not None and row.price_source and row.price_as_of, (name, size)
 
 
 def test_a_price_of_the_users_own_is_just_a_number(workspace: Workspace) -> None:
     (workspace.home / "plans.toml").write_text("[provider.bedrock.offer.default]\nsft = 2.0\n")
-    found = load_catalogue(workspace)
-    row = row_of(found, "bedrock", load(), Wish(epochs=1), around())
+    result = load_catalogue(workspace)
+    row = row_of(result, "bedrock", workload(), PlanSettings(epochs=1), environment())
     assert row.total is not None and row.total.expected == pytest.approx(0.8)
     assert row.price_source == "plans.toml"
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "problem"),
     [
         (
             '[provider.vast]\ntitle = "V"\n\n[provider.vast.limits]\nmax_epoch = 3\n',
@@ -53,20 +53,22 @@ def test_a_price_of_the_users_own_is_just_a_number(workspace: Workspace) -> None
         ('[provider.mine]\ntitle = "Mine"\n', 1, "kind"),
     ],
 )
-def test_a_mistake_is_told_with_file_line_and_field(
-    workspace: Workspace, text: str, line: int, said: str
+def test_a_mistake_is_reported_with_file_line_and_field(
+    workspace: Workspace, text: str, line: int, problem: str
 ) -> None:
     (workspace.home / "plans.toml").write_text(text)
     with pytest.raises(PlanError) as caught:
         load_catalogue(workspace)
     message = str(caught.value)
-    assert "plans.toml" in message and f"line {line}" in message and said in message
+    assert "plans.toml" in message and f"line {line}" in message and problem in message
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"prices": 3}', '{"prices": {"x": 1}}', "[" * 9999]
 )
-def test_damaged_refreshed_prices_are_told_with_what_to_do(workspace: Workspace, text: str) -> None:
+def test_damaged_refreshed_prices_are_reported_with_what_to_do(
+    workspace: Workspace, text: str
+) -> None:
     (workspace.state / "prices.json").write_text(text)
     with pytest.raises(PlanError, match="--refresh"):
         load_catalogue(workspace)
@@ -84,7 +86,7 @@ def test_refreshed_prices_lie_under_the_users_own(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "result"),
     [
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
         ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
@@ -101,9 +103,9 @@ def test_refreshed_prices_lie_under_the_users_own(workspace: Workspace) -> None:
     ],
 )
 def test_gpus_are_known_by_their_many_names(
-    catalogue: Catalogue, name: str, found: str | None
+    catalogue: Catalogue, name: str, result: str | None
 ) -> None:
-    assert find_gpu(catalogue, name) == found
+    assert match_gpu(catalogue, name) == result
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.plans import around, load
+from tests.support.plans import environment, workload
 from tests.support.servers.prices import EVERYTHING, price_server
 from waltzrl_tui.cli import main
 from waltzrl_tui.plans.export import to_csv, to_markdown
-from waltzrl_tui.plans.model import Wish
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.model import PlanSettings
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.plans.schema import Catalogue
 
@@ -43,13 +43,13 @@ def document(capsys: pytest.CaptureFixture[str], home: Path, *arguments: str) ->
 def test_the_bundled_dataset_is_priced_everywhere(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    found = document(capsys, tmp_path / "home")
-    assert {"sample", "rows"} <= set(found)
-    assert all(set(row) >= ROW_KEYS for row in found["rows"])
-    totals = [row["total_usd"]["expected"] for row in found["rows"] if row["total_usd"]]
+    result = document(capsys, tmp_path / "home")
+    assert {"sample", "rows"} <= set(result)
+    assert all(set(row) >= ROW_KEYS for row in result["rows"])
+    totals = [row["total_usd"]["expected"] for row in result["rows"] if row["total_usd"]]
     assert totals == sorted(totals) and len(totals) >= 9
-    assert found["rows"][0]["provider"] == "embedded"
-    for row in found["rows"]:
+    assert result["rows"][0]["provider"] == "embedded"
+    for row in result["rows"]:
         if row["total_usd"]:
             parts = sum(part["usd"]["expected"] for part in row["parts"])
             assert parts == pytest.approx(row["total_usd"]["expected"], abs=1e-6)
@@ -103,7 +103,7 @@ def test_the_table_has_bars_reasons_and_a_sum(
     assert "start-up and weights" in out and "tokens/s, computed" in out
 
 
-def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_wrong_use_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = run(capsys, tmp_path, "--provider", "togehter")
     assert code == 2 and "Did you mean together?" in err
     assert run(capsys, tmp_path, "--chat-hours", "nan")[0] == 2
@@ -130,15 +130,15 @@ def test_refreshed_prices_are_used_at_once(
     with price_server(EVERYTHING) as server:
         for variable, _ in BASES.values():
             monkeypatch.setenv(variable, server.url)
-        found = document(capsys, tmp_path / "home", "--refresh", "--provider", "vast")
-    assert {one["provider"]: one["error"] for one in found["refreshed"]}["runpod"] == (
-        "it wants RUNPOD_API_KEY"
+        result = document(capsys, tmp_path / "home", "--refresh", "--provider", "vast")
+    assert {one["provider"]: one["error"] for one in result["refreshed"]}["runpod"] == (
+        "it needs RUNPOD_API_KEY"
     )
-    assert "price API" in found["rows"][0]["price_source"] and not found["rows"][0]["price_stale"]
+    assert "price API" in result["rows"][0]["price_source"] and not result["rows"][0]["price_stale"]
 
 
 def test_hostile_text_stays_text(catalogue: Catalogue) -> None:
-    (row,) = price(catalogue, load(), Wish(provider="vast"), around())
+    (row,) = price_plans(catalogue, workload(), PlanSettings(provider="vast"), environment())
     hostile = replace(row, reason='=HYPERLINK("x")\x1b[2J|a', price_source="@SUM(A1)")
     cell = next(csv.DictReader(io.StringIO(to_csv([hostile]))))
     assert cell["reason"].startswith("'=") and cell["price_source"].startswith("'@")
@@ -154,5 +154,7 @@ def test_planning_loads_nothing_heavy(tmp_path: Path) -> None:
         "'mistral_common', 'tiktoken', 'httpx2'}; print(sorted(heavy & set(sys.modules)), "
         "file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip().splitlines()[-1] == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stderr.strip().splitlines()[-1] == "[]"

@@ -7,10 +7,10 @@ from datetime import date
 
 import pytest
 
-from tests.support.plans import around, load, role, row_of
-from waltzrl_tui.plans.model import Gpu, Load, Probe, Wish
+from tests.support.plans import environment, role, row_of, workload
+from waltzrl_tui.plans.model import Gpu, PlanSettings, Probe, Workload
 from waltzrl_tui.plans.preflight import epochs_for, steps_for
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.records.roles import ROLES, Role
 
@@ -31,53 +31,67 @@ def test_steps_and_epochs_are_one_thing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "what", "wish", "said"),
+    ("provider", "what", "settings", "text"),
     [
-        ("mistral", load(), Wish(epochs=253), "253 epochs are more than the 100"),
-        ("hf_jobs", load(), Wish(epochs=101), "more than the 100"),
-        ("together", load(), Wish(epochs=2.5), "choose 2 or 3"),
-        ("bedrock", load(), Wish(epochs=6), "more than the 5"),
-        ("openai", load(rows=9), Wish(), "10 are the least"),
-        ("fireworks", load(rows=2), Wish(), "3 are the least"),
-        ("fireworks", load(rows=3_000_001), Wish(), "3,000,000 are the most"),
-        ("openai", load(bytes=600_000_000), Wish(), "600 MB, 512 MB are the most"),
-        ("together", load(longest=40_000), Wish(), "the model reads 32,768"),
-        ("hf_jobs", load(), Wish(method="dpo"), "DPO is not offered"),
-        ("together", load(), Wish(budget_usd=1.0), "over the budget of $1.00"),
-        ("together", load(), Wish(model="no-such-7B"), "no known price"),
-        ("bedrock", load(), Wish(model="meta.llama3-1-8b-instruct-v1:0:128k"), "no known price"),
-        ("tinker", load(), Wish(model="Qwen/Qwen3-1.7B"), "no known price"),
-        ("hf_jobs", load(), Wish(model="mystery"), "cannot be told from its name"),
-        ("hf_jobs", load(), Wish(model="vast/Model-405B"), "no machine with a known price"),
+        ("mistral", workload(), PlanSettings(epochs=253), "253 epochs exceed the limit of 100"),
+        ("hf_jobs", workload(), PlanSettings(epochs=101), "the limit of 100"),
+        ("together", workload(), PlanSettings(epochs=2.5), "choose 2 or 3"),
+        ("bedrock", workload(), PlanSettings(epochs=6), "the limit of 5"),
+        ("openai", workload(rows=9), PlanSettings(), "the minimum is 10"),
+        ("fireworks", workload(rows=2), PlanSettings(), "the minimum is 3"),
+        ("fireworks", workload(rows=3_000_001), PlanSettings(), "the maximum is 3,000,000"),
+        ("openai", workload(bytes=600_000_000), PlanSettings(), "600 MB, the maximum is 512 MB"),
+        ("together", workload(longest=40_000), PlanSettings(), "the model reads 32,768"),
+        ("hf_jobs", workload(), PlanSettings(method="dpo"), "DPO is not offered"),
+        ("together", workload(), PlanSettings(budget_usd=1.0), "over the budget of $1.00"),
+        ("together", workload(), PlanSettings(model="no-such-7B"), "no known price"),
+        (
+            "bedrock",
+            workload(),
+            PlanSettings(model="meta.llama3-1-8b-instruct-v1:0:128k"),
+            "no known price",
+        ),
+        ("tinker", workload(), PlanSettings(model="Qwen/Qwen3-1.7B"), "no known price"),
+        ("hf_jobs", workload(), PlanSettings(model="mystery"), "cannot be read from its name"),
+        (
+            "hf_jobs",
+            workload(),
+            PlanSettings(model="vast/Model-405B"),
+            "no machine with a known price",
+        ),
     ],
 )
 def test_what_would_be_refused_blocks(
-    catalogue: Catalogue, provider: str, what: Load, wish: Wish, said: str
+    catalogue: Catalogue, provider: str, what: Workload, settings: PlanSettings, text: str
 ) -> None:
-    row = row_of(catalogue, provider, what, wish, around(ALL_KEYS, probes=OPENED))
+    row = row_of(catalogue, provider, what, settings, environment(ALL_KEYS, probes=OPENED))
     assert row.state == "blocked"
-    assert any(said in blocker for blocker in row.blockers), row.blockers
+    assert any(text in blocker for blocker in row.blockers), row.blockers
 
 
 def test_a_wide_machine_holds_what_one_gpu_does_not(catalogue: Catalogue) -> None:
-    wish = Wish(model="vast/Model-180B")
-    assert row_of(catalogue, "vast", load(), wish, around()).total is not None
-    assert row_of(catalogue, "lambda", load(), wish, around()).state == "blocked"
+    settings = PlanSettings(model="vast/Model-180B")
+    assert row_of(catalogue, "vast", workload(), settings, environment()).total is not None
+    assert row_of(catalogue, "lambda", workload(), settings, environment()).state == "blocked"
 
 
 def test_datasets_that_cannot_train_a_pair(catalogue: Catalogue) -> None:
-    whole = load()
+    whole = workload()
     no_labels = replace(whole, roles={"conversation": role()})
     no_replies = replace(whole, roles={"feedback": role()})
-    for what, said in ((no_labels, "no row has a label"), (no_replies, "no row has a reply")):
-        row = row_of(catalogue, "embedded", what, Wish(), around())
-        assert row.state == "blocked" and said in row.reason
+    for what, text in ((no_labels, "no row has a label"), (no_replies, "no row has a reply")):
+        row = row_of(catalogue, "embedded", what, PlanSettings(), environment())
+        assert row.state == "blocked" and text in row.reason
     disordered = replace(whole, misordered=3)
-    assert row_of(catalogue, "embedded", disordered, Wish(), around()).state == "blocked"
+    assert (
+        row_of(catalogue, "embedded", disordered, PlanSettings(), environment()).state == "blocked"
+    )
 
 
-def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
-    row = row_of(catalogue, "embedded", replace(load(), empty_replies=50), Wish(), around())
+def test_empty_replies_are_reported_not_uploaded(catalogue: Catalogue) -> None:
+    row = row_of(
+        catalogue, "embedded", replace(workload(), empty_replies=50), PlanSettings(), environment()
+    )
     assert row.state == "ready"
     assert any("50 rows with an empty reply" in each for each in row.warnings)
 
@@ -91,28 +105,34 @@ def test_empty_replies_are_told_not_uploaded(catalogue: Catalogue) -> None:
         ("hf_autotrain", "21 January 2025", "HF Jobs"),
     ],
 )
-def test_closed_is_said_with_since_when_and_what_instead(
+def test_a_closed_provider_says_since_when_and_what_to_use(
     catalogue: Catalogue, provider: str, since: str, instead: str
 ) -> None:
-    row = row_of(catalogue, provider, load(), Wish(), around(ALL_KEYS))
+    row = row_of(catalogue, provider, workload(), PlanSettings(), environment(ALL_KEYS))
     assert (row.state, row.total) == ("closed", None)
     assert f"closed since {since}" in row.reason and f"use {instead} instead" in row.reason
 
 
 def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> None:
-    row = row_of(catalogue, "openai", load(), Wish(epochs=1), around(ALL_KEYS, probes=OPENED))
+    row = row_of(
+        catalogue,
+        "openai",
+        workload(),
+        PlanSettings(epochs=1),
+        environment(ALL_KEYS, probes=OPENED),
+    )
     assert row.state == "ready" and row.total is not None
     assert row.total.expected == pytest.approx(2 * 200_000 * 3e-6)
     assert any("2027-01-06" in each for each in row.warnings)
-    ended = around(ALL_KEYS, probes=OPENED, today=date(2027, 1, 6))
-    assert row_of(catalogue, "openai", load(), Wish(), ended).state == "closed"
-    shut = around(ALL_KEYS, probes={"together": Probe(False, "quota is 0", "")})
-    row = row_of(catalogue, "together", load(), Wish(), shut)
+    ended = environment(ALL_KEYS, probes=OPENED, today=date(2027, 1, 6))
+    assert row_of(catalogue, "openai", workload(), PlanSettings(), ended).state == "closed"
+    shut = environment(ALL_KEYS, probes={"together": Probe(False, "quota is 0", "")})
+    row = row_of(catalogue, "together", workload(), PlanSettings(), shut)
     assert row.state == "closed" and "quota is 0" in row.reason
 
 
 @pytest.mark.parametrize(
-    ("gpu", "size", "state", "said"),
+    ("gpu", "size", "state", "text"),
     [
         (Gpu("NVIDIA GeForce RTX 4090", 25.8, 25.0), "default", "ready", "LoRA needs about"),
         (Gpu("NVIDIA L4", 16.0, 15.5), "default", "ready", "QLoRA needs about"),
@@ -122,30 +142,37 @@ def test_a_probe_reopens_what_is_closed_until_it_ends(catalogue: Catalogue) -> N
     ],
 )
 def test_the_own_gpu_is_checked(
-    catalogue: Catalogue, gpu: Gpu, size: str, state: str, said: str
+    catalogue: Catalogue, gpu: Gpu, size: str, state: str, text: str
 ) -> None:
-    row = row_of(catalogue, "own_gpu", load(), Wish(size=size), around(gpus=(gpu,)))  # type: ignore[arg-type]
+    row = row_of(
+        catalogue, "own_gpu", workload(), PlanSettings(size=size), environment(gpus=(gpu,))
+    )  # type: ignore[arg-type]
     assert row.state == state
-    assert any(said in each for each in (*row.blockers, *row.warnings, *row.notes))
-    assert row_of(catalogue, "own_gpu", load(), Wish(), around()).state == "needs_gpu"
+    assert any(text in each for each in (*row.blockers, *row.warnings, *row.notes))
+    assert (
+        row_of(catalogue, "own_gpu", workload(), PlanSettings(), environment()).state == "needs_gpu"
+    )
 
 
 @pytest.mark.parametrize("alone", ROLES)
 def test_one_agent_is_planned_alone(catalogue: Catalogue, alone: Role) -> None:
     [other] = set(ROLES) - {alone}
-    what = load().only([alone])
-    for row in price(catalogue, what, Wish(roles=(alone,), chat_hours=0), around(ALL_KEYS)):
+    what = workload().only([alone])
+    for row in price_plans(
+        catalogue, what, PlanSettings(roles=(alone,), chat_hours=0), environment(ALL_KEYS)
+    ):
         assert not any("no row has" in each for each in row.blockers), row
-    for row in price(catalogue, what, Wish(), around(ALL_KEYS)):
+    for row in price_plans(catalogue, what, PlanSettings(), environment(ALL_KEYS)):
         assert any(f"--role {alone}" in each for each in row.blockers), row
-    for row in price(catalogue, what, Wish(roles=(other,)), around(ALL_KEYS)):
+    for row in price_plans(catalogue, what, PlanSettings(roles=(other,)), environment(ALL_KEYS)):
         assert row.total is None and any("no row has" in each for each in row.blockers), row
 
 
 def test_one_agent_costs_its_share(catalogue: Catalogue) -> None:
-    wishes = [Wish(roles=roles, chat_hours=0) for roles in (ROLES, ROLES[:1], ROLES[1:])]
+    choices = [PlanSettings(roles=roles, chat_hours=0) for roles in (ROLES, ROLES[:1], ROLES[1:])]
     both, one, other = (
-        row_of(catalogue, "together", load(), wish, around()).total for wish in wishes
+        row_of(catalogue, "together", workload(), settings, environment()).total
+        for settings in choices
     )
     assert both and one and other
     assert both.expected == pytest.approx(one.expected + other.expected)

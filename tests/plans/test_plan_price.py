@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.plans import TODAY, around, load, role, row_of
+from tests.support.plans import TODAY, environment, role, row_of, workload
 from waltzrl_tui.plans.catalogue import bundled_document, load_catalogue
-from waltzrl_tui.plans.model import Gpu, Load, Money, Surroundings, TokenCount, Wish
-from waltzrl_tui.plans.price import cheapest_ready, price
+from waltzrl_tui.plans.model import Environment, Gpu, Money, PlanSettings, TokenCount, Workload
+from waltzrl_tui.plans.price import cheapest_ready, price_plans
 from waltzrl_tui.plans.schema import Catalogue
 
 CATALOGUE = load_catalogue(None)
@@ -21,21 +21,21 @@ KEYS = frozenset(key for one in CATALOGUE.provider.values() for key in one.keys)
 CENT = 1e-4
 """Amounts are rounded to a millionth of a dollar, part by part."""
 
-loads = st.builds(
-    load,
+workloads = st.builds(
+    workload,
     rows=st.integers(1, 200_000),
     tokens=st.integers(1, 500_000_000),
     longest=st.integers(1, 20_000),
 )
-wishes = st.builds(
-    Wish,
+all_settings = st.builds(
+    PlanSettings,
     epochs=st.floats(0.1, 100),
     size=st.sampled_from(["small", "default", "large"]),
     chat_hours=st.floats(0, 1000),
     method=st.sampled_from(["sft", "dpo"]),
 )
-surroundings = st.builds(
-    around,
+environments = st.builds(
+    environment,
     keys=st.sampled_from([frozenset(), KEYS]),
     gpus=st.sampled_from([(), (Gpu("NVIDIA GeForce RTX 4090", 25.8, 24.0),)]),
     speed=st.one_of(st.none(), st.floats(1, 1e5)),
@@ -43,9 +43,11 @@ surroundings = st.builds(
 
 
 @settings(max_examples=25, deadline=None)
-@given(loads, wishes, surroundings)
-def test_parts_add_up_and_rows_are_sorted(what: Load, wish: Wish, where: Surroundings) -> None:
-    rows = price(CATALOGUE, what, wish, where)
+@given(workloads, all_settings, environments)
+def test_parts_add_up_and_rows_are_sorted(
+    what: Workload, plan_settings: PlanSettings, where: Environment
+) -> None:
+    rows = price_plans(CATALOGUE, what, plan_settings, where)
     assert sorted(row.provider for row in rows) == sorted(PROVIDERS)
     for row in rows:
         if row.total is not None:
@@ -62,20 +64,36 @@ def test_parts_add_up_and_rows_are_sorted(what: Load, wish: Wish, where: Surroun
 
 
 @settings(max_examples=25, deadline=None)
-@given(loads, wishes, surroundings, st.floats(1, 5), st.sampled_from(["rows", "epochs", "hours"]))
+@given(
+    workloads,
+    all_settings,
+    environments,
+    st.floats(1, 5),
+    st.sampled_from(["rows", "epochs", "hours"]),
+)
 def test_more_rows_epochs_or_hours_never_cost_less(
-    what: Load, wish: Wish, where: Surroundings, factor: float, axis: str
+    what: Workload, plan_settings: PlanSettings, where: Environment, factor: float, axis: str
 ) -> None:
-    more, bigger = what, wish
+    more, bigger = what, plan_settings
     if axis == "rows":
         file = what.roles["conversation"]
         more = what.scaled(math.ceil((file.rows + file.valid_rows) * factor))
     elif axis == "epochs":
-        bigger = Wish(wish.epochs * factor, wish.size, wish.chat_hours, wish.method)
+        bigger = PlanSettings(
+            plan_settings.epochs * factor,
+            plan_settings.size,
+            plan_settings.chat_hours,
+            plan_settings.method,
+        )
     else:
-        bigger = Wish(wish.epochs, wish.size, wish.chat_hours * factor, wish.method)
-    before = {row.provider: row.total for row in price(CATALOGUE, what, wish, where)}
-    for row in price(CATALOGUE, more, bigger, where):
+        bigger = PlanSettings(
+            plan_settings.epochs,
+            plan_settings.size,
+            plan_settings.chat_hours * factor,
+            plan_settings.method,
+        )
+    before = {row.provider: row.total for row in price_plans(CATALOGUE, what, plan_settings, where)}
+    for row in price_plans(CATALOGUE, more, bigger, where):
         old = before[row.provider]
         if CATALOGUE.provider[row.provider].kind == "machines":
             # Another machine may be the cheapest then, and its range a narrower one.
@@ -85,15 +103,20 @@ def test_more_rows_epochs_or_hours_never_cost_less(
 
 
 @settings(max_examples=15, deadline=None)
-@given(loads, wishes, st.floats(1, 10))
-def test_a_dearer_price_never_makes_a_plan_cheaper(what: Load, wish: Wish, factor: float) -> None:
+@given(workloads, all_settings, st.floats(1, 10))
+def test_a_dearer_price_never_makes_a_plan_cheaper(
+    what: Workload, plan_settings: PlanSettings, factor: float
+) -> None:
     document = bundled_document()
     raised = _dearer(document["provider"], factor)
     assert raised > 40
     dear = Catalogue.model_validate(document)
-    before = {row.provider: row.total for row in price(CATALOGUE, what, wish, around())}
+    before = {
+        row.provider: row.total
+        for row in price_plans(CATALOGUE, what, plan_settings, environment())
+    }
     paid = 0.0
-    for row in price(dear, what, wish, around()):
+    for row in price_plans(dear, what, plan_settings, environment()):
         _never_less(before[row.provider], row.total)
         paid += row.total.expected if row.total else 0.0
     # The prices that were raised are those that are paid.
@@ -122,7 +145,9 @@ def _never_less(old: Money | None, new: Money | None) -> None:
 
 
 def test_together_by_hand(catalogue: Catalogue) -> None:
-    row = row_of(catalogue, "together", load(), Wish(epochs=2, chat_hours=0.5), around())
+    row = row_of(
+        catalogue, "together", workload(), PlanSettings(epochs=2, chat_hours=0.5), environment()
+    )
     # Two agents, each 2 × 200,000 trained and 2 × 20,000 validated, at $0.48 per million.
     assert [round(part.usd.expected, 4) for part in row.parts] == [0.2112, 0.2112, 3.99]
     assert row.training_tokens == 800_000
@@ -132,19 +157,23 @@ def test_together_by_hand(catalogue: Catalogue) -> None:
 
 
 def test_the_models_own_tokenizer_is_taken_where_it_counted(catalogue: Catalogue) -> None:
-    counted = role(counts={"Qwen3": TokenCount(100_000, 10_000, 250)})
-    what = Load({"conversation": counted, "feedback": counted}, "rows.jsonl")
-    own = row_of(catalogue, "together", what, Wish(epochs=1), around())
-    other = row_of(catalogue, "bedrock_llama", what, Wish(epochs=1), around())
+    tokens = role(counts={"Qwen3": TokenCount(100_000, 10_000, 250)})
+    what = Workload({"conversation": tokens, "feedback": tokens}, "rows.jsonl")
+    own = row_of(catalogue, "together", what, PlanSettings(epochs=1), environment())
+    other = row_of(catalogue, "bedrock_llama", what, PlanSettings(epochs=1), environment())
     assert (own.training_tokens, own.exact) == (200_000, True)
     assert (other.training_tokens, other.exact) == (400_000, False)
-    assert any("±15%" in note for note in other.notes)
+    assert any("±15 %" in note for note in other.notes)
 
 
 def test_chat_is_free_where_the_model_fits_here_and_billed_where_not(catalogue: Catalogue) -> None:
-    without = row_of(catalogue, "runpod", load(), Wish(), around())
+    without = row_of(catalogue, "runpod", workload(), PlanSettings(), environment())
     with_gpu = row_of(
-        catalogue, "runpod", load(), Wish(), around(gpus=(Gpu("RTX 4090", 25.8, 24),))
+        catalogue,
+        "runpod",
+        workload(),
+        PlanSettings(),
+        environment(gpus=(Gpu("RTX 4090", 25.8, 24),)),
     )
     assert without.total is not None and with_gpu.total is not None
     assert with_gpu.total.expected < without.total.expected
@@ -155,27 +184,31 @@ def test_chat_is_free_where_the_model_fits_here_and_billed_where_not(catalogue: 
 def test_the_embedded_engine_is_free_and_its_time_is_measured_or_unknown(
     catalogue: Catalogue,
 ) -> None:
-    unknown = row_of(catalogue, "embedded", load(), Wish(), around())
-    known = row_of(catalogue, "embedded", load(), Wish(), around(speed=200.0))
+    unknown = row_of(catalogue, "embedded", workload(), PlanSettings(), environment())
+    known = row_of(catalogue, "embedded", workload(), PlanSettings(), environment(speed=200.0))
     assert unknown.total == known.total == Money(0, 0, 0)
     assert unknown.seconds is None and any("not measured yet" in each for each in unknown.notes)
     assert known.seconds is not None
     assert known.seconds[0] < known.training_tokens / 200 < known.seconds[1]
-    assert cheapest_ready(price(catalogue, load(), Wish(), around())) == unknown
+    assert (
+        cheapest_ready(price_plans(catalogue, workload(), PlanSettings(), environment())) == unknown
+    )
 
 
 def test_prices_grow_old(catalogue: Catalogue) -> None:
-    young = row_of(catalogue, "runpod", load(), Wish(size="large"), around())
+    young = row_of(catalogue, "runpod", workload(), PlanSettings(size="large"), environment())
     later = TODAY.replace(year=2027)
-    old = row_of(catalogue, "runpod", load(), Wish(size="large"), around(today=later))
+    old = row_of(
+        catalogue, "runpod", workload(), PlanSettings(size="large"), environment(today=later)
+    )
     assert not young.price_stale and old.price_stale
 
 
 def test_scaling_keeps_the_average(catalogue: Catalogue) -> None:
-    half = load(rows=1000, tokens=200_000).scaled(550)
+    half = workload(rows=1000, tokens=200_000).scaled(550)
     assert half.roles["feedback"].rows == 500
     assert half.roles["feedback"].tokens == 100_000
-    assert load(rows=1000).scaled(1100) == load(rows=1000)
+    assert workload(rows=1000).scaled(1100) == workload(rows=1000)
 
 
 @pytest.mark.parametrize(
@@ -189,15 +222,15 @@ def test_scaling_keeps_the_average(catalogue: Catalogue) -> None:
 def test_a_model_has_its_own_price_by_any_of_its_names(
     catalogue: Catalogue, provider: str, name: str, model: str
 ) -> None:
-    row = row_of(catalogue, provider, load(), Wish(model=name), around())
+    row = row_of(catalogue, provider, workload(), PlanSettings(model=name), environment())
     assert row.model == model
-    assert row == row_of(catalogue, provider, load(), Wish(model=model), around())
+    assert row == row_of(catalogue, provider, workload(), PlanSettings(model=model), environment())
     assert row.total is not None
 
 
 def test_the_context_in_a_models_name_is_not_its_size(catalogue: Catalogue) -> None:
     plain, long = (
-        row_of(catalogue, "hf_jobs", load(), Wish(model=name), around())
+        row_of(catalogue, "hf_jobs", workload(), PlanSettings(model=name), environment())
         for name in ("Qwen/Qwen2.5-14B-Instruct", "Qwen/Qwen2.5-14B-Instruct-1M")
     )
     assert plain.total is not None and (plain.total, plain.rented) == (long.total, long.rented)

@@ -29,8 +29,8 @@ async def test_all_prices_come_and_are_dated(
     with price_server(EVERYTHING) as server:
         for variable, _ in BASES.values():
             monkeypatch.setenv(variable, server.url)
-        found = await refresh(workspace)
-    assert [(one.provider, one.error) for one in found] == [(name, "") for name in BASES]
+        result = await refresh(workspace)
+    assert [(one.provider, one.error) for one in result] == [(name, "") for name in BASES]
     provider = load_catalogue(workspace).provider
 
     def hourly(name: str, machine: str) -> tuple[float, float, float]:
@@ -67,21 +67,21 @@ async def test_who_fails_is_told_and_old_prices_stay(workspace: Workspace) -> No
             "/api/v0/bundles/": (200, "<html>"),
             "/v1/models": (200, {"surprise": 1}),
         }
-        found = {one.provider: one for one in await refresh(workspace, bases=everywhere)}
-    assert found["hf_jobs"].prices == 1
-    assert found["lambda"].error == "it answered 500"
-    assert found["runpod"].error == "it wants a valid key"
-    assert found["vast"].error == "its answer is not JSON"
-    assert "another shape" in found["together"].error
+        result = {one.provider: one for one in await refresh(workspace, bases=everywhere)}
+    assert result["hf_jobs"].prices == 1
+    assert result["lambda"].error == "it answered with status 500"
+    assert result["runpod"].error == "it needs a valid key"
+    assert result["vast"].error == "its response is not JSON"
+    assert "unexpected response" in result["together"].error
     machines = load_catalogue(workspace).provider["lambda"].machine
     assert machines["A10"].usd_per_hour.expected == 0.75
 
 
 async def test_without_keys_and_network_nothing_breaks(workspace: Workspace) -> None:
     closed = dict.fromkeys(BASES, "http://127.0.0.1:9")
-    found = {one.provider: one.error for one in await refresh(workspace, bases=closed)}
-    assert all(found.values())
-    assert found["runpod"] == "it wants RUNPOD_API_KEY"
+    result = {one.provider: one.error for one in await refresh(workspace, bases=closed)}
+    assert all(result.values())
+    assert result["runpod"] == "it needs RUNPOD_API_KEY"
     assert not prices_path(workspace).exists()
 
 
@@ -90,5 +90,5 @@ async def test_absurd_prices_are_not_taken(workspace: Workspace, tmp_path: Path)
     for offer in absurd["offers"]:
         offer["dph_total"] = 1e9
     with price_server({"/api/v0/bundles/": (200, absurd)}) as server:
-        (found,) = await refresh(workspace, only=["vast"], bases={"vast": server.url})
-    assert found.error == "it told no price that is known"
+        (result,) = await refresh(workspace, only=["vast"], bases={"vast": server.url})
+    assert result.error == "its response has no known price"

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from waltzrl_tui.plans.model import Gpu, Load, PlanRow, Probe, RoleLoad, Surroundings, Wish
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.model import (
+    Environment,
+    Gpu,
+    PlanRow,
+    PlanSettings,
+    Probe,
+    RoleWorkload,
+    Workload,
+)
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
 
 TODAY = date(2026, 11, 22)
 
 
-def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleLoad:
+def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleWorkload:
     values: dict[str, Any] = {
         "rows": rows,
         "valid_rows": rows // 10,
@@ -25,25 +33,27 @@ def role(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> RoleLoad:
         "tokenizer": "estimate",
         "error": 0.15,
     }
-    return RoleLoad(**{**values, **changes})
+    return RoleWorkload(**{**values, **changes})
 
 
-def load(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> Load:
+def workload(rows: int = 1000, tokens: int = 200_000, **changes: Any) -> Workload:
     one = role(rows, tokens, **changes)
-    return Load({"conversation": one, "feedback": one}, "rows.jsonl")
+    return Workload({"conversation": one, "feedback": one}, "rows.jsonl")
 
 
-def around(
+def environment(
     keys: frozenset[str] = frozenset(),
     gpus: tuple[Gpu, ...] = (),
     probes: Mapping[str, Probe] | None = None,
     today: date = TODAY,
     speed: float | None = None,
-) -> Surroundings:
-    return Surroundings(keys, gpus, False, speed, probes or {}, today)
+) -> Environment:
+    return Environment(keys, gpus, False, speed, probes or {}, today)
 
 
 def row_of(
-    catalogue: Catalogue, provider: str, what: Load, wish: Wish, where: Surroundings
+    catalogue: Catalogue, provider: str, what: Workload, settings: PlanSettings, where: Environment
 ) -> PlanRow:
-    return next(row for row in price(catalogue, what, wish, where) if row.provider == provider)
+    return next(
+        row for row in price_plans(catalogue, what, settings, where) if row.provider == provider
+    )

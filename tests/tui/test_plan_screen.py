@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.support.screens import screen_text, shows, until
-from waltzrl_tui.plans.model import Money, Part, PlanRow, Wish
+from waltzrl_tui.plans.model import CostItem, Money, PlanRow, PlanSettings
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.tui.data.train import TrainDialog
 from waltzrl_tui.tui.dialogs.export_to import ExportTo
@@ -401,7 +401,7 @@ def _row(**changes: Any) -> PlanRow:
         "training_tokens": 10,
         "exact": True,
         "total": Money.of(1, 2, 3),
-        "parts": (Part("all", Money.of(1, 2, 3)),),
+        "parts": (CostItem("all", Money.of(1, 2, 3)),),
         "seconds": None,
         "price_as_of": None,
         "price_source": "",
@@ -419,7 +419,7 @@ amounts = st.floats(0, 2000, allow_nan=False).map(lambda usd: Money.of(usd, usd,
 @given(st.lists(amounts, min_size=1, max_size=6))
 def test_shown_parts_add_up_to_the_shown_total(parts: list[Money]) -> None:
     total = Money.sum(parts)
-    decimals = enough_decimals(total, [Part("", part) for part in parts])
+    decimals = enough_decimals(total, [CostItem("", part) for part in parts])
     shown = sum(round(part.expected, decimals) for part in parts)
     assert round(shown, decimals) == round(total.expected, decimals)
 
@@ -439,5 +439,9 @@ def test_times_are_said_shortly(seconds: tuple[float, float] | None, said: str) 
     assert time_range(seconds) == said
 
 
-def test_the_default_wish_is_that_of_the_form(workspace: Workspace) -> None:
-    assert (Wish().epochs, Wish().size, Wish().chat_hours) == (3.0, "default", 1.0)
+def test_the_default_settings_are_those_of_the_form(workspace: Workspace) -> None:
+    assert (PlanSettings().epochs, PlanSettings().size, PlanSettings().chat_hours) == (
+        3.0,
+        "default",
+        1.0,
+    )

@@ -77,18 +77,18 @@ async def _waste_usd(context: Context, found: Profile) -> dict[str, Any]:
     # Plans read their catalogue, which profiles without a provider need not wait for.
     from waltzrl_tui.cli.plan import provider_named
     from waltzrl_tui.plans.catalogue import load_catalogue
-    from waltzrl_tui.plans.model import Wish
-    from waltzrl_tui.plans.waste import priced_waste
+    from waltzrl_tui.plans.model import PlanSettings
+    from waltzrl_tui.plans.waste import price_waste
 
     args = context.args
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
-    wish = Wish(epochs=args.epochs, provider=provider_named(args.provider, catalogue))
+    settings = PlanSettings(epochs=args.epochs, provider=provider_named(args.provider, catalogue))
     async with context.store() as store:
-        priced = await priced_waste(store, context.workspace, found, wish)
+        priced = await price_waste(store, context.workspace, found, settings)
     return {
-        "provider": wish.provider,
-        "epochs": wish.epochs,
-        "roles": list(priced.wish.roles) if priced else [],
+        "provider": settings.provider,
+        "epochs": settings.epochs,
+        "roles": list(priced.settings.roles) if priced else [],
         "usd": priced.usd if priced else None,
     }
 

@@ -17,13 +17,13 @@ from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
+from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.export import to_csv, to_markdown
-from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import Load, Money, PlanRow, Surroundings, Wish
-from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price
+from waltzrl_tui.plans.model import Environment, Money, PlanRow, PlanSettings, Workload
+from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price_plans
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.waltz.prompts import agents_named
 
 _BAR = 10
@@ -43,7 +43,7 @@ async def plan(context: Context) -> int:
     args = context.args
     refreshed = await _refreshed(context) if args.refresh else []
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
-    wish = Wish(
+    settings = PlanSettings(
         epochs=args.epochs,
         size=args.size,
         chat_hours=args.chat_hours,
@@ -54,26 +54,26 @@ async def plan(context: Context) -> int:
         roles=roles_of(args),
     )
     source = Path(args.path).expanduser() if args.path else bundled(STARTER)
-    load = await _measured(context, catalogue, wish, source)
-    around = await _around(context)
-    rows = price(catalogue, load, wish, around)
-    await _export(context, rows, load)
+    workload = await _measured(context, catalogue, settings, source)
+    environment = await _environment(context)
+    rows = price_plans(catalogue, workload, settings, environment)
+    await _export(context, rows, workload)
     document = {
-        "sample": _sample(source, load),
+        "sample": _sample(source, workload),
         "wish": {
-            "epochs": wish.epochs,
-            "size": wish.size,
-            "method": wish.method,
-            "chat_hours": wish.chat_hours,
-            "budget_usd": wish.budget_usd,
-            "provider": wish.provider,
-            "model": wish.model,
-            "roles": list(wish.roles),
+            "epochs": settings.epochs,
+            "size": settings.size,
+            "method": settings.method,
+            "chat_hours": settings.chat_hours,
+            "budget_usd": settings.budget_usd,
+            "provider": settings.provider,
+            "model": settings.model,
+            "roles": list(settings.roles),
         },
         "refreshed": refreshed,
         "rows": [row.to_json() for row in rows],
     }
-    context.out.result(document, _text(rows, load, wish))
+    context.out.result(document, _text(rows, workload, settings))
     return 0
 
 
@@ -98,12 +98,12 @@ def provider_named(name: str, catalogue: Catalogue) -> str:
 
 
 async def _refreshed(context: Context) -> list[dict[str, Any]]:
-    from waltzrl_tui.plans.refresh import Refreshed, refresh
+    from waltzrl_tui.plans.refresh import RefreshResult, refresh
 
     context.out.status.set("asking for prices")
     titles = (await asyncio.to_thread(load_catalogue, None)).provider
 
-    def done(one: Refreshed) -> None:
+    def done(one: RefreshResult) -> None:
         title = titles[one.provider].title
         what = f"{one.prices} prices" if not one.error else f"no prices: {one.error}"
         context.out.say(f"{title}: {what}")
@@ -112,15 +112,17 @@ async def _refreshed(context: Context) -> list[dict[str, Any]]:
     return [{"provider": one.provider, "prices": one.prices, "error": one.error} for one in found]
 
 
-async def _measured(context: Context, catalogue: Catalogue, wish: Wish, source: Path) -> Load:
+async def _measured(
+    context: Context, catalogue: Catalogue, settings: PlanSettings, source: Path
+) -> Workload:
     recipe = recipe_of(context.args, source)
     stopping = threading.Event()
 
-    def work() -> Load:
-        return measure_load(
+    def work() -> Workload:
+        return measure_workload(
             source,
             recipe,
-            counters=counters_for(catalogue, context.workspace, wish),
+            counters=counters_for(catalogue, context.workspace, settings),
             on_progress=lambda rows: context.out.progress("reading", rows, 0, "rows"),
             stop=stopping.is_set,
         )
@@ -131,20 +133,20 @@ async def _measured(context: Context, catalogue: Catalogue, wish: Wish, source: 
         stopping.set()
 
 
-async def _around(context: Context) -> Surroundings:
+async def _environment(context: Context) -> Environment:
     # A plan is no reason to make a workspace where there is none.
     if not await asyncio.to_thread(context.workspace.store_path.exists):
-        return await gather(None, context.workspace)
+        return await read_environment(None, context.workspace)
     async with context.store() as store:
-        return await gather(store, context.workspace)
+        return await read_environment(store, context.workspace)
 
 
-async def _export(context: Context, rows: Sequence[PlanRow], load: Load) -> None:
+async def _export(context: Context, rows: Sequence[PlanRow], workload: Workload) -> None:
     files = []
     if context.args.csv:
         files.append((context.args.csv, to_csv(rows)))
     if context.args.markdown:
-        title = f"Plans for {load.source}"
+        title = f"Plans for {workload.source}"
         files.append((context.args.markdown, to_markdown(rows, title=title)))
     for name, text in files:
         path = Path(name).expanduser()
@@ -161,13 +163,13 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _sample(source: Path, load: Load) -> dict[str, Any]:
+def _sample(source: Path, workload: Workload) -> dict[str, Any]:
     return {
         "path": str(source),
-        "rows": load.rows,
-        "empty_replies": load.empty_replies,
-        "unlabelled": load.unlabelled,
-        "contradicting_prompts": load.contradicting,
+        "rows": workload.rows,
+        "empty_replies": workload.empty_replies,
+        "unlabelled": workload.unlabelled,
+        "contradicting_prompts": workload.contradicting,
         "files": [
             {
                 "role": role,
@@ -182,37 +184,38 @@ def _sample(source: Path, load: Load) -> dict[str, Any]:
                 "error": file.error,
                 "counts": {name: count.tokens for name, count in file.counts.items()},
             }
-            for role, file in load.roles.items()
+            for role, file in workload.roles.items()
         ],
     }
 
 
-def _text(rows: Sequence[PlanRow], load: Load, wish: Wish) -> str:
+def _text(rows: Sequence[PlanRow], workload: Workload, settings: PlanSettings) -> str:
     unicode = "utf" in (sys.stdout.encoding or "").lower()
     most = max((row.total.expected for row in rows if row.total), default=0.0)
-    lines = [_headline(load, wish), ""]
+    lines = [_headline(workload, settings), ""]
     if len(rows) > 1:
         lines += [_table(rows, most, unicode), ""]
-    chosen = rows[0] if wish.provider and rows else cheapest_ready(rows)
+    chosen = rows[0] if settings.provider and rows else cheapest_ready(rows)
     if chosen is None:
         lines.append("No plan is ready: see the states above.")
-        if load.contradicting:
-            lines.append(f"! {contradiction_warning(load.contradicting)}")
+        if workload.contradicting:
+            lines.append(f"! {contradiction_warning(workload.contradicting)}")
     else:
-        word = "" if wish.provider else "cheapest that is ready: "
+        word = "" if settings.provider else "cheapest that is ready: "
         lines += [f"{word}{chosen.title}, {chosen.model or 'no model'}", "", _sum(chosen)]
     return "\n".join(lines)
 
 
-def _headline(load: Load, wish: Wish) -> str:
+def _headline(workload: Workload, settings: PlanSettings) -> str:
     files = [
         f"{role} {'' if file.exact else 'about '}{file.tokens:,} tokens in {file.rows:,} rows"
-        for role, file in load.only(wish.roles).roles.items()
+        for role, file in workload.only(settings.roles).roles.items()
     ]
-    chat = f", then {wish.chat_hours:g} h of chat" if wish.chat_hours else ""
+    chat = f", then {settings.chat_hours:g} h of chat" if settings.chat_hours else ""
     return (
-        f"{load.source}: {'; '.join(files) or 'nothing to train on'}\n"
-        f"{wish.epochs:g} epochs by {wish.method.upper()}, {agents_named(wish.roles)}{chat}"
+        f"{workload.source}: {'; '.join(files) or 'nothing to train on'}\n"
+        f"{settings.epochs:g} epochs by {settings.method.upper()}, "
+        f"{agents_named(settings.roles)}{chat}"
     )
 
 

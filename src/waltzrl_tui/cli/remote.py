@@ -18,7 +18,7 @@ from waltzrl_tui.cli.output import Output
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.remote import control
 from waltzrl_tui.remote.adopt import adopt as adopt_job
@@ -72,7 +72,7 @@ async def train(context: Context) -> int:
     wanted = RemoteWish(
         recipe=recipe,
         provider=args.provider,
-        wish=Wish(
+        settings=PlanSettings(
             epochs=3.0 if args.epochs is None else args.epochs,
             size=args.size,
             method=args.method,
@@ -200,14 +200,14 @@ def quote_text(quoted: Quote) -> str:
     rows = [
         (
             role,
-            f"{quoted.load.roles[role].rows:,}",
-            f"{quoted.load.roles[role].tokens:,}",
-            f"{quoted.wanted.wish.epochs:g}",
+            f"{quoted.workload.roles[role].rows:,}",
+            f"{quoted.workload.roles[role].tokens:,}",
+            f"{quoted.wanted.settings.epochs:g}",
             _usd(quoted.usd[role]),
             _usd(quoted.high[role]),
         )
-        for role in quoted.wanted.wish.roles
-        if role in quoted.load.roles
+        for role in quoted.wanted.settings.roles
+        if role in quoted.workload.roles
     ]
     lines = [
         fields(
@@ -232,7 +232,7 @@ def quote_text(quoted: Quote) -> str:
 
 
 async def _agree(context: Context, quoted: Quote) -> None:
-    count = len(quoted.wanted.wish.roles)
+    count = len(quoted.wanted.settings.roles)
     await agree(
         context,
         f"Launch {count} {'jobs' if count > 1 else 'job'} at {quoted.row.title} for about "

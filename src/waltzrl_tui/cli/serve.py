@@ -23,7 +23,7 @@ from waltzrl_tui.store import AgentRow
 from waltzrl_tui.waltz.waltz import LivePair
 
 if TYPE_CHECKING:
-    from waltzrl_tui.serve.server import Tally
+    from waltzrl_tui.serve.server import RequestCounts
 
 _REDRAW_SECONDS = 0.2
 
@@ -31,7 +31,7 @@ _REDRAW_SECONDS = 0.2
 async def serve(context: Context) -> int:
     """`serve --pair NAME … [--host H] [--port N] [--key-env VAR] [--budget USD] [--yes]`."""
     # aiohttp takes a third of a second to import.
-    from waltzrl_tui.serve.server import PairServer, Settings
+    from waltzrl_tui.serve.server import PairServer, ServerSettings
 
     args = context.args
     key = await asyncio.to_thread(_key, args.key_env)
@@ -55,12 +55,12 @@ async def serve(context: Context) -> int:
         created = {
             row.name: int(datetime.fromisoformat(row.created_at).timestamp()) for row in rows
         }
-        settings = Settings(
+        settings = ServerSettings(
             key=key,
             drafts=args.drafts,
             max_tokens=args.max_tokens,
             verdict_tokens=args.verdict_tokens,
-            at_once=args.concurrency,
+            concurrency=args.concurrency,
         )
         metered = {bill.name: _metered(pairs[bill.name], bill, meter) for bill in bills}
         server = PairServer(metered, created, settings, meter)
@@ -79,21 +79,21 @@ async def serve(context: Context) -> int:
             f"{names} at {url}\nAsk it as the model {next(iter(pairs))!r}; ctrl+c ends it.",
         )
         changed = asyncio.Event()
-        server.tally.changed = changed.set
+        server.counts.changed = changed.set
         try:
             while await changed.wait():
                 # The last of several changes must not be the one that comes too soon to be drawn.
                 await asyncio.sleep(_REDRAW_SECONDS)
                 changed.clear()
-                context.out.status.set(_words(server.tally, meter))
+                context.out.status.set(_words(server.counts, meter))
         except asyncio.CancelledError:
             # A signal is how it ends.
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
         finally:
             await server.stop()
-            if server.tally.answered or server.tally.failed:
-                context.out.say(_words(server.tally, meter))
+            if server.counts.answered or server.counts.failed:
+                context.out.say(_words(server.counts, meter))
     return 0
 
 
@@ -127,12 +127,12 @@ def _metered(live: LivePair, bill: Billed, meter: Meter) -> LivePair:
     return replace(live, conversation=charged(live.conversation, bill.talk), feedback=judge)
 
 
-def _words(tally: Tally, meter: Meter) -> str:
-    waiting = f"{tally.waiting} waiting, " if tally.waiting else ""
+def _words(counts: RequestCounts, meter: Meter) -> str:
+    waiting = f"{counts.waiting} waiting, " if counts.waiting else ""
     cost = f", {meter.words()}" if meter.words() else ""
     full = "; the budget is used up" if meter.used_up else ""
     return (
-        f"{waiting}{tally.running} running, {tally.answered} answered, {tally.failed} failed"
+        f"{waiting}{counts.running} running, {counts.answered} answered, {counts.failed} failed"
         f"{cost}{full}"
     )
 

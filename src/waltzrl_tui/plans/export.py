@@ -1,4 +1,4 @@
-"""Plans as a file: a Markdown table for people, CSV for spreadsheets."""
+"""Plans as files: Markdown for people, CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
-from waltzrl_tui.plans.model import PlanRow
+from waltzrl_tui.plans.model import Money, PlanRow
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import NONE, duration_range, money, money_range
 
 _COLUMNS = (
     "provider",
@@ -33,9 +34,9 @@ _COLUMNS = (
 
 
 def to_csv(rows: Sequence[PlanRow]) -> str:
-    """One line a plan under a header; amounts as plain numbers, lists joined by "; ".
+    """One line per plan below a header; amounts are plain numbers, lists are joined by "; ".
 
-    Cells that a spreadsheet would run as a formula begin with an apostrophe.
+    A cell that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -69,7 +70,7 @@ def to_csv(rows: Sequence[PlanRow]) -> str:
 
 
 def to_markdown(rows: Sequence[PlanRow], *, title: str = "Plans") -> str:
-    """A table of all plans, then each one's sum line by line."""
+    """A table of all plans, then the cost of each, item by item."""
     lines = [
         f"# {_text(title)}",
         "",
@@ -77,11 +78,16 @@ def to_markdown(rows: Sequence[PlanRow], *, title: str = "Plans") -> str:
         "|---|---|---:|---|---|---|---|",
     ]
     for row in rows:
-        total = f"${row.total.expected:,.2f}" if row.total else "–"
-        span = f"${row.total.low:,.2f}–{row.total.high:,.2f}" if row.total else "–"
-        dated = f"{row.price_as_of}{' (old)' if row.price_stale else ''}" if row.price_as_of else ""
-        state = f"{row.state.replace('_', ' ')}: {row.reason}" if row.reason else row.state
-        cells = (row.title, row.model or "–", total, span, _time(row), state, dated)
+        total = money(row.total.expected) if row.total else NONE
+        span = money_range(row.total.low, row.total.high) if row.total else NONE
+        time = duration_range(*row.seconds) if row.seconds else NONE
+        as_of = str(row.price_as_of or "")
+        if as_of and row.price_stale:
+            as_of += " (old)"
+        state = row.state.replace("_", " ")
+        if row.reason:
+            state += f": {row.reason}"
+        cells = (row.title, row.model or NONE, total, span, time, state, as_of)
         lines.append("| " + " | ".join(_text(cell) for cell in cells) + " |")
     for row in rows:
         if row.total is None:
@@ -90,23 +96,17 @@ def to_markdown(rows: Sequence[PlanRow], *, title: str = "Plans") -> str:
             "",
             f"## {_text(row.title)}",
             "",
-            "| line | USD | low | high |",
+            "| item | expected | low | high |",
             "|---|---:|---:|---:|",
         ]
-        lines += [
-            f"| {_text(part.what)} | {part.usd.expected:.4f} | {part.usd.low:.4f} "
-            f"| {part.usd.high:.4f} |"
-            for part in row.parts
-        ]
-        total_usd = row.total
-        lines.append(
-            f"| **total** | **{total_usd.expected:.4f}** | {total_usd.low:.4f} "
-            f"| {total_usd.high:.4f} |"
-        )
-        lines.append("")
+        for item in row.parts:
+            expected, low, high = _amounts(item.usd)
+            lines.append(f"| {_text(item.what)} | {expected} | {low} | {high} |")
+        expected, low, high = _amounts(row.total)
+        lines += [f"| **total** | **{expected}** | {low} | {high} |", ""]
         if row.price_source:
             lines.append(f"- source: {_text(row.price_source)}")
-        lines += [f"- {_text(said)}" for said in (*row.blockers, *row.warnings, *row.notes)]
+        lines += [f"- {_text(text)}" for text in (*row.blockers, *row.warnings, *row.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -122,8 +122,5 @@ def _text(text: str) -> str:
     return shown
 
 
-def _time(row: PlanRow) -> str:
-    if row.seconds is None:
-        return "–"
-    low, high = row.seconds
-    return f"{low / 60:,.0f}–{high / 60:,.0f} min"
+def _amounts(usd: Money) -> list[str]:
+    return [money(amount, decimals=4) for amount in (usd.expected, usd.low, usd.high)]

@@ -1,122 +1,96 @@
-"""Providers that are paid by trained tokens."""
+"""Providers that bill by trained tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from waltzrl_tui.plans.cost import PlanCost
+from waltzrl_tui.plans.model import FREE, Money, PlanSettings
+from waltzrl_tui.plans.schema import Catalogue, ModelOffer, ProviderEntry
+from waltzrl_tui.plans.throughput import training_speed
+from waltzrl_tui.plans.training_tokens import TrainingTokens
+from waltzrl_tui.words import money, plural
 
-from waltzrl_tui.plans.model import FREE, Load, Money, Part, Rented, Wish
-from waltzrl_tui.plans.schema import Catalogue, Offer, Price, Provider
-from waltzrl_tui.plans.throughput import speed
-from waltzrl_tui.plans.training_tokens import Tally
 
+def price_by_tokens(
+    catalogue: Catalogue,
+    provider: ProviderEntry,
+    offer: ModelOffer,
+    settings: PlanSettings,
+    tokens: TrainingTokens,
+) -> PlanCost:
+    """The cost of training billed by tokens, with storage and `settings.chat_hours` of chat.
 
-@dataclass
-class Sum:
-    """The parts of a price; `total` is None when one of them has no sourced price.
-
-    Attributes:
-        prices: All that went into it, for their dates and sources.
-        missing: Why there is no total, in words.
-        without: What is not in the total, in words.
+    Args:
+        offer: The base model, priced in USD per 1M tokens.
+        tokens: Of all agents and epochs; their error widens the range of the cost.
     """
-
-    parts: list[Part] = field(default_factory=list)
-    prices: list[Price] = field(default_factory=list)
-    missing: str = ""
-    without: str = ""
-    seconds: tuple[float, float] | None = None
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    blockers: list[str] = field(default_factory=list)
-    rented: Rented | None = None
-
-    @property
-    def total(self) -> Money | None:
-        return None if self.missing else Money.sum(part.usd for part in self.parts)
-
-    def add(self, what: str, usd: Money, *prices: Price) -> None:
-        self.parts.append(Part(what, usd))
-        self.prices += prices
-
-
-def money(price: Price) -> Money:
-    return Money.of(price.low, price.expected, price.high)
-
-
-def by_tokens(
-    catalogue: Catalogue, provider: Provider, offer: Offer, load: Load, wish: Wish, tally: Tally
-) -> Sum:
-    """Training the agents there and `wish.chat_hours` of chat."""
-    found = Sum(seconds=_seconds(catalogue, provider, offer, tally))
-    per_million = offer.dpo if wish.method == "dpo" else offer.sft
-    if found.seconds is not None:
-        how = ", both jobs at once or one after the other" if len(tally.roles) > 1 else ""
-        found.notes.append(
-            f"time computed as on one {provider.runs_on}{how}; the provider publishes none"
+    cost = PlanCost(seconds=_seconds(catalogue, provider, offer, tokens))
+    per_million = offer.dpo if settings.method == "dpo" else offer.sft
+    if cost.seconds is not None:
+        jobs = ", both jobs at once or one after the other" if len(tokens.roles) > 1 else ""
+        cost.notes.append(
+            f"time computed for one {provider.runs_on}{jobs}; the provider publishes none"
         )
     if per_million is None:
-        found.missing = (
-            f"no sourced price for training {offer.model}: put one into plans.toml, or see the "
+        cost.missing = (
+            f"no sourced price for training {offer.model}: add one to plans.toml, or see the "
             "provider's price list"
         )
-        return found
-    for role in tally.roles:
+        return cost
+    for role in tokens.roles:
         billed = role.trained + (role.validated if provider.validation else 0)
-        usd = money(per_million).times(billed / 1e6)
-        usd = Money.of(usd.low * (1 - tally.error), usd.expected, usd.high * (1 + tally.error))
-        what = f"{role.role}: {_tokens(role.trained)}"
+        usd = per_million.usd.times(billed / 1e6)
+        usd = Money.of(usd.low * (1 - tokens.error), usd.expected, usd.high * (1 + tokens.error))
+        what = f"{role.role}: {plural(role.trained, 'token')}"
         if provider.validation and role.validated:
-            what += f" and {_tokens(role.validated)} of validation"
-        what += f" at ${per_million.expected:.2f} per 1M"
-        if provider.per_job is not None and provider.per_job.expected > usd.expected:
-            least = provider.per_job
-            usd = Money.of(max(usd.low, least.low), least.expected, max(usd.high, least.high))
-            found.add(f"{what}, but ${least.expected:.2f} a job at least", usd, least)
+            what += f" and {plural(role.validated, 'validation token')}"
+        what += f" at {money(per_million.expected)} per 1M"
+        minimum = provider.per_job
+        if minimum is not None and minimum.expected > usd.expected:
+            usd = Money.of(max(usd.low, minimum.low), minimum.expected, max(usd.high, minimum.high))
+            cost.add(f"{what}, minimum {money(minimum.expected)} per job", usd, minimum)
         else:
-            found.add(what, usd, per_million)
+            cost.add(what, usd, per_million)
     if provider.per_month is not None:
-        agents = len(tally.roles)
-        found.add(
-            f"storage of {agents} model{'s' if agents > 1 else ''} for a month",
-            money(provider.per_month).times(agents),
+        agents = len(tokens.roles)
+        cost.add(
+            f"storage of {plural(agents, 'model')} for a month",
+            provider.per_month.usd.times(agents),
             provider.per_month,
         )
-    _chat(provider, offer, wish, found)
-    return found
+    _add_chat(cost, provider, offer, settings)
+    return cost
 
 
-def _chat(provider: Provider, offer: Offer, wish: Wish, found: Sum) -> None:
-    if wish.chat_hours <= 0:
+def _add_chat(
+    cost: PlanCost, provider: ProviderEntry, offer: ModelOffer, settings: PlanSettings
+) -> None:
+    hours = settings.chat_hours
+    if hours <= 0:
         return
     if offer.hosting is not None:
-        usd = money(offer.hosting).times(wish.chat_hours)
-        found.add(f"chat {wish.chat_hours:g} h: {offer.hosting_what}", usd, offer.hosting)
+        cost.add(
+            f"chat {hours:g} h: {offer.hosting_what}", offer.hosting.usd.times(hours), offer.hosting
+        )
     elif provider.chat == "tokens":
-        found.add(f"chat {wish.chat_hours:g} h: by the token, price not known", FREE)
-        found.without = "chat is not in the sum, its price is not known"
-        found.warnings.append(
-            "chat is billed by the token there; no sourced price, so it is not in the sum"
+        cost.add(f"chat {hours:g} h: billed by tokens, price not known", FREE)
+        cost.excluded = "chat is not included, its price is not known"
+        cost.warnings.append(
+            "chat is billed by tokens; its price is not known, so it is not in the total"
         )
     elif provider.chat == "hosted":
-        found.missing = (
-            "no sourced price for the deployment that chat needs: put one into plans.toml"
-        )
+        cost.missing = "no sourced price for the deployment that chat needs: add one to plans.toml"
 
 
 def _seconds(
-    catalogue: Catalogue, provider: Provider, offer: Offer, tally: Tally
+    catalogue: Catalogue, provider: ProviderEntry, offer: ModelOffer, tokens: TrainingTokens
 ) -> tuple[float, float] | None:
-    """Both jobs at once, each as long as one such GPU would take, and the wait before them."""
+    """Both jobs at once at best, one after the other at worst, on the GPU assumed there."""
     params = catalogue.base[offer.model].params
-    if provider.startup is None or not provider.runs_on or params is None or not tally.roles:
+    if provider.startup is None or not provider.runs_on or params is None or not tokens.roles:
         return None
-    fast = speed(catalogue, catalogue.gpu[provider.runs_on], params, "LoRA")
-    most = max(role.trained for role in tally.roles)
+    speed = training_speed(catalogue, catalogue.gpu[provider.runs_on], params, "LoRA")
+    longest_job = max(role.trained for role in tokens.roles)
     return (
-        provider.startup.low * 60 + most / fast.high,
-        provider.startup.high * 60 + tally.trained / fast.low,
+        provider.startup.low * 60 + longest_job / speed.high,
+        provider.startup.high * 60 + tokens.trained / speed.low,
     )
-
-
-def _tokens(count: int) -> str:
-    return f"{count:,} tokens"

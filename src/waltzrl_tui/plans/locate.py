@@ -1,4 +1,4 @@
-"""On which line of a TOML file a field stands: the parser tells only where syntax is broken."""
+"""The line of a field in a TOML file; the parser gives lines of syntax errors only."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 
 def line_of(text: str, place: Sequence[str | int]) -> int | None:
-    """The line, counted from 1, on which the field at `place` is written, else its table.
+    """The line (from 1) of the field at `place`, else of its table; None if neither is there.
 
-    The file is parsed line by line from its start until the field is there, which is slow for
-    long files and right for every way to write TOML. None when no part of `place` is in it.
+    Parses ever longer beginnings of the file until the field appears: slow for long files, and
+    correct for every way to write TOML.
     """
     lines = text.splitlines()
     for length in range(len(place), 0, -1):
-        wanted = place[:length]
+        prefix = place[:length]
         begin = 0
         for number in range(1, len(lines) + 1):
             try:
                 document = tomllib.loads("\n".join(lines[:number]))
             except tomllib.TOMLDecodeError:
                 continue
-            if _has(document, wanted):
-                names = [part for part in wanted if isinstance(part, str)]
-                return _named(lines, begin, number, names[-1] if names else "")
+            if _has(document, prefix):
+                names = [part for part in prefix if isinstance(part, str)]
+                return _line_with(lines, begin, number, names[-1] if names else "")
             begin = number
     return None
 
@@ -38,8 +38,8 @@ def _has(document: Any, place: Sequence[str | int]) -> bool:
     return True
 
 
-def _named(lines: Sequence[str], begin: int, end: int, name: str) -> int:
-    """Of a statement over several lines, the one that has the name."""
+def _line_with(lines: Sequence[str], begin: int, end: int, name: str) -> int:
+    """The line of a statement, which may span several, that contains the name."""
     for number in range(begin, end):
         if name in lines[number]:
             return number + 1

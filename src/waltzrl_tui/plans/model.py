@@ -1,4 +1,4 @@
-"""What a plan is made of: the load, the wish, what this machine has, and one priced row."""
+"""What goes into a plan (workload, settings, environment) and what comes out: a priced row."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from waltzrl_tui.records.roles import ROLES, Method, Role
 
 State = Literal["ready", "needs_key", "needs_gpu", "closed", "blocked"]
 Size = Literal["small", "default", "large"]
-"""Of the base model: 3B and smaller, 7–9B, 70B."""
+"""Of the base model: 3B or smaller, 7B to 9B, 70B."""
+
+ProviderKind = Literal["tokens", "machines", "own", "embedded"]
+"""What is paid for: trained tokens, rented machines, or nothing (own GPU, embedded engine)."""
+
+EMBEDDED: Final = "embedded"
+"""The provider name of the embedded engine, in the catalogue and on jobs."""
 
 SIZES: Final[tuple[Size, ...]] = ("small", "default", "large")
 METHODS: Final[tuple[Method, ...]] = ("sft", "dpo")
 STALE_DAYS: Final = 90
-"""A price that is older is marked."""
+"""Prices older than this are marked."""
 
 _MICRO: Final = 6
-"""Decimals of a dollar that amounts are kept to, so that parts add up to totals."""
+"""Decimals that amounts are rounded to, so that items add up to totals."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """What one tokenizer makes of one role's file."""
+    """One role's file, counted by one tokenizer."""
 
     tokens: int
     valid_tokens: int
@@ -33,18 +39,18 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True)
-class RoleLoad:
+class RoleWorkload:
     """One role's training file.
 
     Attributes:
-        rows, valid_rows: Rendered chats, of training and of validation.
-        tokens: Of one epoch over the training rows; `valid_tokens`: of one evaluation.
+        rows, valid_rows: Rendered chats for training and for validation.
+        tokens: Tokens of one epoch; `valid_tokens`: of one evaluation.
         longest: Tokens of the longest row.
-        bytes: Of the rendered training file.
-        exact: Counted with the model's own tokenizer; else estimated.
+        bytes: Size of the rendered training file.
+        exact: Whether the model's own tokenizer counted; otherwise tokens are estimated.
         tokenizer: Its name, or "estimate".
-        error: Relative error of an estimate (0.15 is ±15 %), 0 when exact.
-        counts: The same by each tokenizer that was at hand, by its name.
+        error: Relative error of an estimate (0.15 is ±15 %); 0 if exact.
+        counts: Counts by each available tokenizer, by its name.
     """
 
     rows: int
@@ -60,19 +66,19 @@ class RoleLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What is to be trained: one file a role, of the dataset named `source`.
+class Workload:
+    """What would be trained: one file for each role, from the dataset named `source`.
 
     Attributes:
-        rows: Rows of the sample, of which the files were rendered: a role's file may hold more or
-            fewer. 0 when only the files are known.
+        rows: Rows of the sample that the files were rendered from; 0 when only the files are
+            known. A role's file may hold more rows or fewer.
         empty_replies: Rows of the dataset with an empty reply, which are left out.
-        unlabelled: Rows with a reply and no label, which only the conversation agent learns from.
-        misordered: Rendered chats whose roles do not alternate.
+        unlabelled: Rows with a reply and no label: only the conversation agent learns from them.
+        misordered: Rendered chats whose user and assistant turns do not alternate.
         contradicting: Prompts that the dataset labels both harmful and benign.
     """
 
-    roles: Mapping[Role, RoleLoad]
+    roles: Mapping[Role, RoleWorkload]
     source: str
     rows: int = 0
     empty_replies: int = 0
@@ -80,13 +86,13 @@ class Load:
     misordered: int = 0
     contradicting: int = 0
 
-    def only(self, roles: Sequence[Role]) -> Load:
-        """The same without the files of other roles."""
+    def only(self, roles: Sequence[Role]) -> Workload:
+        """The files of these roles alone."""
         files = {role: self.roles[role] for role in roles if role in self.roles}
         return replace(self, roles=files)
 
-    def scaled(self, rows: int) -> Load:
-        """The same rows on average, but a sample of `rows` of them, validation included."""
+    def scaled(self, rows: int) -> Workload:
+        """A sample of `rows` such rows, validation included: every figure in proportion."""
         files = (file.rows + file.valid_rows for file in self.roles.values())
         whole = self.rows or max(files, default=0)
         if not whole:
@@ -97,12 +103,15 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asks for. An empty provider means all, an empty model the size's default.
+class PlanSettings:
+    """The user's settings for a plan.
 
     Attributes:
-        budget_usd: For the training of all `roles`.
-        roles: The agents that are trained.
+        chat_hours: Hours of chat with the trained agents.
+        budget_usd: For training all `roles`; None for no limit.
+        provider: Empty for all providers.
+        model: A base model by any known name; empty for the default of `size`.
+        roles: The agents to train.
     """
 
     epochs: float = 3.0
@@ -126,11 +135,13 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a provider said of this account.
+    """A provider's answer about this account.
 
     Attributes:
-        allowed: Whether it may tune; None: it did not say. `key_ok`: whether its key is taken.
-        words: The provider's own. `at`: When, UTC.
+        allowed: Whether the account may fine-tune; None if the answer does not say.
+        words: The provider's own words.
+        at: When it was asked, UTC.
+        key_ok: Whether the key was accepted; None if that is not known.
     """
 
     allowed: bool | None
@@ -140,12 +151,14 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What this machine and its accounts have; gathered once.
+class Environment:
+    """What this machine and the user's accounts offer, read once.
 
     Attributes:
         keys: Names of environment variables that hold a key, never values.
-        embedded_tokens_per_second: As past jobs of the embedded engine measured it here, or None.
+        unsloth: Whether Unsloth is installed.
+        embedded_tokens_per_second: The embedded engine's speed as past jobs measured it here;
+            None before the first.
     """
 
     keys: frozenset[str]
@@ -171,11 +184,11 @@ class Money:
     @classmethod
     def sum(cls, amounts: Iterable[Money]) -> Money:
         """The sum, whatever the order."""
-        found = list(amounts)
+        terms = list(amounts)
         return cls.of(
-            math.fsum(each.low for each in found),
-            math.fsum(each.expected for each in found),
-            math.fsum(each.high for each in found),
+            math.fsum(each.low for each in terms),
+            math.fsum(each.expected for each in terms),
+            math.fsum(each.high for each in terms),
         )
 
     def times(self, factor: float) -> Money:
@@ -189,21 +202,21 @@ FREE: Final = Money(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One line of a sum."""
+class CostItem:
+    """One item of a cost."""
 
     what: str
     usd: Money
 
 
 @dataclass(frozen=True, slots=True)
-class Rented:
-    """The machine that each agent's job is to have for itself.
+class RentedMachine:
+    """The kind of machine that each agent's job gets for itself.
 
     Attributes:
-        flavor: What the provider calls it. usd_per_hour: low, expected, high.
-        seconds: By role: from the start of the machine to the end of the job (low, expected,
-            high).
+        flavor: The provider's name for it.
+        usd_per_hour: USD per hour.
+        seconds: By role, from machine start to the end of the job: low, expected, high.
     """
 
     flavor: str
@@ -213,18 +226,19 @@ class Rented:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """What training the agents at one provider costs, and whether it can be done.
+    """What training the agents at one provider costs, and whether it is possible.
 
     Attributes:
-        roles: The agents that are trained.
-        reason: Why it is in that state, in words, and what to use instead.
-        training_tokens: All tokens trained, epochs and all agents included.
-        total: The sum of `parts`; None when there is no sourced price, as `reason` says.
+        kind: What the provider is paid for.
+        roles: The agents to train.
+        reason: Why it is in this state, in words, and what to use instead.
+        training_tokens: Tokens trained, over all epochs and agents.
+        total: The sum of `parts`; None without a sourced price, as `missing` says.
         seconds: Training all agents, low to high, waiting for a machine included.
-        price_as_of: Of the oldest price in the sum; `price_stale`: older than `STALE_DAYS`.
-        blockers: What would be refused, each with what to do.
-        notes: How it was computed.
-        rented: The machine, where each agent's job has its own.
+        price_as_of: Date of the oldest price used; `price_stale`: older than `STALE_DAYS`.
+        blockers: What would be refused, each with what to do about it.
+        notes: How figures were computed.
+        rented: The machine, where each agent's job gets its own.
         missing: Why there is no total, in words.
     """
 
@@ -236,7 +250,7 @@ class PlanRow:
     training_tokens: int
     exact: bool
     total: Money | None
-    parts: tuple[Part, ...]
+    parts: tuple[CostItem, ...]
     seconds: tuple[float, float] | None
     price_as_of: date | None
     price_source: str
@@ -244,12 +258,13 @@ class PlanRow:
     blockers: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
-    rented: Rented | None = None
+    rented: RentedMachine | None = None
     missing: str = ""
     roles: tuple[Role, ...] = ROLES
+    kind: ProviderKind = "tokens"
 
     def to_json(self) -> dict[str, Any]:
-        """The row of the document that `plan --json` prints."""
+        """The row as `plan --json` prints it."""
         seconds = self.seconds and {"low": self.seconds[0], "high": self.seconds[1]}
         return {
             "provider": self.provider,
@@ -261,7 +276,7 @@ class PlanRow:
             "training_tokens": self.training_tokens,
             "exact": self.exact,
             "total_usd": self.total.to_json() if self.total else None,
-            "parts": [{"what": part.what, "usd": part.usd.to_json()} for part in self.parts],
+            "parts": [{"what": item.what, "usd": item.usd.to_json()} for item in self.parts],
             "duration_s": seconds,
             "price_as_of": self.price_as_of.isoformat() if self.price_as_of else None,
             "price_source": self.price_source,
@@ -272,19 +287,19 @@ class PlanRow:
         }
 
 
-def _scaled(role: RoleLoad, factor: float) -> RoleLoad:
-    def part(value: int) -> int:
+def _scaled(role: RoleWorkload, factor: float) -> RoleWorkload:
+    def times(value: int) -> int:
         return int(value * factor + 0.5)
 
     return replace(
         role,
-        rows=part(role.rows),
-        valid_rows=part(role.valid_rows),
-        tokens=part(role.tokens),
-        valid_tokens=part(role.valid_tokens),
-        bytes=part(role.bytes),
+        rows=times(role.rows),
+        valid_rows=times(role.valid_rows),
+        tokens=times(role.tokens),
+        valid_tokens=times(role.valid_tokens),
+        bytes=times(role.bytes),
         counts={
-            name: replace(count, tokens=part(count.tokens), valid_tokens=part(count.valid_tokens))
+            name: replace(count, tokens=times(count.tokens), valid_tokens=times(count.valid_tokens))
             for name, count in role.counts.items()
         },
     )

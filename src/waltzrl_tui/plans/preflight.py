@@ -1,4 +1,4 @@
-"""What would be refused after the upload, found before it: limits in words, with what to do."""
+"""What a provider would refuse after the upload, found before it; each with what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from waltzrl_tui.datasets.contradictions import contradiction_warning
-from waltzrl_tui.plans.model import Load, Wish
-from waltzrl_tui.plans.schema import BaseModelEntry, Limits, Provider
-from waltzrl_tui.plans.training_tokens import Tally
+from waltzrl_tui.plans.model import PlanSettings, Workload
+from waltzrl_tui.plans.schema import BaseModelEntry, ProviderEntry, ProviderLimits
+from waltzrl_tui.plans.training_tokens import TrainingTokens
 from waltzrl_tui.records.roles import Method, Role
+from waltzrl_tui.words import plural, size
 
 TAG_LENGTH = 8
 """Characters of the tag that names a job in the provider's suffix field: `k3f-conv`."""
@@ -20,7 +21,7 @@ _METHODS: dict[Method, str] = {"sft": "SFT", "dpo": "DPO"}
 
 @dataclass
 class Findings:
-    """What stands in the way, what may go wrong, and how things were computed."""
+    """What makes a plan impossible, what may go wrong, and how figures were computed."""
 
     blockers: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -28,7 +29,7 @@ class Findings:
 
 
 def steps_for(rows: int, epochs: float, batch_rows: int) -> int:
-    """Optimizer steps of `epochs` passes over `rows` rows."""
+    """Optimizer steps of `epochs` passes over `rows` rows, `batch_rows` rows per step."""
     return math.ceil(rows * epochs / batch_rows)
 
 
@@ -38,128 +39,151 @@ def epochs_for(rows: int, steps: int, batch_rows: int) -> float:
 
 
 def preflight(
-    provider: Provider,
+    provider: ProviderEntry,
     model: BaseModelEntry | None,
-    load: Load,
-    wish: Wish,
-    tally: Tally,
+    workload: Workload,
+    settings: PlanSettings,
+    tokens: TrainingTokens,
     today: date,
 ) -> Findings:
-    """Check what is known of the provider's limits against what would be sent."""
-    found = Findings()
-    _data(load, wish, found)
-    if wish.method not in provider.methods:
-        offered = " and ".join(_METHODS[each] for each in provider.methods)
-        found.blockers.append(
-            f"{_METHODS[wish.method]} is not offered here, {offered} is: choose that or another row"
+    """Check the workload and the settings against the provider's known limits.
+
+    Args:
+        model: The base model; None where none is known.
+        tokens: Of the workload; the longest row is checked.
+        today: Compared with the day on which the provider closes.
+    """
+    findings = Findings()
+    _check_data(workload, settings, findings)
+    if settings.method not in provider.methods:
+        offered = " or ".join(_METHODS[method] for method in provider.methods)
+        findings.blockers.append(
+            f"{_METHODS[settings.method]} is not offered here: choose {offered}, or another "
+            "provider"
         )
-    elif wish.method == "dpo":
-        found.warnings.append(
-            "DPO prefers a good answer to a bad one; prompts without a bad one are left "
-            "out, and tokens are counted twice"
+    elif settings.method == "dpo":
+        findings.warnings.append(
+            "DPO prefers a good answer to a bad one: prompts without a bad one are left out, and "
+            "tokens count twice"
         )
-    _epochs(provider.limits, wish, found)
-    _sizes(provider, model, load, tally, found)
-    batch = provider.limits.batch_rows
-    if batch and load.roles:
+    limits = provider.limits
+    _check_epochs(limits, settings, findings)
+    _check_sizes(limits, model, workload, tokens, findings)
+    if limits.batch_rows and workload.roles:
         steps = [
-            f"{role} {steps_for(file.rows, wish.epochs, batch):,}"
-            for role, file in load.roles.items()
+            f"{role} {plural(steps_for(file.rows, settings.epochs, limits.batch_rows), 'step')}"
+            for role, file in workload.roles.items()
         ]
-        found.notes.append(
-            f"{wish.epochs:g} epochs are these steps at {batch} rows each: {', '.join(steps)}"
+        findings.notes.append(
+            f"{_epochs(settings.epochs)}, {plural(limits.batch_rows, 'row')} per step: "
+            f"{', '.join(steps)}"
         )
-    if provider.limits.concurrent_jobs == 1 and len(load.roles) > 1:
-        found.notes.append("one job at a time: the second agent waits for the first")
-    if provider.limits.max_suffix is not None and provider.limits.max_suffix < TAG_LENGTH:
-        found.blockers.append(
-            f"a job's name may have {provider.limits.max_suffix} characters, its tag has "
+    if limits.concurrent_jobs == 1 and len(workload.roles) > 1:
+        findings.notes.append("one job at a time: the second agent waits for the first")
+    if limits.max_suffix is not None and limits.max_suffix < TAG_LENGTH:
+        findings.blockers.append(
+            f"a job's name may have {plural(limits.max_suffix, 'character')}, but its tag needs "
             f"{TAG_LENGTH}: jobs could not be found again"
         )
     if provider.ends is not None and today < provider.ends:
-        found.warnings.append(f"ends for all on {provider.ends.isoformat()}")
-    return found
+        findings.warnings.append(f"closes to everyone on {provider.ends.isoformat()}")
+    return findings
 
 
-def _data(load: Load, wish: Wish, found: Findings) -> None:
-    conversation, feedback = load.roles.get("conversation"), load.roles.get("feedback")
-    if "conversation" in wish.roles and (conversation is None or not conversation.rows):
-        found.blockers.append(
+def _check_data(workload: Workload, settings: PlanSettings, findings: Findings) -> None:
+    conversation = workload.roles.get("conversation")
+    feedback = workload.roles.get("feedback")
+    if "conversation" in settings.roles and (conversation is None or not conversation.rows):
+        findings.blockers.append(
             "no row has a reply for the conversation agent to learn: give the dataset replies, "
-            f"{_alone('feedback', load)}or take one that has them"
+            f"{_train_alone('feedback', workload)}or choose a dataset that has them"
         )
-    if "feedback" in wish.roles and (feedback is None or not feedback.rows):
-        found.blockers.append(
+    if "feedback" in settings.roles and (feedback is None or not feedback.rows):
+        findings.blockers.append(
             "no row has a label (harmful or benign) for the feedback agent to learn from: correct "
-            f"the mapping, {_alone('conversation', load)}or take a labelled dataset"
+            f"the mapping, {_train_alone('conversation', workload)}or choose a labelled dataset"
         )
-    if load.misordered:
-        found.blockers.append(
-            f"{load.misordered:,} chats do not alternate user and assistant: leave those rows out"
+    if workload.misordered:
+        findings.blockers.append(
+            f"{plural(workload.misordered, 'chat')} without alternating user and assistant turns: "
+            "leave those rows out"
         )
-    if load.empty_replies and conversation is not None and conversation.rows:
-        found.warnings.append(
-            f"{load.empty_replies:,} rows with an empty reply are left out, not uploaded"
+    if workload.empty_replies and conversation is not None and conversation.rows:
+        count = workload.empty_replies
+        findings.warnings.append(
+            f"{plural(count, 'row')} with an empty reply {_are(count)} left out, not uploaded"
         )
-    if load.unlabelled and feedback is not None and feedback.rows:
-        found.warnings.append(
-            f"{load.unlabelled:,} rows without a label teach the conversation agent only"
+    if workload.unlabelled and feedback is not None and feedback.rows:
+        findings.warnings.append(
+            f"only the conversation agent learns from {plural(workload.unlabelled, 'row')} "
+            "without a label"
         )
-    if load.contradicting and feedback is not None and feedback.rows:
-        found.warnings.append(contradiction_warning(load.contradicting))
-    if not wish.epochs > 0:
-        found.blockers.append("0 epochs train nothing: choose more")
+    if workload.contradicting and feedback is not None and feedback.rows:
+        findings.warnings.append(contradiction_warning(workload.contradicting))
+    if not settings.epochs > 0:
+        findings.blockers.append("0 epochs train nothing: choose more")
 
 
-def _alone(role: Role, load: Load) -> str:
-    """The way on where only this role can be trained."""
-    file = load.roles.get(role)
+def _train_alone(role: Role, workload: Workload) -> str:
+    """The advice where only this role can be trained."""
+    file = workload.roles.get(role)
     return f"train the {role} agent alone (--role {role}), " if file and file.rows else ""
 
 
-def _epochs(limits: Limits, wish: Wish, found: Findings) -> None:
-    if limits.max_epochs is not None and wish.epochs > limits.max_epochs:
-        found.blockers.append(
-            f"{wish.epochs:g} epochs are more than the {limits.max_epochs:g} that are taken: "
-            f"choose {limits.max_epochs:g} or fewer"
+def _check_epochs(limits: ProviderLimits, settings: PlanSettings, findings: Findings) -> None:
+    epochs = settings.epochs
+    if limits.max_epochs is not None and epochs > limits.max_epochs:
+        findings.blockers.append(
+            f"{_epochs(epochs)} exceed the limit of {limits.max_epochs:g}: choose "
+            f"{limits.max_epochs:g} or fewer"
         )
-    if limits.whole_epochs and wish.epochs > 0 and wish.epochs != int(wish.epochs):
-        below = max(1, math.floor(wish.epochs))
-        found.blockers.append(
-            f"only whole epochs are taken, not {wish.epochs:g}: choose {below} or {below + 1}"
+    if limits.whole_epochs and epochs > 0 and epochs != int(epochs):
+        below = max(1, math.floor(epochs))
+        findings.blockers.append(
+            f"only whole epochs are accepted, not {epochs:g}: choose {below} or {below + 1}"
         )
 
 
-def _sizes(
-    provider: Provider, model: BaseModelEntry | None, load: Load, tally: Tally, found: Findings
+def _check_sizes(
+    limits: ProviderLimits,
+    model: BaseModelEntry | None,
+    workload: Workload,
+    tokens: TrainingTokens,
+    findings: Findings,
 ) -> None:
-    limits = provider.limits
-    for role, file in load.roles.items():
+    for role, file in workload.roles.items():
+        rows = plural(file.rows, "row")
         if limits.min_rows is not None and 0 < file.rows < limits.min_rows:
-            found.blockers.append(
-                f"the {role} file has {file.rows:,} rows, {limits.min_rows:,} are the least that "
-                "is taken: raise the sample"
-            )
-        if limits.max_rows is not None and file.rows > limits.max_rows:
-            found.blockers.append(
-                f"the {role} file has {file.rows:,} rows, {limits.max_rows:,} are the most that "
-                "is taken: lower the sample"
-            )
-        if limits.max_file_bytes is not None and file.bytes > limits.max_file_bytes:
-            found.blockers.append(
-                f"the {role} file has {file.bytes / 1e6:,.0f} MB, "
-                f"{limits.max_file_bytes / 1e6:,.0f} MB are the most that is taken: lower the "
+            findings.blockers.append(
+                f"the {role} file has {rows}, the minimum is {limits.min_rows:,}: choose a larger "
                 "sample"
             )
+        if limits.max_rows is not None and file.rows > limits.max_rows:
+            findings.blockers.append(
+                f"the {role} file has {rows}, the maximum is {limits.max_rows:,}: choose a "
+                "smaller sample"
+            )
+        if limits.max_file_bytes is not None and file.bytes > limits.max_file_bytes:
+            findings.blockers.append(
+                f"the {role} file has {size(file.bytes)}, the maximum is "
+                f"{size(limits.max_file_bytes)}: choose a smaller sample"
+            )
     context = model.context if model else 0
-    longest = tally.longest
-    if context and longest > context:
-        found.blockers.append(
-            f"the longest row has {longest:,} tokens, the model reads {context:,}: leave out long "
-            "rows"
+    longest = plural(tokens.longest, "token")
+    if context and tokens.longest > context:
+        findings.blockers.append(
+            f"the longest row has {longest}, the model reads {context:,}: leave out long rows"
         )
-    elif limits.max_sequence is not None and longest > limits.max_sequence:
-        kind = "left out" if provider.kind == "embedded" else "refused or cut"
-        found.warnings.append(
-            f"the longest row has {longest:,} tokens; rows above {limits.max_sequence:,} are {kind}"
+    elif limits.max_sequence is not None and tokens.longest > limits.max_sequence:
+        fate = "left out" if limits.drops_long_rows else "refused or cut"
+        findings.warnings.append(
+            f"the longest row has {longest}; rows above {limits.max_sequence:,} are {fate}"
         )
+
+
+def _epochs(epochs: float) -> str:
+    return "1 epoch" if epochs == 1 else f"{epochs:g} epochs"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -1,58 +1,68 @@
-"""All plans for one load: priced, checked, sorted. Pure: no file, no network, a few ms."""
+"""All plans for one workload: priced, checked, sorted. Pure: no file, no network, a few ms."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from waltzrl_tui.plans.hosted import Sum, by_tokens
-from waltzrl_tui.plans.machines import by_machine, by_own_gpu
+from waltzrl_tui.plans.cost import PlanCost
+from waltzrl_tui.plans.hosted import price_by_tokens
+from waltzrl_tui.plans.machines import price_by_machine, price_on_own_gpu
 from waltzrl_tui.plans.model import (
-    FREE,
+    EMBEDDED,
     STALE_DAYS,
-    Load,
-    Part,
+    Environment,
     PlanRow,
+    PlanSettings,
     Probe,
     State,
-    Surroundings,
-    Wish,
+    Workload,
 )
 from waltzrl_tui.plans.preflight import Findings, preflight
-from waltzrl_tui.plans.schema import BaseModelEntry, Catalogue, Offer, Price, Provider
-from waltzrl_tui.plans.training_tokens import Tally, tally
+from waltzrl_tui.plans.schema import (
+    BaseModelEntry,
+    Catalogue,
+    CataloguePrice,
+    ModelOffer,
+    ProviderEntry,
+)
+from waltzrl_tui.plans.training_tokens import TrainingTokens, count_training_tokens
+from waltzrl_tui.words import money, percent
 
-ALIASES: Final = {"local": "embedded"}
-"""Other names of providers that commands take."""
+ALIASES: Final = {"local": EMBEDDED}
+"""Other names of providers that commands accept."""
 
 _PARAMS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
-_STANDARD: Final = {"small": "3B or smaller", "default": "7B to 9B", "large": "70B"}
+_SIZE_WORDS: Final = {"small": "3B or smaller", "default": "7B to 9B", "large": "70B"}
 
 
-def price(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> list[PlanRow]:
-    """One row a provider: those with a total by what is expected of it, then those without.
+def price_plans(
+    catalogue: Catalogue, workload: Workload, settings: PlanSettings, environment: Environment
+) -> list[PlanRow]:
+    """One row for each provider: rows with a total first, cheapest first, then the others.
 
-    With `wish.provider` only that one; a name that is not in the catalogue gives no row. Only the
-    files of `wish.roles` are priced.
+    With `settings.provider`, only that provider; a name that is not in the catalogue gives no
+    row. Only the files of `settings.roles` are priced.
     """
-    load = load.only(wish.roles)
-    wanted = ALIASES.get(wish.provider, wish.provider)
+    workload = workload.only(settings.roles)
+    wanted = ALIASES.get(settings.provider, settings.provider)
     rows = [
-        _row(catalogue, name, provider, load, wish, around)
-        for name, provider in catalogue.provider.items()
+        _row(catalogue, name, workload, settings, environment)
+        for name in catalogue.provider
         if not wanted or wanted == name
     ]
-    return sorted(rows, key=_order)
+    return sorted(rows, key=_sort_key)
 
 
 def cheapest_ready(rows: Sequence[PlanRow]) -> PlanRow | None:
-    """The first row that is ready and has a price, of rows in the order of `price`."""
+    """The first row that is ready and has a price, of rows in the order of `price_plans`."""
     return next((row for row in rows if row.state == "ready" and row.total is not None), None)
 
 
-def _order(row: PlanRow) -> tuple[bool, float, bool, str]:
+def _sort_key(row: PlanRow) -> tuple[bool, float, bool, str]:
     expected = row.total.expected if row.total else 0.0
     return row.total is None, expected, row.state == "closed", row.provider
 
@@ -60,154 +70,168 @@ def _order(row: PlanRow) -> tuple[bool, float, bool, str]:
 def _row(
     catalogue: Catalogue,
     name: str,
-    provider: Provider,
-    load: Load,
-    wish: Wish,
-    around: Surroundings,
+    workload: Workload,
+    settings: PlanSettings,
+    environment: Environment,
 ) -> PlanRow:
-    model_name, model, offer, why = _model(catalogue, provider, wish)
-    counted = tally(load, wish, model)
-    closed = _closed(catalogue, name, provider, around)
-    found = preflight(provider, model, load, wish, counted, around.today)
-    if why:
-        found.blockers.append(why)
+    provider = catalogue.provider[name]
+    base = _base_model(catalogue, provider, settings)
+    tokens = count_training_tokens(workload, settings, base.entry)
+    closed = _closed(catalogue, name, environment)
+    findings = preflight(provider, base.entry, workload, settings, tokens, environment.today)
+    if base.problem:
+        findings.blockers.append(base.problem)
     if closed:
-        priced = Sum(missing=closed)
-    elif why:
-        priced = Sum(missing=why)
-    elif wish.method not in provider.methods or not load.roles:
-        priced = Sum(missing=found.blockers[0])
+        cost = PlanCost(missing=closed)
+    elif base.problem:
+        cost = PlanCost(missing=base.problem)
+    elif settings.method not in provider.methods or not workload.roles:
+        cost = PlanCost(missing=findings.blockers[0])
     else:
-        priced = _sum(catalogue, provider, model, offer, load, wish, counted, around)
-    total = priced.total
-    _budget(wish, priced, found)
-    blockers = (*found.blockers, *(b for b in priced.blockers if b not in found.blockers))
-    state, reason = _state(provider, closed, blockers, around, around.probes.get(name))
-    if state in ("ready", "needs_key") and total is None:
-        reason = f"{reason}; {priced.missing}" if reason else priced.missing
-    elif state in ("ready", "needs_key") and priced.without:
-        reason = f"{reason}; {priced.without}"
-    as_of = min((each.as_of for each in priced.prices), default=None)
-    stale = as_of is not None and (around.today - as_of).days > STALE_DAYS
-    title = provider.title
-    if provider.kind == "own" and around.unsloth:
-        title += " (Unsloth)"
+        cost = _cost(catalogue, provider, base, settings, tokens, environment)
+    total = cost.total
+    _check_budget(settings, cost, findings)
+    blockers = tuple(dict.fromkeys([*findings.blockers, *cost.blockers]))
+    state, reason = _state(provider, closed, blockers, environment, environment.probes.get(name))
+    if state in ("ready", "needs_key"):
+        gap = cost.missing or cost.excluded
+        reason = f"{reason}; {gap}" if reason and gap else reason or gap
+    as_of = min((price.as_of for price in cost.prices), default=None)
+    stale = as_of is not None and (environment.today - as_of).days > STALE_DAYS
+    unsloth = provider.kind == "own" and environment.unsloth
     return PlanRow(
         provider=name,
-        title=title,
-        model=model_name,
+        title=f"{provider.title} (Unsloth)" if unsloth else provider.title,
+        model=base.name,
         state=state,
         reason=reason,
-        training_tokens=counted.trained,
-        exact=counted.exact,
+        training_tokens=tokens.trained,
+        exact=tokens.exact,
         total=total,
-        parts=tuple(priced.parts) if total is not None else (),
-        seconds=priced.seconds if not closed else None,
+        parts=tuple(cost.parts) if total is not None else (),
+        seconds=cost.seconds if not closed else None,
         price_as_of=as_of if total is not None else None,
-        price_source=_sources(priced.prices) if total is not None else provider.source,
+        price_source=_sources(cost.prices) if total is not None else provider.source,
         price_stale=stale and total is not None,
         blockers=blockers,
-        warnings=(*found.warnings, *priced.warnings),
-        notes=(*priced.notes, *found.notes, _counted(counted), *provider.notes),
-        rented=priced.rented,
-        missing=priced.missing,
-        roles=wish.roles,
+        warnings=(*findings.warnings, *cost.warnings),
+        notes=(*cost.notes, *findings.notes, _token_note(tokens), *provider.notes),
+        rented=cost.rented,
+        missing=cost.missing,
+        roles=settings.roles,
+        kind=provider.kind,
     )
 
 
-def _sum(
-    catalogue: Catalogue,
-    provider: Provider,
-    model: BaseModelEntry | None,
-    offer: Offer | None,
-    load: Load,
-    wish: Wish,
-    counted: Tally,
-    around: Surroundings,
-) -> Sum:
-    if provider.kind == "embedded":
-        return _embedded(wish, counted, around)
-    if offer is not None:
-        return by_tokens(catalogue, provider, offer, load, wish, counted)
-    if model is None or model.params is None:
-        return Sum(missing="the model's size is not known")
-    if provider.kind == "own":
-        return by_own_gpu(catalogue, provider, model.params, counted, around)
-    return by_machine(catalogue, provider, model.params, wish, counted, around)
+@dataclass(frozen=True, slots=True)
+class _BaseModel:
+    """The base model of a plan, or the `problem` with it, in words.
+
+    Attributes:
+        name: In the catalogue, else as the user gave it.
+        offer: Where the provider bills by tokens.
+    """
+
+    name: str
+    entry: BaseModelEntry | None = None
+    offer: ModelOffer | None = None
+    problem: str = ""
 
 
-def _embedded(wish: Wish, counted: Tally, around: Surroundings) -> Sum:
-    found = Sum()
-    found.parts.append(Part("training on this machine", FREE))
-    if wish.chat_hours > 0:
-        found.parts.append(Part("chat: local", FREE))
-    speed = around.embedded_tokens_per_second
-    if speed is None:
-        found.notes.append("time: not measured yet; the first training here measures it")
-        return found
-    seconds = counted.trained / speed
-    # Frozen layers are computed once (a later epoch takes 0.4 of the first); the base's own
-    # replies, which are judged and revised as well, are not in the dataset and come on top.
-    found.seconds = (seconds * 0.5, seconds * 1.6)
-    found.notes.append(f"{speed:,.0f} tokens/s, measured on this machine by past jobs")
-    return found
-
-
-def _model(
-    catalogue: Catalogue, provider: Provider, wish: Wish
-) -> tuple[str, BaseModelEntry | None, Offer | None, str]:
-    """Name, entry and offer of the model, and why there is none."""
-    wanted = catalogue.base_name(wish.model) if wish.model else ""
+def _base_model(
+    catalogue: Catalogue, provider: ProviderEntry, settings: PlanSettings
+) -> _BaseModel:
+    wanted = catalogue.base_name(settings.model) if settings.model else ""
+    no_size = f"no model of {_SIZE_WORDS[settings.size]} is known here: choose another size"
     if provider.kind == "tokens":
         offers = provider.offer
-        if wanted:
+        if not wanted:
+            offer = offers.get(settings.size)
+            if offer is None:
+                return _BaseModel("", problem=no_size)
+        else:
             offer = next((each for each in offers.values() if each.model == wanted), None)
             if offer is None:
                 known = ", ".join(each.model for each in offers.values()) or "none"
-                why = (
-                    f"{wanted} has no known price here: known are {known}; choose one of them, or "
-                    "put its price into plans.toml"
+                problem = (
+                    f"{wanted} has no known price here: choose one with a price ({known}), or add "
+                    "its price to plans.toml"
                 )
-                return wanted, catalogue.base.get(wanted), None, why
-        else:
-            offer = offers.get(wish.size)
-        if offer is None:
-            why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
-            return "", None, None, why
-        return offer.model, catalogue.base[offer.model], offer, ""
-    if provider.kind == "embedded" or not wanted:
-        name = provider.model.get(wish.size, "")
+                return _BaseModel(wanted, catalogue.base.get(wanted), problem=problem)
+        return _BaseModel(offer.model, catalogue.base[offer.model], offer)
+    if provider.fixed_model or not wanted:
+        name = provider.model.get(settings.size, "")
         if not name:
-            why = f"no model of {_STANDARD[wish.size]} is known here: choose another size"
-            return "", None, None, why if provider.status == "open" else ""
-        return name, catalogue.base[name], None, ""
+            return _BaseModel("", problem=no_size if provider.status == "open" else "")
+        return _BaseModel(name, catalogue.base[name])
     entry = catalogue.base.get(wanted)
     if entry is None and (params := _params(wanted)) is not None:
-        entry = BaseModelEntry(params=params, size=wish.size, hub=wanted)
+        entry = BaseModelEntry(params=params, size=settings.size, hub=wanted)
     if entry is None or entry.params is None:
-        why = f"how large {wanted} is cannot be told from its name: name one such as Qwen3-8B"
-        return wanted, None, None, why
-    return wanted, entry, None, ""
+        problem = (
+            f"the size of {wanted} cannot be read from its name: choose a model such as Qwen3-8B"
+        )
+        return _BaseModel(wanted, problem=problem)
+    return _BaseModel(wanted, entry)
 
 
 def _params(name: str) -> float | None:
     """Billions of parameters, as in the names of most models: Qwen3-8B, SmolLM2-135M."""
-    found = _PARAMS.findall(name.replace("-", " ").replace("_", " ").replace("/", " "))
-    if not found:
+    matches = _PARAMS.findall(name.replace("-", " ").replace("_", " ").replace("/", " "))
+    if not matches:
         return None
-    # The greatest: what else may stand there, such as 1M, is the context.
-    params = max(float(number) / (1000 if unit in "mM" else 1) for number, unit in found)
+    # The largest number: a smaller one, such as 1M, is the context.
+    params = max(float(number) / (1000 if unit in "mM" else 1) for number, unit in matches)
     return params if 0 < params <= 10_000 else None
 
 
-def _closed(catalogue: Catalogue, name: str, provider: Provider, around: Surroundings) -> str:
-    """Why this provider is closed to this account, or nothing."""
-    probe = around.probes.get(name)
-    ended = provider.ends is not None and around.today >= provider.ends
+def _cost(
+    catalogue: Catalogue,
+    provider: ProviderEntry,
+    base: _BaseModel,
+    settings: PlanSettings,
+    tokens: TrainingTokens,
+    environment: Environment,
+) -> PlanCost:
+    if provider.fixed_model:
+        return _embedded_cost(settings, tokens, environment)
+    if base.offer is not None:
+        return price_by_tokens(catalogue, provider, base.offer, settings, tokens)
+    if base.entry is None or base.entry.params is None:
+        return PlanCost(missing="the model's size is not known")
+    params = base.entry.params
+    if provider.kind == "own":
+        return price_on_own_gpu(catalogue, provider, params, tokens, environment)
+    return price_by_machine(catalogue, provider, params, settings, tokens, environment)
+
+
+def _embedded_cost(
+    settings: PlanSettings, tokens: TrainingTokens, environment: Environment
+) -> PlanCost:
+    cost = PlanCost()
+    cost.add("training on this machine")
+    if settings.chat_hours > 0:
+        cost.add("chat: local")
+    speed = environment.embedded_tokens_per_second
+    if speed is None:
+        cost.notes.append("time not measured yet: the first training here measures it")
+        return cost
+    seconds = tokens.trained / speed
+    # Frozen layers are computed once (a later epoch takes 0.4 of the first); the base's own
+    # replies, which are judged and revised as well, are not in the dataset and come on top.
+    cost.seconds = (seconds * 0.5, seconds * 1.6)
+    cost.notes.append(f"{speed:,.0f} tokens/s, measured on this machine by past jobs")
+    return cost
+
+
+def _closed(catalogue: Catalogue, name: str, environment: Environment) -> str:
+    """Why this provider is closed to this account; "" if it is open."""
+    provider = catalogue.provider[name]
+    probe = environment.probes.get(name)
     instead = ""
     if provider.instead:
         instead = f"; use {catalogue.provider[provider.instead].title} instead"
-    if ended:
+    if provider.ends is not None and environment.today >= provider.ends:
         return f"ended on {_day(provider.ends)}{instead}"
     if probe is not None and probe.allowed is False:
         return f"closed to this account: {probe.words}{instead}"
@@ -218,55 +242,58 @@ def _closed(catalogue: Catalogue, name: str, provider: Provider, around: Surroun
 
 
 def _state(
-    provider: Provider,
+    provider: ProviderEntry,
     closed: str,
     blockers: Sequence[str],
-    around: Surroundings,
+    environment: Environment,
     probe: Probe | None,
 ) -> tuple[State, str]:
+    """The state and its reason, in words."""
     if closed:
         return "closed", closed
-    if provider.kind == "own" and not around.gpus:
+    if provider.kind == "own" and not environment.gpus:
         return "needs_gpu", "no GPU found on this machine"
     if blockers:
         return "blocked", blockers[0]
     if provider.keys:
-        if present := next((key for key in provider.keys if key in around.keys), None):
-            if probe is not None and probe.key_ok is False:
-                return "needs_key", f"needs another {present}; this one is refused: {probe.words}"
-            may = "may tune, " if probe is not None and probe.allowed else ""
-            return "ready", f"{may}key in {present}"
-        return "needs_key", f"needs {' or '.join(provider.keys)}"
-    if provider.kind == "embedded":
-        return "ready", "free, on this machine"
-    return "ready", f"free, on the {around.gpus[0].name}" if around.gpus else ""
+        key = next((key for key in provider.keys if key in environment.keys), None)
+        if key is None:
+            return "needs_key", f"needs {' or '.join(provider.keys)}"
+        if probe is not None and probe.key_ok is False:
+            return "needs_key", f"needs another {key}; this one is refused: {probe.words}"
+        allowed = "may tune, " if probe is not None and probe.allowed else ""
+        return "ready", f"{allowed}key in {key}"
+    if provider.kind == "own":
+        return "ready", f"free, on the {environment.gpus[0].name}"
+    return "ready", "free, on this machine" if provider.fixed_model else ""
 
 
-def _budget(wish: Wish, priced: Sum, found: Findings) -> None:
-    total = priced.total
-    if wish.budget_usd is None or total is None:
+def _check_budget(settings: PlanSettings, cost: PlanCost, findings: Findings) -> None:
+    budget, total = settings.budget_usd, cost.total
+    if budget is None or total is None:
         return
-    if total.expected > wish.budget_usd:
-        found.blockers.append(
-            f"${total.expected:,.2f} is over the budget of ${wish.budget_usd:,.2f}: fewer rows, "
-            "epochs or hours of chat, or another row"
+    if total.expected > budget:
+        findings.blockers.append(
+            f"{money(total.expected)} is over the budget of {money(budget)}: choose fewer rows, "
+            "epochs or hours of chat, or another provider"
         )
-    elif total.high > wish.budget_usd:
-        found.warnings.append(
-            f"it may come to ${total.high:,.2f}, over the budget of ${wish.budget_usd:,.2f}"
+    elif total.high > budget:
+        findings.warnings.append(
+            f"it may cost up to {money(total.high)}, over the budget of {money(budget)}"
         )
 
 
-def _counted(counted: Tally) -> str:
-    if counted.exact:
-        return f"tokens counted with the model's own tokenizer ({counted.tokenizer})"
-    off = f", ±{counted.error:.0%}" if counted.error else ""
-    how = "estimated" if counted.tokenizer in ("", "estimate") else f"by {counted.tokenizer}"
-    return f"tokens {how}{off}: the model's own tokenizer is not at hand"
+def _token_note(tokens: TrainingTokens) -> str:
+    if tokens.exact:
+        return f"tokens counted with the model's own tokenizer ({tokens.tokenizer})"
+    error = f", ±{percent(tokens.error)}" if tokens.error else ""
+    estimated = tokens.tokenizer in ("", "estimate")
+    how = "estimated" if estimated else f"counted with {tokens.tokenizer}"
+    return f"tokens {how}{error}: the model's own tokenizer is not on this machine"
 
 
-def _sources(prices: Sequence[Price]) -> str:
-    return "; ".join(dict.fromkeys(each.source for each in prices))
+def _sources(prices: Sequence[CataloguePrice]) -> str:
+    return "; ".join(dict.fromkeys(price.source for price in prices))
 
 
 def _day(day: date | None) -> str:

@@ -1,4 +1,4 @@
-"""The providers' own price APIs: what is asked, and what of the answer is a price."""
+"""The providers' own price APIs: the requests, and the prices in the responses."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final
 
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.throughput import find_gpu
+from waltzrl_tui.plans.throughput import match_gpu
 from waltzrl_tui.text import one_line
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
 
 SECONDS: Final = 15.0
-"""How long an answer may take."""
+"""Time limit of a response."""
 
-_LARGEST: Final = 8 * 1024 * 1024
+_MAX_BYTES: Final = 8 * 1024 * 1024
 _USD_PER_HOUR: Final = (0.01, 1000.0)
 _USD_PER_MILLION: Final = (0.01, 1000.0)
 
 
-class Refused(Exception):
-    """A provider gave no prices; why, in words."""
+class PriceUnavailable(Exception):
+    """A provider gave no prices; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One provider that is asked: who, where, with which key, and for what."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceClient:
+    """A client of one provider's price API.
+
+    Attributes:
+        base: The address that paths are appended to.
+        key: Sent as bearer token; "" for none.
+        today: The date of the prices.
+    """
 
     provider: str
     base: str
@@ -44,10 +50,10 @@ class Ask:
         return await self.send("GET", path, **options)
 
     async def send(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON that it answers.
+        """Send a request and return the parsed JSON of the response.
 
         Raises:
-            Refused: It did not, or something else.
+            PriceUnavailable: There was no response, or it was not JSON.
         """
         import httpx2
 
@@ -55,23 +61,23 @@ class Ask:
         try:
             async with self.client.stream(
                 method, f"{self.base}{path}", headers=headers, **options
-            ) as answer:
-                if answer.status_code in (401, 403):
-                    raise Refused("it wants a valid key" if self.key else "it wants a key")
-                if answer.status_code != 200:
-                    raise Refused(f"it answered {answer.status_code}")
+            ) as response:
+                if response.status_code in (401, 403):
+                    raise PriceUnavailable("it needs a valid key" if self.key else "it needs a key")
+                if response.status_code != 200:
+                    raise PriceUnavailable(f"it answered with status {response.status_code}")
                 body = bytearray()
-                async for piece in answer.aiter_bytes():
+                async for piece in response.aiter_bytes():
                     body += piece
-                    if len(body) > _LARGEST:
-                        raise Refused("its answer is too long")
+                    if len(body) > _MAX_BYTES:
+                        raise PriceUnavailable("its response is too long")
             return json.loads(body)
         except httpx2.TimeoutException as error:
-            raise Refused(f"no answer within {SECONDS:g} s") from error
+            raise PriceUnavailable(f"no response within {SECONDS:g} s") from error
         except httpx2.HTTPError as error:
-            raise Refused(one_line(str(error) or type(error).__name__, 300)) from error
+            raise PriceUnavailable(one_line(str(error) or type(error).__name__, 300)) from error
         except (ValueError, RecursionError) as error:
-            raise Refused("its answer is not JSON") from error
+            raise PriceUnavailable("its response is not JSON") from error
 
     def price(self, what: str, low: float, expected: float, high: float) -> dict[str, Any]:
         return {
@@ -83,46 +89,48 @@ class Ask:
         }
 
 
-async def _hugging_face(ask: Ask) -> dict[str, Any]:
-    """`GET /api/jobs/hardware`: every flavour with its price a minute; no key is needed."""
-    answer = await ask.get("/api/jobs/hardware")
+async def _hugging_face(api: PriceClient) -> dict[str, Any]:
+    """`GET /api/jobs/hardware`: every flavour, USD per minute; needs no key."""
+    response = await api.get("/api/jobs/hardware")
     per_hour = {}
-    for flavour in answer:
+    for flavour in response:
         if flavour.get("unitLabel", flavour.get("unit_label")) == "minute":
             usd = flavour.get("unitCostUSD", flavour.get("unit_cost_usd"))
             per_hour[str(flavour["name"])] = float(usd) * 60
-    return _machines(ask, "Jobs hardware", per_hour)
+    return _machines(api, "Jobs hardware", per_hour)
 
 
-async def _lambda(ask: Ask) -> dict[str, Any]:
-    """`GET /api/v1/instance-types`: cents an hour by type."""
-    if not ask.key:
-        raise Refused("it wants LAMBDA_API_KEY")
-    answer = await ask.get("/api/v1/instance-types")
+async def _lambda(api: PriceClient) -> dict[str, Any]:
+    """`GET /api/v1/instance-types`: cents per hour by type."""
+    if not api.key:
+        raise PriceUnavailable("it needs LAMBDA_API_KEY")
+    response = await api.get("/api/v1/instance-types")
     per_hour = {
         str(name): entry["instance_type"]["price_cents_per_hour"] / 100
-        for name, entry in answer["data"].items()
+        for name, entry in response["data"].items()
     }
-    return _machines(ask, "instance types", per_hour)
+    return _machines(api, "instance types", per_hour)
 
 
-def _machines(ask: Ask, what: str, per_hour: Mapping[str, float]) -> dict[str, Any]:
-    found = {}
-    for name, machine in ask.catalogue.provider[ask.provider].machine.items():
+def _machines(api: PriceClient, what: str, per_hour: Mapping[str, float]) -> dict[str, Any]:
+    entries = {}
+    for name, machine in api.catalogue.provider[api.provider].machine.items():
         usd = per_hour.get(machine.flavor)
         if usd is not None and _plausible(usd, _USD_PER_HOUR):
-            found[name] = {"usd_per_hour": ask.price(what, usd, usd, usd)}
-    return {"machine": found}
+            entries[name] = {"usd_per_hour": api.price(what, usd, usd, usd)}
+    return {"machine": entries}
 
 
-async def _runpod(ask: Ask) -> dict[str, Any]:
-    """`GET /v2/catalog/gpus`: list prices of one GPU an hour, secure and community."""
-    if not ask.key:
-        raise Refused("it wants RUNPOD_API_KEY")
-    answer = await ask.get("/v2/catalog/gpus")
+async def _runpod(api: PriceClient) -> dict[str, Any]:
+    """`GET /v2/catalog/gpus`: list prices of one GPU per hour, secure and community."""
+    if not api.key:
+        raise PriceUnavailable("it needs RUNPOD_API_KEY")
+    response = await api.get("/v2/catalog/gpus")
     listed: dict[str, list[float]] = {}
-    for gpu in answer["gpus"]:
-        title = find_gpu(ask.catalogue, str(gpu["name"])) or find_gpu(ask.catalogue, str(gpu["id"]))
+    for gpu in response["gpus"]:
+        title = match_gpu(api.catalogue, str(gpu["name"])) or match_gpu(
+            api.catalogue, str(gpu["id"])
+        )
         prices = [
             float(gpu["price"][cloud])
             for cloud in ("community", "secure")
@@ -130,21 +138,21 @@ async def _runpod(ask: Ask) -> dict[str, Any]:
         ]
         if title is not None and prices:
             listed.setdefault(title, []).extend(prices)
-    found = {}
-    for name, machine in ask.catalogue.provider["runpod"].machine.items():
+    entries = {}
+    for name, machine in api.catalogue.provider["runpod"].machine.items():
         if prices := sorted(listed.get(machine.gpu, [])):
             low, high = prices[0] * machine.gpus, prices[-1] * machine.gpus
-            # What is asked for is the secure cloud, the dearer one.
-            found[name] = {"usd_per_hour": ask.price("GPU catalog", low, high, high)}
-    return {"machine": found}
+            # Plans use the secure cloud, which costs more.
+            entries[name] = {"usd_per_hour": api.price("GPU catalog", low, high, high)}
+    return {"machine": entries}
 
 
-async def _vast(ask: Ask) -> dict[str, Any]:
-    """`POST /api/v0/bundles/`: what can be rented now; the lowest, median and 9th decile."""
-    wanted = {machine.gpu for machine in ask.catalogue.provider["vast"].machine.values()}
-    names = sorted({name.upper() for gpu in wanted for name in ask.catalogue.gpu[gpu].names})
+async def _vast(api: PriceClient) -> dict[str, Any]:
+    """`POST /api/v0/bundles/`: current offers: the lowest, the median, and the 9th decile."""
+    wanted = {machine.gpu for machine in api.catalogue.provider["vast"].machine.values()}
+    names = sorted({name.upper() for gpu in wanted for name in api.catalogue.gpu[gpu].names})
     spelled = sorted({*names, *(name.replace("_", " ").replace("-", " ") for name in names)})
-    answer = await ask.send(
+    response = await api.send(
         "POST",
         "/api/v0/bundles/",
         json={
@@ -157,34 +165,34 @@ async def _vast(ask: Ask) -> dict[str, Any]:
         },
     )
     offers: dict[tuple[str, int], list[float]] = {}
-    for offer in answer["offers"]:
-        title = find_gpu(ask.catalogue, str(offer["gpu_name"]))
+    for offer in response["offers"]:
+        title = match_gpu(api.catalogue, str(offer["gpu_name"]))
         usd = float(offer["dph_total"])
         if title is None or not _plausible(usd, _USD_PER_HOUR):
             continue
-        # An A100 SXM4 has 40 or 80 GB under one name; megabytes are told apart.
-        least = ask.catalogue.gpu[title].memory_gb * 900
+        # An A100 SXM4 has 40 or 80 GB under one name: the memory (MB) tells them apart.
+        least = api.catalogue.gpu[title].memory_gb * 900
         if float(offer.get("gpu_ram") or least) >= least:
             offers.setdefault((title, int(offer["num_gpus"])), []).append(usd)
-    found = {}
-    for name, machine in ask.catalogue.provider["vast"].machine.items():
+    entries = {}
+    for name, machine in api.catalogue.provider["vast"].machine.items():
         prices = sorted(offers.get((machine.gpu, machine.gpus), []))
         if prices:
             dear = quantiles(prices, n=10, method="inclusive")[-1] if prices[1:] else prices[0]
             what = f"{len(prices)} offers"
-            found[name] = {
-                "usd_per_hour": ask.price(what, prices[0], median(prices), max(dear, prices[0]))
+            entries[name] = {
+                "usd_per_hour": api.price(what, prices[0], median(prices), max(dear, prices[0]))
             }
-    return {"machine": found}
+    return {"machine": entries}
 
 
-async def _together(ask: Ask) -> dict[str, Any]:
-    """`GET /v1/models`: the price of fine-tuning by model, where it tells one; and
-    `GET /v1/hardware`: of an H100 a minute."""
-    if not ask.key:
-        raise Refused("it wants TOGETHER_API_KEY")
-    base = "" if ask.base.endswith("/v1") else "/v1"
-    models, hardware = await asyncio.gather(ask.get(f"{base}/models"), ask.get(f"{base}/hardware"))
+async def _together(api: PriceClient) -> dict[str, Any]:
+    """`GET /v1/models`: the price of fine-tuning by model, where given; and `GET /v1/hardware`:
+    cents per minute of an H100."""
+    if not api.key:
+        raise PriceUnavailable("it needs TOGETHER_API_KEY")
+    base = "" if api.base.endswith("/v1") else "/v1"
+    models, hardware = await asyncio.gather(api.get(f"{base}/models"), api.get(f"{base}/hardware"))
     tuning = {
         str(model["id"]).rpartition("/")[2].removesuffix("-Reference"): float(
             (model.get("pricing") or {}).get("finetune") or 0
@@ -196,34 +204,34 @@ async def _together(ask: Ask) -> dict[str, Any]:
         for each in hardware["data"]
         if "h100" in str(each["specs"]["gpu_type"]).lower()
     }
-    found: dict[str, Any] = {}
-    for size, offer in ask.catalogue.provider["together"].offer.items():
+    entries: dict[str, Any] = {}
+    for size, offer in api.catalogue.provider["together"].offer.items():
         entry: dict[str, Any] = {}
         usd = tuning.get(offer.model, 0.0)
         if _plausible(usd, _USD_PER_MILLION):
-            entry["sft"] = ask.price("models", usd, usd, usd)
+            entry["sft"] = api.price("models", usd, usd, usd)
         gpus = 2 if size == "large" else 1
         if _plausible(hour.get(gpus, 0.0), _USD_PER_HOUR):
             one = hour[gpus]
-            entry["hosting"] = ask.price("hardware", one, 2 * one, 2 * one)
+            entry["hosting"] = api.price("hardware", one, 2 * one, 2 * one)
         if entry:
-            found[size] = entry
-    return {"offer": found}
+            entries[size] = entry
+    return {"offer": entries}
 
 
 def _plausible(usd: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= usd <= bounds[1]
 
 
-ASKERS: Final[Mapping[str, Callable[[Ask], Awaitable[dict[str, Any]]]]] = {
+PRICE_READERS: Final[Mapping[str, Callable[[PriceClient], Awaitable[dict[str, Any]]]]] = {
     "hf_jobs": _hugging_face,
     "runpod": _runpod,
     "vast": _vast,
     "lambda": _lambda,
     "together": _together,
 }
-"""Each asks one provider for a part of the catalogue: its machines or its offers.
+"""By provider, a function that reads its part of the catalogue: machines or offers.
 
 Raises:
-    Refused: It gave none.
+    PriceUnavailable: It gave no prices.
 """

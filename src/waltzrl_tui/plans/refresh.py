@@ -1,4 +1,4 @@
-"""Prices from the providers' own price APIs: free calls, kept with today's date."""
+"""Prices from the providers' own price APIs, kept with today's date; the calls are free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from waltzrl_tui.network import async_transport
 from waltzrl_tui.plans.catalogue import bundled_document, merge, prices_path
-from waltzrl_tui.plans.price_apis import ASKERS, SECONDS, Ask, Refused
+from waltzrl_tui.plans.price_apis import PRICE_READERS, SECONDS, PriceClient, PriceUnavailable
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.workspace import Workspace, private_write
 
@@ -23,12 +23,12 @@ BASES: Final[Mapping[str, tuple[str, str]]] = {
     "lambda": ("LAMBDA_API_URL", "https://cloud.lambda.ai"),
     "together": ("TOGETHER_BASE_URL", "https://api.together.ai"),
 }
-"""Who is asked: the variable that names another address, and the usual one."""
+"""By provider, the variable that overrides its address, and its usual address."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
-    """What asking one provider came to. `error` is empty when it answered."""
+class RefreshResult:
+    """The result of asking one provider: the number of prices, or the `error`, in words."""
 
     provider: str
     prices: int
@@ -40,16 +40,16 @@ async def refresh(
     *,
     only: Iterable[str] = (),
     bases: Mapping[str, str] | None = None,
-    on_done: Callable[[Refreshed], None] | None = None,
-) -> list[Refreshed]:
-    """Ask all providers at once, keep what they tell in `state/prices.json`, and say who did not.
+    on_done: Callable[[RefreshResult], None] | None = None,
+) -> list[RefreshResult]:
+    """Ask all providers at once and keep their prices in `state/prices.json`.
 
-    Prices of a provider that does not answer stay as they were. The calls cost nothing.
+    A provider that does not respond keeps its old prices. The calls cost nothing.
 
     Args:
         only: Names of providers; all of `BASES` when empty.
-        bases: Other addresses by provider; before the variables of `BASES`.
-        on_done: Hears of each provider as it is through.
+        bases: Addresses by provider, preferred to the variables of `BASES`.
+        on_done: Called after each provider.
 
     Raises:
         StoreError: The prices cannot be written.
@@ -57,43 +57,47 @@ async def refresh(
     import httpx2
 
     catalogue = await asyncio.to_thread(lambda: Catalogue.model_validate(bundled_document()))
-    wanted = [name for name in BASES if not only or name in set(only)]
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
 
     async with httpx2.AsyncClient(
         timeout=SECONDS, follow_redirects=True, transport=async_transport(httpx2)
     ) as client:
 
-        async def one(name: str) -> Refreshed:
+        async def read(name: str) -> RefreshResult:
             variable, usual = BASES[name]
             base = (bases or {}).get(name) or os.environ.get(variable) or usual
-            ask = Ask(
-                name,
-                base.rstrip("/"),
-                _key(catalogue, name),
-                catalogue,
-                client,
-                datetime.now(UTC).date(),
+            api = PriceClient(
+                provider=name,
+                base=base.rstrip("/"),
+                key=_key(catalogue, name),
+                catalogue=catalogue,
+                client=client,
+                today=datetime.now(UTC).date(),
             )
             try:
-                entry = await asyncio.wait_for(ASKERS[name](ask), 2 * SECONDS)
-                count = sum(len(table) for table in entry.values())
-                done = Refreshed(name, count, "" if count else "it told no price that is known")
-                if count:
-                    found[name] = entry
-            except Refused as error:
-                done = Refreshed(name, 0, str(error))
+                entry = await asyncio.wait_for(PRICE_READERS[name](api), 2 * SECONDS)
+            except PriceUnavailable as error:
+                return RefreshResult(name, 0, str(error))
             except TimeoutError:
-                done = Refreshed(name, 0, f"no answer within {2 * SECONDS:g} s")
+                return RefreshResult(name, 0, f"no response within {2 * SECONDS:g} s")
             except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-                done = Refreshed(name, 0, f"its answer has another shape ({type(error).__name__})")
-            if on_done:
-                on_done(done)
-            return done
+                return RefreshResult(name, 0, f"unexpected response ({type(error).__name__})")
+            count = sum(len(table) for table in entry.values())
+            if not count:
+                return RefreshResult(name, 0, "its response has no known price")
+            entries[name] = entry
+            return RefreshResult(name, count)
 
-        results = await asyncio.gather(*map(one, wanted))
-    if found:
-        await asyncio.to_thread(_keep, workspace, {"provider": found})
+        async def read_and_report(name: str) -> RefreshResult:
+            result = await read(name)
+            if on_done:
+                on_done(result)
+            return result
+
+        names = [name for name in BASES if not only or name in set(only)]
+        results = await asyncio.gather(*map(read_and_report, names))
+    if entries:
+        await asyncio.to_thread(_save, workspace, {"provider": entries})
     return list(results)
 
 
@@ -102,19 +106,15 @@ def _key(catalogue: Catalogue, name: str) -> str:
     return next((os.environ[key] for key in keys if os.environ.get(key)), "")
 
 
-def _keep(workspace: Workspace, prices: dict[str, Any]) -> None:
+def _save(workspace: Workspace, prices: dict[str, Any]) -> None:
     path = prices_path(workspace)
     workspace.prepare()
     try:
-        kept = json.loads(path.read_text("utf-8"))["prices"]
-        merge(kept, prices)
-        Catalogue.model_validate(_over_bundle(kept))
+        merged = json.loads(path.read_text("utf-8"))["prices"]
+        merge(merged, prices)
+        document = bundled_document()
+        merge(document, merged)
+        Catalogue.model_validate(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        kept = prices  # none yet, or damaged: these stand alone
-    private_write(path, json.dumps({"prices": kept}, indent=1) + "\n")
-
-
-def _over_bundle(prices: dict[str, Any]) -> dict[str, Any]:
-    document = bundled_document()
-    merge(document, prices)
-    return document
+        merged = prices  # None yet, or damaged: the new ones stand alone.
+    private_write(path, json.dumps({"prices": merged}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""How fast a GPU trains a LoRA adapter, and how much memory that takes: formulas with sources."""
+"""How fast a GPU trains a LoRA adapter, and the memory it takes: formulas with sources."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 from waltzrl_tui.plans.schema import Catalogue, GpuEntry, Precision
 
 LOCAL_CHAT_PARAMS: Final = 3.5
-"""Billions of parameters that a machine without a GPU still chats with in 4 bits."""
+"""Billions of parameters, in 4 bits, with which chat is usable without a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """Tokens a second of training, from slow to fast."""
+class TrainingSpeed:
+    """Training speed in tokens/s, from slow to fast."""
 
     low: float
     expected: float
@@ -21,11 +21,14 @@ class Speed:
 
 
 def memory_gb(params: float, longest: int, precision: Precision) -> float:
-    """GPU memory that training takes, in 10⁹ bytes, one row of `longest` tokens at a time.
+    """GPU memory for training on one row of `longest` tokens at a time, in 10⁹ bytes.
 
     Weights in bf16 (2 bytes) or 4 bits, adapter, optimizer, and activations that grow with the
-    row, as Qwen's README measured for Qwen-7B on an A100: LoRA 20.1, 23.8 and 36.6 GB at 256,
-    2,048 and 8,192 tokens, Q-LoRA 11.5 and 13.9 GB at 256 and 2,048.
+    row, as Qwen's README measured for Qwen-7B (7.7 billion parameters) on an A100: LoRA 20.1,
+    23.8 and 36.6 GB at 256, 2,048 and 8,192 tokens, Q-LoRA 11.5 and 13.9 GB at 256 and 2,048.
+
+    Args:
+        params: Billions of parameters of the model.
     """
     activations = 0.27 * params * longest / 1000
     if precision == "LoRA":
@@ -34,17 +37,25 @@ def memory_gb(params: float, longest: int, precision: Precision) -> float:
 
 
 def chat_memory_gb(params: float) -> float:
-    """GPU memory that chat with two adapters over one base in 4 bits takes, in 10⁹ bytes."""
+    """GPU memory for chat with two adapters over one 4-bit base, in 10⁹ bytes.
+
+    Args:
+        params: Billions of parameters of the base.
+    """
     return 0.65 * params + 2.0
 
 
-def speed(
+def training_speed(
     catalogue: Catalogue, gpu: GpuEntry, params: float, precision: Precision, gpus: int = 1
-) -> Speed:
-    """LoRA training of a model of `params` billion parameters, computed from the published figure.
+) -> TrainingSpeed:
+    """The training speed in tokens/s, computed from the catalogue's published figure.
 
-    In proportion to the GPU's dense TFLOPS and to the inverse of the parameters, as work per
-    token is about 4 operations a parameter (forward, and backward without weight gradients).
+    It grows with the GPU's dense TFLOPS and falls with the parameters, as a token takes about 4
+    operations per parameter (forward, and backward without weight gradients).
+
+    Args:
+        params: Billions of parameters of the model.
+        gpus: Equal GPUs that train together.
     """
     known = catalogue.throughput
     reference = catalogue.gpu[known.gpu]
@@ -53,22 +64,25 @@ def speed(
         full *= known.qlora
     if gpus > 1:
         full *= gpus * known.many
-    return Speed(full * known.low, full * known.expected, full * known.high)
+    return TrainingSpeed(full * known.low, full * known.expected, full * known.high)
 
 
-def find_gpu(catalogue: Catalogue, name: str) -> str | None:
-    """The catalogue's name of a GPU that a driver or a price list calls `name`."""
-    wanted = " ".join(name.lower().replace("nvidia", " ").replace("geforce", " ").split())
+def match_gpu(catalogue: Catalogue, name: str) -> str | None:
+    """The catalogue's name for the GPU that a driver or a price list calls `name`, if any."""
+    words = _words(name.lower().replace("nvidia", " ").replace("geforce", " "))
     best: tuple[int, str] | None = None
     for title, gpu in catalogue.gpu.items():
-        for part in (*gpu.names, title.lower()):
-            part = part.removeprefix("nvidia ")
-            words = wanted.replace("_", " ").replace("-", " ").split()
-            looked = part.replace("_", " ").replace("-", " ").split()
-            # Whole words, so that an A100 is no A10; the longest name that fits wins.
-            fits = any(
-                words[at : at + len(looked)] == looked for at in range(len(words) - len(looked) + 1)
+        for alias in (*gpu.names, title.lower()):
+            alias = alias.removeprefix("nvidia ")
+            parts = _words(alias)
+            # Whole words, so that an A100 is not an A10; the longest matching name wins.
+            matches = any(
+                words[at : at + len(parts)] == parts for at in range(len(words) - len(parts) + 1)
             )
-            if fits and (best is None or len(part) > best[0]):
-                best = (len(part), title)
+            if matches and (best is None or len(alias) > best[0]):
+                best = (len(alias), title)
     return best[1] if best else None
+
+
+def _words(name: str) -> list[str]:
+    return name.replace("_", " ").replace("-", " ").split()

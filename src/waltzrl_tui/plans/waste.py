@@ -17,45 +17,45 @@ from waltzrl_tui.datasets.reading.rows import Mapping as Fields
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import Load, Surroundings, Wish
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.environment import read_environment
+from waltzrl_tui.plans.model import Environment, PlanSettings, Workload
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
+from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
 
 IN_ALL: Final = "in all"
-"""The name of all reasons together, in `PricedWaste.usd`."""
+"""The name of all reasons together in `PricedWaste.usd`."""
 
-_WHOLE_BYTES: Final = 2 * 1024 * 1024
+_READ_WHOLE_BYTES: Final = 2 * 1024 * 1024
 _PLACES: Final = 200
-_ROWS_A_PLACE: Final = 10
+_ROWS_PER_PLACE: Final = 10
 
 
 def waste_usd(
     catalogue: Catalogue,
-    load: Load,
+    workload: Workload,
     rows: int,
     waste: Mapping[str, int],
-    wish: Wish,
-    around: Surroundings,
+    settings: PlanSettings,
+    environment: Environment,
 ) -> dict[str, float] | None:
-    """USD expected for each reason's rows: all rows' price, less the price without them.
+    """Expected cost of each reason's rows, USD: the cost of all rows, less the cost without them.
 
     Args:
-        load: Measured on some rows of the dataset; scaled to all.
+        workload: Measured on some rows of the dataset, and scaled.
         rows: Usable rows of the dataset.
         waste: Rows by reason.
-        wish: With the provider. Hours of chat cost the same either way.
+        settings: Must name the provider. Hours of chat cost the same either way.
 
     Returns:
         USD by reason, or None where the provider has no price.
     """
 
     def total(count: int) -> float | None:
-        found = price(catalogue, load.scaled(count), wish, around)
-        return found[0].total.expected if found and found[0].total else None
+        plans = price_plans(catalogue, workload.scaled(count), settings, environment)
+        return plans[0].total.expected if plans and plans[0].total else None
 
     whole = total(rows)
     if whole is None:
@@ -65,100 +65,110 @@ def waste_usd(
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PricedWaste:
-    """What a profile's waste would cost, for the agents that can be trained.
+    """The cost of a profile's waste, for the agents that can be trained.
 
     Attributes:
-        provider, title: At whom: the provider that was asked for, else the cheapest hosted one.
-        asked: Whether it was asked for.
-        wish: The agents, epochs, size and method it was priced for.
+        provider, title: The provider that the user chose, else the cheapest hosted one.
+        chosen: Whether the user chose it.
+        settings: The agents, epochs, size and method it was priced for.
         usd: USD expected by reason, and `IN_ALL`.
     """
 
     provider: str
     title: str
-    asked: bool
-    wish: Wish
+    chosen: bool
+    settings: PlanSettings
     usd: dict[str, float]
 
 
-async def priced_waste(
-    store: Store | None, workspace: Workspace, found: Profile, wish: Wish
+async def price_waste(
+    store: Store | None, workspace: Workspace, profile: Profile, settings: PlanSettings
 ) -> PricedWaste | None:
-    """Price the waste of a profile at `wish.provider`; "" takes the cheapest hosted one.
+    """Price the waste of a profile at `settings.provider`; "" chooses the cheapest hosted one.
 
     Returns:
         None where that provider has no price, or no agent can learn from the dataset.
 
     Raises:
-        PlanError: The user's `plans.toml` has a mistake.
+        PlanError: `plans.toml` is invalid.
     """
-    stamp = await asyncio.to_thread(_stamp, found.path)
+    stamp = await asyncio.to_thread(_stamp, profile.path)
     try:
-        load = await asyncio.to_thread(_load, found.path, stamp, found.mapping)
+        workload = await asyncio.to_thread(_measure, profile.path, stamp, profile.mapping)
     except DatasetError:
         return None
-    catalogue, around = await asyncio.gather(
-        asyncio.to_thread(load_catalogue, workspace), gather(store, workspace)
+    catalogue, environment = await asyncio.gather(
+        asyncio.to_thread(load_catalogue, workspace), read_environment(store, workspace)
     )
-    # A budget and the hours of chat are no part of what a row costs.
-    roles = tuple(role for role in load.roles if role in wish.roles) or tuple(load.roles)
-    wish = replace(wish, chat_hours=0.0, budget_usd=None, roles=roles)
-    asked = bool(wish.provider)
-    if not asked:
-        cheapest = _cheapest_hosted(catalogue, load.scaled(found.rows), wish, around)
+    # Budget and hours of chat do not change what a row costs.
+    roles = tuple(role for role in workload.roles if role in settings.roles) or tuple(
+        workload.roles
+    )
+    settings = replace(settings, chat_hours=0.0, budget_usd=None, roles=roles)
+    chosen = bool(settings.provider)
+    if not chosen:
+        cheapest = _cheapest_hosted(catalogue, workload.scaled(profile.rows), settings, environment)
         if not cheapest:
             return None
-        wish = replace(wish, provider=cheapest, model="")
-    rows = {reason: waste.rows for reason, waste in found.waste.items()}
+        settings = replace(settings, provider=cheapest, model="")
+    rows = {reason: waste.rows for reason, waste in profile.waste.items()}
     rows[IN_ALL] = sum(rows.values())
-    usd = waste_usd(catalogue, load, found.rows, rows, wish, around)
+    usd = waste_usd(catalogue, workload, profile.rows, rows, settings, environment)
     if usd is None:
         return None
-    title = catalogue.provider[wish.provider].title
-    return PricedWaste(wish.provider, title, asked, wish, usd)
+    provider = settings.provider
+    return PricedWaste(
+        provider=provider,
+        title=catalogue.provider[provider].title,
+        chosen=chosen,
+        settings=settings,
+        usd=usd,
+    )
 
 
-def _cheapest_hosted(catalogue: Catalogue, load: Load, wish: Wish, around: Surroundings) -> str:
-    """The provider that is paid by trained tokens and asks least; "" when none has a price."""
-    for row in price(catalogue, load, wish, around):
-        if row.total is not None and catalogue.provider[row.provider].kind == "tokens":
+def _cheapest_hosted(
+    catalogue: Catalogue, workload: Workload, settings: PlanSettings, environment: Environment
+) -> str:
+    """The cheapest provider that bills by tokens; "" if none has a price."""
+    for row in price_plans(catalogue, workload, settings, environment):
+        if row.total is not None and row.kind == "tokens":
             return row.provider
     return ""
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
-        return 0, 0  # What reads it says what is wrong.
-    return found.st_size, found.st_mtime_ns
+        return 0, 0  # Reading the file reports what is wrong.
+    return status.st_size, status.st_mtime_ns
 
 
-# The provider, the epochs and the prices change often, what was measured does not.
+# Provider, epochs and prices change often; the measured workload does not.
 @lru_cache(maxsize=8)
-def _load(path: Path, stamp: tuple[int, int], mapping: Fields) -> Load:
-    """The load of the file as it was at `stamp`: of all rows, or of some all over a large one."""
+def _measure(path: Path, stamp: tuple[int, int], mapping: Fields) -> Workload:
+    """Measure the file as it was at `stamp`: all rows, or samples from all over a large file."""
     recipe = SampleRecipe(str(path), dedupe="off", balance=None, valid=0.0)
     dataset = open_dataset(path, mapping)
-    rows = _spread(dataset) if stamp[0] > _WHOLE_BYTES else list(dataset)
-    return measure_load(path, recipe, rows=rows)
+    rows = _sample_places(dataset) if stamp[0] > _READ_WHOLE_BYTES else list(dataset)
+    return measure_workload(path, recipe, rows=rows)
 
 
-def _spread(dataset: Dataset) -> list[Row | BadRow]:
-    """Some rows from places all over the file, so that its size does not matter."""
+def _sample_places(dataset: Dataset) -> list[Row | BadRow]:
+    """Some rows from places all over the file, in a time that does not grow with its size."""
     path = dataset.source.jsonl()
     size = path.stat().st_size
-    found: list[Row | BadRow] = []
+    rows: list[Row | BadRow] = []
     with path.open("rb") as file:
         for place in range(_PLACES):
             file.seek(size * place // _PLACES)
             if place:
-                file.readline(MAX_LINE)  # The rest of a line that begins before.
-            for _ in range(_ROWS_A_PLACE):
+                file.readline(MAX_LINE)  # The rest of a line that began before.
+            for _ in range(_ROWS_PER_PLACE):
                 if not (line := file.readline(MAX_LINE)):
                     break
                 if line.strip():
-                    found.append(parse_row(len(found) + 1, line, dataset.mapping))
-    return found
+                    rows.append(parse_row(len(rows) + 1, line, dataset.mapping))
+    return rows

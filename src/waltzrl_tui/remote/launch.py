@@ -15,12 +15,12 @@ from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.load import alternates, rendered, role_load
-from waltzrl_tui.plans.model import Load, PlanRow, Wish
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.environment import read_environment
+from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import measure_role, render_rows, roles_alternate
 from waltzrl_tui.providers.protocol import Provider, TuneRequest
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.records.intents import IntentFile, LaunchIntent
@@ -53,7 +53,7 @@ class RemoteWish:
 
     Attributes:
         recipe: Which rows; its source is the dataset's file.
-        wish: Agents, epochs, method, budget (USD, for all agents' training), and the base:
+        settings: Agents, epochs, method, budget (USD, for all agents' training), and the base:
             `model` by any name that is known of it, "" for the catalogue's choice of `size`.
         url: In place of the provider's address.
         options: Settings by the provider's names.
@@ -62,7 +62,7 @@ class RemoteWish:
 
     recipe: SampleRecipe
     provider: str
-    wish: Wish
+    settings: PlanSettings
     name: str = ""
     url: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Quote:
     rows: Mapping[Role, Rendered]
     written: Mapping[str, str]
     style: Style
-    load: Load
+    workload: Workload
     row: PlanRow
     model: str
     usd: Mapping[Role, float]
@@ -122,7 +122,7 @@ async def quote(
     Raises:
         DatasetError: The dataset cannot be read, or no row of it is usable.
         NotFoundError: There is no such provider.
-        UsageError: A value of the wish is out of range.
+        UsageError: A setting is out of range.
     """
     catalogue = await asyncio.to_thread(load_catalogue, workspace)
     if wanted.provider not in provider_names():
@@ -136,14 +136,16 @@ async def quote(
             f"{wanted.provider} is not in the catalogue, so nothing could be estimated.",
             hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
         )
-    wish = replace(wanted.wish, provider=wanted.provider, chat_hours=0.0)
+    settings = replace(wanted.settings, provider=wanted.provider, chat_hours=0.0)
     sample = await asyncio.to_thread(_drawn, wanted)
-    method = wanted.wish.method
-    rows = {role: await asyncio.to_thread(_rendered, role, sample, method) for role in wish.roles}
-    counters = await asyncio.to_thread(counters_for, catalogue, workspace, wish)
-    load = await asyncio.to_thread(_load_of, wanted, rows, counters)
-    around = await gather(store, workspace)
-    row = price(catalogue, load, wish, around)[0]
+    method = wanted.settings.method
+    rows = {
+        role: await asyncio.to_thread(_rendered, role, sample, method) for role in settings.roles
+    }
+    counters = await asyncio.to_thread(counters_for, catalogue, workspace, settings)
+    workload = await asyncio.to_thread(_load_of, wanted, rows, counters)
+    environment = await read_environment(store, workspace)
+    row = price_plans(catalogue, workload, settings, environment)[0]
     provider = await providers.get(wanted.provider, wanted.url)
     # What is sent is what was priced, by another name at most.
     model = own_name(catalogue, wanted.provider, row.model)
@@ -152,12 +154,12 @@ async def quote(
     if teacher is not None and "feedback" in rows and not plain:
         rows["feedback"], written = await _taught(teacher, rows["feedback"])
         train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
-        told = await asyncio.to_thread(role_load, train, valid, counters)
-        load = replace(load, roles=dict(load.roles) | {"feedback": told})
-        row = price(catalogue, load, wish, around)[0]
+        told = await asyncio.to_thread(measure_role, train, valid, counters)
+        workload = replace(workload, roles=dict(workload.roles) | {"feedback": told})
+        row = price_plans(catalogue, workload, settings, environment)[0]
         plain = _blockers(row, provider, wanted, rows)
-    usd, high = _shares(row, load)
-    requests = {role: _request(wanted, role, model, load, row) for role in load.roles}
+    usd, high = _shares(row, workload)
+    requests = {role: _request(wanted, role, model, workload, row) for role in workload.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
     return Quote(
         wanted,
@@ -165,7 +167,7 @@ async def quote(
         rows,
         written,
         _style(provider, model, method),
-        load,
+        workload,
         row,
         model,
         usd,
@@ -199,7 +201,7 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     prefix = await store.jobs.launch_prefix()
     name = await free_name(store, wanted.name or stem(source))
     jobs = []
-    for role in wanted.wish.roles:
+    for role in wanted.settings.roles:
         job_id = f"{prefix}-{_SHORT[role]}"
         folder = workspace.job_dir(job_id)
         files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
@@ -228,16 +230,16 @@ def _drawn(wanted: RemoteWish) -> Sample:
 
 def _load_of(
     wanted: RemoteWish, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
-) -> Load:
-    """The load of the very rows that are sent."""
+) -> Workload:
+    """The workload of the very rows that are sent."""
     files = {
-        role: role_load(made["train"], made["valid"], counters)
+        role: measure_role(made["train"], made["valid"], counters)
         for role, made in rows.items()
         if made["train"]
     }
     every = [row for made in rows.values() for row in (*made["train"], *made["valid"])]
-    misordered = sum(not alternates(row) for row in every)
-    return Load(files, Path(wanted.recipe.source).name, misordered=misordered)
+    misordered = sum(not roles_alternate(row) for row in every)
+    return Workload(files, Path(wanted.recipe.source).name, misordered=misordered)
 
 
 def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
@@ -259,29 +261,29 @@ def _blockers(
     found = [
         f"no row of this dataset can train the {role} agent by DPO"
         for role, made in rows.items()
-        if wanted.wish.method == "dpo" and not made["train"]
+        if wanted.settings.method == "dpo" and not made["train"]
     ]
     found += row.blockers
     if row.state in ("closed", "needs_key", "needs_gpu"):
         found.append(row.reason)
-    if wanted.wish.method not in provider.capabilities.methods:
-        found.append(f"{row.title} does not train by {wanted.wish.method.upper()}")
+    if wanted.settings.method not in provider.capabilities.methods:
+        found.append(f"{row.title} does not train by {wanted.settings.method.upper()}")
     if row.total is None:
         found.append(row.missing)
     return list(dict.fromkeys(found))
 
 
-def _shares(row: PlanRow, load: Load) -> tuple[dict[Role, float], dict[Role, float]]:
+def _shares(row: PlanRow, workload: Workload) -> tuple[dict[Role, float], dict[Role, float]]:
     """Expected and highest cost by role: the total, by each file's tokens."""
     if rented := row.rented:
-        hours = {role: rented.seconds[role][1] / 3600 for role in load.roles}
-        most = {role: _timeout(rented.seconds[role][2]) / 3600 for role in load.roles}
+        hours = {role: rented.seconds[role][1] / 3600 for role in workload.roles}
+        most = {role: _timeout(rented.seconds[role][2]) / 3600 for role in workload.roles}
         return (
             {role: round(each * rented.usd_per_hour.expected, 6) for role, each in hours.items()},
             {role: round(each * rented.usd_per_hour.high, 6) for role, each in most.items()},
         )
-    whole = sum(each.tokens for each in load.roles.values()) or 1
-    shares = {role: each.tokens / whole for role, each in load.roles.items()}
+    whole = sum(each.tokens for each in workload.roles.values()) or 1
+    shares = {role: each.tokens / whole for role, each in workload.roles.items()}
     if row.total is None:
         return dict.fromkeys(shares, float("inf")), dict.fromkeys(shares, float("inf"))
     return (
@@ -307,16 +309,18 @@ def _timeout(seconds: float) -> float:
     return max(_LEAST_TIMEOUT, seconds * _TIMEOUT_FACTOR)
 
 
-def _request(wanted: RemoteWish, role: Role, model: str, load: Load, row: PlanRow) -> TuneRequest:
-    file = load.roles[role]
+def _request(
+    wanted: RemoteWish, role: Role, model: str, workload: Workload, row: PlanRow
+) -> TuneRequest:
+    file = workload.roles[role]
     return TuneRequest(
         tag=f"…-{_SHORT[role]}",
         role=role,
         model=model,
-        method=wanted.wish.method,
+        method=wanted.settings.method,
         training_file="",
         validation_file="",
-        epochs=wanted.wish.epochs,
+        epochs=wanted.settings.epochs,
         options=wanted.options,
         rows=file.rows,
         valid_rows=file.valid_rows,
@@ -354,7 +358,7 @@ def _rendered(role: Role, sample: Sample, method: Method) -> Rendered:
 
 def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
     if method == "sft":
-        return rendered(role, rows)
+        return render_rows(role, rows)
     version = default_prompt(role)
     # A reply that is not worth learning is the worse one of a pair.
     usable = [row for row in rows if row.reply and (row.harm or role == "conversation")]
@@ -373,12 +377,12 @@ def _job(
 ) -> tuple[NewJob, NewRemoteJob]:
     wanted, high = quoted.wanted, quoted.high[role]
     intent = LaunchIntent(
-        epochs=wanted.wish.epochs,
+        epochs=wanted.settings.epochs,
         options=dict(wanted.options),
         **_machine(quoted.row, role),
         agreed_usd=None if high == float("inf") else high,
         agent=f"{name}-{role}",
-        pair=name if len(wanted.wish.roles) == len(ROLES) else "",
+        pair=name if len(wanted.settings.roles) == len(ROLES) else "",
         prompt=default_prompt(role),
     )
     described = {
@@ -387,7 +391,7 @@ def _job(
             sha256=file.sha256,
             bytes=file.path.stat().st_size,
             rows=file.rows,
-            tokens=quoted.load.roles[role].tokens if split == "train" else file.tokens,
+            tokens=quoted.workload.roles[role].tokens if split == "train" else file.tokens,
         )
         for split, file in files.items()
     }
@@ -401,7 +405,11 @@ def _job(
         provider=wanted.provider,
         state="approved",
         sample_id=sample_id,
-        params={"pair": {"name": name}, "epochs": wanted.wish.epochs, "method": wanted.wish.method},
+        params={
+            "pair": {"name": name},
+            "epochs": wanted.settings.epochs,
+            "method": wanted.settings.method,
+        },
         estimate_usd=quoted.usd[role],
     )
-    return job, NewRemoteJob(job_id, wanted.wish.method, described, intent, wanted.url)
+    return job, NewRemoteJob(job_id, wanted.settings.method, described, intent, wanted.url)

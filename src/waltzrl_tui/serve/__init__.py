@@ -1,1 +1,1 @@
-"""A pair behind an OpenAI-compatible endpoint: whatever speaks to a model can speak to it."""
+"""Pairs behind an OpenAI-compatible endpoint, for any client that can use a model."""

@@ -1,4 +1,4 @@
-"""Who may ask: holders of the key, or without one programs on this machine; never web pages."""
+"""Which clients are served: those with the key or, without one, programs on this machine."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from waltzrl_tui.serve.errors import ApiError
 
 
 def admit(request: web.Request, key: str) -> None:
-    """Refuse who lacks the key.
+    """Refuse clients without the key, and web pages where there is no key.
 
-    Without a key, web pages are refused, those of this machine too: a page can send requests to
-    loopback without being able to read the answers, and one whose name was made to point there
-    (DNS rebinding) could read them. The first kind tells its origin, the second its own name.
+    A web page can send requests to loopback although it cannot read the answers; a page whose
+    name resolves to loopback (DNS rebinding) could read them. The first sends its origin, the
+    second its own host name. Pages served from this machine are refused too.
+
+    Args:
+        key: The key that clients must send; "" for none.
 
     Raises:
-        ApiError: 401 or 403.
+        ApiError: 401 without the right key; 403 where no key is set.
     """
     if key:
-        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-        # Bytes that are not UTF-8 come as halves of surrogate pairs.
-        known = hmac.compare_digest(
-            sent.strip().encode("utf-8", "surrogateescape"), key.encode("utf-8", "surrogateescape")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        # Bytes that are not UTF-8 arrive as halves of surrogate pairs.
+        valid = hmac.compare_digest(
+            token.strip().encode("utf-8", "surrogateescape"), key.encode("utf-8", "surrogateescape")
         )
-        if not known or scheme.lower() != "bearer":
+        if not valid or scheme.lower() != "bearer":
             raise ApiError(401, "The API key is missing or wrong.", code="invalid_api_key")
         return
-    page = "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none"
-    if page or not is_loopback(_host(request.host)):
-        raise ApiError(403, "Without a key only programs on this machine are answered.")
+    headers = request.headers
+    from_page = "origin" in headers or headers.get("sec-fetch-site", "none") != "none"
+    if from_page or not is_loopback(_host(request.host)):
+        raise ApiError(403, "Without a key, only programs on this machine may send requests.")
 
 
 def _host(header: str) -> str:

@@ -1,4 +1,4 @@
-"""One request played out: the waltz, with what of it may be given out at once."""
+"""The answer to one request: a waltz, and what of it may be sent when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from waltzrl_tui.chat.transcript import record
 from waltzrl_tui.errors import EndpointError
-from waltzrl_tui.serve.request import Ask
+from waltzrl_tui.serve.request import ChatRequest
 from waltzrl_tui.waltz.events import (
     ReplyEnded,
     ReplyRestarted,
@@ -21,29 +21,29 @@ from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class ReplyPiece:
     """A piece of the final reply."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Something of a draft or a verdict, as transcripts record it."""
+class RoundEvent:
+    """A piece of a draft or a verdict, as transcripts record it."""
 
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEnd:
+    """The end of an answer.
 
     Attributes:
         final: The whole final reply.
-        finish: `stop`, `length`, `content_filter` (of a server, or of the pair itself: an unsafe
+        finish: `stop`, `length`, `content_filter` (by a server, or by the pair itself: an unsafe
             draft whose revision is empty), or `error`, as some servers end a reply.
-        waltzrl: Pair, rounds, seconds; where each reply came from.
-        prompt_tokens, tokens: Read and written by both agents in all rounds, as far as told.
+        waltzrl: Pair, rounds, seconds, and where each reply came from.
+        prompt_tokens, tokens: Read and written by both agents in all rounds, as far as reported.
     """
 
     final: str
@@ -60,64 +60,71 @@ class Done:
         }
 
 
-async def play(
-    pair: LivePair, ask: Ask, *, max_tokens: int, verdict_tokens: int, drafts: bool
-) -> AsyncGenerator[Text | Step | Done, None]:
-    """Answer a request. The reply of the last round streams; one that may still be revised is
-    given out once its verdict lets it stand.
+async def answer_request(
+    pair: LivePair, request: ChatRequest, *, max_tokens: int, verdict_tokens: int, drafts: bool
+) -> AsyncGenerator[ReplyPiece | RoundEvent | AnswerEnd, None]:
+    """Answer a request. The reply of the last round streams; a reply that may still be revised is
+    sent whole once its verdict raises no flag.
 
     Args:
-        max_tokens: Where the request names no cap.
+        max_tokens: Cap of a reply where the request gives none.
         verdict_tokens: Cap of a verdict.
-        drafts: Whether to tell of drafts and verdicts while they come.
+        drafts: Whether to report drafts and verdicts as they arrive.
 
     Raises:
-        EndpointError: An agent failed, or its thinking was given out before it could be told.
+        EndpointError: An agent failed, or its thinking was sent before it was recognized.
     """
     last = pair.rounds if pair.feedback else 0
-    out = _Cut(ask.stops)
-    read = written = 0
-    events = waltz(
+    trimmer = _ReplyTrimmer(request.stops)
+    prompt_tokens = tokens = 0
+    stream = waltz(
         pair,
-        ask.history,
-        max_tokens=ask.max_tokens or max_tokens,
+        request.history,
+        max_tokens=request.max_tokens or max_tokens,
         verdict_tokens=verdict_tokens,
-        temperature=ask.temperature,
-        seed=ask.seed,
+        temperature=request.temperature,
+        seed=request.seed,
     )
-    async with aclosing(events) as told:
-        async for event in told:
+    async with aclosing(stream) as events:
+        async for event in events:
             if isinstance(event, ReplyEnded | VerdictEnded):
-                read += event.prompt_tokens or 0
-                written += event.tokens or 0
+                prompt_tokens += event.prompt_tokens or 0
+                tokens += event.tokens or 0
             if isinstance(event, ReplyRestarted) and event.round >= last:
-                if ask.stream and out.text:
+                if request.stream and trimmer.text:
                     raise _thinking_sent(pair.name)
-                out = _Cut(ask.stops)
+                trimmer = _ReplyTrimmer(request.stops)
             elif isinstance(event, ReplyText) and event.round >= last:
-                if text := out.feed(event.text):
-                    yield Text(text)
+                if text := trimmer.feed(event.text):
+                    yield ReplyPiece(text)
             elif isinstance(event, WaltzEnded):
-                if not out.begun:
-                    yield Text(out.feed(event.final) + out.rest())
-                elif text := out.rest():
-                    yield Text(text)
+                if not trimmer.begun:
+                    yield ReplyPiece(trimmer.feed(event.final) + trimmer.rest())
+                elif text := trimmer.rest():
+                    yield ReplyPiece(text)
                 waltzrl = {
                     "pair": pair.name,
                     "rounds": [each.to_json() for each in event.rounds],
                     "outcome": event.outcome,
                     "withheld": event.withheld,
                     "seconds": round(event.seconds, 3),
-                    "ignored": list(ask.ignored),
+                    "ignored": list(request.ignored),
                 }
-                yield Done(out.text, _finish(event, out), waltzrl, read, written)
-            elif drafts and (found := record(event)) is not None:
-                yield Step({"event": found[0], **found[1]})
+                yield AnswerEnd(
+                    final=trimmer.text,
+                    finish=_finish(event, trimmer),
+                    waltzrl=waltzrl,
+                    prompt_tokens=prompt_tokens,
+                    tokens=tokens,
+                )
+            elif drafts and (recorded := record(event)) is not None:
+                kind, fields = recorded
+                yield RoundEvent({"event": kind, **fields})
 
 
-def _finish(ended: WaltzEnded, out: _Cut) -> str:
-    # A reply that ends at one of the request's stops ends as it was wished.
-    if out.ended:
+def _finish(ended: WaltzEnded, trimmer: _ReplyTrimmer) -> str:
+    # A reply that ends at one of the request's stops ended as requested.
+    if trimmer.ended:
         return "stop"
     if ended.withheld:
         return "content_filter"
@@ -126,15 +133,15 @@ def _finish(ended: WaltzEnded, out: _Cut) -> str:
 
 
 def _thinking_sent(name: str) -> EndpointError:
-    # What was streamed cannot be taken back, and a client would take it for the reply.
+    # Streamed text cannot be taken back, and a client would take it for the reply.
     return EndpointError(
-        f"What was streamed of {name} was its thinking, which its server does not mark.",
-        hint="Ask again: from now on it is held back until its thinking ends.",
+        f"The text streamed from {name} was its thinking, which its server does not mark.",
+        hint="Send the request again: from now on, replies are held back until the thinking ends.",
     )
 
 
-class _Cut:
-    """A reply as it is given out: without white space around it, and up to the first stop."""
+class _ReplyTrimmer:
+    """Trims a reply while it streams: surrounding white space, and all from the first stop on."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -145,10 +152,11 @@ class _Cut:
 
     @property
     def begun(self) -> bool:
-        """Whether anything but white space has come."""
+        """Whether anything but white space has arrived."""
         return bool(self.text or self._held.strip() or self.ended)
 
     def feed(self, piece: str) -> str:
+        """Take a piece of the reply and return the text that can be sent now."""
         if self.ended:
             return ""
         held = self._held + piece
@@ -157,17 +165,18 @@ class _Cut:
         places = [place for stop in self._stops if (place := held.find(stop)) >= 0]
         if places:
             self.ended, self._held = True, ""
-            return self._give(held[: min(places)].rstrip())
-        # White space at the end may be the end, and the last letters may begin a stop.
+            return self._release(held[: min(places)].rstrip())
+        # Trailing white space may end the reply, and the last characters may begin a stop.
         keep = min(len(held), max(len(held) - len(held.rstrip()), self._reserve))
         cut = len(held[: len(held) - keep].rstrip())
         self._held = held[cut:]
-        return self._give(held[:cut])
+        return self._release(held[:cut])
 
     def rest(self) -> str:
+        """The text still held back, once the reply has ended."""
         held, self._held = self._held, ""
-        return "" if self.ended else self._give(held.rstrip())
+        return "" if self.ended else self._release(held.rstrip())
 
-    def _give(self, text: str) -> str:
+    def _release(self, text: str) -> str:
         self.text += text
         return text

@@ -1,4 +1,4 @@
-"""The documents of OpenAI's chat completions."""
+"""The response documents of OpenAI's chat completions API."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import secrets
 import time
 from typing import Any
 
-from waltzrl_tui.serve.answer import Done
+from waltzrl_tui.serve.answer import AnswerEnd
 
 
 class Completion:
-    """The documents of one answer, which share an id and a time."""
+    """The documents of one answer, which share an ID and a time."""
 
     def __init__(self, model: str) -> None:
         self._head = {
@@ -20,17 +20,17 @@ class Completion:
             "model": model,
         }
 
-    def whole(self, done: Done) -> dict[str, Any]:
-        """The answer in one piece; `waltzrl` is in its message."""
+    def whole(self, end: AnswerEnd) -> dict[str, Any]:
+        """The whole answer; its message holds `waltzrl`."""
         message = {
             "role": "assistant",
-            "content": done.final,
+            "content": end.final,
             "refusal": None,
-            "waltzrl": done.waltzrl,
+            "waltzrl": end.waltzrl,
         }
-        choice = {"index": 0, "message": message, "finish_reason": done.finish, "logprobs": None}
+        choice = {"index": 0, "message": message, "finish_reason": end.finish, "logprobs": None}
         head = {**self._head, "object": "chat.completion"}
-        return {**head, "choices": [choice], "usage": done.usage()}
+        return {**head, "choices": [choice], "usage": end.usage()}
 
     def first(self) -> bytes:
         """The chunk that opens a stream."""
@@ -40,35 +40,40 @@ class Completion:
         """A chunk of the final reply."""
         return self._chunk({"content": text})
 
-    def step(self, fields: dict[str, Any]) -> bytes:
-        """A chunk without text that tells of a draft or a verdict."""
+    def round_event(self, fields: dict[str, Any]) -> bytes:
+        """A chunk without text that reports a draft or a verdict."""
         return self._chunk({}, waltzrl=fields)
 
-    def last(self, done: Done) -> bytes:
-        """The chunk with the reason of the end, and with `waltzrl`."""
-        return self._chunk({}, done.finish, waltzrl=done.waltzrl)
+    def last(self, end: AnswerEnd) -> bytes:
+        """The last chunk of the reply, with its finish reason and `waltzrl`."""
+        return self._chunk({}, end.finish, waltzrl=end.waltzrl)
 
-    def usage(self, done: Done) -> bytes:
-        """The chunk of token counts, which has no choices."""
-        return event({**self._chunk_head(), "choices": [], "usage": done.usage()})
+    def usage(self, end: AnswerEnd) -> bytes:
+        """The chunk of token counts, without choices."""
+        return sse_event({**self._chunk_head(), "choices": [], "usage": end.usage()})
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        return event({**self._chunk_head(), "choices": [choice], **more})
+        return sse_event({**self._chunk_head(), "choices": [choice], **more})
 
     def _chunk_head(self) -> dict[str, Any]:
         return {**self._head, "object": "chat.completion.chunk"}
 
 
-END = b"data: [DONE]\n\n"
-WAITING = b": waiting\n\n"
+STREAM_END = b"data: [DONE]\n\n"
+KEEPALIVE = b": waiting\n\n"
+"""A comment, which clients ignore, that keeps a silent stream alive."""
 
 
-def event(document: dict[str, Any]) -> bytes:
-    """A server-sent event."""
+def sse_event(document: dict[str, Any]) -> bytes:
+    """The document as a server-sent event."""
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
 def model_document(name: str, created: int) -> dict[str, Any]:
-    """A pair as a model."""
+    """A pair as a model of the API.
+
+    Args:
+        created: Seconds since 1970.
+    """
     return {"id": name, "object": "model", "created": created, "owned_by": "waltzrl-tui"}

@@ -1,4 +1,4 @@
-"""Errors in the shape that clients of OpenAI's API read."""
+"""Errors in the format of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from waltzrl_tui.errors import WaltzError
 
 
 class ApiError(Exception):
-    """A request that gets an error for an answer.
+    """An error response to a request.
 
     Args:
-        status: Of HTTP.
+        status: HTTP status.
         message: What is wrong and what to do.
         kind: The error's `type`.
-        param: The field of the request that is wrong.
-        code: A word for programs.
+        param: The invalid field of the request.
+        code: The machine-readable code.
+        headers: Headers of the response.
     """
 
     def __init__(
@@ -37,16 +38,16 @@ class ApiError(Exception):
         }
 
 
-def internal() -> ApiError:
-    """A fault of ours."""
-    return ApiError(500, "This should not have happened; the log tells more.", kind="server_error")
+def internal_error() -> ApiError:
+    """The response to a bug in the server."""
+    return ApiError(500, "Internal error; see the server's log.", kind="server_error")
 
 
-def busy() -> ApiError:
-    """More requests than may wait."""
+def queue_full() -> ApiError:
+    """The response when the queue of waiting requests is full."""
     return ApiError(
         429,
-        "Too many requests wait already; ask again in a while.",
+        "Too many requests are waiting; try again later.",
         kind="rate_limit_error",
         code="too_many_requests",
         headers={"retry-after": "2"},
@@ -54,32 +55,31 @@ def busy() -> ApiError:
 
 
 def budget_reached() -> ApiError:
-    """What was answered has cost as much as was allowed.
+    """The response once answers have cost the whole budget.
 
-    Its status is not 429, after which clients ask again, and some harnesses for ever.
+    The status is not 429, after which clients retry, and some harnesses forever.
     """
     return ApiError(
         402,
-        "The budget that this pair is served with is used up, so nothing more is asked. Whoever "
-        "runs the server can start it again with another --budget.",
+        "The server's budget is used up. Whoever runs it can restart it with a higher --budget.",
         kind="insufficient_quota",
         code="budget_reached",
         headers={"x-should-retry": "false"},
     )
 
 
-def of_waltz(error: WaltzError) -> ApiError:
-    """A failure of one of the pair's agents, as the client is told."""
+def agent_error(error: WaltzError) -> ApiError:
+    """The response to a failure of one of the pair's agents."""
     message = str(error)
     if isinstance(error, ContextOverflowError):
         return ApiError(400, message, param="messages", code="context_length_exceeded")
     if isinstance(error, RateLimitedError):
-        wait = error.retry_after
-        headers = {} if wait is None else {"retry-after": f"{min(wait, 3600):.0f}"}
+        seconds = error.retry_after
+        headers = {} if seconds is None else {"retry-after": f"{min(seconds, 3600):.0f}"}
         return ApiError(
             429, message, kind="rate_limit_error", code="rate_limit_exceeded", headers=headers
         )
-    # The agent was asked again already, so a client need not try it once more.
+    # The request to the agent was already retried, so a client need not retry.
     return ApiError(
         502,
         message,

@@ -1,4 +1,4 @@
-"""What the requests so far have cost, and when that is enough."""
+"""What requests have cost so far, and when the budget is used up."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from waltzrl_tui.tokenizers.estimate import estimate_tokens
 
 
 class Meter:
-    """Adds up the cost of what agents answer.
+    """Adds up the cost of agents' replies.
 
     Args:
-        budget: USD; None for no end.
+        budget: USD; None for no limit.
 
     Attributes:
         usd: Spent so far, as far as prices are known.
-        unpriced: Agents that have answered at a price that is not known.
+        unpriced: Agents that have replied at an unknown price.
     """
 
     def __init__(self, budget: float | None = None) -> None:
@@ -31,24 +31,23 @@ class Meter:
 
     @property
     def used_up(self) -> bool:
-        """Whether nothing that costs may be asked any more."""
+        """Whether the budget is spent."""
         return self.budget is not None and self.usd >= self.budget
 
     def words(self) -> str:
-        """The cost so far; "" while nothing has cost anything."""
+        """The cost so far, for people; "" while everything was free."""
         spent = usd_words(self.usd) if self.usd else ""
         if self.budget is not None:
             spent = f"{usd_words(self.usd)} of {usd_words(self.budget)}"
-        untold = f"the cost of {', '.join(sorted(self.unpriced))}" if self.unpriced else ""
-        return " + ".join(part for part in (spent, untold) if part)
+        unknown = f"the cost of {', '.join(sorted(self.unpriced))}" if self.unpriced else ""
+        return " + ".join(part for part in (spent, unknown) if part)
 
 
 class MeteredEndpoint:
-    """An endpoint whose answers are charged to a meter.
+    """An endpoint whose replies are charged to a meter.
 
-    What a server does not count, or what was broken off, is charged by an estimate of its tokens:
-    the server reads and writes them all the same. A request that fails before any text costs
-    nothing.
+    Tokens that the server does not report, or whose reply was broken off, are estimated: they are
+    billed all the same. A request that fails before any text costs nothing.
     """
 
     def __init__(self, endpoint: ChatEndpoint, meter: Meter, rate: Rate | None, name: str) -> None:
@@ -65,40 +64,36 @@ class MeteredEndpoint:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         pieces: list[str] = []
-        counts: list[int | None] = [None, None]
-        refused = False
-        replying = self._endpoint.stream(
+        prompt_tokens: int | None = None
+        reply_tokens: int | None = None
+        failed = False
+        stream = self._endpoint.stream(
             messages, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
         try:
-            async with aclosing(replying) as deltas:
+            async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     pieces.append(delta.text)
                     if delta.prompt_tokens is not None:
-                        counts[0] = delta.prompt_tokens
+                        prompt_tokens = delta.prompt_tokens
                     if delta.tokens is not None:
-                        counts[1] = delta.tokens
+                        reply_tokens = delta.tokens
                     yield delta
         except EndpointError:
-            refused = not any(pieces)
+            failed = not any(pieces)
             raise
         finally:
-            if not refused:
-                self._charge(messages, "".join(pieces), time.perf_counter() - began, counts)
+            if not failed:
+                if prompt_tokens is None:
+                    prompt_tokens = sum(estimate_tokens(turn["content"]) for turn in messages)
+                if reply_tokens is None:
+                    reply_tokens = estimate_tokens("".join(pieces))
+                self._charge(time.perf_counter() - start, prompt_tokens, reply_tokens)
 
-    def _charge(
-        self, messages: Sequence[Message], text: str, seconds: float, counts: list[int | None]
-    ) -> None:
+    def _charge(self, seconds: float, prompt_tokens: int, reply_tokens: int) -> None:
         if self._rate is None:
             self._meter.unpriced.add(self._name)
-            return
-        if self._rate == FREE:
-            return
-        read, written = counts
-        if read is None:
-            read = sum(estimate_tokens(turn["content"]) for turn in messages)
-        if written is None:
-            written = estimate_tokens(text)
-        self._meter.usd += self._rate.usd(seconds, read, written) or 0.0
+        elif self._rate != FREE:
+            self._meter.usd += self._rate.usd(seconds, prompt_tokens, reply_tokens) or 0.0

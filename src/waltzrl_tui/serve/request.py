@@ -1,4 +1,4 @@
-"""What clients ask: a request of OpenAI's chat completions as a pair can answer it."""
+"""Chat completion requests in OpenAI's format, reduced to what a pair can answer."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from waltzrl_tui.records.messages import Message
 from waltzrl_tui.serve.errors import ApiError
 
 _HARMLESS: Final = frozenset({"user", "metadata", "store", "safety_identifier", "service_tier"})
-_REFUSED: Final = ("tools", "functions", "audio", "logprobs", "top_logprobs", "logit_bias")
-_MOST_STOPS: Final = 16
-_LONGEST_STOP: Final = 500
+_UNSUPPORTED: Final = ("tools", "functions", "audio", "logprobs", "top_logprobs", "logit_bias")
+_MAX_STOPS: Final = 16
+_MAX_STOP_CHARACTERS: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
     """A request that a pair can answer.
 
     Attributes:
         model: The pair's name.
-        history: The turns, ending with the user's. What system messages said stands before the
-            first user turn: the agents have system prompts of their own.
-        max_tokens: Of the reply; None for the server's own cap.
-        stops: Texts where the reply that is given out ends.
+        history: The turns, the user's last. System messages are prepended to the first user turn,
+            as the agents have system prompts of their own.
+        max_tokens: Cap of the reply; None for the server's default.
+        stops: Texts that end the reply.
         usage: Whether a stream ends with a chunk of token counts.
-        drafts: Whether drafts and verdicts are told while they come; None: as the server does.
-        ignored: Fields that say something that no pair can follow.
+        drafts: Whether a stream reports drafts and verdicts; None for the server's default.
+        ignored: Fields that are set, and that a pair cannot follow.
     """
 
     model: str
@@ -44,24 +44,24 @@ class Ask:
     ignored: tuple[str, ...]
 
 
-class _Part(BaseModel):
+class _RequestPart(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class _Turn(_Part):
+class _Turn(_RequestPart):
     role: Literal["system", "developer", "user", "assistant"]
     content: Any = None
 
 
-class _StreamOptions(_Part):
+class _StreamOptions(_RequestPart):
     include_usage: bool = False
 
 
-class _Wishes(_Part):
+class _WaltzOptions(_RequestPart):
     drafts: bool | None = None
 
 
-class _Body(_Part):
+class _Body(_RequestPart):
     model: str
     messages: list[_Turn] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
@@ -74,14 +74,14 @@ class _Body(_Part):
     n: int | None = Field(None, ge=1, le=1)
     response_format: Any = None
     modalities: Any = None
-    waltzrl: _Wishes | None = None
+    waltzrl: _WaltzOptions | None = None
 
 
-def read_request(raw: bytes) -> Ask:
-    """The request in the body of a POST.
+def read_request(raw: bytes) -> ChatRequest:
+    """Parse and check the body of a POST.
 
     Raises:
-        ApiError: 400, with the field that is wrong.
+        ApiError: 400, with the invalid field.
     """
     try:
         body = _Body.model_validate_json(raw)
@@ -89,65 +89,68 @@ def read_request(raw: bytes) -> Ask:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         if not where:
-            words = f"The body is no JSON object: {first['msg']}."
-            raise ApiError(400, words, code="invalid_json") from error
+            message = f"The body is not a JSON object: {first['msg']}."
+            raise ApiError(400, message, code="invalid_json") from error
         raise ApiError(400, f"{where}: {first['msg']}.", param=where) from error
     extra = body.model_extra or {}
-    for name in _REFUSED:
+    for name in _UNSUPPORTED:
         if extra.get(name):
             raise ApiError(
-                400, f"A pair of agents answers in text; it takes no {name}.", param=name
+                400, f"A pair of agents replies in text and does not support {name}.", param=name
             )
-    for name, value, plain in (
+    for name, value, text_only in (
         ("response_format", body.response_format, {"type": "text"}),
         ("modalities", body.modalities, ["text"]),
     ):
-        if value is not None and value != plain:
-            raise ApiError(400, "A pair of agents answers in text.", param=name)
-    return Ask(
-        body.model,
-        _history(body.messages),
-        body.max_completion_tokens or body.max_tokens,
-        body.temperature or 0.0,
-        body.seed,
-        _stops(body.stop),
-        bool(body.stream),
-        body.stream_options is not None and body.stream_options.include_usage,
-        body.waltzrl.drafts if body.waltzrl else None,
-        tuple(sorted(name for name, value in extra.items() if value and name not in _HARMLESS)),
+        if value is not None and value != text_only:
+            raise ApiError(400, "A pair of agents replies in text only.", param=name)
+    return ChatRequest(
+        model=body.model,
+        history=_history(body.messages),
+        max_tokens=body.max_completion_tokens or body.max_tokens,
+        temperature=body.temperature or 0.0,
+        seed=body.seed,
+        stops=_stops(body.stop),
+        stream=bool(body.stream),
+        usage=body.stream_options is not None and body.stream_options.include_usage,
+        drafts=body.waltzrl.drafts if body.waltzrl else None,
+        ignored=tuple(sorted(name for name in extra if extra[name] and name not in _HARMLESS)),
     )
 
 
-def _stops(told: Any) -> tuple[str, ...]:
-    stops = [told] if isinstance(told, str) else told or []
-    fine = isinstance(stops, list) and len(stops) <= _MOST_STOPS
-    if not fine or any(not isinstance(s, str) or len(s) > _LONGEST_STOP for s in stops):
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value or []
+    valid = isinstance(stops, list) and len(stops) <= _MAX_STOPS
+    if not valid or any(
+        not isinstance(stop, str) or len(stop) > _MAX_STOP_CHARACTERS for stop in stops
+    ):
         raise ApiError(
             400,
-            f"stop is a text or up to {_MOST_STOPS} texts of {_LONGEST_STOP} characters at most.",
+            f"stop must be a text, or up to {_MAX_STOPS} texts, of at most "
+            f"{_MAX_STOP_CHARACTERS} characters.",
             param="stop",
         )
     return tuple(text for text in stops if text)
 
 
 def _history(turns: list[_Turn]) -> list[Message]:
-    told, history = [], []
+    system_texts, history = [], []
     for number, turn in enumerate(turns):
         if (turn.model_extra or {}).get("tool_calls"):
             where = f"messages.{number}.tool_calls"
-            raise ApiError(400, "A pair of agents calls no tools.", param=where)
+            raise ApiError(400, "A pair of agents does not call tools.", param=where)
         text = _text(turn.content, f"messages.{number}.content")
         if turn.role in ("system", "developer"):
-            told.append(text)
+            system_texts.append(text)
         else:
             history.append({"role": turn.role, "content": text})
     if not history or history[-1]["role"] != "user":
-        raise ApiError(400, "The last message is not the user's.", param="messages")
+        raise ApiError(400, "The last message must be the user's.", param="messages")
     if not history[-1]["content"].strip():
         raise ApiError(400, "The user's message is empty.", param="messages")
-    if told:
+    if system_texts:
         first = next(turn for turn in history if turn["role"] == "user")
-        first["content"] = "\n\n".join([*told, first["content"]])
+        first["content"] = "\n\n".join([*system_texts, first["content"]])
     return history
 
 
@@ -159,6 +162,6 @@ def _text(content: Any, where: str) -> str:
     if not isinstance(content, str | list | None) or any(
         not isinstance(part.get("text"), str) for part in parts
     ):
-        raise ApiError(400, "The content is neither text nor parts of text.", param=where)
+        raise ApiError(400, "The content must be text or parts of text.", param=where)
     whole = WholeText()
     return whole.feed(content_text(content)) + whole.rest()

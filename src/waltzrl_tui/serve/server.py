@@ -1,4 +1,4 @@
-"""The HTTP server of pairs, on aiohttp. Imports it: import this module late."""
+"""The HTTP server of pairs. Import it late, as aiohttp is slow to import."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from aiohttp import ClientPayloadError, web
 
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.serve.admission import admit
-from waltzrl_tui.serve.answer import Done, Step, Text, play
-from waltzrl_tui.serve.documents import END, WAITING, Completion, event, model_document
-from waltzrl_tui.serve.errors import ApiError, budget_reached, busy, internal, of_waltz
+from waltzrl_tui.serve.answer import AnswerEnd, ReplyPiece, RoundEvent, answer_request
+from waltzrl_tui.serve.documents import KEEPALIVE, STREAM_END, Completion, model_document, sse_event
+from waltzrl_tui.serve.errors import (
+    ApiError,
+    agent_error,
+    budget_reached,
+    internal_error,
+    queue_full,
+)
 from waltzrl_tui.serve.meter import Meter
-from waltzrl_tui.serve.request import Ask, read_request
+from waltzrl_tui.serve.request import ChatRequest, read_request
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.waltz import LivePair
 
-_MOST_BYTES: Final = 8 * 1024 * 1024
+_MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _BODY_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
-class Tally:
-    """Requests so far; `changed` is called at each change."""
+class RequestCounts:
+    """The requests so far; `changed` is called after each change."""
 
     waiting: int = 0
     running: int = 0
@@ -38,64 +44,65 @@ class Tally:
     changed: Callable[[], None] = field(default=lambda: None)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
     """How pairs are served.
 
     Attributes:
         key: What clients must send as bearer token; "" for none.
-        drafts: Whether streams tell of drafts and verdicts unless a request says otherwise.
-        max_tokens: Cap of a reply where a request names none.
+        drafts: Whether streams report drafts and verdicts unless a request says otherwise.
+        max_tokens: Cap of a reply where a request gives none.
         verdict_tokens: Cap of a verdict.
-        every: Seconds between two comments that keep a silent stream alive.
-        at_once: Requests that are answered at once.
-        waiting: Requests that may wait for that; further ones are refused.
+        keepalive_seconds: Time between two comments that keep a silent stream alive.
+        concurrency: Requests that are answered at the same time.
+        queue_limit: Requests that may wait; further ones are refused.
     """
 
     key: str = ""
     drafts: bool = False
     max_tokens: int = 512
     verdict_tokens: int = VERDICT_TOKENS
-    every: float = 10.0
-    at_once: int = 32
-    waiting: int = 256
+    keepalive_seconds: float = 10.0
+    concurrency: int = 32
+    queue_limit: int = 256
 
 
 class PairServer:
     """Answers `POST /v1/chat/completions` and `GET /v1/models`.
 
     Args:
-        pairs: What can be asked, by the name that clients give as the model.
-        created: When each was made, seconds since 1970.
-        meter: What the pairs' endpoints charge; nothing is asked any more once it is used up.
+        pairs: The pairs, by the name that clients give as the model.
+        created: When each was created, seconds since 1970.
+        meter: The meter that the pairs' endpoints charge; once its budget is used up, requests
+            are refused.
     """
 
     def __init__(
         self,
         pairs: Mapping[str, LivePair],
         created: Mapping[str, int],
-        settings: Settings,
+        settings: ServerSettings,
         meter: Meter | None = None,
     ) -> None:
         self._pairs = pairs
         self._created = created
         self._settings = settings
         self._meter = meter or Meter()
-        self._turns = asyncio.Semaphore(settings.at_once)
-        self.tally = Tally()
+        self._turns = asyncio.Semaphore(settings.concurrency)
+        self.counts = RequestCounts()
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and give the port (0: one that is free).
+        """Start listening and return the port; `port` 0 chooses a free one.
 
         Raises:
-            OSError: The address cannot be listened at.
+            OSError: The address cannot be used.
         """
-        app = web.Application(middlewares=[self._answered], client_max_size=_MOST_BYTES)
+        app = web.Application(middlewares=[self._handle_errors], client_max_size=_MAX_BODY_BYTES)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/models/{name:.+}", self._model)
-        # A client that leaves ends its handler, and with it the replies under way.
+        # A client that disconnects ends its handler, and with it the replies in progress.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.5
         )
@@ -104,27 +111,27 @@ class PairServer:
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop listening and end what is under way."""
+        """Stop listening and end the requests in progress."""
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
     @web.middleware
-    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _handle_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             admit(request, self._settings.key)
             return await handler(request)
         except ApiError as error:
-            found = error
+            failure = error
         except web.HTTPException as error:
-            words = f"{request.method} {request.path}: {error.reason}."
-            found = ApiError(error.status, words)
+            message = f"{request.method} {request.path}: {error.reason}."
+            failure = ApiError(error.status, message)
         except (ClientPayloadError, web.RequestPayloadError):
-            found = ApiError(400, "The body did not come whole.", code="invalid_body")
+            failure = ApiError(400, "The body is incomplete.", code="invalid_body")
         except Exception:
             _log.exception("a request failed")
-            found = internal()
-        return web.json_response(found.document, status=found.status, headers=found.headers)
+            failure = internal_error()
+        return web.json_response(failure.document, status=failure.status, headers=failure.headers)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         models = [model_document(name, self._created[name]) for name in self._pairs]
@@ -139,133 +146,135 @@ class PairServer:
         if name not in self._pairs:
             raise ApiError(
                 404,
-                f"There is no pair {name[:100]!r} here; there is {', '.join(self._pairs)}.",
+                f"There is no pair {name[:100]!r} here. Available: {', '.join(self._pairs)}.",
                 param="model",
                 code="model_not_found",
             )
         return self._pairs[name]
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        tally = self.tally
+        counts = self.counts
         self._refuse_used_up()
-        inside = tally.running + tally.waiting
-        if inside >= self._settings.at_once + self._settings.waiting:
-            raise busy()
-        tally.waiting += 1
+        limit = self._settings.concurrency + self._settings.queue_limit
+        if counts.running + counts.waiting >= limit:
+            raise queue_full()
+        counts.waiting += 1
         try:
-            ask = await self._read(request)
-            pair = self._pair(ask.model)
-            tally.changed()
+            chat = await self._read(request)
+            pair = self._pair(chat.model)
+            counts.changed()
             await self._turns.acquire()
         finally:
-            tally.waiting -= 1
-        tally.running += 1
-        tally.changed()
-        fine = False
+            counts.waiting -= 1
+        counts.running += 1
+        counts.changed()
+        succeeded = False
         try:
-            # Those before it may have used the budget up while it waited.
+            # Earlier requests may have used up the budget while this one waited.
             self._refuse_used_up()
-            if ask.stream:
-                answer, fine = await self._stream(request, pair, ask)
-                return answer
-            answered = await self._whole(pair, ask)
-            fine = True
-            return answered
+            if chat.stream:
+                response, succeeded = await self._stream(request, pair, chat)
+                return response
+            response = await self._whole(pair, chat)
+            succeeded = True
+            return response
         finally:
             self._turns.release()
-            tally.running -= 1
-            tally.answered += fine
-            tally.failed += not fine
-            tally.changed()
+            counts.running -= 1
+            counts.answered += succeeded
+            counts.failed += not succeeded
+            counts.changed()
 
     def _refuse_used_up(self) -> None:
         if self._meter.used_up:
             raise budget_reached()
 
-    async def _read(self, request: web.Request) -> Ask:
+    async def _read(self, request: web.Request) -> ChatRequest:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 raw = await request.read()
         except TimeoutError as error:
-            raise ApiError(408, f"The body did not come within {_BODY_SECONDS:.0f} s.") from error
-        # A large one takes long enough to hold up the streams of others.
+            raise ApiError(408, f"The body took longer than {_BODY_SECONDS:.0f} s.") from error
+        # Parsing a large body takes long enough to hold up the streams of other clients.
         return await asyncio.to_thread(read_request, raw)
 
-    async def _whole(self, pair: LivePair, ask: Ask) -> web.StreamResponse:
+    async def _whole(self, pair: LivePair, chat: ChatRequest) -> web.StreamResponse:
         try:
-            async with aclosing(self._play(pair, ask, drafts=False)) as pieces:
-                *_, done = [piece async for piece in pieces]
+            async with aclosing(self._answer(pair, chat, drafts=False)) as pieces:
+                *_, end = [piece async for piece in pieces]
         except WaltzError as error:
-            raise of_waltz(error) from error
-        assert isinstance(done, Done)
-        return web.json_response(Completion(ask.model).whole(done))
+            raise agent_error(error) from error
+        assert isinstance(end, AnswerEnd)
+        return web.json_response(Completion(chat.model).whole(end))
 
     async def _stream(
-        self, request: web.Request, pair: LivePair, ask: Ask
+        self, request: web.Request, pair: LivePair, chat: ChatRequest
     ) -> tuple[web.StreamResponse, bool]:
-        """The answer, and whether it came to its end."""
-        drafts = self._settings.drafts if ask.drafts is None else ask.drafts
-        made = Completion(ask.model)
+        """The response, and whether it reached its end."""
+        drafts = self._settings.drafts if chat.drafts is None else chat.drafts
+        completion = Completion(chat.model)
         response = web.StreamResponse(
             headers={"content-type": "text/event-stream", "cache-control": "no-cache"}
         )
 
         async def write(data: bytes) -> None:
-            # Begun late, so that what fails at once still gets a status of its own.
+            # Started late, so that an early failure still gets a status of its own.
             if not response.prepared:
                 await response.prepare(request)
-                await response.write(made.first())
+                await response.write(completion.first())
             await response.write(data)
 
         try:
-            async with aclosing(self._play(pair, ask, drafts=drafts)) as pieces:
-                coming = asyncio.ensure_future(anext(pieces, None))
+            async with aclosing(self._answer(pair, chat, drafts=drafts)) as pieces:
+                next_piece = asyncio.ensure_future(anext(pieces, None))
                 try:
                     while True:
-                        if not (await asyncio.wait({coming}, timeout=self._settings.every))[0]:
-                            await write(WAITING)
+                        seconds = self._settings.keepalive_seconds
+                        finished, _ = await asyncio.wait({next_piece}, timeout=seconds)
+                        if not finished:
+                            await write(KEEPALIVE)
                             continue
-                        piece = coming.result()
+                        piece = next_piece.result()
                         if piece is None:
                             break
-                        if isinstance(piece, Text):
-                            await write(made.text(piece.text))
-                        elif isinstance(piece, Step):
-                            await write(made.step(piece.fields))
+                        if isinstance(piece, ReplyPiece):
+                            await write(completion.text(piece.text))
+                        elif isinstance(piece, RoundEvent):
+                            await write(completion.round_event(piece.fields))
                         else:
-                            await write(made.last(piece))
-                            if ask.usage:
-                                await write(made.usage(piece))
-                        coming = asyncio.ensure_future(anext(pieces, None))
+                            await write(completion.last(piece))
+                            if chat.usage:
+                                await write(completion.usage(piece))
+                        next_piece = asyncio.ensure_future(anext(pieces, None))
                 finally:
-                    coming.cancel()
+                    next_piece.cancel()
                     with suppress(asyncio.CancelledError, WaltzError):
-                        await coming
-            await write(END)
+                        await next_piece
+            await write(STREAM_END)
         except ConnectionResetError:
             return response, False
         except Exception as error:
-            failed = of_waltz(error) if isinstance(error, WaltzError) else internal()
+            failure = agent_error(error) if isinstance(error, WaltzError) else internal_error()
             if not isinstance(error, WaltzError):
                 _log.exception("a request failed")
             if not response.prepared:
-                raise failed from error
-            # What was begun cannot get another status: the error is the stream's last event.
+                raise failure from error
+            # A started response keeps its status: the error is the stream's last event.
             with suppress(ConnectionResetError):
-                await response.write(event(failed.document))
+                await response.write(sse_event(failure.document))
                 await response.write_eof()
             return response, False
         with suppress(ConnectionResetError):
             await response.write_eof()
         return response, True
 
-    def _play(
-        self, pair: LivePair, ask: Ask, *, drafts: bool
-    ) -> AsyncGenerator[Text | Step | Done, None]:
+    def _answer(
+        self, pair: LivePair, chat: ChatRequest, *, drafts: bool
+    ) -> AsyncGenerator[ReplyPiece | RoundEvent | AnswerEnd, None]:
         settings = self._settings
-        return play(
+        return answer_request(
             pair,
-            ask,
+            chat,
             max_tokens=settings.max_tokens,
             verdict_tokens=settings.verdict_tokens,
             drafts=drafts,

@@ -268,7 +268,8 @@ def _text(fields: dict[str, Any], name: str, what: str) -> str:
         raise BadLine(f'no {what}: field "{one_line(name, 40)}" is missing')
     value = _typed(fields, name)
     if not value.strip():
-        raise BadLine(f'empty {what} in field "{one_line(name, 40)}"')
+        kind: BadKind = "empty_reply" if what == "reply" else ""
+        raise BadLine(f'empty {what} in field "{one_line(name, 40)}"', kind)
     return value
 
 
@@ -309,7 +310,7 @@ def _chat(fields: dict[str, Any], mapping: Mapping) -> tuple[str, str, list[dict
             raise BadLine(f'no reply: "{name}" has no turn of the assistant')
         reply = turns.pop()["content"]
         if not reply.strip():
-            raise BadLine(f'empty reply in "{name}"')
+            raise BadLine(f'empty reply in "{name}"', "empty_reply")
     if not turns or turns[-1]["role"] != "user":
         raise BadLine(f'no prompt: "{name}" has no turn of the user before the reply')
     prompt = turns.pop()["content"]

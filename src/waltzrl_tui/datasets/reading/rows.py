@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from waltzrl_tui.records.labels import Harm, ReplyLabel
 
-BadKind = Literal["encoding", ""]
+BadKind = Literal["encoding", "empty_reply", ""]
 Shape = Literal["rows", "messages", "pairs", "instruction", "waltzrl", "prompts", "unknown"]
 
 _CONSTANT = "="
@@ -141,7 +141,8 @@ class BadRow:
     """A record that gives no row, and the reason.
 
     Attributes:
-        kind: `encoding` where its bytes are not UTF-8; "" for any other reason.
+        kind: `encoding` where its bytes are not UTF-8; `empty_reply` where it has a reply field
+            without text; "" for any other reason.
     """
 
     line: int

@@ -20,7 +20,7 @@ from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.data.figures import bar, levels, short_count
-from waltzrl_tui.tui.data.waste import chosen_wish, named_line, waste_lines
+from waltzrl_tui.tui.data.waste import chosen_settings, named_line, waste_lines
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
@@ -85,9 +85,9 @@ class ProfilePane(Widget):
         waste = await asyncio.to_thread(import_module, "waltzrl_tui.plans.waste")
         model = await asyncio.to_thread(import_module, "waltzrl_tui.plans.model")
         app = cast("WaltzApp", self.app)
-        wish = chosen_wish(app) or model.Wish()
+        settings = chosen_settings(app) or model.PlanSettings()
         try:
-            priced = await waste.priced_waste(app.store, app.workspace, found, wish)
+            priced = await waste.price_waste(app.store, app.workspace, found, settings)
         except WaltzError:
             priced = None  # The Plan screen says what is wrong.
         if found is self._profile:

@@ -15,7 +15,7 @@ from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.waltz.prompts import agents_named
 
 if TYPE_CHECKING:
-    from waltzrl_tui.plans.model import Wish
+    from waltzrl_tui.plans.model import PlanSettings
     from waltzrl_tui.plans.waste import PricedWaste
 
 REASONS: Final = {
@@ -30,14 +30,14 @@ _WITH_TOKENS: Final = 54
 _PLAN: Final = press("show('plan')", "data")
 
 
-def chosen_wish(app: App[Any]) -> Wish | None:
+def chosen_settings(app: App[Any]) -> PlanSettings | None:
     """The run and the provider of the Plan screen; None when that was not looked at."""
     try:
         screen = app.get_screen_stack("plan")[0]
     except (KeyError, IndexError):
         return None
-    wish: Wish | None = getattr(screen, "waste_wish", None)
-    return wish
+    settings: PlanSettings | None = getattr(screen, "waste_settings", None)
+    return settings
 
 
 def usd(amount: float) -> str:
@@ -106,14 +106,15 @@ def _for_what(priced: PricedWaste | None) -> list[str]:
     if priced is None:
         return []
     who = one_line(priced.title, 40)
-    who += f", as chosen on {_PLAN} Plan" if priced.asked else ", the cheapest hosted provider"
-    run = f"{agents_named(priced.wish.roles)}, {priced.wish.method.upper()}, {_epochs(priced)}"
-    other = [] if priced.asked else [f"The cursor on {_PLAN} Plan chooses another."]
+    who += f", as chosen on {_PLAN} Plan" if priced.chosen else ", the cheapest hosted provider"
+    settings = priced.settings
+    run = f"{agents_named(settings.roles)}, {settings.method.upper()}, {_epochs(priced)}"
+    other = [] if priced.chosen else [f"The cursor on {_PLAN} Plan chooses another."]
     return [f"at {who}: {run}", *other]
 
 
 def _epochs(priced: PricedWaste) -> str:
-    epochs = priced.wish.epochs
+    epochs = priced.settings.epochs
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import Load, PlanRow, Probe
+from waltzrl_tui.plans.model import PlanRow, Probe, Workload
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.figures import short_count
@@ -46,7 +46,7 @@ _NOTE: Final = 600
 
 def sum_layout(
     row: PlanRow,
-    load: Load,
+    workload: Workload,
     today: date,
     *,
     launches: bool = False,
@@ -69,7 +69,7 @@ def sum_layout(
         if account is not None:
             found += _account(account, width)
         found += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
-        found += _facts(row, load, width, today)
+        found += _facts(row, workload, width, today)
         for text in row.warnings:
             found += hanging("! ", one_line(text, _NOTE), width, "$text-warning")
         for text in row.notes:
@@ -155,12 +155,12 @@ def _entry(
     return lines
 
 
-def _facts(row: PlanRow, load: Load, width: int, today: date) -> list[Content]:
+def _facts(row: PlanRow, workload: Workload, width: int, today: date) -> list[Content]:
     found = []
     if row.seconds is not None:
         found += _fact("time", f"{time_range(row.seconds)} for {agents_named(row.roles)}", width)
     if row.training_tokens:
-        found += _fact("tokens", _tokens(row, load), width)
+        found += _fact("tokens", _tokens(row, workload), width)
     if row.price_as_of is not None:
         said = f"{age(row.price_as_of, row.price_stale, today)}"
         old = (
@@ -175,11 +175,11 @@ def _facts(row: PlanRow, load: Load, width: int, today: date) -> list[Content]:
     return found
 
 
-def _tokens(row: PlanRow, load: Load) -> str:
+def _tokens(row: PlanRow, workload: Workload) -> str:
     counted = f"{row.training_tokens:,} trained"
     if row.exact:
         return f"{counted}, counted with the model's own tokenizer"
-    error = max((role.error for role in load.roles.values()), default=0.0)
+    error = max((role.error for role in workload.roles.values()), default=0.0)
     return f"≈ {counted}, estimated{f' ± {error:.0%}' if error else ''}"
 
 
@@ -187,12 +187,12 @@ def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
     return hanging(f"{name:<10}", text, width, "$faint", style)
 
 
-def load_layout(load: Load, roles: Sequence[Role]) -> Layout:
+def load_layout(workload: Workload, roles: Sequence[Role]) -> Layout:
     """What is trained: rows and tokens of each role's file, and which agent cannot be."""
 
     def lines(width: int) -> list[Content]:
         found: list[Content] = []
-        for name, role in load.only(roles).roles.items():
+        for name, role in workload.only(roles).roles.items():
             mark = "" if role.exact else "≈ "
             found += [
                 _pair(name, f"{role.rows:,} rows", width, "$foreground"),
@@ -202,16 +202,16 @@ def load_layout(load: Load, roles: Sequence[Role]) -> Layout:
             how = one_line(role.tokenizer, 60) if role.exact else _estimate(role.error)
             found.append(Content.styled(f"  {how}"[:width], "$faint"))
         for name, why in _UNTAUGHT.items():
-            if name not in load.roles:
+            if name not in workload.roles:
                 found += hanging("! ", f"no {name} agent: {why}", width, "$text-warning")
         return found
 
     return lines
 
 
-def rows_said(load: Load) -> Content:
+def rows_said(workload: Workload) -> Content:
     """How many rows train and validate, for the form."""
-    first = next(iter(load.roles.values()), None)
+    first = next(iter(workload.roles.values()), None)
     if first is None:
         return Content.styled("✗ no usable row", "$text-error")
     return Content.assemble(

@@ -8,7 +8,7 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import Load, PlanRow, Wish
+from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.wrap import breaks
 from waltzrl_tui.tui.data.figures import short_count
@@ -42,13 +42,13 @@ class Plan:
     """A row of the table with what it was priced for, so that both can be kept."""
 
     row: PlanRow
-    load: Load
-    wish: Wish
+    workload: Workload
+    settings: PlanSettings
 
     @property
     def rows(self) -> int:
         """Rows to train on and to validate with."""
-        return self.load.rows
+        return self.workload.rows
 
 
 _Line = tuple[str, str, str, str]
@@ -119,12 +119,17 @@ def _table(pinned: Plan, other: Plan) -> list[_Line]:
         _counted("tokens", a, b, lambda plan: plan.row.training_tokens),
     ]
     asked: list[_Line] = [
-        ("dataset", one_line(a.load.source, 60), one_line(b.load.source, 60), ""),
+        ("dataset", one_line(a.workload.source, 60), one_line(b.workload.source, 60), ""),
         _counted("rows", a, b, lambda plan: plan.rows),
-        ("epochs", f"{a.wish.epochs:g}", f"{b.wish.epochs:g}", _more(a.wish.epochs, b.wish.epochs)),
-        ("size", SIZES[a.wish.size], SIZES[b.wish.size], ""),
-        ("method", a.wish.method.upper(), b.wish.method.upper(), ""),
-        ("chat h", *_hours(a.wish.chat_hours, b.wish.chat_hours)),
+        (
+            "epochs",
+            f"{a.settings.epochs:g}",
+            f"{b.settings.epochs:g}",
+            _more(a.settings.epochs, b.settings.epochs),
+        ),
+        ("size", SIZES[a.settings.size], SIZES[b.settings.size], ""),
+        ("method", a.settings.method.upper(), b.settings.method.upper(), ""),
+        ("chat h", *_hours(a.settings.chat_hours, b.settings.chat_hours)),
         ("price of", _as_of(a.row), _as_of(b.row), ""),
     ]
     # What was asked for is only told where it differs; the form shows the rest.

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.plans.model import Size, Wish
+from waltzrl_tui.plans.model import PlanSettings, Size
 from waltzrl_tui.records.roles import ROLES, Method, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.fields import Choice
@@ -99,7 +99,7 @@ class PlanForm(Vertical):
         return int(number)
 
     @property
-    def wish(self) -> Wish:
+    def settings(self) -> PlanSettings:
         """What the other fields ask for.
 
         Raises:
@@ -108,7 +108,7 @@ class PlanForm(Vertical):
         epochs = self._epochs.number
         if epochs is not None and epochs <= 0:
             raise UsageError("epochs: above 0", hint="Raise epochs.")
-        return Wish(
+        return PlanSettings(
             epochs=_EPOCHS if epochs is None else epochs,
             size=_SIZES[self._model_size.value],
             chat_hours=self._hours.number or 0.0,

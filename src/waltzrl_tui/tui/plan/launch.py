@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
-from waltzrl_tui.plans.model import PlanRow, Wish
+from waltzrl_tui.plans.model import PlanRow, PlanSettings
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.prompts import agents_named
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from waltzrl_tui.tui.shell.app import WaltzApp
 
 
-async def ask_and_launch(app: WaltzApp, recipe: SampleRecipe, row: PlanRow, wish: Wish) -> bool:
+async def ask_and_launch(
+    app: WaltzApp, recipe: SampleRecipe, row: PlanRow, settings: PlanSettings
+) -> bool:
     """Quote, ask, and launch if the answer is yes; whether it was launched.
 
     Raises:
@@ -33,7 +35,7 @@ async def ask_and_launch(app: WaltzApp, recipe: SampleRecipe, row: PlanRow, wish
     from waltzrl_tui.remote.launch import RemoteWish, launch, quote
 
     app.notify(f"Pricing a launch at {one_line(row.title)}…", timeout=2, markup=False)
-    wanted = RemoteWish(recipe, row.provider, replace(wish, provider=row.provider))
+    wanted = RemoteWish(recipe, row.provider, replace(settings, provider=row.provider))
     quoted = await quote(app.store, app.workspace, remote.providers, wanted)
     if not await app.push_screen_wait(LaunchDialog(quoted)):
         return False
@@ -59,7 +61,7 @@ class LaunchDialog(ModalScreen[bool]):
         title = one_line(self._quoted.row.title)
         with VerticalScroll(classes="dialog") as box:
             box.border_title = Content(
-                f"Launch {agents_named(self._quoted.wanted.wish.roles)} at {title}"
+                f"Launch {agents_named(self._quoted.wanted.settings.roles)} at {title}"
             )
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
@@ -77,13 +79,13 @@ class LaunchDialog(ModalScreen[bool]):
         quoted = self._quoted
         lines = [
             _fact("base", one_line(quoted.model, 80)),
-            _fact("epochs", f"{quoted.wanted.wish.epochs:g}"),
+            _fact("epochs", f"{quoted.wanted.settings.epochs:g}"),
             _fact("price of", f"{quoted.row.price_as_of or 'not known'}"),
             _fact("", one_line(quoted.row.price_source, 120)),
             Content(""),
         ]
-        for role in quoted.wanted.wish.roles:
-            file = quoted.load.roles.get(role)
+        for role in quoted.wanted.settings.roles:
+            file = quoted.workload.roles.get(role)
             if file is None:
                 continue
             tokens = f"{'' if file.exact else '≈ '}{file.tokens:,} tokens"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from waltzrl_tui.plans.model import Money, Part, PlanRow, Size, State
+from waltzrl_tui.plans.model import CostItem, Money, PlanRow, Size, State
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chart.plot import MARKERS
 from waltzrl_tui.tui.data.figures import bar, duration
@@ -53,7 +53,7 @@ def money_range(amount: Money) -> str:
     return f"{low}–{high}" if low.startswith("<") else f"{low}–{high.removeprefix('$')}"
 
 
-def enough_decimals(total: Money, parts: Sequence[Part]) -> int:
+def enough_decimals(total: Money, parts: Sequence[CostItem]) -> int:
     """How many decimals the parts need so that what is shown of them adds up to the total."""
     for decimals in (2, 3, 4, 5):
         shown = sum(round(part.usd.expected, decimals) for part in parts)

@@ -1,4 +1,4 @@
-"""What the Plan screen prices: the dataset's load, the catalogue, what this machine has."""
+"""What the Plan screen prices: the dataset's workload, the catalogue, what this machine has."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, Sam
 from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.load import measure_load
-from waltzrl_tui.plans.model import SIZES, Load, PlanRow, Size, Surroundings, Wish
-from waltzrl_tui.plans.price import price
+from waltzrl_tui.plans.environment import read_environment
+from waltzrl_tui.plans.model import SIZES, Environment, PlanRow, PlanSettings, Size, Workload
+from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.tokenizers.counting import TokenCounter
@@ -39,23 +39,23 @@ class PlanBoard:
 
     Attributes:
         sample: The sample that is planned for, as the Data screen or the first file gives it.
-        whole: The load of all its rows, once it is measured.
+        whole: The workload of all its rows, once it is measured.
     """
 
     def __init__(self) -> None:
         self.sample: SamplePlan | None = None
-        self.whole: Load | None = None
+        self.whole: Workload | None = None
         self._total = 0
         self._stamp: tuple[int, int] | None = None
-        self._measured: dict[int, Load] = {}
+        self._measured: dict[int, Workload] = {}
         self._groups = GroupCache()
         self._catalogue: Catalogue | None = None
-        self._around: Surroundings | None = None
+        self._environment: Environment | None = None
         self._counters: list[TokenCounter] | None = None
 
     @property
-    def around(self) -> Surroundings | None:
-        return self._around
+    def environment(self) -> Environment | None:
+        return self._environment
 
     @property
     def models(self) -> dict[Size, list[str]]:
@@ -68,15 +68,15 @@ class PlanBoard:
 
     def with_keys(self, names: Collection[str]) -> list[str]:
         """Those of these providers of which a key is set."""
-        if self._catalogue is None or self._around is None:
+        if self._catalogue is None or self._environment is None:
             return []
-        known, keys = self._catalogue.provider, self._around.keys
+        known, keys = self._catalogue.provider, self._environment.keys
         return [name for name in names if name in known and keys.intersection(known[name].keys)]
 
     @property
     def ready(self) -> bool:
         """Whether all is read that prices need."""
-        return None not in (self.whole, self._catalogue, self._around)
+        return None not in (self.whole, self._catalogue, self._environment)
 
     @property
     def path(self) -> Path | None:
@@ -93,14 +93,14 @@ class PlanBoard:
         """Rows of the sample that `whole` was measured on."""
         return self.whole.rows if self.whole else 0
 
-    async def read_surroundings(self, store: Store, workspace: Workspace) -> None:
+    async def read_environment(self, store: Store, workspace: Workspace) -> None:
         """Read the price list, and what this machine and its accounts have.
 
         Raises:
             WaltzError: The user's own price list has a mistake.
         """
-        catalogue, self._around = await asyncio.gather(
-            asyncio.to_thread(load_catalogue, workspace), gather(store, workspace)
+        catalogue, self._environment = await asyncio.gather(
+            asyncio.to_thread(load_catalogue, workspace), read_environment(store, workspace)
         )
         if self._counters is None:
             self._counters = await asyncio.to_thread(_counters, catalogue, workspace)
@@ -128,7 +128,7 @@ class PlanBoard:
         return True
 
     async def measure(self, tell: Callable[[int], None]) -> None:
-        """Measure the load of all rows. `tell` hears, in a thread, how many rows were read.
+        """Measure the workload of all rows. `tell` hears, in a thread, how many rows were read.
 
         Raises:
             DatasetError: The dataset cannot be read or trained on.
@@ -152,7 +152,7 @@ class PlanBoard:
     async def refine(self, rows: int | None) -> bool:
         """Measure a sample of just so many rows, where that is quick; whether it was done.
 
-        What `load` makes of the whole dataset until then is right on average.
+        What `workload` makes of the whole dataset until then is right on average.
         """
         if self.sample is None or rows is None or rows >= self.available:
             return False
@@ -170,11 +170,11 @@ class PlanBoard:
 
     async def _read(
         self, recipe: SampleRecipe, rows: int | None, tell: Callable[[int], None]
-    ) -> Load:
+    ) -> Workload:
         path, wanted = Path(recipe.source), replace(recipe, n=rows)
         counters = self._counters or ()
         return await in_thread(
-            lambda stop: measure_load(
+            lambda stop: measure_workload(
                 path,
                 wanted,
                 counters=counters,
@@ -184,8 +184,8 @@ class PlanBoard:
             )
         )
 
-    def load(self, rows: int | None) -> Load:
-        """The load of a sample of `rows` rows, None for all.
+    def workload(self, rows: int | None) -> Workload:
+        """The workload of a sample of `rows` rows, None for all.
 
         Raises:
             RuntimeError: Nothing is measured yet.
@@ -199,21 +199,21 @@ class PlanBoard:
             return self._measured[wanted]
         return self.whole.scaled(wanted)
 
-    def price(self, rows: int | None, wish: Wish) -> list[PlanRow]:
+    def price(self, rows: int | None, settings: PlanSettings) -> list[PlanRow]:
         """All plans for it, those with a price first, the cheapest on top.
 
         Raises:
             RuntimeError: Something that it needs is not read yet.
         """
-        if self._catalogue is None or self._around is None:
+        if self._catalogue is None or self._environment is None:
             raise RuntimeError("the price list is not read")
-        return price(self._catalogue, self.load(rows), wish, self._around)
+        return price_plans(self._catalogue, self.workload(rows), settings, self._environment)
 
     def sample_of(self, rows: int | None, roles: tuple[Role, ...]) -> SamplePlan | None:
         """What the train dialog is to ask about: the same sample with so many rows."""
         if self.sample is None or self.whole is None:
             return None
-        first = next(iter(self.load(rows).only(roles).roles.values()), None)
+        first = next(iter(self.workload(rows).only(roles).roles.values()), None)
         if first is None:
             return None
         counts = SampleCounts(
@@ -239,7 +239,7 @@ def _counters(catalogue: Catalogue, workspace: Workspace) -> list[TokenCounter]:
     """The tokenizers of all sizes, so that another size needs no other count. Blocks."""
     found: dict[str, TokenCounter] = {}
     for size in SIZES:
-        for counter in counters_for(catalogue, workspace, Wish(size=size)):
+        for counter in counters_for(catalogue, workspace, PlanSettings(size=size)):
             found.setdefault(counter.name, counter)
     return list(found.values())
 

@@ -13,7 +13,7 @@ from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 
 if TYPE_CHECKING:
-    from waltzrl_tui.plans.refresh import Refreshed
+    from waltzrl_tui.plans.refresh import RefreshResult
     from waltzrl_tui.tui.shell.app import WaltzApp
 
 
@@ -47,22 +47,22 @@ async def refresh_prices(
     await asyncio.to_thread(import_module, "httpx2")
     through = 0
 
-    def done(_: Refreshed) -> None:
+    def done(_: RefreshResult) -> None:
         nonlocal through
         through += 1
         tell(f"asking for prices… {through} of {len(hosts)}")
 
     tell(f"asking for prices… 0 of {len(hosts)}")
     try:
-        found: list[Refreshed] = await prices.refresh(app.workspace, on_done=done)
+        found: list[RefreshResult] = await prices.refresh(app.workspace, on_done=done)
     finally:
         tell("")
     _say(app, found, titles)
     return True
 
 
-def _say(app: WaltzApp, found: list[Refreshed], titles: Mapping[str, str]) -> None:
-    def title(done: Refreshed) -> str:
+def _say(app: WaltzApp, found: list[RefreshResult], titles: Mapping[str, str]) -> None:
+    def title(done: RefreshResult) -> str:
         return one_line(titles.get(done.provider, done.provider))
 
     good = [f"✓ {title(done)}: {done.prices} prices" for done in found if not done.error]

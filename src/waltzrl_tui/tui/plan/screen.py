@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
-from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.plan import lines as words
 from waltzrl_tui.tui.plan.breakdown import load_layout, rows_said, sum_layout
@@ -94,7 +94,7 @@ class PlanScreen(WaltzScreen):
         try:
             news, _ = await asyncio.gather(
                 board.take(sample_on_data(waltz) or before, waltz.workspace),
-                board.read_surroundings(waltz.store, waltz.workspace),
+                board.read_environment(waltz.store, waltz.workspace),
             )
             sample = board.sample
             if news and sample is not None:
@@ -127,7 +127,7 @@ class PlanScreen(WaltzScreen):
         asked = asyncio.ensure_future(self._probing.ask(self.waltz, names))
         self._paint_detail(top=False)
         await asked
-        await self._board.read_surroundings(self.waltz.store, self.waltz.workspace)
+        await self._board.read_environment(self.waltz.store, self.waltz.workspace)
         self._reprice()
 
     def _progress(self, rows: int) -> None:
@@ -170,18 +170,18 @@ class PlanScreen(WaltzScreen):
         if not board.ready:
             return
         try:
-            rows, wish = self._form.rows, self._form.wish
+            rows, settings = self._form.rows, self._form.settings
         except UsageError as error:
             self._form.say(Content.styled(f"✗ {error.message}", "$text-error"))
             return
-        load = board.load(rows)
-        priced = board.price(rows, wish)
+        workload = board.workload(rows)
+        priced = board.price(rows, settings)
         ids = words.row_ids(priced)
-        shown = load.only(wish.roles)
-        self._plans = {id: Plan(row, shown, wish) for id, row in zip(ids, priced, strict=True)}
+        shown = workload.only(settings.roles)
+        self._plans = {id: Plan(row, shown, settings) for id, row in zip(ids, priced, strict=True)}
         self._top = max((row.total.high for row in priced if row.total), default=0.0)
         self._form.say(rows_said(shown))
-        self._load.show(load_layout(load, wish.roles), title=_TRAINED, top=False)
+        self._load.show(load_layout(workload, settings.roles), title=_TRAINED, top=False)
         self._paint()
 
     # What is shown ---------------------------------------------------------------------------
@@ -192,13 +192,13 @@ class PlanScreen(WaltzScreen):
         return self._plans.get(self._table.selected or "")
 
     @property
-    def waste_wish(self) -> Wish | None:
+    def waste_settings(self) -> PlanSettings | None:
         """The run, at the provider of the cursor if that costs something: waste is priced so."""
         plan = self._plan
         if plan is None:
             return None
         paid = plan.row.total is not None and plan.row.total.expected > 0
-        return replace(plan.wish, provider=plan.row.provider if paid else "")
+        return replace(plan.settings, provider=plan.row.provider if paid else "")
 
     def _paint(self) -> None:
         table = self._table
@@ -209,9 +209,9 @@ class PlanScreen(WaltzScreen):
         table.set_columns(words.columns(rows, width or self.size.width))
         table.show(list(self._plans))
         table.update()
-        wish = next(iter(self._plans.values())).wish if rows else None
-        if wish is not None:
-            title = words.title(wish.chat_hours, wish.method, rows, table.size.width)
+        settings = next(iter(self._plans.values())).settings if rows else None
+        if settings is not None:
+            title = words.title(settings.chat_hours, settings.method, rows, table.size.width)
             _entitle(table, title)
         self._paint_detail(top=False)
         if first and self.focused is None:
@@ -219,14 +219,14 @@ class PlanScreen(WaltzScreen):
 
     def _line(self, id: str) -> TableRow:
         pinned = self._pinned is not None and self._pinned[0] == id
-        around = self._board.around
-        assert around is not None  # There are no rows before it is read.
+        environment = self._board.environment
+        assert environment is not None  # There are no rows before it is read.
         width = self._table.scrollable_content_region.width
-        return words.line(self._plans[id].row, self._top, width, pinned, around.today)
+        return words.line(self._plans[id].row, self._top, width, pinned, environment.today)
 
     def _paint_detail(self, *, top: bool) -> None:
-        plan, around = self._plan, self._board.around
-        if plan is not None and around is not None:
+        plan, environment = self._plan, self._board.environment
+        if plan is not None and environment is not None:
             name = one_line(plan.row.title)
             if self._pinned is not None:
                 layout = compare_layout(self._pinned[1], plan)
@@ -236,10 +236,10 @@ class PlanScreen(WaltzScreen):
                 asking = plan.row.provider in self._probing.under_way
                 layout = sum_layout(
                     plan.row,
-                    plan.load,
-                    around.today,
+                    plan.workload,
+                    environment.today,
                     launches=launches,
-                    account="asking…" if asking else around.probes.get(plan.row.provider),
+                    account="asking…" if asking else environment.probes.get(plan.row.provider),
                 )
                 title = f"Sum · {name} · {one_line(plan.row.model)}".removesuffix(" · ")
             self._detail.show(layout, title=title, top=top)
@@ -323,7 +323,7 @@ class PlanScreen(WaltzScreen):
         plan = self._plan
         if plan is None:
             return
-        sample = self._board.sample_of(self._form.rows, plan.wish.roles)
+        sample = self._board.sample_of(self._form.rows, plan.settings.roles)
         if sample is None:
             return
         if plan.row.provider == "embedded":
@@ -334,7 +334,7 @@ class PlanScreen(WaltzScreen):
             from waltzrl_tui.tui.plan import launch
 
             launched = await launch.ask_and_launch(
-                self.waltz, sample.recipe, plan.row, self._form.wish
+                self.waltz, sample.recipe, plan.row, self._form.settings
             )
         if launched:
             self.waltz.action_show("jobs")
@@ -361,7 +361,7 @@ class PlanScreen(WaltzScreen):
         if asked:
             self._probing.forget()
             self.start(self._probe(), group="probe")
-            await self._board.read_surroundings(self.waltz.store, self.waltz.workspace)
+            await self._board.read_environment(self.waltz.store, self.waltz.workspace)
             self._reprice()
 
     def _tell_refreshing(self, how_far: str) -> None:

@@ -1,4 +1,4 @@
-"""From a dataset to the load, and tokens by real tokenizers."""
+"""From a dataset to the workload, and tokens by real tokenizers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
 from waltzrl_tui.errors import DatasetError, UsageError
-from waltzrl_tui.plans.load import Stopped, measure_load
-from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.tokenizers import counters_for
+from waltzrl_tui.plans.workload import MeasurementStopped, measure_workload
 from waltzrl_tui.tokenizers.counting import Estimate, MistralFile, TokenizerFile, find_tokenizer
 from waltzrl_tui.workspace import Workspace
 
@@ -47,22 +47,22 @@ def rows(count: int, **more: str) -> list[dict[str, str]]:
 def tokenizer(tmp_path: Path) -> Path:
     """A word tokenizer with ChatML's marks, as its own library writes it."""
     tokenizers = pytest.importorskip("tokenizers")
-    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    encoder = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    encoder.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    encoder.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     path = tmp_path / "tokenizer.json"
-    made.save(str(path))
+    encoder.save(str(path))
     return path
 
 
 def test_both_files_are_measured(tmp_path: Path, tokenizer: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
     recipe = SampleRecipe(str(path))
-    estimated = measure_load(path, recipe)
-    counted = measure_load(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
+    estimated = measure_workload(path, recipe)
+    tokens = measure_workload(path, recipe, counters=[TokenizerFile("Words", tokenizer)])
     assert estimated.source == "rows.jsonl"
     for role in ("conversation", "feedback"):
-        about, exact = estimated.roles[role], counted.roles[role]  # type: ignore[index]
+        about, exact = estimated.roles[role], tokens.roles[role]  # type: ignore[index]
         assert (about.exact, about.tokenizer, about.error) == (False, "estimate", 0.15)
         assert (exact.exact, exact.tokenizer, exact.error) == (True, "Words", 0.0)
         assert exact.rows == about.rows and exact.rows + exact.valid_rows >= 60
@@ -72,8 +72,8 @@ def test_both_files_are_measured(tmp_path: Path, tokenizer: Path) -> None:
 
 def test_fewer_rows_are_a_smaller_load(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
-    whole = measure_load(path, SampleRecipe(str(path)))
-    half = measure_load(path, SampleRecipe(str(path), n=30))
+    whole = measure_workload(path, SampleRecipe(str(path)))
+    half = measure_workload(path, SampleRecipe(str(path), n=30))
     assert half.roles["conversation"].tokens < whole.roles["conversation"].tokens
     assert whole.scaled(30).roles["conversation"].tokens == pytest.approx(
         half.roles["conversation"].tokens, rel=0.2
@@ -85,7 +85,7 @@ def test_replies_alone_teach_the_conversation_agent_only(tmp_path: Path) -> None
         tmp_path / "replies.jsonl",
         [{name: value for name, value in row.items() if name != "harm"} for row in rows(20)],
     )
-    assert list(measure_load(path, SampleRecipe(str(path))).roles) == ["conversation"]
+    assert list(measure_workload(path, SampleRecipe(str(path))).roles) == ["conversation"]
 
 
 def test_labelled_prompts_alone_teach_no_agent(tmp_path: Path) -> None:
@@ -94,38 +94,38 @@ def test_labelled_prompts_alone_teach_no_agent(tmp_path: Path) -> None:
         [{name: value for name, value in row.items() if name != "reply"} for row in rows(20)],
     )
     with pytest.raises(DatasetError, match="its rows have no replies"):
-        measure_load(path, SampleRecipe(str(path)))
+        measure_workload(path, SampleRecipe(str(path)))
 
 
 def test_rows_with_an_empty_reply_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [*rows(30), *({**row, "reply": ""} for row in rows(5))])
-    found = measure_load(path, SampleRecipe(str(path)))
-    assert found.empty_replies == 5
-    assert found.roles["conversation"].rows <= 30
+    result = measure_workload(path, SampleRecipe(str(path)))
+    assert result.empty_replies == 5
+    assert result.roles["conversation"].rows <= 30
 
 
 def test_no_role_can_learn_from_bare_prompts(tmp_path: Path) -> None:
     path = write(tmp_path / "bare.jsonl", [{"prompt": f"Why {n}?"} for n in range(9)])
     with pytest.raises(DatasetError, match="its rows have no replies"):
-        measure_load(path, SampleRecipe(str(path)))
+        measure_workload(path, SampleRecipe(str(path)))
 
 
 def test_only_rows_that_fulfil_the_condition_are_measured(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(60))
-    found = measure_load(path, SampleRecipe(str(path), where="harm = 'benign'"))
-    assert found.rows == 30
+    result = measure_workload(path, SampleRecipe(str(path), where="harm = 'benign'"))
+    assert result.rows == 30
     with pytest.raises(UsageError, match="No column “harmm”"):
-        measure_load(path, SampleRecipe(str(path), where="harmm = 'benign'"))
+        measure_workload(path, SampleRecipe(str(path), where="harmm = 'benign'"))
 
 
 def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", rows(5000))
-    told: list[int] = []
-    with pytest.raises(Stopped):
-        measure_load(
-            path, SampleRecipe(str(path)), on_progress=told.append, stop=lambda: bool(told)
+    progress: list[int] = []
+    with pytest.raises(MeasurementStopped):
+        measure_workload(
+            path, SampleRecipe(str(path)), on_progress=progress.append, stop=lambda: bool(progress)
         )
-    assert len(told) == 1
+    assert len(progress) == 1
 
 
 def test_a_template_is_counted_token_by_token(tokenizer: Path) -> None:
@@ -144,17 +144,17 @@ def test_tokenizers_are_found_in_the_hubs_cache_only(
     (model / "refs" / "main").write_text("abc123")
     (model / "snapshots" / "abc123").mkdir(parents=True)
     tokenizer.rename(model / "snapshots" / "abc123" / "tokenizer.json")
-    found = find_tokenizer("Qwen3", "Qwen/Qwen3-8B")
-    assert found is not None and found.exact and found.count([CHAT]) == [21]
+    result = find_tokenizer("Qwen3", "Qwen/Qwen3-8B")
+    assert result is not None and result.exact and result.count([CHAT]) == [21]
 
 
 def test_mistrals_packaged_vocabulary_counts_with_its_own_template() -> None:
     pytest.importorskip("mistral_common")
     pytest.importorskip("tiktoken")
-    found = find_tokenizer("Mistral Tekken")
-    assert isinstance(found, MistralFile)
-    counted = found.count([CHAT, CHAT[1:]])
-    assert counted[0] > counted[1] == pytest.approx(17, abs=4)
+    result = find_tokenizer("Mistral Tekken")
+    assert isinstance(result, MistralFile)
+    tokens = result.count([CHAT, CHAT[1:]])
+    assert tokens[0] > tokens[1] == pytest.approx(17, abs=4)
 
 
 def test_the_embedded_models_own_tokenizer_counts(
@@ -162,8 +162,8 @@ def test_the_embedded_models_own_tokenizer_counts(
 ) -> None:
     monkeypatch.setenv("WALTZRL_CACHE", str(tmp_path / "cache"))
     workspace = Workspace(tmp_path / "home")
-    assert counters_for(catalogue, workspace, Wish()) == []
+    assert counters_for(catalogue, workspace, PlanSettings()) == []
     place = tmp_path / "cache" / "models" / "SmolLM2-135M-Instruct"
     place.mkdir(parents=True)
     tokenizer.rename(place / "tokenizer.json")
-    assert [one.name for one in counters_for(catalogue, workspace, Wish())] == ["SmolLM2"]
+    assert [one.name for one in counters_for(catalogue, workspace, PlanSettings())] == ["SmolLM2"]

@@ -1,4 +1,4 @@
-"""From a dataset to what would be trained: both roles' files, rendered and counted."""
+"""What would be trained on a dataset: both roles' files, rendered and counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waltzrl_tui.datasets.sampling.sampling import (
     lines_where,
 )
 from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.plans.model import Load, RoleLoad, TokenCount
+from waltzrl_tui.plans.model import RoleWorkload, TokenCount, Workload
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tokenizers.counting import Estimate, TokenCounter
@@ -29,14 +29,15 @@ from waltzrl_tui.training_data.rendering import (
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import default_prompt
 
-_TELL_EVERY = 2000
+_PROGRESS_EVERY = 2000
+"""Rows between two reports of progress."""
 
 
-class Stopped(Exception):
-    """Nobody waits for the measuring any more."""
+class MeasurementStopped(Exception):
+    """The caller's `stop` ended the measurement."""
 
 
-def measure_load(
+def measure_workload(
     path: str | Path,
     recipe: SampleRecipe,
     *,
@@ -45,45 +46,45 @@ def measure_load(
     cache: GroupCache | None = None,
     on_progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> Load:
+) -> Workload:
     """Draw the sample, render both roles' files as `data sample` does, and count their tokens.
 
     Blocks, so not on the event loop. Nothing is written.
 
     Args:
         recipe: Which rows; its source may differ from `path`, which is read.
-        rows: Taken for those of the dataset, which is not read then; for recipes without `where`.
-        counters: Tokenizers to count with; the estimate is always there as well. The first one
-            gives the figures of `RoleLoad` itself.
+        rows: Used in place of the dataset's rows; for recipes without `where`.
+        counters: Tokenizers to count with, besides the estimate. The first one gives the figures
+            of `RoleWorkload` itself.
         cache: Groups of near prompts of earlier samples of the same rows.
-        on_progress: Hears how many rows were read so far.
-        stop: Asked now and then; once true, the work ends with `Stopped`.
+        on_progress: Called with the number of rows read so far.
+        stop: Called now and then; once it returns true, the measurement ends.
 
     Raises:
-        DatasetError: The dataset cannot be read, or no role can learn anything from it.
-        UsageError: The recipe's `where` cannot be understood.
-        Stopped: `stop` said so.
+        DatasetError: The dataset cannot be read, or no role can learn from it.
+        UsageError: The recipe's `where` cannot be parsed.
+        MeasurementStopped: `stop` returned true.
     """
     dataset = open_dataset(path) if rows is None else rows
-    watched = _Watched(dataset, on_progress, stop)
-    # Only the dataset itself can be asked which of its lines fulfil a condition.
+    watched = _WatchedRows(dataset, on_progress, stop)
+    # Only a dataset can look up which of its lines match a condition.
     lines = lines_where(dataset, recipe.where, stop=stop) if isinstance(dataset, Dataset) else None
     watched.check()
     sample = draw(watched, recipe, lines=lines, cache=cache)
     both = [*sample.train, *sample.valid]
-    roles: dict[Role, RoleLoad] = {}
+    roles: dict[Role, RoleWorkload] = {}
     misordered = 0
     for role in ROLES:
-        train, valid = (rendered(role, rows) for rows in (sample.train, sample.valid))
-        misordered += sum(not alternates(row) for row in (*train, *valid))
+        train, valid = (render_rows(role, rows) for rows in (sample.train, sample.valid))
+        misordered += sum(not roles_alternate(row) for row in (*train, *valid))
         if train or valid:
-            roles[role] = role_load(train, valid, counters, watched.check)
+            roles[role] = measure_role(train, valid, counters, watched.check)
     if not roles:
         raise DatasetError(
             f"No agent can learn from {one_line(Path(path).name)}: its rows have no replies.",
             hint='Give rows with "prompt", "reply" and "harm" ("harmful" or "benign").',
         )
-    return Load(
+    return Workload(
         roles,
         Path(path).name,
         rows=len(both),
@@ -96,17 +97,17 @@ def measure_load(
     )
 
 
-class _Watched:
-    """The dataset's rows, counted for who waits; ends when nobody does."""
+class _WatchedRows:
+    """Rows that report progress, count empty replies, and end when the caller stops."""
 
     def __init__(
         self,
         rows: Iterable[Row | BadRow],
-        tell: Callable[[int], None] | None,
+        on_progress: Callable[[int], None] | None,
         stop: Callable[[], bool] | None,
     ) -> None:
         self._rows = rows
-        self._tell = tell
+        self._on_progress = on_progress
         self._stop = stop
         self._passes = 0
         self.empty_replies = 0
@@ -115,20 +116,20 @@ class _Watched:
         self._passes += 1
         for number, row in enumerate(self._rows, 1):
             if self._passes == 1 and isinstance(row, BadRow):
-                self.empty_replies += row.reason.startswith("empty reply")
-            if number % _TELL_EVERY == 0:
+                self.empty_replies += row.kind == "empty_reply"
+            if number % _PROGRESS_EVERY == 0:
                 self.check()
-                if self._tell:
-                    self._tell(number)
+                if self._on_progress:
+                    self._on_progress(number)
             yield row
 
     def check(self) -> None:
         if self._stop and self._stop():
-            raise Stopped
+            raise MeasurementStopped
 
 
-def rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
-    """What the role's agent learns from these rows, by supervised training."""
+def render_rows(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+    """The training rows of this role's agent, for supervised fine-tuning."""
     version = default_prompt(role)
     answered = [row for row in rows if row.reply]
     if role == "conversation":
@@ -136,13 +137,13 @@ def rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
     return feedback_rows([row for row in answered if teaches_feedback(row)], {}, version)
 
 
-def role_load(
+def measure_role(
     train: Sequence[TrainingRow],
     valid: Sequence[TrainingRow],
     counters: Sequence[TokenCounter],
     check: Callable[[], None] = lambda: None,
-) -> RoleLoad:
-    """What one agent's rows come to; `check` is called between two passes over them."""
+) -> RoleWorkload:
+    """Measure one role's file; `check` is called before each pass over it."""
     counts = {}
     used: list[TokenCounter] = [*counters, Estimate()]
     for counter in used:
@@ -153,13 +154,13 @@ def role_load(
             sum(lengths), sum(held_out), max((*lengths, *held_out), default=0)
         )
     first = used[0]
-    chosen = counts[first.name]
-    return RoleLoad(
+    count = counts[first.name]
+    return RoleWorkload(
         rows=len(train),
         valid_rows=len(valid),
-        tokens=chosen.tokens,
-        valid_tokens=chosen.valid_tokens,
-        longest=chosen.longest,
+        tokens=count.tokens,
+        valid_tokens=count.valid_tokens,
+        longest=count.longest,
         bytes=sum(len(json.dumps(asdict(row), ensure_ascii=False).encode()) + 1 for row in train),
         exact=first.exact,
         tokenizer=first.name,
@@ -168,8 +169,8 @@ def role_load(
     )
 
 
-def alternates(row: TrainingRow) -> bool:
-    """Whether the roles are as every provider wants them: system, then user and assistant."""
+def roles_alternate(row: TrainingRow) -> bool:
+    """Whether turns are in the order that providers require: system, then user and assistant."""
     roles = [turn["role"] for turn in row.messages]
     if roles and roles[0] == "system":
         roles = roles[1:]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from waltzrl_tui.local.weights import DEFAULT_MODEL
+from waltzrl_tui.plans.environment import find_gpus, read_environment
 from waltzrl_tui.plans.model import Gpu
-from waltzrl_tui.plans.surroundings import find_gpus, gather
 from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import Store
 from waltzrl_tui.workspace import Workspace
@@ -34,7 +34,7 @@ def test_gpus_are_read_from_the_driver(tmp_path: Path, monkeypatch: pytest.Monke
 
 async def test_speed_is_that_of_past_jobs_here(workspace: Workspace) -> None:
     async with await Store.open(workspace) as store:
-        assert (await gather(store, workspace)).embedded_tokens_per_second is None
+        assert (await read_environment(store, workspace)).embedded_tokens_per_second is None
         for number, (state, rate) in enumerate(
             [("succeeded", 100.0), ("succeeded", 140.0), ("failed", 9000.0)]
         ):
@@ -44,7 +44,7 @@ async def test_speed_is_that_of_past_jobs_here(workspace: Workspace) -> None:
             for step in range(3):
                 await store.jobs.metric(id, Metric(step, {"tokens_per_second": rate + step}))
             await store.jobs.move(id, state)  # type: ignore[arg-type]
-        assert (await gather(store, workspace)).embedded_tokens_per_second == 121.0
+        assert (await read_environment(store, workspace)).embedded_tokens_per_second == 121.0
 
 
 async def test_keys_are_known_by_name_only(
@@ -54,6 +54,6 @@ async def test_keys_are_known_by_name_only(
     monkeypatch.setenv("RUNPOD_API_KEY", " ")
     monkeypatch.setenv("MINE_KEY", "x")
     (workspace.home / "plans.toml").write_text('[provider.vast]\nkeys = ["MINE_KEY"]\n')
-    found = await gather(None, workspace)
-    assert found.keys == {"TOGETHER_API_KEY", "MINE_KEY"}
-    assert "secret" not in repr(found)
+    result = await read_environment(None, workspace)
+    assert result.keys == {"TOGETHER_API_KEY", "MINE_KEY"}
+    assert "secret" not in repr(result)
