@@ -383,7 +383,7 @@ async def test_text_of_the_price_list_stays_text(
 ) -> None:
     hostile = "[bold red]x[/] \x1b[31m\u202e"
     row = _row(reason=hostile, title=hostile, notes=(hostile,), blockers=(hostile,))
-    monkeypatch.setattr("waltzrl_tui.tui.plan.model.price", lambda *_: [row])
+    monkeypatch.setattr("waltzrl_tui.tui.plan.model.price_plans", lambda *_: [row])
     async with open_app(workspace).run_test(size=(140, 40)) as pilot:
         await open_plans(pilot)
         await pilot.press("d")

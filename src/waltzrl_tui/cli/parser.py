@@ -20,26 +20,14 @@ from waltzrl_tui.cli.parser_values import (
     usd,
 )
 from waltzrl_tui.errors import UsageError
+from waltzrl_tui.training_data.provider_formats import STYLES
 from waltzrl_tui.tui.shell.screens import SCREENS
 
 if TYPE_CHECKING:
     from waltzrl_tui.cli.parser_base import Commands
 
-PROVIDERS = (
-    "local",
-    "together",
-    "fireworks",
-    "openai",
-    "mistral",
-    "tinker",
-    "hf_jobs",
-    "runpod",
-    "vast",
-    "lambda",
-    "bedrock",
-    "bedrock_llama",
-)
-"""Whose format `data sample` writes: the keys of `datasets.provider_files.STYLES`."""
+PROVIDERS = tuple(STYLES)
+"""The providers whose format `data sample` writes."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -109,6 +109,8 @@ PROVIDERS: Final[dict[str, ProviderFacts]] = {
     ),
     "anthropic": ProviderFacts(
         title="Anthropic",
+        # Nothing can be trained there; models of it chat and judge.
+        methods=(),
         keys=("ANTHROPIC_API_KEY",),
         other_keys=("ANTHROPIC_AUTH_TOKEN",),
         chat_url="https://api.anthropic.com",

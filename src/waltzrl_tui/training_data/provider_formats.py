@@ -17,7 +17,9 @@ from waltzrl_tui.records.providers import EMBEDDED, PROVIDERS
 Style = Literal["local", "chat", "bedrock", "bedrock_pairs", "preferences"]
 
 STYLES: Final[dict[str, Style]] = {
-    "local" if name == EMBEDDED else name: facts.style for name, facts in PROVIDERS.items()
+    "local" if name == EMBEDDED else name: facts.style
+    for name, facts in PROVIDERS.items()
+    if facts.methods
 }
 """The format of each provider's rows, by the name that commands take for it."""
 
