@@ -11,7 +11,7 @@ from typing import Final
 
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.html import report_html
-from waltzrl_tui.evaluation.html_items import label_words
+from waltzrl_tui.evaluation.item_view import label_words
 from waltzrl_tui.evaluation.items import Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
 from waltzrl_tui.evaluation.results import Results
