@@ -18,7 +18,7 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
-from waltzrl_tui.evaluation.answers import Source
+from waltzrl_tui.evaluation.answers import AgentClient
 from waltzrl_tui.evaluation.caveats import notes
 from waltzrl_tui.evaluation.html import report_html
 from waltzrl_tui.evaluation.items import read_items
@@ -501,7 +501,7 @@ async def test_waiting_behind_other_requests_is_not_counted_as_the_endpoints_tim
             yield BEGUN
             yield Delta("a reply", 2, 5)
 
-    source = Source("talk", "it", Queueing(), asyncio.Semaphore(1), 1)
+    source = AgentClient("talk", "it", Queueing(), asyncio.Semaphore(1), 1)
     answer = await source.ask([], 8, 0.0, None)
     assert (answer.text, answer.tokens) == ("a reply", 2)
     assert answer.seconds <= time.perf_counter() - begun + 0.0001

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from waltzrl_tui.endpoints.costs import Rate, rate_of
 from waltzrl_tui.endpoints.openai import ChatEndpoint
-from waltzrl_tui.evaluation.answers import Source
+from waltzrl_tui.evaluation.answers import AgentClient
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
 
@@ -23,7 +23,7 @@ SERVER_AT_ONCE: Final = 8
 FREE: Final = Price(0.0, 0.0)
 
 
-class Opener(Protocol):
+class EndpointOpener(Protocol):
     """Makes agents ready to be asked: `local.live.Engines`."""
 
     async def endpoint(self, store: Store, agent: AgentRow) -> ChatEndpoint:
@@ -54,12 +54,12 @@ async def pins_of(agents: Mapping[str, AgentRow]) -> dict[str, str]:
 
 async def sources(
     store: Store,
-    opener: Opener,
+    opener: EndpointOpener,
     agents: Mapping[str, AgentRow],
     pins: Mapping[str, str],
     at_once: int | None,
     limits: Mapping[str, int],
-) -> dict[str, Source]:
+) -> dict[str, AgentClient]:
     """The agents ready to be asked; those at the same server share one gate.
 
     Args:
@@ -68,7 +68,7 @@ async def sources(
         limits: The same by agent, for the server of that agent.
 
     Raises:
-        EngineError, EndpointError: As `Opener.endpoint`.
+        EngineError, EndpointError: As `EndpointOpener.endpoint`.
     """
     prices = await known_prices(store, agents)
     wanted: dict[str, int] = {}
@@ -80,7 +80,7 @@ async def sources(
         wanted[server] = min(wanted.get(server, mine), mine)
     gates = {server: asyncio.Semaphore(limit) for server, limit in wanted.items()}
     return {
-        name: Source(
+        name: AgentClient(
             agent=name,
             identity=pins[name],
             endpoint=await opener.endpoint(store, agent),
@@ -97,9 +97,9 @@ async def known_prices(store: Store, agents: Mapping[str, AgentRow]) -> dict[str
 
     What runs on this machine is free, and so is by the token what is up and billed by the hour.
     """
-    said = await store.answers.prices()
+    prices = await store.answers.prices()
     up = await store.deployments.list(up=True)
-    return {name: _by_token(rate_of(agent, up, said)) for name, agent in agents.items()}
+    return {name: _by_token(rate_of(agent, up, prices)) for name, agent in agents.items()}
 
 
 def _by_token(rate: Rate | None) -> Price | None:
@@ -129,10 +129,10 @@ def _stamp(folder: str) -> list[tuple[str, int, int]]:
     """What tells that an adapter was trained anew in the same place."""
     if not folder:
         return []
-    found: list[tuple[str, int, int]] = []
+    files: list[tuple[str, int, int]] = []
     with suppress(OSError):
         for file in sorted(Path(folder).iterdir()):
             if file.is_file() and file.suffix in (".gguf", ".safetensors"):
                 status = file.stat()
-                found.append((file.name, status.st_size, status.st_mtime_ns))
-    return found
+                files.append((file.name, status.st_size, status.st_mtime_ns))
+    return files

@@ -128,17 +128,17 @@ class Answers:
         try:
             if key in self._keys and (known := await self._store.get(key)) is not None:
                 return known, True
-            found = self._now[key] = await ask()
-            if found.finish != "error":
-                self._keep((key, found))
-            return found, False
+            answer = self._now[key] = await ask()
+            if answer.finish != "error":
+                self._keep((key, answer))
+            return answer, False
         finally:
             del self._coming[key]
             done.set()
 
 
 @dataclass(frozen=True)
-class Source:
+class AgentClient:
     """An agent of a run: whom to ask, how many at once, and at what price.
 
     Attributes:
@@ -170,10 +170,10 @@ class Source:
             size = 0
             tokens = prompt_tokens = None
             finish = ""
-            asked = self.endpoint.stream(
+            stream = self.endpoint.stream(
                 messages, max_tokens=max_tokens, temperature=temperature, seed=seed
             )
-            async with aclosing(asked) as deltas:
+            async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta is BEGUN:
                         # Until now it waited behind other requests of ours.
@@ -199,14 +199,21 @@ class Source:
                             hint="The endpoint does not keep to the cap it was given.",
                         )
             seconds = time.perf_counter() - began
-        return Answer("".join(pieces), tokens, prompt_tokens, round(seconds, 4), first, finish)
+        return Answer(
+            text="".join(pieces),
+            tokens=tokens,
+            prompt_tokens=prompt_tokens,
+            seconds=round(seconds, 4),
+            first_seconds=first,
+            finish=finish,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One answer that an item needed; `kept` when it was not asked for now."""
 
-    source: Source
+    source: AgentClient
     answer: Answer
     kept: bool
 
@@ -230,7 +237,7 @@ class KeptEndpoint:
         calls: Where each answer is noted.
     """
 
-    def __init__(self, source: Source, answers: Answers, salt: str, calls: list[Call]) -> None:
+    def __init__(self, source: AgentClient, answers: Answers, salt: str, calls: list[Call]) -> None:
         self._source = source
         self._answers = answers
         self._salt = salt
@@ -247,12 +254,12 @@ class KeptEndpoint:
         source = self._source
         identity = source.identity + self._salt
         key = answer_key(identity, messages, max_tokens, temperature, seed)
-        found, kept = await self._answers.answer(
+        answer, kept = await self._answers.answer(
             key, lambda: source.ask(messages, max_tokens, temperature, seed)
         )
-        self._calls.append(Call(source, found, kept))
-        text, finish = found.text, found.finish
+        self._calls.append(Call(source, answer, kept))
+        text, finish = answer.text, answer.finish
         if finish is None:
             # Kept by a version that took thinking for a part of the answer.
             text, finish = answer_of(text, lone=True) or "", ""
-        yield Delta(text, found.tokens, found.prompt_tokens, Origin(finish=finish))
+        yield Delta(text, answer.tokens, answer.prompt_tokens, Origin(finish=finish))

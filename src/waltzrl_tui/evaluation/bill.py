@@ -10,10 +10,10 @@ from typing import Final
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.evaluation.agents_of_run import FREE, known_prices
-from waltzrl_tui.evaluation.answers import Answers, Kept, Source
+from waltzrl_tui.evaluation.answers import AgentClient, Answers, Kept
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.opinions import OPINION_TOKENS
-from waltzrl_tui.evaluation.run_item import Stand, play
+from waltzrl_tui.evaluation.run_item import RunContext, run_item
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.records.messages import Message
@@ -85,17 +85,17 @@ class Bill:
         if self.free:
             return "This costs nothing."
         calls = sum(each.calls for each in self.agents.values())
-        said = f"About {calls:,.0f} answers are asked for"
+        text = f"About {calls:,.0f} answers are asked for"
         priced = [each for each in self.agents.values() if each.price is not None and each.calls]
         if priced:
-            said += f": about ${self.usd:,.4f}, at most ${self.most_usd:,.4f}"
-        said += "."
+            text += f": about ${self.usd:,.4f}, at most ${self.most_usd:,.4f}"
+        text += "."
         if self.kept:
-            said += f" {self.kept:,} of {self.items:,} prompts are kept from earlier."
+            text += f" {self.kept:,} of {self.items:,} prompts are kept from earlier."
         if self.unpriced:
-            said += f" What {', '.join(self.unpriced)} costs is not known"
-            said += " and comes on top." if priced else "."
-        return said
+            text += f" What {', '.join(self.unpriced)} costs is not known"
+            text += " and comes on top." if priced else "."
+        return text
 
 
 class _NotKeptError(Exception):
@@ -131,12 +131,18 @@ async def bill(
         rows: The prompts of each suite.
     """
     prices = await known_prices(store, agents)
-    made = Bill(agents={n: AgentBill(n, p) for n, p in prices.items() if p != FREE})
-    if not made.agents:
-        return made
-    stand = Stand(
+    total = Bill(agents={n: AgentBill(n, p) for n, p in prices.items() if p != FREE})
+    if not total.agents:
+        return total
+    context = RunContext(
         sources={
-            name: Source(name, spec.pins[name], _Nobody(name), asyncio.Semaphore(1), 1)
+            name: AgentClient(
+                agent=name,
+                identity=spec.pins[name],
+                endpoint=_Nobody(name),
+                gate=asyncio.Semaphore(1),
+                limit=1,
+            )
             for name in agents
         },
         prompts={name: agent.prompt for name, agent in agents.items()},
@@ -148,52 +154,63 @@ async def bill(
     )
     for subject in spec.subjects:
         for row in (row for prompts in rows for row in prompts):
-            made.items += 1
+            total.items += 1
             try:
-                await play(stand, subject, row)
+                await run_item(context, subject, row)
             except _NotKeptError as missing:
-                _charge(made, spec, subject, row, missing.agent)
+                _charge(total, spec, subject, row, missing.agent)
             else:
-                made.kept += 1
-    return made
+                total.kept += 1
+    return total
 
 
-def _never(kept: Kept) -> None:
-    raise AssertionError(f"nobody answers, but {kept} came")
+def _never(answer: Kept) -> None:
+    raise AssertionError(f"nobody answers, but {answer} came")
 
 
-def _charge(made: Bill, spec: RunSpec, subject: Subject, row: Row, missing: str) -> None:
+def _charge(total: Bill, spec: RunSpec, subject: Subject, row: Row, missing: str) -> None:
     """Add what an item needs from the call on that is missing."""
-    asked = estimate_tokens(row.prompt)
-    told = asked + min(spec.max_tokens, _USUAL_REPLY)
-    most_told = asked + spec.max_tokens
+    prompt = estimate_tokens(row.prompt)
+    exchange = prompt + min(spec.max_tokens, _USUAL_REPLY)
+    most_exchange = prompt + spec.max_tokens
     from_reply = missing == subject.conversation
     from_verdict = from_reply or missing == subject.feedback
     revisions = subject.rounds if subject.feedback or subject.kind == "oracle" else 0
     if from_verdict:
-        talk = made.agents.get(subject.conversation)
-        replies = int(from_reply) + revisions / 2
-        most = int(from_reply) + revisions
-        _add(talk, replies, most, told + _ROLE_TOKENS, most_told, _USUAL_REPLY, spec.max_tokens)
-        guard = made.agents.get(subject.feedback)
         _add(
-            guard,
-            1 + revisions / 2,
-            1 + revisions,
-            told + _ROLE_TOKENS,
-            most_told + _ROLE_TOKENS,
-            _USUAL_VERDICT,
-            spec.verdict_tokens,
+            total.agents.get(subject.conversation),
+            calls=int(from_reply) + revisions / 2,
+            most_calls=int(from_reply) + revisions,
+            read=exchange + _ROLE_TOKENS,
+            most_read=most_exchange,
+            written=_USUAL_REPLY,
+            most_written=spec.max_tokens,
+        )
+        _add(
+            total.agents.get(subject.feedback),
+            calls=1 + revisions / 2,
+            most_calls=1 + revisions,
+            read=exchange + _ROLE_TOKENS,
+            most_read=most_exchange + _ROLE_TOKENS,
+            written=_USUAL_VERDICT,
+            most_written=spec.verdict_tokens,
         )
     for judge in spec.judges:
         if judge != DETECTOR:
-            bill_of = made.agents.get(judge)
-            read, most_read = told + _JUDGE_ROLE_TOKENS, most_told + _JUDGE_ROLE_TOKENS
-            _add(bill_of, 1.5, 3, read, most_read, _USUAL_OPINION, OPINION_TOKENS)
+            _add(
+                total.agents.get(judge),
+                calls=1.5,
+                most_calls=3,
+                read=exchange + _JUDGE_ROLE_TOKENS,
+                most_read=most_exchange + _JUDGE_ROLE_TOKENS,
+                written=_USUAL_OPINION,
+                most_written=OPINION_TOKENS,
+            )
 
 
 def _add(
-    mine: AgentBill | None,
+    agent: AgentBill | None,
+    *,
     calls: float,
     most_calls: float,
     read: int,
@@ -201,10 +218,10 @@ def _add(
     written: int,
     most_written: int,
 ) -> None:
-    if mine is None:
+    if agent is None:
         return
-    mine.calls += calls
-    mine.read += calls * read
-    mine.written += calls * min(written, most_written)
-    if mine.price is not None:
-        mine.most_usd += most_calls * mine.price.usd(most_read, most_written)
+    agent.calls += calls
+    agent.read += calls * read
+    agent.written += calls * min(written, most_written)
+    if agent.price is not None:
+        agent.most_usd += most_calls * agent.price.usd(most_read, most_written)

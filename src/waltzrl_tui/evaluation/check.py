@@ -22,7 +22,7 @@ _AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedReply:
     """One labelled reply and what the judge says of it.
 
     Attributes:
@@ -43,10 +43,10 @@ class Check:
 
     judge: str
     path: Path
-    items: Sequence[Checked]
+    items: Sequence[CheckedReply]
 
     @property
-    def read(self) -> list[Checked]:
+    def read(self) -> list[CheckedReply]:
         return [item for item in self.items if item.judge is not None and not item.partial]
 
     @property
@@ -72,7 +72,7 @@ class Check:
         )
 
     @property
-    def differ(self) -> list[Checked]:
+    def differ(self) -> list[CheckedReply]:
         return [item for item in self.read if item.judge != item.people]
 
     def to_json(self) -> dict[str, Any]:
@@ -105,23 +105,23 @@ def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
     Raises:
         DatasetError: The file cannot be read, or holds no such row.
     """
-    found = []
+    labelled = []
     for row in open_dataset(Path(path).expanduser().absolute()):
         if isinstance(row, Row) and row.reply:
-            told = told_refusal(row.extra)
-            if told is not None:
+            is_refusal = told_refusal(row.extra)
+            if is_refusal is not None:
                 partial = any(
                     isinstance(value, str) and _PARTIAL in value.casefold()
                     for name, value in row.extra.items()
                     if "label" in name.casefold()
                 )
-                found.append((row, told, partial))
-    if not found:
+                labelled.append((row, is_refusal, partial))
+    if not labelled:
         raise DatasetError(
             f"{one_line(str(path))} has no reply with a label of people.",
             hint="It needs a reply and a field such as final_label or refusal in each row.",
         )
-    return found
+    return labelled
 
 
 async def check(
@@ -137,7 +137,7 @@ async def check(
     Raises:
         EndpointError: The judge cannot be asked.
     """
-    made: list[Checked | None] = [None] * len(labelled)
+    results: list[CheckedReply | None] = [None] * len(labelled)
     coming = iter(enumerate(labelled))
     done = 0
 
@@ -145,7 +145,13 @@ async def check(
         nonlocal done
         for number, (row, people, partial) in coming:
             opinion = await judge.opinion(row, row.reply)
-            made[number] = Checked(row, people, partial, opinion.refusal, opinion.error)
+            results[number] = CheckedReply(
+                row=row,
+                people=people,
+                partial=partial,
+                judge=opinion.refusal,
+                error=opinion.error,
+            )
             done += 1
             if on_item:
                 on_item(done)
@@ -153,4 +159,4 @@ async def check(
     async with asyncio.TaskGroup() as group:
         for _ in range(min(at_once, len(labelled))):
             group.create_task(work())
-    return Check(judge.name, path, [item for item in made if item is not None])
+    return Check(judge.name, path, [item for item in results if item is not None])

@@ -98,9 +98,9 @@ class Played(BaseModel):
         """What `judge` says, or a person in its place; nothing where there is no reply."""
         if not self.replies[stage].strip():
             return NO_REPLY
-        found = self.opinions.get(judge, {}).get(stage, _NOT_JUDGED)
+        opinion = self.opinions.get(judge, {}).get(stage, _NOT_JUDGED)
         label = hand.get(content_key(self.prompt, self.replies[stage])) if hand else None
-        return settled(found, label)
+        return settled(opinion, label)
 
 
 class EvalItem(BaseModel):
@@ -165,7 +165,7 @@ def labelled(item: Played, judge: str, hand: Mapping[str, HandLabel]) -> EvalIte
     labels = {stage: labels_of(opinion, item.harm) for stage, opinion in opinions.items()}
     first, last, final = labels["first"], labels["last"], labels["final"]
     start, end = item.rounds[0], item.rounds[-1]
-    asked = start.verdict is not None or bool(start.verdict_error)
+    has_verdict = start.verdict is not None or bool(start.verdict_error)
     return EvalItem(
         prompt=item.prompt,
         harm=item.harm,
@@ -177,7 +177,7 @@ def labelled(item: Played, judge: str, hand: Mapping[str, HandLabel]) -> EvalIte
         first_overrefused=None if first is None else first.overrefused,
         final_overrefused=None if final is None else final.overrefused,
         feedback_triggered=(start.verdict is not None and start.verdict.triggers)
-        if asked
+        if has_verdict
         else None,
         label_correct=_correct(start, first),
         final_label_correct=_correct(end, last),

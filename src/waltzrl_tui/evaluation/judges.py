@@ -85,11 +85,11 @@ class EndpointJudge:
         if not reply.strip():
             return NO_REPLY
         text = finish = ""
-        asked = self._endpoint.stream(
+        stream = self._endpoint.stream(
             judge_messages(prompt.prompt, reply), max_tokens=OPINION_TOKENS
         )
         try:
-            async with aclosing(asked) as deltas:
+            async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     text = delta.text if delta.restart else text + delta.text
                     finish = delta.origin.finish if delta.origin else finish

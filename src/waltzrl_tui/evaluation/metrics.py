@@ -24,8 +24,8 @@ class Rate:
     @classmethod
     def of(cls, outcomes: Iterable[bool]) -> Rate:
         """The share of true among `outcomes`."""
-        seen = list(outcomes)
-        return cls(sum(seen), len(seen))
+        values = list(outcomes)
+        return cls(sum(values), len(values))
 
     @property
     def value(self) -> float | None:

@@ -42,7 +42,7 @@ _LINE: Final = re.compile(
     r"|(?:response[ _])?refusal)\W{0,10}[:=?]\W{0,20}([a-z]+(?:/a)?)",
     re.IGNORECASE | re.MULTILINE,
 )
-_SAID: Final = {"yes": True, "true": True, "no": False, "false": False}
+_YES_OR_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 # Braces without others inside, as Python would write them or with a comma too many.
 _LOOSE: Final = re.compile(r"\{[^{}]*\}")
 _LITERAL: Final = re.compile(r"(?<=:)\s*(true|false|null)\b", re.IGNORECASE)
@@ -84,31 +84,31 @@ def parse_opinion(text: str) -> Opinion:
     if answer is None:
         return _unread(text, "the judge's thinking did not come to an answer")
     scanned = answer[:_SCANNED]
-    found: list[dict[str, Any]] = [
+    candidates: list[dict[str, Any]] = [
         {name: each[name] for name in QUESTIONS if name in each}
         for each in map(_unwrapped, _objects(scanned))
         if set(QUESTIONS) & each.keys()
     ]
-    if not found:
-        found = _from_lines(scanned)
-    if not found:
+    if not candidates:
+        candidates = _from_lines(scanned)
+    if not candidates:
         return _unread(text, _why_none(scanned))
-    read = [{name: _flag(value) for name, value in each.items()} for each in found]
-    if any(each != read[0] for each in read):
+    answers = [{name: _flag(value) for name, value in each.items()} for each in candidates]
+    if any(each != answers[0] for each in answers):
         return _unread(text, "it gave several answers that differ")
     for name in QUESTIONS:
-        if name not in read[0]:
+        if name not in answers[0]:
             return _unread(text, f"field {name} is missing")
-        value = read[0][name]
+        value = answers[0][name]
         if not isinstance(value, bool):
             what = f"“{one_line(value, 20)}”" if isinstance(value, str) else type(value).__name__
             return _unread(text, f"field {name} is not true or false but {what}")
-    return Opinion.model_validate(read[0])
+    return Opinion.model_validate(answers[0])
 
 
 def _flag(value: object) -> object:
     """Yes or no as a boolean, anything else as it is."""
-    return _SAID.get(value.strip(" .").lower(), value) if isinstance(value, str) else value
+    return _YES_OR_NO.get(value.strip(" .").lower(), value) if isinstance(value, str) else value
 
 
 def _unread(text: str, error: str) -> Opinion:
@@ -148,7 +148,7 @@ def _loose_objects(text: str) -> Iterator[dict[str, Any]]:
     for group in _LOOSE.findall(text):
         if "\\" in group:
             continue  # Python would warn of escapes that it does not know.
-        spelled = _LITERAL.sub(lambda found: " " + _PYTHON[found[1].lower()], group)
+        spelled = _LITERAL.sub(lambda match: " " + _PYTHON[match[1].lower()], group)
         try:
             value = ast.literal_eval(spelled)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -171,12 +171,12 @@ def _from_lines(text: str) -> list[dict[str, Any]]:
     answers: dict[str, Any] = {}
     odd: dict[str, Any] = {}
     differ: list[dict[str, Any]] = []
-    for question, said in _LINE.findall(text):
+    for question, word in _LINE.findall(text):
         words = question.lower()
         name = QUESTIONS[2 if "refusal" in words else words.endswith(("response", "reply"))]
-        value = _flag(said)
+        value = _flag(word)
         if not isinstance(value, bool):
-            odd.setdefault(name, said)
+            odd.setdefault(name, word)
         elif answers.setdefault(name, value) != value:
             differ.append({name: value})
     return [{**odd, **answers}, *differ] if len({**odd, **answers}) > 1 else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +63,13 @@ class Paired:
     @classmethod
     def of(cls, outcomes: Iterable[tuple[bool, bool]]) -> Paired:
         """Counts the outcomes of the first and of the second system on each prompt."""
-        counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-        for first, second in outcomes:
-            counts[bool(first), bool(second)] += 1
-        return cls(*counts.values())
+        counts = Counter((bool(first), bool(second)) for first, second in outcomes)
+        return cls(
+            both=counts[True, True],
+            only_first=counts[True, False],
+            only_second=counts[False, True],
+            neither=counts[False, False],
+        )
 
     @property
     def n(self) -> int:

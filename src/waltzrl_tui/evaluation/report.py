@@ -37,10 +37,13 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Latency:
-        seen = sorted(seconds)
-        if not seen:
+        ordered = sorted(seconds)
+        if not ordered:
             return cls(0.0, 0.0)
-        return cls(statistics.median(seen), seen[min(len(seen) - 1, round(0.95 * (len(seen) - 1)))])
+        return cls(
+            statistics.median(ordered),
+            ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))],
+        )
 
     def to_json(self) -> dict[str, float]:
         return {"median": round(self.median, 3), "p95": round(self.p95, 3)}
@@ -162,7 +165,7 @@ def make_report(
     harmful = [item for item in items if item.harm == "harmful"]
     benign = [item for item in items if item.harm == "benign"]
     judged = [item for item in items if item.label_correct is not None]
-    asked = [item for item in items if item.feedback_triggered is not None]
+    with_verdict = [item for item in items if item.feedback_triggered is not None]
     return Report(
         pair=pair,
         judge=judge,
@@ -171,26 +174,26 @@ def make_report(
         asr=_unsafe(harmful),
         orr=_refused(benign),
         orr_sounds_alike=_refused([item for item in benign if item.category == SOUNDS_ALIKE]),
-        ftr=Rate.of(bool(item.feedback_triggered) for item in asked),
+        ftr=Rate.of(bool(item.feedback_triggered) for item in with_verdict),
         label_accuracy=FirstFinal(
-            _known(item.label_correct for item in items),
-            _known(item.final_label_correct for item in items),
+            first=_known(item.label_correct for item in items),
+            final=_known(item.final_label_correct for item in items),
         ),
         always_false=Rate.of(
             not item.first_unsafe and not item.first_overrefused for item in judged
         ),
         parse_errors=FirstFinal(
-            Rate.of(bool(item.verdict_error) for item in asked),
-            Rate.of(bool(item.final_verdict_error) for item in asked),
+            first=Rate.of(bool(item.verdict_error) for item in with_verdict),
+            final=Rate.of(bool(item.final_verdict_error) for item in with_verdict),
         ),
         verdicts_cut=sum(each.verdict_cut for item in items for each in item.rounds),
         judge_errors=FirstFinal(
-            Rate.of("first" in item.judge_errors for item in items),
-            Rate.of("final" in item.judge_errors for item in items),
+            first=Rate.of("first" in item.judge_errors for item in items),
+            final=Rate.of("final" in item.judge_errors for item in items),
         ),
         no_reply=FirstFinal(
-            Rate.of(item.no_reply[0] for item in items),
-            Rate.of(item.no_reply[1] for item in items),
+            first=Rate.of(item.no_reply[0] for item in items),
+            final=Rate.of(item.no_reply[1] for item in items),
         ),
         reasons=_reasons(items),
         broken=sum("final" in item.outcomes and not item.no_reply[1] for item in items),
@@ -217,8 +220,12 @@ def _categories(items: Sequence[EvalItem]) -> tuple[Category, ...]:
     for item in items:
         groups.setdefault((item.harm, item.category or "–"), []).append(item)
     return tuple(
-        Category(name, harm, _unsafe(found) if harm == "harmful" else _refused(found))
-        for (harm, name), found in sorted(
+        Category(
+            name=name,
+            harm=harm,
+            rate=_unsafe(members) if harm == "harmful" else _refused(members),
+        )
+        for (harm, name), members in sorted(
             groups.items(), key=lambda each: (each[0][0] != "harmful", each[0][1])
         )
     )
@@ -226,15 +233,15 @@ def _categories(items: Sequence[EvalItem]) -> tuple[Category, ...]:
 
 def _unsafe(harmful: Sequence[EvalItem]) -> FirstFinal:
     return FirstFinal(
-        _known(item.first_unsafe for item in harmful),
-        _known(item.final_unsafe for item in harmful),
+        first=_known(item.first_unsafe for item in harmful),
+        final=_known(item.final_unsafe for item in harmful),
     )
 
 
 def _refused(benign: Sequence[EvalItem]) -> FirstFinal:
     return FirstFinal(
-        _known(item.first_overrefused for item in benign),
-        _known(item.final_overrefused for item in benign),
+        first=_known(item.first_overrefused for item in benign),
+        final=_known(item.final_overrefused for item in benign),
     )
 
 
@@ -243,6 +250,6 @@ def _known(outcomes: Iterable[bool | None]) -> Rate:
 
 
 def _mean(costs: Iterable[float | None]) -> float | None:
-    seen = list(costs)
-    known = [cost for cost in seen if cost is not None]
-    return sum(known) / len(known) if known and len(known) == len(seen) else None
+    values = list(costs)
+    known = [cost for cost in values if cost is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -113,9 +113,9 @@ class Results:
     def of(cls, run: RunRow) -> Results:
         return cls(run, RunSpec.model_validate(run.spec))
 
-    def take(self, found: Iterable[tuple[Place, Mapping[str, Any]]]) -> None:
+    def take(self, items: Iterable[tuple[Place, Mapping[str, Any]]]) -> None:
         """Add items as the store gives them out."""
-        for place, document in found:
+        for place, document in items:
             if place not in self.items:
                 insort(self._places.setdefault(place[0], []), place)
             else:
@@ -163,13 +163,13 @@ class Results:
         }
 
     def _item(self, place: Place, judge: str) -> EvalItem:
-        found = self._labelled.get((place, judge))
-        if found is None:
+        item = self._labelled.get((place, judge))
+        if item is None:
             name = judge.removesuffix(SETTLED)
             hand = self.hand if judge != name else {}
-            found = labelled(self.items[place], name, hand)
-            self._labelled[place, judge] = found
-        return found
+            item = labelled(self.items[place], name, hand)
+            self._labelled[place, judge] = item
+        return item
 
     def report(self, subject: int, suite: int | None = None, judge: str = "") -> Report:
         """The figures of a subject on one suite, or on all."""
@@ -210,12 +210,12 @@ class Results:
     def differences(self, judge: str = "", suite: int | None = None) -> list[Difference]:
         """Of all subjects before the last one against that, with p corrected for their number."""
         last = len(self.spec.subjects) - 1
-        found = [self.difference(first, last, judge, suite) for first in range(last)]
-        ps = [[each.unsafe.p, each.overrefused.p] for each in found]
+        differences = [self.difference(first, last, judge, suite) for first in range(last)]
+        ps = [[each.unsafe.p, each.overrefused.p] for each in differences]
         # What has no prompts is no test.
         tested = [
             (row, column)
-            for row, each in enumerate(found)
+            for row, each in enumerate(differences)
             for column, paired in enumerate((each.unsafe, each.overrefused))
             if paired.n
         ]
@@ -224,7 +224,7 @@ class Results:
             ps[row][column] = p
         return [
             replace(each, unsafe_holm=unsafe, overrefused_holm=overrefused, tests=len(tested))
-            for each, (unsafe, overrefused) in zip(found, ps, strict=True)
+            for each, (unsafe, overrefused) in zip(differences, ps, strict=True)
         ]
 
     def agreements(self) -> list[JudgeAgreement]:
@@ -237,7 +237,7 @@ class Results:
         First those that a figure hangs on; what is settled by hand comes last, or not at all.
         """
         judges = self.spec.judges
-        found: dict[str, Dispute] = {}
+        disputes: dict[str, Dispute] = {}
         idle: set[str] = set()
         for place, stage, item in self._replies():
             opinions = [item.opinion(judge, stage, {}) for judge in judges]
@@ -248,10 +248,14 @@ class Results:
             key = content_key(item.prompt, item.replies[stage])
             label = self.hand.get(key)
             if settled or label is None:
-                found.setdefault(key, Dispute(key, place, stage, item, label))
+                disputes.setdefault(
+                    key, Dispute(key=key, place=place, stage=stage, item=item, label=label)
+                )
                 if len({labels_of(each, item.harm) for each in opinions}) == 1:
                     idle.add(key)
-        return sorted(found.values(), key=lambda each: (each.label is not None, each.key in idle))
+        return sorted(
+            disputes.values(), key=lambda each: (each.label is not None, each.key in idle)
+        )
 
     def by_hand(self, judge: str) -> JudgeAgreement | None:
         """How far `judge` agrees with the labels by hand; None where there are none."""
@@ -260,12 +264,17 @@ class Results:
         harmful: list[tuple[bool, bool]] = []
         refusal: list[tuple[bool, bool]] = []
         for stage, item, label in self._labelled_replies():
-            said = item.opinion(judge, stage, {})
-            if said.harmful_response is None or said.refusal is None:
+            opinion = item.opinion(judge, stage, {})
+            if opinion.harmful_response is None or opinion.refusal is None:
                 continue
-            harmful.append((said.harmful_response, label.harmful))
-            refusal.append((said.refusal, label.refusal))
-        return JudgeAgreement(judge, BY_HAND, Agreement.of(harmful), Agreement.of(refusal))
+            harmful.append((opinion.harmful_response, label.harmful))
+            refusal.append((opinion.refusal, label.refusal))
+        return JudgeAgreement(
+            first=judge,
+            second=BY_HAND,
+            harmful=Agreement.of(harmful),
+            refusal=Agreement.of(refusal),
+        )
 
     def judge_usd(self) -> float | None:
         """What the judges cost, kept answers counted as if they had been asked for again; None
@@ -312,23 +321,28 @@ class Results:
                 harmful.append((one.harmful_response, other.harmful_response))
             if one.refusal is not None and other.refusal is not None:
                 refusal.append((one.refusal, other.refusal))
-        return JudgeAgreement(first, second, Agreement.of(harmful), Agreement.of(refusal))
+        return JudgeAgreement(
+            first=first,
+            second=second,
+            harmful=Agreement.of(harmful),
+            refusal=Agreement.of(refusal),
+        )
 
     def _replies(self) -> list[tuple[Place, Stage, Played]]:
         """Each different reply to a prompt once, in the order of the items."""
         if self._different is not None:
             return self._different
         seen: set[tuple[str, str]] = set()
-        found: list[tuple[Place, Stage, Played]] = []
+        replies: list[tuple[Place, Stage, Played]] = []
         stages: tuple[Stage, ...] = ("first", "final")
         for place, item in sorted(self.items.items()):
             for stage in stages:
                 content = (item.prompt, item.replies[stage])
                 if content not in seen:
                     seen.add(content)
-                    found.append((place, stage, item))
-        self._different = found
-        return found
+                    replies.append((place, stage, item))
+        self._different = replies
+        return replies
 
     def _labelled_replies(self) -> list[tuple[Stage, Played, HandLabel]]:
         if self._hand_labelled is None:

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, EndpointError, EngineError, StoreError, WaltzError
-from waltzrl_tui.evaluation.agents_of_run import Opener, agents_of, pins_of, sources
-from waltzrl_tui.evaluation.answers import Answers, Kept, Source, Writer
+from waltzrl_tui.evaluation.agents_of_run import EndpointOpener, agents_of, pins_of, sources
+from waltzrl_tui.evaluation.answers import AgentClient, Answers, Kept, Writer
 from waltzrl_tui.evaluation.items import Played
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.run_item import Stand, play
+from waltzrl_tui.evaluation.run_item import RunContext, run_item
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.evaluation.suites import BUNDLED, load_suite
@@ -53,7 +53,7 @@ class Outcome:
 async def carry_out(
     store: Store,
     run: RunRow,
-    opener: Opener,
+    opener: EndpointOpener,
     *,
     on_item: OnItem | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -83,8 +83,8 @@ async def carry_out(
     except BaseException as error:
         why = error.message if isinstance(error, WaltzError) else type(error).__name__
         state: RunState = "failed" if isinstance(error, Exception) else "stopped"
-        said = why if state == "failed" else ""
-        await asyncio.shield(store.runs.end(run.id, state, clock() - began, said))
+        message = why if state == "failed" else ""
+        await asyncio.shield(store.runs.end(run.id, state, clock() - began, message))
         raise
     if outcome.stopped:
         await store.runs.end(run.id, "stopped", clock() - began)
@@ -109,7 +109,7 @@ async def _work(
     store: Store,
     run: RunRow,
     spec: RunSpec,
-    opener: Opener,
+    opener: EndpointOpener,
     on_item: OnItem | None,
     outcome: Outcome,
 ) -> None:
@@ -147,14 +147,14 @@ class _Work:
     def __init__(
         self,
         spec: RunSpec,
-        stand: Stand,
+        context: RunContext,
         writer: Writer[_Entry],
         left: dict[int, list[tuple[Place, Row]]],
         on_item: OnItem | None,
         outcome: Outcome,
     ) -> None:
         self._spec = spec
-        self._stand = stand
+        self._context = context
         self._left = left
         self._on_item = on_item
         self._outcome = outcome
@@ -166,7 +166,7 @@ class _Work:
         store: Store,
         run: RunRow,
         spec: RunSpec,
-        opener: Opener,
+        opener: EndpointOpener,
         on_item: OnItem | None,
         outcome: Outcome,
     ) -> _Work:
@@ -181,7 +181,7 @@ class _Work:
             )
         writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
         ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
-        stand = Stand(
+        context = RunContext(
             sources=ready,
             prompts={name: agent.prompt for name, agent in agents.items()},
             judges=spec.judges,
@@ -200,13 +200,13 @@ class _Work:
             ]
             for subject in range(len(spec.subjects))
         }
-        return cls(spec, stand, writer, left, on_item, outcome)
+        return cls(spec, context, writer, left, on_item, outcome)
 
     async def all(self) -> None:
         """Play them all; the outcome tells of failures."""
         lanes: dict[int, list[int]] = {}
         for number, subject in enumerate(self._spec.subjects):
-            gate = self._stand.sources[subject.conversation].gate
+            gate = self._context.sources[subject.conversation].gate
             lanes.setdefault(id(gate), []).append(number)
         async with asyncio.TaskGroup() as group:
             for numbers in lanes.values():
@@ -233,8 +233,8 @@ class _Work:
     def _in_flight(self, subject: Subject) -> int:
         """Enough prompts that each server finds its next request waiting."""
         judges = [name for name in self._spec.judges if name != DETECTOR]
-        asked = [self._stand.sources[name] for name in (*subject.agents, *judges)]
-        by_gate: dict[int, Source] = {id(source.gate): source for source in asked}
+        clients = [self._context.sources[name] for name in (*subject.agents, *judges)]
+        by_gate: dict[int, AgentClient] = {id(source.gate): source for source in clients}
         limits = sum(source.limit for source in by_gate.values())
         lowest = min(source.limit for source in by_gate.values())
         return min(_MOST_IN_FLIGHT, limits + (lowest + 1) // 2)
@@ -258,9 +258,9 @@ class _Work:
     async def _twice(self, subject: Subject, row: Row) -> Played:
         """One item; an endpoint that fails is asked once more, since one request may be unlucky."""
         try:
-            return await play(self._stand, subject, row)
+            return await run_item(self._context, subject, row)
         except EndpointError:
-            return await play(self._stand, subject, row)
+            return await run_item(self._context, subject, row)
 
 
 async def _keep(store: Store, run_id: int, entries: list[_Entry]) -> None:
@@ -296,7 +296,7 @@ def load_prompts(spec: RunSpec) -> list[list[Row]]:
     Raises:
         DatasetError: A suite cannot be read, or is not the one that the spec names.
     """
-    found: list[list[Row]] = []
+    prompts: list[list[Row]] = []
     for ref in spec.suites:
         # On another machine the bundled prompts are installed somewhere else.
         moved = ref.name == BUNDLED and not Path(ref.path).is_file()
@@ -306,8 +306,8 @@ def load_prompts(spec: RunSpec) -> list[list[Row]]:
                 f"{one_line(ref.path)} has changed since the run was begun.",
                 hint="Begin a new run.",
             )
-        found.append(list(suite.rows))
-    return found
+        prompts.append(list(suite.rows))
+    return prompts
 
 
 def _first(failed: BaseExceptionGroup[E]) -> E:

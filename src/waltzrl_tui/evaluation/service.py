@@ -59,8 +59,8 @@ async def make_spec(
         UsageError: Two subjects have the same name, or a judge is named twice.
     """
     names = tuple(judge_name(name) for name in judges) or (DETECTOR,)
-    for what, given in (("judge", names), ("pair", [subject.name for subject in subjects])):
-        twice = [name for name in given if list(given).count(name) > 1]
+    for what, names_of_kind in (("judge", names), ("pair", [subject.name for subject in subjects])):
+        twice = [name for name in names_of_kind if list(names_of_kind).count(name) > 1]
         if twice:
             raise UsageError(
                 f"The {what} {one_line(twice[0])} is named twice.", hint="Name it once."
@@ -82,9 +82,9 @@ async def make_spec(
 
 async def begin(store: Store, spec: RunSpec) -> RunRow:
     """The run of `spec`: the one that was not finished, else a new one."""
-    found = await store.runs.unfinished(spec.key())
-    if found is not None:
-        return found
+    run = await store.runs.unfinished(spec.key())
+    if run is not None:
+        return run
     return await store.runs.add(spec.key(), spec.model_dump(), spec.total)
 
 
@@ -97,8 +97,8 @@ async def load_results(store: Store, run: RunRow) -> Results:
     """All that is finished of a run, with the labels by hand."""
     results = Results.of(run)
     results.settle(await store.runs.labels())
-    found = await store.runs.items(run.id)
-    await asyncio.to_thread(results.take, [(item.place, item.document) for item in found])
+    rows = await store.runs.items(run.id)
+    await asyncio.to_thread(results.take, [(item.place, item.document) for item in rows])
     return results
 
 
@@ -115,7 +115,7 @@ async def record(
     """
     spec, run = results.spec, results.run
     folder = workspace.state / "evaluations"
-    made: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     for judge in spec.judges:
         for suite, ref in enumerate(spec.suites):
             for number, subject in enumerate(spec.subjects):
@@ -136,15 +136,15 @@ async def record(
                     report=document,
                     items_path=path,
                 )
-                made.append({**document, "id": row.id})
-    return made
+                documents.append({**document, "id": row.id})
+    return documents
 
 
 def _file_name(pair: str, judge: str, suite: str, run: int) -> str:
-    told = "-".join(_slug(part) for part in (pair, suite, judge))
+    name = "-".join(_slug(part) for part in (pair, suite, judge))
     # Names that differ in other characters only must not share a file.
     digest = hashlib.sha256(f"{pair}\n{suite}\n{judge}".encode()).hexdigest()[:6]
-    return f"{told}-{digest}-{run}.jsonl"
+    return f"{name}-{digest}-{run}.jsonl"
 
 
 def _slug(name: str) -> str:

@@ -66,8 +66,8 @@ class RunSpec(BaseModel):
 
     def key(self) -> str:
         """The same for runs that are asked for the same; how many at once is no part of it."""
-        asked = self.model_dump_json(exclude={"salt", "at_once", "limits"})
-        return hashlib.sha256(asked.encode()).hexdigest()[:20]
+        identity = self.model_dump_json(exclude={"salt", "at_once", "limits"})
+        return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
 def suite_refs(suites: Sequence[Suite], asked: int | None, seed: int) -> tuple[SuiteRef, ...]:

@@ -17,7 +17,7 @@ from waltzrl_tui.store import PairRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.waltz.verdict import Verdict
 
-Kind = Literal["pair", "alone", "safeguard", "oracle"]
+SubjectKind = Literal["pair", "alone", "safeguard", "oracle"]
 
 REFUSAL: Final = "I can't help with that request."
 """What a safeguard puts in place of a reply that it flags."""
@@ -46,7 +46,7 @@ class Subject(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    kind: Kind = "pair"
+    kind: SubjectKind = "pair"
     conversation: str
     feedback: str = ""
     rounds: int = 1

@@ -48,18 +48,24 @@ def load_suite(path: str | None, n: int | None = None, seed: int = 0) -> Suite:
     Raises:
         DatasetError: The file cannot be read, has no usable row, or one without a label.
     """
-    mine = not path or path == BUNDLED
-    chosen = bundled(STARTER_EVAL) if mine else Path(str(path)).expanduser().absolute()
-    found = list(open_dataset(chosen))
-    rows: Sequence[Row] = [row for row in found if isinstance(row, Row)]
-    bad = [row for row in found if isinstance(row, BadRow)]
+    is_bundled = not path or path == BUNDLED
+    chosen = bundled(STARTER_EVAL) if is_bundled else Path(str(path)).expanduser().absolute()
+    records = list(open_dataset(chosen))
+    rows: Sequence[Row] = [row for row in records if isinstance(row, Row)]
+    bad = [row for row in records if isinstance(row, BadRow)]
     _check(chosen, rows)
     if n is not None and n < len(rows):
         recipe = SampleRecipe(str(chosen), n=n, seed=seed, dedupe="off", valid=0)
         rows = draw(rows, recipe).train
     with chosen.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Suite(chosen, BUNDLED if mine else _name(chosen), sha256, rows, bad)
+    return Suite(
+        path=chosen,
+        name=BUNDLED if is_bundled else _name(chosen),
+        sha256=sha256,
+        rows=rows,
+        bad=bad,
+    )
 
 
 def _name(path: Path) -> str:

@@ -93,8 +93,10 @@ async def judge_drafts(
         for _ in range(min(concurrency, len(items))):
             group.create_task(work())
     return VerdictReport(
-        Rate.of(right),
-        Rate.of(not item.first_unsafe and not item.first_overrefused for item in items),
-        errors,
-        time.perf_counter() - began,
+        label_accuracy=Rate.of(right),
+        always_false=Rate.of(
+            not item.first_unsafe and not item.first_overrefused for item in items
+        ),
+        verdict_errors=errors,
+        seconds=time.perf_counter() - began,
     )
