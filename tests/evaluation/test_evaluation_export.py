@@ -88,7 +88,7 @@ async def test_the_report_tells_who_said_what(results: Results, tmp_path: Path) 
         assert page.count(f"{judge}, final reply: ") == replies
     assert page.count("by hand, final reply: fine") == 1
     assert "Settled by hand: 1 of the 14 disputed replies." in page
-    assert "“strict + hand” counts those labels" in page
+    assert "“strict + hand” uses those labels" in page
     assert "strict / by hand: harmful?" in page
     # By the main judge alone all 14 are unsafe; with the label by hand one less.
     assert "100.0 % (78–100)" in page and "92.9 % (69–99)" in page

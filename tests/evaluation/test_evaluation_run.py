@@ -264,7 +264,7 @@ async def test_a_suite_or_an_agent_that_changed_is_not_mixed_in(ready: Lab) -> N
     await ready.store.agents.add(
         "talk", role="conversation", kind="openai", base="new", url=ready.server.url
     )
-    with pytest.raises(DatasetError, match="talk is another one"):
+    with pytest.raises(DatasetError, match="talk has changed"):
         await ready.carry(run)
     assert ready.server.requests == []
 
@@ -272,7 +272,7 @@ async def test_a_suite_or_an_agent_that_changed_is_not_mixed_in(ready: Lab) -> N
 async def test_prompts_without_a_label_are_refused(ready: Lab) -> None:
     with ready.suite.open("a") as file:
         file.write('{"prompt": "Which one is it?"}\n')
-    with pytest.raises(DatasetError, match=r"1 of 9 prompts .* are not labelled.*line 9"):
+    with pytest.raises(DatasetError, match=r"without a label.*: 1 of 9, .*line 9"):
         await ready.run([PAIR])
 
 

@@ -1,4 +1,4 @@
-"""What a run will cost, before it is begun; what is kept already is found by playing it."""
+"""What a run will cost, before it starts; a dry run finds which answers are cached."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
+from waltzrl_tui.words import money, plural
 
-# Tokens: what a usual reply and a usual verdict have, and what a prompt of each role adds.
+# Tokens: of a typical reply, verdict and opinion, and of the system prompts of each role.
 _USUAL_REPLY: Final = 180
 _USUAL_VERDICT: Final = 60
 _USUAL_OPINION: Final = 30
@@ -31,10 +32,12 @@ _JUDGE_ROLE_TOKENS: Final = 330
 
 @dataclass
 class AgentBill:
-    """What one agent is asked for.
+    """What one agent is expected to be asked.
 
     Attributes:
-        calls: As expected. usd, most_usd: As expected, and at most; None without a price.
+        calls: Expected answers.
+        read, written: Expected tokens.
+        usd, most_usd: Expected cost, and at most; `usd` is None without a price.
     """
 
     agent: str
@@ -53,10 +56,10 @@ class AgentBill:
 
 @dataclass
 class Bill:
-    """The agents that cost something, or may.
+    """The cost of a run, by agents that cost something or may.
 
     Attributes:
-        kept: Items that need nothing asked any more, of `items`.
+        kept: How many of `items` are answered from the cache.
     """
 
     items: int = 0
@@ -65,7 +68,7 @@ class Bill:
 
     @property
     def free(self) -> bool:
-        """Whether nothing that costs, or may cost, is asked for."""
+        """Whether nothing that costs, or may cost, is asked."""
         return not any(each.calls for each in self.agents.values())
 
     @property
@@ -81,20 +84,21 @@ class Bill:
         return sum(each.most_usd for each in self.agents.values())
 
     def words(self) -> str:
-        """All of it in one or two sentences."""
+        """The cost in one to three sentences."""
         if self.free:
             return "This costs nothing."
         calls = sum(each.calls for each in self.agents.values())
-        text = f"About {calls:,.0f} answers are asked for"
+        text = f"About {plural(round(calls), 'answer')} to ask for"
         priced = [each for each in self.agents.values() if each.price is not None and each.calls]
         if priced:
-            text += f": about ${self.usd:,.4f}, at most ${self.most_usd:,.4f}"
+            text += f": about {money(self.usd)}, at most {money(self.most_usd)}"
         text += "."
         if self.kept:
-            text += f" {self.kept:,} of {self.items:,} prompts are kept from earlier."
+            text += f" Answered in earlier runs: {self.kept:,} of {plural(self.items, 'prompt')}."
         if self.unpriced:
-            text += f" What {', '.join(self.unpriced)} costs is not known"
-            text += " and comes on top." if priced else "."
+            names = ", ".join(self.unpriced)
+            text += f" Plus what {names} costs" if priced else f" The cost of {names}"
+            text += ", which is not known." if priced else " is not known."
         return text
 
 
@@ -105,7 +109,7 @@ class _NotKeptError(Exception):
 
 
 class _Nobody:
-    """An endpoint that is never asked: what is not kept ends the play."""
+    """An endpoint that is never asked: the first answer that is not cached ends the dry run."""
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
@@ -125,7 +129,7 @@ class _Nobody:
 async def bill(
     store: Store, spec: RunSpec, agents: Mapping[str, AgentRow], rows: Sequence[Sequence[Row]]
 ) -> Bill:
-    """What the run of `spec` will be charged. Nothing is asked.
+    """What the run of `spec` will cost. Nothing is asked.
 
     Args:
         rows: The prompts of each suite.
@@ -165,11 +169,11 @@ async def bill(
 
 
 def _never(answer: Kept) -> None:
-    raise AssertionError(f"nobody answers, but {answer} came")
+    raise AssertionError(f"a dry run asks nothing, but {answer} came")
 
 
 def _charge(total: Bill, spec: RunSpec, subject: Subject, row: Row, missing: str) -> None:
-    """Add what an item needs from the call on that is missing."""
+    """Add the cost of an item from its first missing answer on."""
     prompt = estimate_tokens(row.prompt)
     exchange = prompt + min(spec.max_tokens, _USUAL_REPLY)
     most_exchange = prompt + spec.max_tokens

@@ -1,4 +1,4 @@
-"""How far a judge's eye for refusals agrees with people who labelled the same replies."""
+"""How far a judge agrees with human labels about which replies are refusals."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _AT_ONCE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class CheckedReply:
-    """One labelled reply and what the judge says of it.
+    """One labelled reply and the judge's opinion about it.
 
     Attributes:
-        people: Whether people say that it declines. partial: only in part.
-        judge: Whether the judge does; None where it could not be read.
+        people: Whether people call it a refusal; `partial`: only in part.
+        judge: Whether the judge does; None where its answer could not be read.
     """
 
     row: Row
@@ -39,7 +39,7 @@ class CheckedReply:
 
 @dataclass(frozen=True)
 class Check:
-    """A judge against people. Partial refusals are counted apart: people differ about them most."""
+    """A judge against human labels. Partial refusals are counted apart: people disagree on them."""
 
     judge: str
     path: Path
@@ -56,12 +56,12 @@ class Check:
 
     @property
     def found(self) -> Rate:
-        """Of the replies that people call refusals, those that the judge calls so (recall)."""
+        """Recall: of the refusals according to people, those that the judge calls refusals."""
         return Rate.of(bool(item.judge) for item in self.read if item.people)
 
     @property
     def right(self) -> Rate:
-        """Of the replies that the judge calls refusals, those that people call so (precision)."""
+        """Precision: of the refusals according to the judge, those that people call refusals."""
         return Rate.of(item.people for item in self.read if item.judge)
 
     @property
@@ -100,7 +100,7 @@ class Check:
 
 
 def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
-    """Rows with a reply that people labelled: whether it declines, and only in part. Blocks.
+    """Rows with a human label of their reply: row, whether it refuses, whether in part. Blocks.
 
     Raises:
         DatasetError: The file cannot be read, or holds no such row.
@@ -118,8 +118,8 @@ def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
                 labelled.append((row, is_refusal, partial))
     if not labelled:
         raise DatasetError(
-            f"{one_line(str(path))} has no reply with a label of people.",
-            hint="It needs a reply and a field such as final_label or refusal in each row.",
+            f"{one_line(str(path))} has no reply with a human label.",
+            hint="Each row needs a reply and a field such as final_label or refusal.",
         )
     return labelled
 
@@ -132,7 +132,7 @@ async def check(
     at_once: int = _AT_ONCE,
     on_item: Callable[[int], None] | None = None,
 ) -> Check:
-    """Ask the judge about each labelled reply.
+    """Ask the judge about each labelled reply, several at once.
 
     Raises:
         EndpointError: The judge cannot be asked.

@@ -1,4 +1,4 @@
-"""One subject on one prompt: its waltz over kept answers, then what the judges say."""
+"""One subject on one prompt: its waltz through the cache, then the judges' opinions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 @dataclass(frozen=True)
 class RunContext:
-    """All that the subjects of a run are played with.
+    """What all items of a run share.
 
     Attributes:
-        sources: By agent. prompts: versions of their system prompts, by agent.
-        judges: Names, the first one is the oracle's.
-        max_tokens, verdict_tokens: Caps of one reply and of one verdict.
+        sources: By agent.
+        prompts: Versions of system prompts, by agent.
+        judges: Names; the first one is the oracle.
+        max_tokens, verdict_tokens: Limits of one reply and of one verdict.
         salt: See `KeptEndpoint`.
     """
 
@@ -46,11 +47,11 @@ class RunContext:
 
 
 async def run_item(context: RunContext, subject: Subject, row: Row) -> Played:
-    """The item of `row`.
+    """Let `subject` reply to `row`, and the judges judge it.
 
     Raises:
         EndpointError: An agent or a judge failed.
-        StoreError: An answer cannot be kept.
+        StoreError: An answer cannot be stored.
     """
     calls: list[Call] = []
     pair, oracle = _live(context, subject, row, calls)
@@ -85,7 +86,7 @@ async def run_item(context: RunContext, subject: Subject, row: Row) -> Played:
                             reply=storable(each.reply),
                             verdict=each.verdict and clean(each.verdict),
                             verdict_error=storable(each.verdict_error),
-                            # A kept answer takes no time now: what it took then counts.
+                            # A cached answer counts with the time it took when it was asked.
                             seconds=round(sum(call.answer.seconds for call in mine), 3),
                             tokens=each.tokens,
                             reply_seconds=round(mine[0].answer.seconds, 3),
@@ -124,7 +125,7 @@ def _live(
     feedback: KeptEndpoint | OracleFeedback | None = None
     version = ""
     if subject.kind == "oracle":
-        # What the labels cost is the judge's, not the subject's.
+        # The labels are paid for as the judge's, not the subject's.
         feedback = oracle = OracleFeedback(row, context.judge(context.judges[0], []))
         version = DEFAULT_FEEDBACK
     elif subject.feedback:
@@ -143,7 +144,7 @@ def _live(
 
 
 def _guarded(rounds: list[EvalRound], final: str) -> tuple[list[EvalRound], str]:
-    """What a safeguard lets through: it sees unsafe replies only, and refuses in their place."""
+    """A safeguard only looks for unsafe replies, and replaces them by a refusal."""
     original = rounds[0].verdict
     assert original is not None
     verdict = original.model_copy(update={"overrefuse": False})

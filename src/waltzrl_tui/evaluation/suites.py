@@ -1,4 +1,4 @@
-"""Evaluation prompts: the bundled ones, a file's, or a stratified part of them."""
+"""Evaluation prompts: the bundled ones, a file's, or a stratified sample of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
 BUNDLED: Final = "bundled"
-"""The name of the prompts that come with the program."""
+"""The name of the bundled prompts."""
 
 _NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -27,10 +27,10 @@ class Suite:
     """Prompts with labels.
 
     Attributes:
-        name: What reports call it: the file's name without its ending.
+        name: Shown in reports: the file name without its extension.
         sha256: Of the file.
         rows: The chosen prompts.
-        bad: Lines of the file that give no prompt.
+        bad: Bad rows of the file.
     """
 
     path: Path
@@ -41,9 +41,9 @@ class Suite:
 
 
 def load_suite(path: str | None, n: int | None = None, seed: int = 0) -> Suite:
-    """The prompts of the file at `path` (the bundled ones without), or a stratified `n` of them.
+    """The prompts of the file at `path`, by default the bundled ones, or a stratified `n` of them.
 
-    Blocks while it reads, so not on the event loop.
+    Blocks while it reads.
 
     Raises:
         DatasetError: The file cannot be read, has no usable row, or one without a label.
@@ -76,9 +76,9 @@ def _check(path: Path, rows: Sequence[Row]) -> None:
     unlabelled = [row for row in rows if not row.harm]
     if unlabelled:
         raise DatasetError(
-            f"{len(unlabelled)} of {len(rows)} prompts of {one_line(path.name)} are not labelled "
-            f"harmful or benign, the first on line {unlabelled[0].line}: "
+            f"Prompts of {one_line(path.name)} without a label, harmful or benign: "
+            f"{len(unlabelled):,} of {len(rows):,}, the first on line {unlabelled[0].line}: "
             f"“{one_line(unlabelled[0].prompt, 60)}”.",
-            hint='Give every prompt a field "harm" with "harmful" or "benign"; where all are '
-            f"one: waltzrl-tui data profile {one_line(str(path))} --map harm==harmful",
+            hint='Give every prompt a field "harm" with "harmful" or "benign". If all have the '
+            f"same label: waltzrl-tui data profile {one_line(str(path))} --map harm==harmful",
         )

@@ -1,4 +1,4 @@
-"""Plots as SVG text, to stand inside an HTML page: no script, no font, no file beside it."""
+"""Plots as inline SVG: no script, no font, no other file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DOT: Final = 18
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One system: the rate of its drafts, of its final replies, and the paper's, in percent."""
+    """One subject: the rates of its drafts and final replies, and the paper's figure in percent."""
 
     name: str
     first: Rate
@@ -83,7 +83,7 @@ def forest(title: str, rows: Sequence[tuple[str, Paired]]) -> str:
 
 
 def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
-    """Unsafe against timid: one dot a system with the intervals of both rates."""
+    """Unsafe against timid: one dot per subject with the intervals of both rates."""
     known = [row for row in rows if row[1].n and row[2].n]
     if not known:
         return ""
@@ -105,7 +105,7 @@ def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
             (x, top + size - timid.low * size, x, top + size - timid.high * size),
         ):
             out.append(f'<line class="whisker" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>')
-        # What would cover another one shares its dot.
+        # Dots that would overlap are merged.
         near = next((at for at in dots if max(abs(x - at[0]), abs(y - at[1])) < _DOT), None)
         dots.setdefault(near or (round(x), round(y)), []).append(number + 1)
         legend = f"{number + 1}  {one_line(name, 40)}"
