@@ -108,14 +108,14 @@ def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
     labelled = []
     for row in open_dataset(Path(path).expanduser().absolute()):
         if isinstance(row, Row) and row.reply:
-            is_refusal = told_refusal(row.extra)
-            if is_refusal is not None:
+            told = told_refusal(row.extra)
+            if told is not None:
                 partial = any(
                     isinstance(value, str) and _PARTIAL in value.casefold()
                     for name, value in row.extra.items()
                     if "label" in name.casefold()
                 )
-                labelled.append((row, is_refusal, partial))
+                labelled.append((row, told, partial))
     if not labelled:
         raise DatasetError(
             f"{one_line(str(path))} has no reply with a human label.",
