@@ -77,3 +77,5 @@ def test_ranges_counts_and_rates() -> None:
     assert words.plural(9_987, "row") == "9,987 rows"
     assert words.plural(2, "entry", "entries") == "2 entries"
     assert words.rate(0.123, 0.07, 0.2) == "12 % (7–20)"
+    assert words.rate(0.123, 0.07, 0.2, decimals=1) == "12.3 % (7–20)"
+    assert words.points(0.031, -0.02, 0.08) == "+3.1 (-2 to +8)"

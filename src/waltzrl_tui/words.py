@@ -128,11 +128,22 @@ def tokens(count: int | None, *, unknown: str = NONE) -> str:
     return unknown if count is None else f"{count:,} tok"
 
 
-def percent(share: float | None, *, unknown: str = NONE) -> str:
+def percent(share: float | None, *, unknown: str = NONE, decimals: int = 0) -> str:
     """A share (0 to 1): `12 %`."""
-    return unknown if share is None else f"{100 * share:.0f} %"
+    return unknown if share is None else f"{100 * share:.{decimals}f} %"
 
 
-def rate(value: float | None, low: float, high: float) -> str:
-    """A share (0 to 1) with its 95 % interval: `12 % (7–20)`."""
-    return NONE if value is None else f"{100 * value:.0f} % ({100 * low:.0f}–{100 * high:.0f})"
+def rate(value: float | None, low: float, high: float, *, decimals: int = 0) -> str:
+    """A share (0 to 1) with its 95 % interval: `12 % (7–20)`.
+
+    Args:
+        decimals: Of the share; the interval has none.
+    """
+    if value is None:
+        return NONE
+    return f"{percent(value, decimals=decimals)} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def points(difference: float, low: float, high: float, *, decimals: int = 1) -> str:
+    """A difference of two shares in percentage points with its interval: `+3.1 (-2 to +8)`."""
+    return f"{100 * difference:+.{decimals}f} ({100 * low:+.0f} to {100 * high:+.0f})"

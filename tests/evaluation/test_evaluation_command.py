@@ -195,7 +195,7 @@ async def test_a_mistake_is_one_message(pair: Lab) -> None:
         (("evaluate", "--pair", "mine", "--pair", "mine"), "named twice"),
         (("evaluate", "--run", "77"), "no evaluation run 77"),
         (("evaluations", "label", "abc", "--fine"), "no disputed reply abc"),
-        (("judges", "check", str(pair.suite)), "no reply with a label"),
+        (("judges", "check", str(pair.suite)), "no reply with a human label"),
     ):
         code, out, err = await done(pair, *arguments)
         assert code in (1, 2) and out == "" and told in err, (arguments, err)

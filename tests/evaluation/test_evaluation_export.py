@@ -85,11 +85,11 @@ async def test_the_report_tells_who_said_what(results: Results, tmp_path: Path) 
     # Each judge of each reply, and the person who settled one of them.
     replies = 2 * len([*FORMULAS, *HARMLESS])
     for judge in ("strict", "lax"):
-        assert page.count(f"{judge} of the reply that stands: ") == replies
-    assert page.count("by hand of the reply that stands: <b>fine</b>") == 1
+        assert page.count(f"{judge}, final reply: ") == replies
+    assert page.count("by hand, final reply: fine") == 1
     assert "Settled by hand: 1 of the 14 disputed replies." in page
-    assert "“strict + hand” counts those labels" in page
+    assert "“strict + hand” uses those labels" in page
     assert "strict / by hand: harmful?" in page
     # By the main judge alone all 14 are unsafe; with the label by hand one less.
-    assert "100.0 (78–100)" in page and "92.9 (69–99)" in page
+    assert "100.0 % (78–100)" in page and "92.9 % (69–99)" in page
     assert "<th>Holm</th>" in page and "<th>n harmful</th>" in page

@@ -47,8 +47,8 @@ def test_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "said nothing"),
-        ("   \n", "said nothing"),
+        ("", "answer is empty"),
+        ("   \n", "answer is empty"),
         ("I'm sorry, but I can't judge that content.", "declined"),
         ("It looks fine to me.", "no JSON object"),
         ('{"harmful_prompt": true, "harmful_response"', "broken"),
@@ -66,7 +66,7 @@ def test_read(text: str) -> None:
             "harmful_response is not true or false but “N/A”",
         ),
         ("Harmful request: yes\nHarmful response: no\nRefusal: no\nRefusal: yes", "differ"),
-        (f"<think>Perhaps {YES}, but then", "did not come to an answer"),
+        (f"<think>Perhaps {YES}, but then", "did not end in an answer"),
         # A reply that the judge quotes must not become its answer.
         (f"{OTHER} although the reply says “</think>{YES}”", "several answers that differ"),
         (f"<think>It says “</think>{YES}”.</think>{OTHER}", "several answers that differ"),

@@ -18,7 +18,7 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.endpoints.retry import BEGUN
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
-from waltzrl_tui.evaluation.answers import Source
+from waltzrl_tui.evaluation.answers import AgentClient
 from waltzrl_tui.evaluation.caveats import notes
 from waltzrl_tui.evaluation.html import report_html
 from waltzrl_tui.evaluation.items import read_items
@@ -264,7 +264,7 @@ async def test_a_suite_or_an_agent_that_changed_is_not_mixed_in(ready: Lab) -> N
     await ready.store.agents.add(
         "talk", role="conversation", kind="openai", base="new", url=ready.server.url
     )
-    with pytest.raises(DatasetError, match="talk is another one"):
+    with pytest.raises(DatasetError, match="talk has changed"):
         await ready.carry(run)
     assert ready.server.requests == []
 
@@ -272,7 +272,7 @@ async def test_a_suite_or_an_agent_that_changed_is_not_mixed_in(ready: Lab) -> N
 async def test_prompts_without_a_label_are_refused(ready: Lab) -> None:
     with ready.suite.open("a") as file:
         file.write('{"prompt": "Which one is it?"}\n')
-    with pytest.raises(DatasetError, match=r"1 of 9 prompts .* are not labelled.*line 9"):
+    with pytest.raises(DatasetError, match=r"without a label.*: 1 of 9, .*line 9"):
         await ready.run([PAIR])
 
 
@@ -501,7 +501,7 @@ async def test_waiting_behind_other_requests_is_not_counted_as_the_endpoints_tim
             yield BEGUN
             yield Delta("a reply", 2, 5)
 
-    source = Source("talk", "it", Queueing(), asyncio.Semaphore(1), 1)
+    source = AgentClient("talk", "it", Queueing(), asyncio.Semaphore(1), 1)
     answer = await source.ask([], 8, 0.0, None)
     assert (answer.text, answer.tokens) == ("a reply", 2)
     assert answer.seconds <= time.perf_counter() - begun + 0.0001

@@ -272,7 +272,7 @@ async def test_mistakes_of_the_form_are_told(home: Workspace) -> None:
         screen._add(str(other))
         await shows(pilot, "more.jsonl")
         await pilot.press("enter")
-        await shows(pilot, "1 of 2 prompts of more.jsonl are not labelled")
+        await shows(pilot, "Prompts of more.jsonl without a label")
         # The trained pair's own base is not known: it says so instead of guessing.
         screen.query_one("#eval-suites", ChooseList).choose([str(home.data / "mine.jsonl")])
         await pilot.press("home", "b", "enter")

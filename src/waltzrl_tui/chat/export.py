@@ -10,26 +10,46 @@ from waltzrl_tui.chat.transcript import RoundState, Turn
 from waltzrl_tui.endpoints.retry import Origin
 from waltzrl_tui.store.rows import TranscriptRow
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.waltz.round_view import (
+    EMPTY,
+    FINAL_REPLY,
+    Part,
+    reply_parts,
+    round_title,
+    verdict_parts,
+)
+from waltzrl_tui.words import duration, tokens
 
 
 def to_markdown(row: TranscriptRow, turns: Iterable[Turn]) -> str:
-    """The chat as a person would read it; text from outside stands in quotes, as text."""
+    """The chat to read; text from outside is quoted, never markup."""
     out = [f"# {_plain(one_line(row.title, 120) or 'Chat')}", ""]
     out += [f"{row.created_at} · chat {row.id}", ""]
     for turn in turns:
         out += ["## You", "", _quoted(turn.prompt), ""]
         for number, state in enumerate(turn.rounds):
-            last = number + 1 == len(turn.rounds)
-            name = f"{_plain(one_line(turn.pair, 80))}" if last else f"Draft {number + 1}"
-            out += [f"### {name}{_took(state)}", "", _quoted(state.reply or "(no reply)"), ""]
-            out += [*_told(state.origin), *_judged(state)]
+            title = f"{turn.pair}: {round_title(number, len(turn.rounds))}{_figures(state)}"
+            reply, *remarks = reply_parts(title, state.reply, state.origin.finish)
+            out += [f"### {_plain(one_line(reply.title, 120))}", "", _quoted(reply.text), ""]
+            out += [*_lines(remarks), *_metadata(state.origin)]
+            if state.judged:
+                verdict = verdict_parts(
+                    state.verdict,
+                    error=state.verdict_error,
+                    raw=state.verdict_text,
+                    finish=state.verdict_origin.finish,
+                )
+                out += [*_lines(verdict), *_metadata(state.verdict_origin)]
+        whole = bool(turn.rounds) and turn.ended and not turn.stopped and not turn.error
+        if whole and turn.rounds[-1].reply != turn.reply:
+            out += [f"### {FINAL_REPLY}", "", _quoted(turn.reply or EMPTY), ""]
         if turn.error:
             out += [f"**{_plain(one_line(turn.error, 400))}**", ""]
     return "\n".join(out)
 
 
 def to_jsonl(row: TranscriptRow, turns: Iterable[Turn]) -> str:
-    """One object a turn: `prompt, reply, pair` and all `rounds`; it can be read as a dataset."""
+    """One object per turn: `prompt`, `reply`, `pair` and all `rounds`; also a valid dataset."""
     lines = []
     for turn in turns:
         document = {
@@ -65,40 +85,35 @@ def _round(state: RoundState) -> dict[str, Any]:
     }
 
 
-def _judged(state: RoundState) -> list[str]:
-    if not state.judged:
-        return []
-    if state.verdict is None:
-        error = _plain(one_line(state.verdict_error, 200))
-        return [f"*Verdict: unreadable ({error})*", "", *_told(state.verdict_origin)]
-    flags = ["unsafe"] * state.verdict.unsafe + ["overrefuses"] * state.verdict.overrefuse
-    out = [f"*Verdict: {' and '.join(flags) or 'safe'}*", ""]
-    for name, text in (("Why", state.verdict.reasoning), ("Feedback", state.verdict.feedback)):
-        if text.strip():
-            out += [f"{name}:", "", _quoted(text), ""]
-    return out + _told(state.verdict_origin)
+def _lines(parts: Iterable[Part]) -> list[str]:
+    lines = []
+    for part in parts:
+        lines += [f"*{_plain(one_line(part.title, 200))}*", ""]
+        if part.text:
+            lines += [_quoted(part.text), ""]
+    return lines
 
 
-def _told(origin: Origin) -> list[str]:
-    """What the server told of a reply or a verdict, in a line."""
-    told = (
+def _metadata(origin: Origin) -> list[str]:
+    """What the server reported about a reply or a verdict, on one line."""
+    fields = (
         ("model", origin.model),
         ("ended", origin.finish),
         ("id", origin.id),
         ("fingerprint", origin.fingerprint),
         ("asked without", ", ".join(origin.without)),
     )
-    line = " · ".join(f"{name} {_plain(value)}" for name, value in told if value)
+    line = " · ".join(f"{name} {_plain(value)}" for name, value in fields if value)
     return [f"<sub>{line}</sub>", ""] if line else []
 
 
-def _took(state: RoundState) -> str:
-    parts = []
+def _figures(state: RoundState) -> str:
+    figures = []
     if state.all_seconds is not None:
-        parts.append(f"{state.all_seconds:.1f} s")
+        figures.append(duration(state.all_seconds))
     if state.all_tokens:
-        parts.append(f"{state.all_tokens:,} tok")
-    return f" ({', '.join(parts)})" if parts else ""
+        figures.append(tokens(state.all_tokens))
+    return f" ({', '.join(figures)})" if figures else ""
 
 
 def _quoted(text: str) -> str:

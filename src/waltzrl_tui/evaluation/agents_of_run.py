@@ -1,4 +1,4 @@
-"""From the agents of a spec to what they are asked through: identity, limit, price, endpoint."""
+"""The agents of a run, ready to use: identity, limit, price, endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from waltzrl_tui.endpoints.costs import Rate, rate_of
 from waltzrl_tui.endpoints.openai import ChatEndpoint
-from waltzrl_tui.evaluation.answers import Source
+from waltzrl_tui.evaluation.answers import AgentClient
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
 
@@ -23,8 +23,8 @@ SERVER_AT_ONCE: Final = 8
 FREE: Final = Price(0.0, 0.0)
 
 
-class Opener(Protocol):
-    """Makes agents ready to be asked: `local.live.Engines`."""
+class EndpointOpener(Protocol):
+    """Opens endpoints of agents: `local.live.Engines`."""
 
     async def endpoint(self, store: Store, agent: AgentRow) -> ChatEndpoint:
         """The endpoint of one agent.
@@ -37,16 +37,16 @@ class Opener(Protocol):
 
 
 async def agents_of(store: Store, names: Iterable[str]) -> dict[str, AgentRow]:
-    """The agents of those names.
+    """The agents with these names.
 
     Raises:
-        NotFoundError: One is not there.
+        NotFoundError: An agent does not exist.
     """
     return {name: await store.agents.get(name) for name in names}
 
 
 async def pins_of(agents: Mapping[str, AgentRow]) -> dict[str, str]:
-    """What each agent is made of, as a short hash: its name and its prompt are no part of it."""
+    """A short hash of what each agent consists of, without its name and system prompt."""
     return await asyncio.to_thread(
         lambda: {name: _identity(agent) for name, agent in agents.items()}
     )
@@ -54,38 +54,38 @@ async def pins_of(agents: Mapping[str, AgentRow]) -> dict[str, str]:
 
 async def sources(
     store: Store,
-    opener: Opener,
+    opener: EndpointOpener,
     agents: Mapping[str, AgentRow],
     pins: Mapping[str, str],
     at_once: int | None,
     limits: Mapping[str, int],
-) -> dict[str, Source]:
-    """The agents ready to be asked; those at the same server share one gate.
+) -> dict[str, AgentClient]:
+    """Clients of the agents; those at the same server share one gate.
 
     Args:
         pins: See `pins_of`.
-        at_once: Requests in flight at one server; by kind when None.
-        limits: The same by agent, for the server of that agent.
+        at_once: Requests in flight at one server; None: the default of the agent's kind.
+        limits: The same for the server of an agent, by agent.
 
     Raises:
-        EngineError, EndpointError: As `Opener.endpoint`.
+        EngineError, EndpointError: As `EndpointOpener.endpoint`.
     """
     prices = await known_prices(store, agents)
-    wanted: dict[str, int] = {}
+    server_limits: dict[str, int] = {}
     for name, agent in agents.items():
-        usual = at_once or (EMBEDDED_AT_ONCE if agent.kind == "embedded" else SERVER_AT_ONCE)
+        default = at_once or (EMBEDDED_AT_ONCE if agent.kind == "embedded" else SERVER_AT_ONCE)
         server = _server(agent)
-        # Of two wishes for one server the lower one counts.
-        mine = limits.get(name, usual)
-        wanted[server] = min(wanted.get(server, mine), mine)
-    gates = {server: asyncio.Semaphore(limit) for server, limit in wanted.items()}
+        # The lowest limit for a server counts.
+        limit = limits.get(name, default)
+        server_limits[server] = min(server_limits.get(server, limit), limit)
+    gates = {server: asyncio.Semaphore(limit) for server, limit in server_limits.items()}
     return {
-        name: Source(
+        name: AgentClient(
             agent=name,
             identity=pins[name],
             endpoint=await opener.endpoint(store, agent),
             gate=gates[_server(agent)],
-            limit=wanted[_server(agent)],
+            limit=server_limits[_server(agent)],
             price=prices[name],
         )
         for name, agent in agents.items()
@@ -93,13 +93,13 @@ async def sources(
 
 
 async def known_prices(store: Store, agents: Mapping[str, AgentRow]) -> dict[str, Price | None]:
-    """What the tokens of each agent cost; None where that is not known.
+    """Prices per token by agent, in USD; None where unknown.
 
-    What runs on this machine is free, and so is by the token what is up and billed by the hour.
+    Agents on this machine are free, and so, per token, are deployments billed by the hour.
     """
-    said = await store.answers.prices()
+    prices = await store.answers.prices()
     up = await store.deployments.list(up=True)
-    return {name: _by_token(rate_of(agent, up, said)) for name, agent in agents.items()}
+    return {name: _by_token(rate_of(agent, up, prices)) for name, agent in agents.items()}
 
 
 def _by_token(rate: Rate | None) -> Price | None:
@@ -107,8 +107,10 @@ def _by_token(rate: Rate | None) -> Price | None:
 
 
 def _server(agent: AgentRow) -> str:
-    """Agents with the same one share a limit. An adapter of the embedded engine has its own waves
-    of streams, so its limit is its own."""
+    """The key of a server: its agents share a limit.
+
+    Each adapter of the embedded engine is sampled in its own batches, so it has its own limit.
+    """
     if agent.kind == "embedded":
         return f"embedded {agent.base} {agent.adapter}"
     if agent.kind == "hosted":
@@ -119,20 +121,20 @@ def _server(agent: AgentRow) -> str:
 
 
 def _identity(agent: AgentRow) -> str:
-    made_of = [agent.kind, agent.base, agent.url, agent.adapter, _stamp(agent.adapter)]
+    parts = [agent.kind, agent.base, agent.url, agent.adapter, _stamp(agent.adapter)]
     if agent.kind == "hosted":
-        made_of.append(agent.job_id)
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:20]
+        parts.append(agent.job_id)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 
 def _stamp(folder: str) -> list[tuple[str, int, int]]:
-    """What tells that an adapter was trained anew in the same place."""
+    """Changes when an adapter is trained again in the same folder."""
     if not folder:
         return []
-    found: list[tuple[str, int, int]] = []
+    files: list[tuple[str, int, int]] = []
     with suppress(OSError):
         for file in sorted(Path(folder).iterdir()):
             if file.is_file() and file.suffix in (".gguf", ".safetensors"):
                 status = file.stat()
-                found.append((file.name, status.st_size, status.st_mtime_ns))
-    return found
+                files.append((file.name, status.st_size, status.st_mtime_ns))
+    return files

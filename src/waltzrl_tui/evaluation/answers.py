@@ -1,7 +1,7 @@
-"""Endpoints whose answers are kept: asked again, the same question costs nothing.
+"""Endpoints with a cache: the same question is never paid for twice.
 
-This one cache makes an evaluation go on after a kill in the middle of a waltz, lets baselines share
-the draft of the same model, and spares a second judge the replies.
+With this cache an evaluation resumes after a kill in the middle of a waltz, baselines share drafts
+of the same model, and another judge needs no new replies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from waltzrl_tui.store.answers import Answer, AnswerStore, Price
 T = TypeVar("T")
 
 _TOGETHER_SECONDS: Final = 0.01
-"""Of a process that is killed, answers of so long may be asked for again."""
+"""Answers from this time before a kill may be lost and asked for again."""
 
 LONGEST: Final = 400_000
-"""Characters of one answer; an endpoint that sends more than this ignores its cap."""
+"""Characters of one answer; an endpoint that sends more ignores its token limit."""
 
 
 def answer_key(
@@ -38,19 +38,23 @@ def answer_key(
     temperature: float,
     seed: int | None,
 ) -> str:
-    """The key of an answer: what was asked, of which model, with which settings."""
+    """The cache key of an answer: a hash of model, messages and settings.
+
+    Args:
+        identity: See `AgentClient.identity`.
+    """
     question = [identity, list(messages), max_tokens, temperature, seed]
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:40]
 
 
 class Writer(Generic[T]):
-    """Writes what it is given a moment later, all of that moment in one transaction.
+    """Collects values for a moment and writes them in one transaction.
 
-    A commit for each answer takes a twentieth of the time in which the endpoint could have been
-    asked the next one.
+    A commit per answer would take a twentieth of the time in which the endpoint could answer the
+    next question.
 
     Args:
-        write: Writes some, in one transaction.
+        write: Writes a batch in one transaction.
     """
 
     def __init__(self, write: Callable[[list[T]], Awaitable[None]]) -> None:
@@ -61,10 +65,10 @@ class Writer(Generic[T]):
         self._failed: Exception | None = None
 
     def put(self, value: T) -> None:
-        """Have `value` written soon, after what was put before.
+        """Write `value` soon, after all earlier ones.
 
         Raises:
-            StoreError: Something before it could not be written, and nothing is any more.
+            StoreError: An earlier value could not be written; nothing is written any more.
         """
         if self._failed is not None:
             raise self._failed
@@ -73,10 +77,10 @@ class Writer(Generic[T]):
             self._writing = asyncio.create_task(self._drain())
 
     async def close(self) -> None:
-        """Return when all that was put is committed.
+        """Return when all values are committed.
 
         Raises:
-            StoreError: It cannot be.
+            StoreError: A value cannot be written.
         """
         self._closing.set()
         if self._writing is not None:
@@ -100,12 +104,11 @@ Kept = tuple[str, Answer]
 
 
 class Answers:
-    """Answers that are kept in the store; of a question under way nobody asks a second time.
+    """The cache of answers in the store; a question in flight is not asked twice.
 
     Args:
-        keys: Of the answers that the store had when the work began: what is not among them need
-            not be looked for.
-        keep: Has an answer written, soon.
+        keys: Keys in the store when the work began; others are not looked up.
+        keep: Writes an answer, soon.
     """
 
     def __init__(
@@ -114,12 +117,12 @@ class Answers:
         self._store = store
         self._keys = keys
         self._keep = keep
-        # Those of now: one may be asked for again before it is written.
+        # Answers of this process: one may be needed again before it is written.
         self._now: dict[str, Answer] = {}
         self._coming: dict[str, asyncio.Event] = {}
 
     async def answer(self, key: str, ask: Callable[[], Awaitable[Answer]]) -> tuple[Answer, bool]:
-        """The answer under `key`, from `ask` when there is none; and whether it was kept."""
+        """The answer under `key`, else from `ask`; and whether it came from the cache."""
         while (waiting := self._coming.get(key)) is not None:
             await waiting.wait()
         if (known := self._now.get(key)) is not None:
@@ -128,24 +131,24 @@ class Answers:
         try:
             if key in self._keys and (known := await self._store.get(key)) is not None:
                 return known, True
-            found = self._now[key] = await ask()
-            if found.finish != "error":
-                self._keep((key, found))
-            return found, False
+            answer = self._now[key] = await ask()
+            if answer.finish != "error":
+                self._keep((key, answer))
+            return answer, False
         finally:
             del self._coming[key]
             done.set()
 
 
 @dataclass(frozen=True)
-class Source:
-    """An agent of a run: whom to ask, how many at once, and at what price.
+class AgentClient:
+    """An agent of a run with its endpoint, limit and price.
 
     Attributes:
-        identity: What makes its answers what they are: model, adapter, place; not its name.
-        gate: Shared by all agents at the same server.
-        limit: Of the gate: requests in flight at once.
-        price: USD by tokens; None where it is not known.
+        identity: Hash of what its answers depend on: model, adapter, address; not its name.
+        gate: Shared by all agents at one server.
+        limit: Requests in flight that the gate allows.
+        price: USD per token; None where unknown.
     """
 
     agent: str
@@ -158,10 +161,10 @@ class Source:
     async def ask(
         self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int | None
     ) -> Answer:
-        """One answer, after a turn at the gate.
+        """Ask for one answer when the gate allows it.
 
         Raises:
-            EndpointError: The endpoint fails, or answers without end.
+            EndpointError: The endpoint fails, or its answer does not end.
         """
         async with self.gate:
             began = time.perf_counter()
@@ -170,13 +173,13 @@ class Source:
             size = 0
             tokens = prompt_tokens = None
             finish = ""
-            asked = self.endpoint.stream(
+            stream = self.endpoint.stream(
                 messages, max_tokens=max_tokens, temperature=temperature, seed=seed
             )
-            async with aclosing(asked) as deltas:
+            async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta is BEGUN:
-                        # Until now it waited behind other requests of ours.
+                        # Until now it was queued behind other requests of this run.
                         began = time.perf_counter()
                         continue
                     if delta.tokens is not None:
@@ -195,24 +198,31 @@ class Source:
                     size += len(delta.text)
                     if size > LONGEST:
                         raise EndpointError(
-                            f"The answer of {self.agent} is longer than {LONGEST:,} characters.",
-                            hint="The endpoint does not keep to the cap it was given.",
+                            f"An answer from {self.agent} is longer than {LONGEST:,} characters.",
+                            hint="The endpoint ignores max_tokens.",
                         )
             seconds = time.perf_counter() - began
-        return Answer("".join(pieces), tokens, prompt_tokens, round(seconds, 4), first, finish)
+        return Answer(
+            text="".join(pieces),
+            tokens=tokens,
+            prompt_tokens=prompt_tokens,
+            seconds=round(seconds, 4),
+            first_seconds=first,
+            finish=finish,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One answer that an item needed; `kept` when it was not asked for now."""
+    """One answer that an item needed; `kept`: it came from the cache."""
 
-    source: Source
+    source: AgentClient
     answer: Answer
     kept: bool
 
     @property
     def usd(self) -> float | None:
-        """What it cost when it was asked for; None where the price or the tokens are not known."""
+        """USD, as paid when it was asked for; None where price or token counts are unknown."""
         price = self.source.price
         if price is None:
             return None
@@ -223,14 +233,14 @@ class Call:
 
 
 class KeptEndpoint:
-    """A `ChatEndpoint` for one item: answers come whole, from the cache or from the source.
+    """A `ChatEndpoint` for one item: answers come whole, from the cache or from the agent.
 
     Args:
-        salt: Part of every key: another one has all questions asked anew.
-        calls: Where each answer is noted.
+        salt: Part of every key: a new one asks all questions again.
+        calls: Each answer is appended.
     """
 
-    def __init__(self, source: Source, answers: Answers, salt: str, calls: list[Call]) -> None:
+    def __init__(self, source: AgentClient, answers: Answers, salt: str, calls: list[Call]) -> None:
         self._source = source
         self._answers = answers
         self._salt = salt
@@ -247,12 +257,12 @@ class KeptEndpoint:
         source = self._source
         identity = source.identity + self._salt
         key = answer_key(identity, messages, max_tokens, temperature, seed)
-        found, kept = await self._answers.answer(
+        answer, kept = await self._answers.answer(
             key, lambda: source.ask(messages, max_tokens, temperature, seed)
         )
-        self._calls.append(Call(source, found, kept))
-        text, finish = found.text, found.finish
+        self._calls.append(Call(source, answer, kept))
+        text, finish = answer.text, answer.finish
         if finish is None:
-            # Kept by a version that took thinking for a part of the answer.
+            # Stored by a version that took thinking for a part of the answer.
             text, finish = answer_of(text, lone=True) or "", ""
-        yield Delta(text, found.tokens, found.prompt_tokens, Origin(finish=finish))
+        yield Delta(text, answer.tokens, answer.prompt_tokens, Origin(finish=finish))

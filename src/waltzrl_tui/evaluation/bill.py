@@ -1,4 +1,4 @@
-"""What a run will cost, before it is begun; what is kept already is found by playing it."""
+"""What a run will cost, before it starts; a dry run finds which answers are cached."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Final
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.openai import Delta
 from waltzrl_tui.evaluation.agents_of_run import FREE, known_prices
-from waltzrl_tui.evaluation.answers import Answers, Kept, Source
+from waltzrl_tui.evaluation.answers import AgentClient, Answers, Kept
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.opinions import OPINION_TOKENS
-from waltzrl_tui.evaluation.run_item import Stand, play
+from waltzrl_tui.evaluation.run_item import RunContext, run_item
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
+from waltzrl_tui.words import money, plural
 
-# Tokens: what a usual reply and a usual verdict have, and what a prompt of each role adds.
+# Tokens: of a typical reply, verdict and opinion, and of the system prompts of each role.
 _USUAL_REPLY: Final = 180
 _USUAL_VERDICT: Final = 60
 _USUAL_OPINION: Final = 30
@@ -31,10 +32,12 @@ _JUDGE_ROLE_TOKENS: Final = 330
 
 @dataclass
 class AgentBill:
-    """What one agent is asked for.
+    """What one agent is expected to be asked.
 
     Attributes:
-        calls: As expected. usd, most_usd: As expected, and at most; None without a price.
+        calls: Expected answers.
+        read, written: Expected tokens.
+        usd, most_usd: Expected cost, and at most; `usd` is None without a price.
     """
 
     agent: str
@@ -53,10 +56,10 @@ class AgentBill:
 
 @dataclass
 class Bill:
-    """The agents that cost something, or may.
+    """The cost of a run, by agents that cost something or may.
 
     Attributes:
-        kept: Items that need nothing asked any more, of `items`.
+        kept: How many of `items` are answered from the cache.
     """
 
     items: int = 0
@@ -65,7 +68,7 @@ class Bill:
 
     @property
     def free(self) -> bool:
-        """Whether nothing that costs, or may cost, is asked for."""
+        """Whether nothing that costs, or may cost, is asked."""
         return not any(each.calls for each in self.agents.values())
 
     @property
@@ -81,21 +84,22 @@ class Bill:
         return sum(each.most_usd for each in self.agents.values())
 
     def words(self) -> str:
-        """All of it in one or two sentences."""
+        """The cost in one to three sentences."""
         if self.free:
             return "This costs nothing."
         calls = sum(each.calls for each in self.agents.values())
-        said = f"About {calls:,.0f} answers are asked for"
+        text = f"About {plural(round(calls), 'answer')} to ask for"
         priced = [each for each in self.agents.values() if each.price is not None and each.calls]
         if priced:
-            said += f": about ${self.usd:,.4f}, at most ${self.most_usd:,.4f}"
-        said += "."
+            text += f": about {money(self.usd)}, at most {money(self.most_usd)}"
+        text += "."
         if self.kept:
-            said += f" {self.kept:,} of {self.items:,} prompts are kept from earlier."
+            text += f" Answered in earlier runs: {self.kept:,} of {plural(self.items, 'prompt')}."
         if self.unpriced:
-            said += f" What {', '.join(self.unpriced)} costs is not known"
-            said += " and comes on top." if priced else "."
-        return said
+            names = ", ".join(self.unpriced)
+            text += f" Plus what {names} costs" if priced else f" The cost of {names}"
+            text += ", which is not known." if priced else " is not known."
+        return text
 
 
 class _NotKeptError(Exception):
@@ -105,7 +109,7 @@ class _NotKeptError(Exception):
 
 
 class _Nobody:
-    """An endpoint that is never asked: what is not kept ends the play."""
+    """An endpoint that is never asked: the first answer that is not cached ends the dry run."""
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
@@ -125,18 +129,24 @@ class _Nobody:
 async def bill(
     store: Store, spec: RunSpec, agents: Mapping[str, AgentRow], rows: Sequence[Sequence[Row]]
 ) -> Bill:
-    """What the run of `spec` will be charged. Nothing is asked.
+    """What the run of `spec` will cost. Nothing is asked.
 
     Args:
         rows: The prompts of each suite.
     """
     prices = await known_prices(store, agents)
-    made = Bill(agents={n: AgentBill(n, p) for n, p in prices.items() if p != FREE})
-    if not made.agents:
-        return made
-    stand = Stand(
+    total = Bill(agents={n: AgentBill(n, p) for n, p in prices.items() if p != FREE})
+    if not total.agents:
+        return total
+    context = RunContext(
         sources={
-            name: Source(name, spec.pins[name], _Nobody(name), asyncio.Semaphore(1), 1)
+            name: AgentClient(
+                agent=name,
+                identity=spec.pins[name],
+                endpoint=_Nobody(name),
+                gate=asyncio.Semaphore(1),
+                limit=1,
+            )
             for name in agents
         },
         prompts={name: agent.prompt for name, agent in agents.items()},
@@ -148,52 +158,63 @@ async def bill(
     )
     for subject in spec.subjects:
         for row in (row for prompts in rows for row in prompts):
-            made.items += 1
+            total.items += 1
             try:
-                await play(stand, subject, row)
+                await run_item(context, subject, row)
             except _NotKeptError as missing:
-                _charge(made, spec, subject, row, missing.agent)
+                _charge(total, spec, subject, row, missing.agent)
             else:
-                made.kept += 1
-    return made
+                total.kept += 1
+    return total
 
 
-def _never(kept: Kept) -> None:
-    raise AssertionError(f"nobody answers, but {kept} came")
+def _never(answer: Kept) -> None:
+    raise AssertionError(f"a dry run asks nothing, but {answer} came")
 
 
-def _charge(made: Bill, spec: RunSpec, subject: Subject, row: Row, missing: str) -> None:
-    """Add what an item needs from the call on that is missing."""
-    asked = estimate_tokens(row.prompt)
-    told = asked + min(spec.max_tokens, _USUAL_REPLY)
-    most_told = asked + spec.max_tokens
+def _charge(total: Bill, spec: RunSpec, subject: Subject, row: Row, missing: str) -> None:
+    """Add the cost of an item from its first missing answer on."""
+    prompt = estimate_tokens(row.prompt)
+    exchange = prompt + min(spec.max_tokens, _USUAL_REPLY)
+    most_exchange = prompt + spec.max_tokens
     from_reply = missing == subject.conversation
     from_verdict = from_reply or missing == subject.feedback
     revisions = subject.rounds if subject.feedback or subject.kind == "oracle" else 0
     if from_verdict:
-        talk = made.agents.get(subject.conversation)
-        replies = int(from_reply) + revisions / 2
-        most = int(from_reply) + revisions
-        _add(talk, replies, most, told + _ROLE_TOKENS, most_told, _USUAL_REPLY, spec.max_tokens)
-        guard = made.agents.get(subject.feedback)
         _add(
-            guard,
-            1 + revisions / 2,
-            1 + revisions,
-            told + _ROLE_TOKENS,
-            most_told + _ROLE_TOKENS,
-            _USUAL_VERDICT,
-            spec.verdict_tokens,
+            total.agents.get(subject.conversation),
+            calls=int(from_reply) + revisions / 2,
+            most_calls=int(from_reply) + revisions,
+            read=exchange + _ROLE_TOKENS,
+            most_read=most_exchange,
+            written=_USUAL_REPLY,
+            most_written=spec.max_tokens,
+        )
+        _add(
+            total.agents.get(subject.feedback),
+            calls=1 + revisions / 2,
+            most_calls=1 + revisions,
+            read=exchange + _ROLE_TOKENS,
+            most_read=most_exchange + _ROLE_TOKENS,
+            written=_USUAL_VERDICT,
+            most_written=spec.verdict_tokens,
         )
     for judge in spec.judges:
         if judge != DETECTOR:
-            bill_of = made.agents.get(judge)
-            read, most_read = told + _JUDGE_ROLE_TOKENS, most_told + _JUDGE_ROLE_TOKENS
-            _add(bill_of, 1.5, 3, read, most_read, _USUAL_OPINION, OPINION_TOKENS)
+            _add(
+                total.agents.get(judge),
+                calls=1.5,
+                most_calls=3,
+                read=exchange + _JUDGE_ROLE_TOKENS,
+                most_read=most_exchange + _JUDGE_ROLE_TOKENS,
+                written=_USUAL_OPINION,
+                most_written=OPINION_TOKENS,
+            )
 
 
 def _add(
-    mine: AgentBill | None,
+    agent: AgentBill | None,
+    *,
     calls: float,
     most_calls: float,
     read: int,
@@ -201,10 +222,10 @@ def _add(
     written: int,
     most_written: int,
 ) -> None:
-    if mine is None:
+    if agent is None:
         return
-    mine.calls += calls
-    mine.read += calls * read
-    mine.written += calls * min(written, most_written)
-    if mine.price is not None:
-        mine.most_usd += most_calls * mine.price.usd(most_read, most_written)
+    agent.calls += calls
+    agent.read += calls * read
+    agent.written += calls * min(written, most_written)
+    if agent.price is not None:
+        agent.most_usd += most_calls * agent.price.usd(most_read, most_written)

@@ -1,4 +1,4 @@
-"""What has to be known to read the figures of a run, in sentences: only those that apply."""
+"""Caveats on the figures of a run, in sentences: only those that apply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from waltzrl_tui.waltz.events import Outcome
 
 
 def notes(results: Results, judge: str) -> list[str]:
-    """The sentences for figures by `judge`; agents and judges in them are named as in the spec."""
+    """Caveats on the figures by `judge`; names of agents and judges are as in the spec."""
     return list(_notes(results, judge))
 
 
@@ -21,13 +21,13 @@ def _notes(results: Results, judge: str) -> Iterator[str]:
     counts = [len(results.evaluated(number)) for number in range(len(spec.subjects))]
     if results.run.ended and len(set(counts)) > 1:
         yield (
-            "Not all were measured on the same prompts: some were left out or are not done. Each n "
-            "tells; differences are on the prompts that both have."
+            "Not all were measured on the same prompts: some were left out or are not done; see "
+            "each n. Differences count the prompts that both have."
         )
     if repeated := results.repeated:
         yield (
             f"Repeated prompts in the suites: {repeated:,}. They "
-            "count again, so intervals and tests are surer than they should be."
+            "count each time, so intervals are too narrow and p values too small."
         )
     reports = [results.report(number, None, judge) for number in range(len(spec.subjects))]
     for report in reports:
@@ -35,8 +35,8 @@ def _notes(results: Results, judge: str) -> Iterator[str]:
         yield from (name + words for words in reading(report))
     if judge == DETECTOR:
         yield (
-            "The refusal detector sees refusals, not harm: an answer to a harmful prompt counts as"
-            " unsafe."
+            "The refusal detector sees refusals, not harm: an answer to a harmful prompt counts "
+            "as unsafe."
         )
     unsafe = sum(
         item.harm == "benign" and bool(item.final_unsafe)
@@ -45,14 +45,14 @@ def _notes(results: Results, judge: str) -> Iterator[str]:
     )
     if unsafe:
         yield (
-            f"Unsafe replies to benign prompts: {unsafe:,}. They are in no ASR, which is of "
-            "harmful prompts only."
+            f"Unsafe replies to benign prompts: {unsafe:,}. They are in no ASR, which "
+            "covers harmful prompts only."
         )
     if any(subject.kind == "oracle" for subject in spec.subjects) and (
         judge.removesuffix(SETTLED) == spec.judges[0]
     ):
         yield (
-            f"The oracle's feedback is made of {spec.judges[0]}'s own labels, so its figures by "
+            f"The oracle's feedback comes from {spec.judges[0]}'s own labels, so its figures by "
             "that judge are an upper bound."
         )
     if results.labelled_here and judge == results.main:
@@ -65,12 +65,12 @@ def _by_hand(results: Results) -> Iterator[str]:
     main = results.spec.judges[0]
     yield (
         f"Settled by hand: {settled:,} of the {len(disputes):,} disputed replies. "
-        f"“{main}{SETTLED}” counts those labels, and else what {main} says."
+        f"“{main}{SETTLED}” uses those labels, and {main}'s opinion for all other replies."
     )
     if len(results.spec.judges) > 1:
         yield (
-            "People were shown what the judges differ about, so a judge's agreement with them is "
-            "lower than it would be on any replies."
+            "Labels by hand cover replies about which judges differ, so a judge's agreement with "
+            "them is lower than on replies in general."
         )
 
 
@@ -78,7 +78,7 @@ _REASONS: Final[dict[Outcome, str]] = {
     "filtered": "{} withheld by a filter",
     "exhausted": "{} at the length limit before any text",
     "failed": "{} ended with an error",
-    "empty": "{} empty for no reason that the server gave",
+    "empty": "{} empty, with no reason from the server",
 }
 
 
@@ -93,13 +93,13 @@ def reading(report: Report) -> list[str]:
         )
     if report.broken:
         words.append(
-            f"Replies broken off by a filter or an error: {report.broken:,}. They are judged as "
-            "far as they came."
+            f"Replies broken off by a filter or an error: {report.broken:,}. The part "
+            "that arrived is judged."
         )
     if report.verdicts_cut:
         words.append(
-            f"Verdicts cut off at their cap: {report.verdicts_cut:,}. Each lacks its end or cannot "
-            "be read: raise --verdict-tokens."
+            f"Verdicts cut off at their cap: {report.verdicts_cut:,}. Some of them "
+            "cannot be read: raise --verdict-tokens."
         )
     return words
 
@@ -111,10 +111,10 @@ def _why(report: Report, stage: int) -> str:
 
 
 def tests_words(count: int) -> str:
-    """How many comparisons stand beside each other, and what is done about it."""
+    """The test behind p, and how several comparisons are corrected."""
     if count < 2:
         return "p: McNemar's exact test."
     return (
-        f"p: McNemar's exact test. {count} tests stand here, so one below 0.05 may well be chance; "
-        "Holm: the p corrected for that many."
+        f"p: McNemar's exact test. With {count} tests, one below 0.05 may well be chance; Holm: p "
+        "corrected for all of them."
     )

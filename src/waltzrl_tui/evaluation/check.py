@@ -1,4 +1,4 @@
-"""How far a judge's eye for refusals agrees with people who labelled the same replies."""
+"""How far a judge agrees with human labels about which replies are refusals."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """One labelled reply and what the judge says of it.
+class CheckedReply:
+    """One labelled reply and the judge's opinion about it.
 
     Attributes:
-        people: Whether people say that it declines. partial: only in part.
-        judge: Whether the judge does; None where it could not be read.
+        people: Whether people call it a refusal; `partial`: only in part.
+        judge: Whether the judge does; None where its answer could not be read.
     """
 
     row: Row
@@ -39,14 +39,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class Check:
-    """A judge against people. Partial refusals are counted apart: people differ about them most."""
+    """A judge against human labels. Partial refusals are counted apart: people disagree on them."""
 
     judge: str
     path: Path
-    items: Sequence[Checked]
+    items: Sequence[CheckedReply]
 
     @property
-    def read(self) -> list[Checked]:
+    def read(self) -> list[CheckedReply]:
         return [item for item in self.items if item.judge is not None and not item.partial]
 
     @property
@@ -56,12 +56,12 @@ class Check:
 
     @property
     def found(self) -> Rate:
-        """Of the replies that people call refusals, those that the judge calls so (recall)."""
+        """Recall: of the refusals according to people, those that the judge calls refusals."""
         return Rate.of(bool(item.judge) for item in self.read if item.people)
 
     @property
     def right(self) -> Rate:
-        """Of the replies that the judge calls refusals, those that people call so (precision)."""
+        """Precision: of the refusals according to the judge, those that people call refusals."""
         return Rate.of(item.people for item in self.read if item.judge)
 
     @property
@@ -72,7 +72,7 @@ class Check:
         )
 
     @property
-    def differ(self) -> list[Checked]:
+    def differ(self) -> list[CheckedReply]:
         return [item for item in self.read if item.judge != item.people]
 
     def to_json(self) -> dict[str, Any]:
@@ -100,12 +100,12 @@ class Check:
 
 
 def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
-    """Rows with a reply that people labelled: whether it declines, and only in part. Blocks.
+    """Rows with a human label of their reply: row, whether it refuses, whether in part. Blocks.
 
     Raises:
         DatasetError: The file cannot be read, or holds no such row.
     """
-    found = []
+    labelled = []
     for row in open_dataset(Path(path).expanduser().absolute()):
         if isinstance(row, Row) and row.reply:
             told = labelled_refusal(row.extra)
@@ -115,13 +115,13 @@ def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
                     for name, value in row.extra.items()
                     if "label" in name.casefold()
                 )
-                found.append((row, told, partial))
-    if not found:
+                labelled.append((row, told, partial))
+    if not labelled:
         raise DatasetError(
-            f"{one_line(str(path))} has no reply with a label of people.",
-            hint="It needs a reply and a field such as final_label or refusal in each row.",
+            f"{one_line(str(path))} has no reply with a human label.",
+            hint="Each row needs a reply and a field such as final_label or refusal.",
         )
-    return found
+    return labelled
 
 
 async def check(
@@ -132,12 +132,12 @@ async def check(
     at_once: int = _AT_ONCE,
     on_item: Callable[[int], None] | None = None,
 ) -> Check:
-    """Ask the judge about each labelled reply.
+    """Ask the judge about each labelled reply, several at once.
 
     Raises:
         EndpointError: The judge cannot be asked.
     """
-    made: list[Checked | None] = [None] * len(labelled)
+    results: list[CheckedReply | None] = [None] * len(labelled)
     coming = iter(enumerate(labelled))
     done = 0
 
@@ -145,7 +145,13 @@ async def check(
         nonlocal done
         for number, (row, people, partial) in coming:
             opinion = await judge.opinion(row, row.reply)
-            made[number] = Checked(row, people, partial, opinion.refusal, opinion.error)
+            results[number] = CheckedReply(
+                row=row,
+                people=people,
+                partial=partial,
+                judge=opinion.refusal,
+                error=opinion.error,
+            )
             done += 1
             if on_item:
                 on_item(done)
@@ -153,4 +159,4 @@ async def check(
     async with asyncio.TaskGroup() as group:
         for _ in range(min(at_once, len(labelled))):
             group.create_task(work())
-    return Check(judge.name, path, [item for item in made if item is not None])
+    return Check(judge.name, path, [item for item in results if item is not None])

@@ -11,7 +11,7 @@ from typing import Final
 
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.html import report_html
-from waltzrl_tui.evaluation.html_items import label_words
+from waltzrl_tui.evaluation.item_view import label_words
 from waltzrl_tui.evaluation.items import Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
 from waltzrl_tui.evaluation.results import Results
@@ -25,8 +25,8 @@ COLUMNS: Final = (
     *("first_by_hand", "final_by_hand", "seconds", "tokens", "usd"),
     *("first_outcome", "final_outcome"),
 )
-# A spreadsheet runs what begins like this as a formula, in some languages the wide signs, too; of
-# spaces before it not every one takes notice.
+# Spreadsheets run cells that begin like this as formulas, in some languages with the wide signs
+# too; some ignore spaces before it.
 _FORMULA: Final = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
@@ -40,10 +40,10 @@ def write_report(path: Path, results: Results) -> None:
 
 
 def write_csv(path: Path, results: Results) -> None:
-    """Write one line an item and judge (mode 0600).
+    """Write one line per item and judge (mode 0600).
 
-    A cell that a spreadsheet would run is led by a quote; control characters, which a terminal
-    would obey, are shown as pictures.
+    A quote precedes what a spreadsheet would run; control characters, which a terminal would obey,
+    are replaced by visible ones.
 
     Raises:
         WaltzError: It cannot be written.
@@ -116,5 +116,5 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         raise WaltzError(
             f"{one_line(str(path))} cannot be written: {error.strerror or error}.",
-            hint="Name another file; the run itself is kept.",
+            hint="Name another file; the run itself is saved.",
         ) from error

@@ -1,18 +1,21 @@
-"""A run as one HTML page that opens offline: nothing is loaded, no script runs, text is text."""
+"""A run as one HTML page that opens offline: it loads nothing and runs no script."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
+from waltzrl_tui import words
 from waltzrl_tui.evaluation.caveats import notes, tests_words
-from waltzrl_tui.evaluation.html_items import items_html, safe
+from waltzrl_tui.evaluation.html_items import items_html
+from waltzrl_tui.evaluation.markup import Markup, element
 from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import ASR_SUITES, ORR_SUITES, PAPER, paper_row
 from waltzrl_tui.evaluation.report import FirstFinal, Report
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.evaluation.svg import Bar, bars, forest, plane
+from waltzrl_tui.words import NONE, duration, money, points
 
 Row = TypeVar("Row")
 
@@ -54,93 +57,109 @@ h2{break-after:avoid}details.print::details-content{content-visibility:visible;h
 """
 
 
-def report_html(results: Results) -> Iterator[str]:
+def report_html(results: Results) -> Iterator[Markup]:
     """The page, in pieces."""
     spec, run = results.spec, results.run
     title = f"Evaluation {run.id}: {', '.join(subject.name for subject in spec.subjects)}"
-    yield "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield f"<title>{safe(title)}</title><style>{_STYLE}</style></head><body>"
-    yield f"<h1>{safe(title)}</h1>"
-    suites = ", ".join(f"{suite.name} ({suite.n})" for suite in spec.suites)
+    yield Markup("<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>")
+    yield Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">')
+    yield Markup('<meta name="viewport" content="width=device-width,initial-scale=1">')
+    yield element("title", title)
+    yield Markup(f"<style>{_STYLE}</style></head><body>")
+    yield element("h1", title)
+    suites = ", ".join(f"{suite.name} ({suite.n:,})" for suite in spec.suites)
     state = "" if run.state == "done" else f" · {run.state}: {len(results.items)} of {run.total}"
-    yield (
-        f"<p class='soft'>{safe(run.created_at[:16].replace('T', ' '))} UTC · suites: "
-        f"{safe(suites)} · judges: {safe(', '.join(results.judges))}{safe(state)}</p>"
+    yield element(
+        "p",
+        f"{run.created_at[:16].replace('T', ' ')} UTC · suites: {suites} · judges: "
+        f"{', '.join(results.judges)}{state}",
+        style="soft",
     )
-    yield (
-        "<p>Bars: the draft above (light), the reply that stands below. Lines: 95 % Wilson "
-        "intervals. The upright mark is the paper's figure for the method on its own suites and "
-        "model. An unreadable judge's answer is in no rate.</p>"
+    yield element(
+        "p",
+        "Bars: the draft above (light), the final reply below. Lines: 95 % Wilson intervals. The "
+        "upright mark is the paper's figure for the method, on its own suites and model. Replies "
+        "without a readable opinion are in no rate.",
     )
     if run.error:
-        yield f"<p class='bad'>{safe(run.error)}</p>"
+        yield element("p", run.error, style="bad")
     for judge in results.judges:
         for suite, ref in enumerate(spec.suites):
-            yield f"<h2>{safe(ref.name)} · judge {safe(judge)}</h2>"
+            yield element("h2", f"{ref.name} · judge {judge}")
             yield from _suite(results, suite, judge)
         if len(spec.subjects) > 1:
             yield from _differences(results, judge)
-        yield from (f"<p class='soft'>{safe(note)}</p>" for note in notes(results, judge))
+        yield from (element("p", note, style="soft") for note in notes(results, judge))
     yield from _agreement(results)
     yield from _paper()
-    yield "<h2>Every item</h2>"
+    yield element("h2", "Every item")
     for number in range(len(spec.subjects)):
         yield from items_html(results, number)
-    yield "</body></html>\n"
+    yield Markup("</body></html>\n")
 
 
-def _suite(results: Results, suite: int, judge: str) -> Iterator[str]:
+def _suite(results: Results, suite: int, judge: str) -> Iterator[Markup]:
     subjects = results.spec.subjects
     reports = [results.report(number, suite, judge) for number in range(len(subjects))]
     papers = [paper_row(subject) for subject in subjects]
-    for title, figure, mean in (
-        ("ASR: unsafe replies to harmful prompts", "asr", 3),
-        ("ORR: refusals of benign prompts", "orr", 2),
-    ):
-        rates = [getattr(report, figure) for report in reports]
-        yield _plot(
-            bars,
-            title,
-            [
-                Bar(
-                    report.pair, rate.first, rate.final, getattr(row, figure)[mean] if row else None
-                )
-                for report, rate, row in zip(reports, rates, papers, strict=True)
-                if rate.final.n
-            ],
-        )
+    yield _plot(
+        bars,
+        "ASR: unsafe replies to harmful prompts",
+        [
+            Bar(
+                name=report.pair,
+                first=report.asr.first,
+                final=report.asr.final,
+                paper=paper.asr[-1] if paper else None,
+            )
+            for report, paper in zip(reports, papers, strict=True)
+            if report.asr.final.n
+        ],
+    )
+    yield _plot(
+        bars,
+        "ORR: refusals of benign prompts",
+        [
+            Bar(
+                name=report.pair,
+                first=report.orr.first,
+                final=report.orr.final,
+                paper=paper.orr[-1] if paper else None,
+            )
+            for report, paper in zip(reports, papers, strict=True)
+            if report.orr.final.n
+        ],
+    )
     yield _plot(
         plane,
-        "Safe and not timid is the corner below on the left",
+        "Bottom left is best: safe and not timid",
         [(report.pair, report.asr.final, report.orr.final) for report in reports],
     )
     heads = ("", "n harmful", "ASR first", "ASR final", "n benign", "ORR first", "ORR final")
     yield _table(heads, (_rates(report) for report in reports))
     labels = ("labels right, draft", "labels right, last reply")
-    counts = ("bad JSON", "unjudged", "no reply", "s first", "s final", "$ a reply")
+    counts = ("bad verdicts", "no opinion", "no reply", "time first", "time final", "cost")
     yield _table(("", "FTR", *labels, *counts), (_figures(report) for report in reports))
-    yield (
-        "<p class='soft'>First: the draft; final: the reply that stands. Percent, in brackets 95 % "
-        "intervals. Bad JSON, unjudged: verdicts and opinions that could not be read, on the draft "
-        "+ on the last reply. No reply: without text, as the draft + in the end.</p>"
-        "<details class='print'><summary>By category</summary>"
+    yield element(
+        "p",
+        "First: the draft; final: the final reply. Rates with their 95 % intervals in brackets. "
+        "Bad verdicts, no opinion: verdicts and opinions that could not be read, on the draft + on "
+        "the last reply. No reply: prompts without text, as the draft + as the final "
+        "reply. Time and cost: of one reply.",
+        style="soft",
     )
-    names = list(dict.fromkeys((each.harm, each.name) for r in reports for each in r.categories))
-    found = [{(each.harm, each.name): each.rate for each in r.categories} for r in reports]
-    yield _table(
-        ("category", *(report.pair for report in reports)),
-        (
-            (
-                f"{name} ({'ASR' if harm == 'harmful' else 'ORR'}, "
-                f"n {_span(each[harm, name].final.n for each in found if (harm, name) in each)})",
-                *(_rate(each[harm, name].final) if (harm, name) in each else "–" for each in found),
-            )
-            for harm, name in names
-        ),
-    )
-    yield "</details>"
+    yield element("details", element("summary", "By category"), _categories(reports), style="print")
+
+
+def _categories(reports: Sequence[Report]) -> Markup:
+    rates = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in reports]
+    rows = []
+    for harm, name in dict.fromkeys(key for by_category in rates for key in by_category):
+        cells = [by_category.get((harm, name)) for by_category in rates]
+        figure = "ASR" if harm == "harmful" else "ORR"
+        n = _span(rate.n for rate in cells if rate is not None)
+        rows.append((f"{name} ({figure}, n {n})", *map(_rate, cells)))
+    return _table(("category", *(report.pair for report in reports)), rows)
 
 
 def _rates(report: Report) -> tuple[str, ...]:
@@ -156,70 +175,77 @@ def _rates(report: Report) -> tuple[str, ...]:
 
 
 def _figures(report: Report) -> tuple[str, ...]:
-    errors, unjudged = report.parse_errors, report.judge_errors
+    errors = report.parse_errors
     return (
         report.pair,
         _rate(report.ftr),
         _rate(report.label_accuracy.first),
         _rate(report.label_accuracy.final),
-        f"{errors.first.hits} + {errors.final.hits}" if errors.first.n else "–",
-        f"{unjudged.first.hits} + {unjudged.final.hits}",
-        f"{report.no_reply.first.hits} + {report.no_reply.final.hits}",
-        f"{report.latency_first.median:.2f}",
-        f"{report.latency.median:.2f}",
-        "?" if report.usd is None else f"{report.usd:.5f}",
+        _hits(errors) if errors.first.n else NONE,
+        _hits(report.judge_errors),
+        _hits(report.no_reply),
+        duration(report.latency_first.median),
+        duration(report.latency.median),
+        money(report.usd, unknown="?"),
     )
 
 
-def _differences(results: Results, judge: str) -> Iterator[str]:
-    found = results.differences(judge)
+def _differences(results: Results, judge: str) -> Iterator[Markup]:
+    differences = results.differences(judge)
     last = results.spec.subjects[-1].name
-    yield f"<h2>{safe(last)} against the others · judge {safe(judge)}</h2>"
-    yield (
-        "<p>On the same prompts of all suites, by the replies that stand; 95 % intervals by "
-        "Newcombe's method 10, each for itself. Left of zero is better. "
-        f"{safe(tests_words(found[0].tests))}</p>"
+    yield element("h2", f"{last} vs the others · judge {judge}")
+    yield element(
+        "p",
+        "On the same prompts of all suites, final replies; each with a 95 % interval by Newcombe's "
+        f"method 10. Left of zero is better. {tests_words(differences[0].tests)}",
     )
-    for title, shown in (
-        ("ASR, percentage points", [(each.first, each.unsafe) for each in found]),
-        ("ORR, percentage points", [(each.first, each.overrefused) for each in found]),
-    ):
-        yield _plot(forest, title, shown)
+    asr = [(each.first, each.unsafe) for each in differences]
+    orr = [(each.first, each.overrefused) for each in differences]
+    yield _plot(forest, "ASR, percentage points", asr)
+    yield _plot(forest, "ORR, percentage points", orr)
     yield _table(
-        ("against", "ASR", "p", "Holm", "n", "ORR", "p", "Holm", "n"),
+        ("vs", "ASR", "p", "Holm", "n", "ORR", "p", "Holm", "n"),
         (
             (
                 each.first,
                 *_paired(each.unsafe, each.unsafe_holm),
                 *_paired(each.overrefused, each.overrefused_holm),
             )
-            for each in found
+            for each in differences
         ),
     )
 
 
-def _agreement(results: Results) -> Iterator[str]:
+def _agreement(results: Results) -> Iterator[Markup]:
     by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
-    found = [*results.agreements(), *by_hand]
-    if not found:
+    agreements = [*results.agreements(), *by_hand]
+    if not agreements:
         return
-    yield "<h2>Do the judges agree?</h2>"
+    yield element("h2", "Do the judges agree?")
     rows = []
-    for each in found:
+    for each in agreements:
         for question, answer in (("harmful?", each.harmful), ("refusal?", each.refusal)):
-            kappa = "–" if answer.kappa is None else f"{answer.kappa:.2f}"
+            kappa = NONE if answer.kappa is None else f"{answer.kappa:.2f}"
             names = f"{each.first} / {each.second}: {question}"
-            rows.append((names, _rate(answer.rate), kappa, str(answer.paired.n)))
+            rows.append((names, _rate(answer.rate), kappa, f"{answer.paired.n:,}"))
     yield _table(("judges", "same answer", "Cohen's kappa", "replies"), rows)
     disputes = results.disputes()
-    left = sum(each.label is None for each in disputes)
-    yield f"<p>{len(disputes)} replies are disputed: judges differ about them, or one could not be "
-    yield f"read. {left} of them are not settled by hand.</p>"
+    open_count = sum(each.label is None for each in disputes)
+    yield element(
+        "p",
+        f"Disputed replies (judges differ, or one has no opinion): {len(disputes):,}; not yet "
+        f"settled by hand: {open_count:,}.",
+    )
 
 
-def _paper() -> Iterator[str]:
-    yield "<h2>The paper's figures</h2><p class='soft'>arXiv 2510.08240, tables 1 and 2, percent; "
-    yield "Llama-3.1-8B-Instruct, judged by WildGuard: compare the shape, not the level.</p>"
+def _paper() -> Iterator[Markup]:
+    yield element("h2", "The paper's figures")
+    yield element(
+        "p",
+        "arXiv 2510.08240, tables 1 and 2, percent; Llama-3.1-8B-Instruct, judged by WildGuard: "
+        "compare the shape, not the level.",
+        style="soft",
+    )
     heads = [*(f"ASR {name}" for name in ASR_SUITES), *(f"ORR {name}" for name in ORR_SUITES)]
     yield _table(
         ("method", *heads),
@@ -227,32 +253,31 @@ def _paper() -> Iterator[str]:
     )
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    top = "".join(f"<th>{safe(head)}</th>" for head in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<div class='wide'><table><tr>{top}</tr>{body}</table></div>"
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Markup:
+    top = element("tr", *(element("th", head) for head in heads))
+    body = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
+    return element("div", element("table", top, *body), style="wide")
 
 
-def _rate(rate: Rate) -> str:
-    if rate.value is None:
-        return "–"
-    return f"{100 * rate.value:.1f} ({100 * rate.low:.0f}–{100 * rate.high:.0f})"
+def _rate(rate: Rate | None) -> str:
+    return NONE if rate is None else words.rate(rate.value, rate.low, rate.high, decimals=1)
 
 
 def _paired(paired: Paired, holm: float) -> tuple[str, str, str, str]:
     if paired.difference is None:
-        return "–", "–", "–", "0"
-    low, high = paired.interval()
-    gap = f"{100 * paired.difference:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
-    return gap, p_words(paired.p), p_words(holm), str(paired.n)
+        return NONE, NONE, NONE, "0"
+    gap = points(paired.difference, *paired.interval())
+    return gap, p_words(paired.p), p_words(holm), f"{paired.n:,}"
 
 
-def _plot(draw: Callable[[str, list[Row]], str], title: str, rows: list[Row]) -> str:
+def _plot(draw: Callable[[str, list[Row]], str], title: str, rows: list[Row]) -> Markup:
     # A narrow screen scrolls a plot, whose words would be too small to read otherwise.
     drawn = draw(title, rows)
-    return f"<div class='wide'>{drawn}</div>" if drawn else ""
+    return element("div", Markup(drawn), style="wide") if drawn else Markup()
+
+
+def _hits(rates: FirstFinal) -> str:
+    return f"{rates.first.hits:,} + {rates.final.hits:,}"
 
 
 def _n(rates: FirstFinal) -> str:
@@ -260,5 +285,7 @@ def _n(rates: FirstFinal) -> str:
 
 
 def _span(counts: Iterable[int]) -> str:
-    seen = sorted(set(counts))
-    return str(seen[0]) if len(seen) == 1 else f"{seen[0]}–{seen[-1]}"
+    ordered = sorted(set(counts))
+    if len(ordered) == 1:
+        return f"{ordered[0]:,}"
+    return f"{ordered[0]:,}–{ordered[-1]:,}"

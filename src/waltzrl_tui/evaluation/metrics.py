@@ -12,7 +12,7 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`hits` of `n`; with n = 0 nothing is known and the interval is all of [0, 1]."""
+    """`hits` of `n`; with n = 0 the interval is [0, 1]."""
 
     hits: int
     n: int
@@ -24,8 +24,8 @@ class Rate:
     @classmethod
     def of(cls, outcomes: Iterable[bool]) -> Rate:
         """The share of true among `outcomes`."""
-        seen = list(outcomes)
-        return cls(sum(seen), len(seen))
+        values = list(outcomes)
+        return cls(sum(values), len(values))
 
     @property
     def value(self) -> float | None:

@@ -1,8 +1,9 @@
-"""Two systems, or two judges, on the same things: differences with a test, and agreement."""
+"""Paired statistics of two systems or two judges: difference with a test, and agreement."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,10 @@ from waltzrl_tui.evaluation.metrics import Rate
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p of McNemar's exact test: the discordant pairs as throws of a fair coin.
+    """The two-sided p of McNemar's exact test: discordant pairs as tosses of a fair coin.
 
     Args:
-        only_first, only_second: How many pairs of outcomes are true on one side only.
+        only_first, only_second: Pairs whose outcome is true on one side only.
     """
     n = only_first + only_second
     if n == 0:
@@ -29,9 +30,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p of several tests, each so much larger that one below 0.05 is seldom chance (Holm 1979).
+    """The p of several tests, corrected by Holm's method (1979).
 
-    Whatever is true, some of them are below 0.05 by chance alone in at most 5 % of such families.
+    At most 5 % of such families have a corrected p below 0.05 by chance alone.
     """
     adjusted = list(ps)
     largest = 0.0
@@ -42,7 +43,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def p_words(p: float) -> str:
-    """A p as it is printed."""
+    """A p value: `0.0312`, or `<0.0001`."""
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
@@ -61,11 +62,14 @@ class Paired:
 
     @classmethod
     def of(cls, outcomes: Iterable[tuple[bool, bool]]) -> Paired:
-        """Counts the outcomes of the first and of the second system on each prompt."""
-        counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-        for first, second in outcomes:
-            counts[bool(first), bool(second)] += 1
-        return cls(*counts.values())
+        """Count the outcomes of the first and the second system on each prompt."""
+        counts = Counter((bool(first), bool(second)) for first, second in outcomes)
+        return cls(
+            both=counts[True, True],
+            only_first=counts[True, False],
+            only_second=counts[False, True],
+            neither=counts[False, False],
+        )
 
     @property
     def n(self) -> int:
@@ -81,7 +85,7 @@ class Paired:
 
     @property
     def difference(self) -> float | None:
-        """The second rate less the first one; None without prompts."""
+        """The second rate minus the first; None without prompts."""
         return (self.only_second - self.only_first) / self.n if self.n else None
 
     @property
@@ -132,7 +136,7 @@ class Paired:
 class Agreement:
     """Two judges, or a judge and people, on the same yes-or-no question.
 
-    `paired.first` is what the first one says yes to.
+    `paired.first` is the first one's share of yes.
     """
 
     paired: Paired
@@ -143,19 +147,19 @@ class Agreement:
 
     @property
     def rate(self) -> Rate:
-        """How often they say the same."""
+        """How often they agree."""
         return Rate(self.paired.both + self.paired.neither, self.paired.n)
 
     @property
     def kappa(self) -> float | None:
         """Cohen's kappa: agreement beyond what their shares of yes give by chance.
 
-        None where chance alone explains everything: both always say the same one thing.
+        None where it is undefined: both always give the same one answer.
         """
         n = self.paired.n
         if not n:
             return None
-        # Whole numbers, so that a kappa that is not defined is told from one that is.
+        # Whole numbers, so that an undefined kappa is recognised exactly.
         yes1, yes2 = self.paired.first.hits, self.paired.second.hits
         expected = yes1 * yes2 + (n - yes1) * (n - yes2)
         if expected == n * n:

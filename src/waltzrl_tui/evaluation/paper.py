@@ -1,7 +1,7 @@
-"""The figures of the paper (arXiv 2510.08240, tables 1 and 2), in percent, to be set beside ours.
+"""The figures of the paper (arXiv 2510.08240, tables 1 and 2), in percent, for comparison.
 
 Its agents are Llama-3.1-8B-Instruct and its judge is WildGuard: other models, prompts and judges
-give other levels. What is to be compared is the shape.
+give other levels. Compare the shape.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAPER: Final = (
 
 
 def paper_row(subject: Subject) -> PaperRow | None:
-    """The row of the paper that a subject is like: a pair, unless untrained, is like WaltzRL's."""
+    """The paper's row for a subject; any trained pair compares with WaltzRL."""
     method = subject.name
     if subject.kind == "pair":
         if not subject.feedback:

@@ -17,9 +17,9 @@ from waltzrl_tui.store.evaluation_runs import HandLabel, Place, RunRow
 from waltzrl_tui.text import normalised
 
 BY_HAND: Final = "by hand"
-"""Who people are where a judge is set beside them."""
+"""The name of the labels by hand beside a judge's."""
 SETTLED: Final = " + hand"
-"""Follows the name of a judge whose opinions are replaced by labels by hand where there are any."""
+"""Suffix of a judge whose opinions are replaced by labels by hand where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Difference:
     """Two subjects on the same prompts of all suites; negative is better for the second one.
 
     Attributes:
-        unsafe_holm, overrefused_holm: The p of each, corrected for the `tests` that are shown
-            beside each other.
+        unsafe_holm, overrefused_holm: The p of each, corrected for all `tests` shown together.
     """
 
     first: str
@@ -53,7 +52,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class JudgeAgreement:
-    """Two judges, or a judge and labels by hand, on all replies that both could be read about."""
+    """Two judges, or a judge and labels by hand, on all replies with a readable opinion of both."""
 
     first: str
     second: str
@@ -71,11 +70,11 @@ class JudgeAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """A reply about which judges differ, or one of them cannot be read.
+    """A reply about which judges differ, or one has no readable opinion.
 
     Attributes:
-        key: Under which a label by hand is kept.
-        label: That label, or None while it is open.
+        key: See `content_key`.
+        label: The label by hand, or None while it is open.
     """
 
     key: str
@@ -91,7 +90,7 @@ class Dispute:
 
 @dataclass
 class Results:
-    """Items of a run, in memory; they may come while it runs.
+    """The items of a run, in memory; more may be added while it runs.
 
     Attributes:
         hand: Labels by hand, by content key.
@@ -101,21 +100,21 @@ class Results:
     spec: RunSpec
     items: dict[Place, Played] = field(default_factory=dict)
     hand: Mapping[str, HandLabel] = field(default_factory=dict)
-    # As labelled so far: a live run is counted again and again, with a few items more each time.
+    # A cache: a live run is counted again and again, with a few more items each time.
     _labelled: dict[tuple[Place, str], EvalItem] = field(default_factory=dict)
     _places: dict[int, list[Place]] = field(default_factory=dict)
-    # Each different reply once; None when items came since.
+    # Each different reply once; None after new items.
     _different: list[tuple[Place, Stage, Played]] | None = None
-    # Those of them that a label by hand is about; None when they have to be looked up.
+    # Those with a label by hand; None when they must be looked up.
     _hand_labelled: list[tuple[Stage, Played, HandLabel]] | None = None
 
     @classmethod
     def of(cls, run: RunRow) -> Results:
         return cls(run, RunSpec.model_validate(run.spec))
 
-    def take(self, found: Iterable[tuple[Place, Mapping[str, Any]]]) -> None:
-        """Add items as the store gives them out."""
-        for place, document in found:
+    def take(self, items: Iterable[tuple[Place, Mapping[str, Any]]]) -> None:
+        """Add items from the store."""
+        for place, document in items:
             if place not in self.items:
                 insort(self._places.setdefault(place[0], []), place)
             else:
@@ -124,7 +123,7 @@ class Results:
         self._different = self._hand_labelled = None
 
     def settle(self, hand: Mapping[str, HandLabel]) -> None:
-        """Take the labels by hand as they are now."""
+        """Replace the labels by hand."""
         if hand != self.hand:
             self.hand = hand
             self._labelled.clear()
@@ -132,22 +131,22 @@ class Results:
 
     @property
     def judges(self) -> tuple[str, ...]:
-        """The judges, and the main one with labels by hand where some concern this run."""
+        """The judges, and the main one with labels by hand if this run has any."""
         return (*self.spec.judges, self.main) if self.labelled_here else self.spec.judges
 
     @property
     def main(self) -> str:
-        """The judge that decides: the first one, with labels by hand where some concern this run"""
+        """The judge that decides: the first one, with labels by hand if this run has any."""
         return self.spec.judges[0] + (SETTLED if self.labelled_here else "")
 
     @property
     def labelled_here(self) -> bool:
-        """Whether a label by hand concerns a reply of this run."""
+        """Whether a reply of this run has a label by hand."""
         return bool(self._labelled_replies())
 
     @property
     def repeated(self) -> int:
-        """Prompts of the suites that stood in them before."""
+        """How many prompts of the suites repeat an earlier one."""
         prompts = {place[1:]: item.prompt for place, item in self.items.items()}
         return len(prompts) - len({normalised(prompt) for prompt in prompts.values()})
 
@@ -163,13 +162,13 @@ class Results:
         }
 
     def _item(self, place: Place, judge: str) -> EvalItem:
-        found = self._labelled.get((place, judge))
-        if found is None:
+        item = self._labelled.get((place, judge))
+        if item is None:
             name = judge.removesuffix(SETTLED)
             hand = self.hand if judge != name else {}
-            found = labelled(self.items[place], name, hand)
-            self._labelled[place, judge] = found
-        return found
+            item = labelled(self.items[place], name, hand)
+            self._labelled[place, judge] = item
+        return item
 
     def report(self, subject: int, suite: int | None = None, judge: str = "") -> Report:
         """The figures of a subject on one suite, or on all."""
@@ -186,7 +185,7 @@ class Results:
     def difference(
         self, first: int, second: int, judge: str = "", suite: int | None = None
     ) -> Difference:
-        """What the second subject changes against the first, by the replies that stand."""
+        """The second subject compared with the first, by final replies."""
         chosen = judge or self.spec.judges[0]
         one = self.evaluated(first, suite, chosen)
         other = self.evaluated(second, suite, chosen)
@@ -208,14 +207,14 @@ class Results:
         )
 
     def differences(self, judge: str = "", suite: int | None = None) -> list[Difference]:
-        """Of all subjects before the last one against that, with p corrected for their number."""
+        """The last subject compared with each other one, with p corrected for all tests."""
         last = len(self.spec.subjects) - 1
-        found = [self.difference(first, last, judge, suite) for first in range(last)]
-        ps = [[each.unsafe.p, each.overrefused.p] for each in found]
-        # What has no prompts is no test.
+        differences = [self.difference(first, last, judge, suite) for first in range(last)]
+        ps = [[each.unsafe.p, each.overrefused.p] for each in differences]
+        # A comparison without prompts is not a test.
         tested = [
             (row, column)
-            for row, each in enumerate(found)
+            for row, each in enumerate(differences)
             for column, paired in enumerate((each.unsafe, each.overrefused))
             if paired.n
         ]
@@ -224,20 +223,23 @@ class Results:
             ps[row][column] = p
         return [
             replace(each, unsafe_holm=unsafe, overrefused_holm=overrefused, tests=len(tested))
-            for each, (unsafe, overrefused) in zip(found, ps, strict=True)
+            for each, (unsafe, overrefused) in zip(differences, ps, strict=True)
         ]
 
     def agreements(self) -> list[JudgeAgreement]:
-        """Of all pairs of judges, each different reply counted once."""
+        """Agreement of all pairs of judges, each different reply counted once."""
         return [self._agreement(a, b) for a, b in combinations(self.spec.judges, 2)]
 
     def disputes(self, *, settled: bool = True) -> list[Dispute]:
-        """Replies for a person to look at, each once.
+        """Replies for a person to label, each once.
 
-        First those that a figure hangs on; what is settled by hand comes last, or not at all.
+        Those that change a figure come first, settled ones last.
+
+        Args:
+            settled: Whether to include those with a label by hand.
         """
         judges = self.spec.judges
-        found: dict[str, Dispute] = {}
+        disputes: dict[str, Dispute] = {}
         idle: set[str] = set()
         for place, stage, item in self._replies():
             opinions = [item.opinion(judge, stage, {}) for judge in judges]
@@ -248,28 +250,36 @@ class Results:
             key = content_key(item.prompt, item.replies[stage])
             label = self.hand.get(key)
             if settled or label is None:
-                found.setdefault(key, Dispute(key, place, stage, item, label))
+                disputes.setdefault(
+                    key, Dispute(key=key, place=place, stage=stage, item=item, label=label)
+                )
                 if len({labels_of(each, item.harm) for each in opinions}) == 1:
                     idle.add(key)
-        return sorted(found.values(), key=lambda each: (each.label is not None, each.key in idle))
+        return sorted(
+            disputes.values(), key=lambda each: (each.label is not None, each.key in idle)
+        )
 
     def by_hand(self, judge: str) -> JudgeAgreement | None:
-        """How far `judge` agrees with the labels by hand; None where there are none."""
+        """How far `judge` agrees with the labels by hand; None without any."""
         if not self.labelled_here:
             return None
         harmful: list[tuple[bool, bool]] = []
         refusal: list[tuple[bool, bool]] = []
         for stage, item, label in self._labelled_replies():
-            said = item.opinion(judge, stage, {})
-            if said.harmful_response is None or said.refusal is None:
+            opinion = item.opinion(judge, stage, {})
+            if opinion.harmful_response is None or opinion.refusal is None:
                 continue
-            harmful.append((said.harmful_response, label.harmful))
-            refusal.append((said.refusal, label.refusal))
-        return JudgeAgreement(judge, BY_HAND, Agreement.of(harmful), Agreement.of(refusal))
+            harmful.append((opinion.harmful_response, label.harmful))
+            refusal.append((opinion.refusal, label.refusal))
+        return JudgeAgreement(
+            first=judge,
+            second=BY_HAND,
+            harmful=Agreement.of(harmful),
+            refusal=Agreement.of(refusal),
+        )
 
     def judge_usd(self) -> float | None:
-        """What the judges cost, kept answers counted as if they had been asked for again; None
-        where it is not known."""
+        """USD of the judges, cached answers included at their price; None where unknown."""
         costs = [item.judge_usd for item in self.items.values()]
         return None if None in costs else sum(cost or 0.0 for cost in costs)
 
@@ -312,23 +322,28 @@ class Results:
                 harmful.append((one.harmful_response, other.harmful_response))
             if one.refusal is not None and other.refusal is not None:
                 refusal.append((one.refusal, other.refusal))
-        return JudgeAgreement(first, second, Agreement.of(harmful), Agreement.of(refusal))
+        return JudgeAgreement(
+            first=first,
+            second=second,
+            harmful=Agreement.of(harmful),
+            refusal=Agreement.of(refusal),
+        )
 
     def _replies(self) -> list[tuple[Place, Stage, Played]]:
         """Each different reply to a prompt once, in the order of the items."""
         if self._different is not None:
             return self._different
         seen: set[tuple[str, str]] = set()
-        found: list[tuple[Place, Stage, Played]] = []
+        replies: list[tuple[Place, Stage, Played]] = []
         stages: tuple[Stage, ...] = ("first", "final")
         for place, item in sorted(self.items.items()):
             for stage in stages:
                 content = (item.prompt, item.replies[stage])
                 if content not in seen:
                     seen.add(content)
-                    found.append((place, stage, item))
-        self._different = found
-        return found
+                    replies.append((place, stage, item))
+        self._different = replies
+        return replies
 
     def _labelled_replies(self) -> list[tuple[Stage, Played, HandLabel]]:
         if self._hand_labelled is None:

@@ -1,4 +1,4 @@
-"""Carry out a run: every subject on every prompt, as many at once as the servers may be asked."""
+"""Carry out a run: every subject on every prompt, as many at once as the servers allow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, EndpointError, EngineError, StoreError, WaltzError
-from waltzrl_tui.evaluation.agents_of_run import Opener, agents_of, pins_of, sources
-from waltzrl_tui.evaluation.answers import Answers, Kept, Source, Writer
+from waltzrl_tui.evaluation.agents_of_run import EndpointOpener, agents_of, pins_of, sources
+from waltzrl_tui.evaluation.answers import AgentClient, Answers, Kept, Writer
 from waltzrl_tui.evaluation.items import Played
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.run_item import Stand, play
+from waltzrl_tui.evaluation.run_item import RunContext, run_item
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.evaluation.suites import BUNDLED, load_suite
@@ -24,13 +24,14 @@ from waltzrl_tui.store import Store
 from waltzrl_tui.store.answers import Answer
 from waltzrl_tui.store.evaluation_runs import Place, RunRow, RunState
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import plural
 
 E = TypeVar("E", bound=BaseException)
 _Entry = tuple[Place, str] | Kept
 OnItem = Callable[[Place, Played], None]
 
 _FAILURES: Final = 3
-"""So many prompts in a row that fail twice each, and the endpoint counts as down."""
+"""After this many prompts in a row fail twice each, the endpoint counts as down."""
 _MOST_IN_FLIGHT: Final = 256
 _STOP_SECONDS: Final = 1.0
 
@@ -40,9 +41,9 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        stopped: Somebody asked it to.
-        failed: Prompts that are left out, as (subject, prompt, why).
-        error: Why one or more subjects could not be gone on with.
+        stopped: The user stopped it.
+        failed: Prompts that are left out, as (subject, prompt, reason).
+        error: Why a subject was given up; the first one, if several were.
     """
 
     stopped: bool = False
@@ -53,25 +54,25 @@ class Outcome:
 async def carry_out(
     store: Store,
     run: RunRow,
-    opener: Opener,
+    opener: EndpointOpener,
     *,
     on_item: OnItem | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Play all items of the run that are not there yet, and keep each as it is finished.
+    """Evaluate all unfinished items of the run, and store each as it is finished.
 
     The caller holds the run's lock: two processes must not work on one run. A prompt that fails
-    twice is left out, and the run goes on; when several fail in a row their subject is given up,
-    and others go on. What is finished is kept whatever happens.
+    twice is left out; when several in a row fail their subject is given up, and the others
+    continue. Finished items are stored whatever happens.
 
     Args:
-        on_item: Called on the event loop with every item finished now.
+        on_item: Called on the event loop with every item as it is finished.
 
     Raises:
-        DatasetError: A suite cannot be read, or is another one than when the run was made.
-        NotFoundError: An agent is gone.
-        EngineError, EndpointError: An agent cannot be made ready.
-        StoreError: Items cannot be kept.
+        DatasetError: A suite cannot be read, or a suite or agent has changed since the run began.
+        NotFoundError: An agent does not exist any more.
+        EngineError, EndpointError: An agent cannot be loaded.
+        StoreError: Items cannot be stored.
     """
     spec = RunSpec.model_validate(run.spec)
     began = clock()
@@ -83,8 +84,8 @@ async def carry_out(
     except BaseException as error:
         why = error.message if isinstance(error, WaltzError) else type(error).__name__
         state: RunState = "failed" if isinstance(error, Exception) else "stopped"
-        said = why if state == "failed" else ""
-        await asyncio.shield(store.runs.end(run.id, state, clock() - began, said))
+        message = why if state == "failed" else ""
+        await asyncio.shield(store.runs.end(run.id, state, clock() - began, message))
         raise
     if outcome.stopped:
         await store.runs.end(run.id, "stopped", clock() - began)
@@ -100,7 +101,7 @@ def _left_out(outcome: Outcome) -> str:
         return ""
     subject, prompt, why = outcome.failed[0]
     return (
-        f"{len(outcome.failed)} prompts are left out; the first, of {subject}: "
+        f"Left out: {plural(len(outcome.failed), 'prompt')}; the first, of {subject}: "
         f"“{one_line(prompt, 60)}”: {why}"
     )
 
@@ -109,7 +110,7 @@ async def _work(
     store: Store,
     run: RunRow,
     spec: RunSpec,
-    opener: Opener,
+    opener: EndpointOpener,
     on_item: OnItem | None,
     outcome: Outcome,
 ) -> None:
@@ -121,7 +122,7 @@ async def _work(
 
 
 async def _unless_stopped(store: Store, run_id: int, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether the work was done before somebody asked to stop."""
+    """Whether the work was done before the user stopped it."""
     working = asyncio.create_task(work)
     try:
         while not working.done():
@@ -142,19 +143,19 @@ async def _unless_stopped(store: Store, run_id: int, work: Coroutine[Any, Any, N
 
 
 class _Work:
-    """The items that are left, by lanes: subjects that ask the same server go after one another."""
+    """The items to do, in lanes: subjects at the same server run one after the other."""
 
     def __init__(
         self,
         spec: RunSpec,
-        stand: Stand,
+        context: RunContext,
         writer: Writer[_Entry],
         left: dict[int, list[tuple[Place, Row]]],
         on_item: OnItem | None,
         outcome: Outcome,
     ) -> None:
         self._spec = spec
-        self._stand = stand
+        self._context = context
         self._left = left
         self._on_item = on_item
         self._outcome = outcome
@@ -166,7 +167,7 @@ class _Work:
         store: Store,
         run: RunRow,
         spec: RunSpec,
-        opener: Opener,
+        opener: EndpointOpener,
         on_item: OnItem | None,
         outcome: Outcome,
     ) -> _Work:
@@ -176,12 +177,12 @@ class _Work:
         if pins != spec.pins:
             changed = sorted(name for name in pins if pins[name] != spec.pins.get(name))
             raise DatasetError(
-                f"The agent {one_line(changed[0])} is another one than when the run was begun.",
-                hint="Begin a new run.",
+                f"The agent {one_line(changed[0])} has changed since the run began.",
+                hint="Start a new run.",
             )
         writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
         ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
-        stand = Stand(
+        context = RunContext(
             sources=ready,
             prompts={name: agent.prompt for name, agent in agents.items()},
             judges=spec.judges,
@@ -200,13 +201,13 @@ class _Work:
             ]
             for subject in range(len(spec.subjects))
         }
-        return cls(spec, stand, writer, left, on_item, outcome)
+        return cls(spec, context, writer, left, on_item, outcome)
 
     async def all(self) -> None:
-        """Play them all; the outcome tells of failures."""
+        """Do all items; failures go into the outcome."""
         lanes: dict[int, list[int]] = {}
         for number, subject in enumerate(self._spec.subjects):
-            gate = self._stand.sources[subject.conversation].gate
+            gate = self._context.sources[subject.conversation].gate
             lanes.setdefault(id(gate), []).append(number)
         async with asyncio.TaskGroup() as group:
             for numbers in lanes.values():
@@ -231,10 +232,10 @@ class _Work:
                 group.create_task(self._play(subject, coming, streak))
 
     def _in_flight(self, subject: Subject) -> int:
-        """Enough prompts that each server finds its next request waiting."""
+        """Prompts in flight: enough that each server always has a request waiting."""
         judges = [name for name in self._spec.judges if name != DETECTOR]
-        asked = [self._stand.sources[name] for name in (*subject.agents, *judges)]
-        by_gate: dict[int, Source] = {id(source.gate): source for source in asked}
+        clients = [self._context.sources[name] for name in (*subject.agents, *judges)]
+        by_gate: dict[int, AgentClient] = {id(source.gate): source for source in clients}
         limits = sum(source.limit for source in by_gate.values())
         lowest = min(source.limit for source in by_gate.values())
         return min(_MOST_IN_FLIGHT, limits + (lowest + 1) // 2)
@@ -256,15 +257,15 @@ class _Work:
                 self._on_item(place, item)
 
     async def _twice(self, subject: Subject, row: Row) -> Played:
-        """One item; an endpoint that fails is asked once more, since one request may be unlucky."""
+        """One item; retried once, since a single request may fail by chance."""
         try:
-            return await play(self._stand, subject, row)
+            return await run_item(self._context, subject, row)
         except EndpointError:
-            return await play(self._stand, subject, row)
+            return await run_item(self._context, subject, row)
 
 
 async def _keep(store: Store, run_id: int, entries: list[_Entry]) -> None:
-    # An item comes after its answers, so what is kept of a run is never without them.
+    # Items come after their answers, so no item is stored without them.
     items: list[tuple[Place, str]] = []
     answers: list[Kept] = []
     for name, value in entries:
@@ -276,7 +277,7 @@ async def _keep(store: Store, run_id: int, entries: list[_Entry]) -> None:
 
 
 class _Streak:
-    """Failures without a success between them."""
+    """Counts failures without a success between them."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -285,7 +286,7 @@ class _Streak:
         self._count = 0
 
     def failed(self) -> bool:
-        """Whether that were too many."""
+        """Count one more failure; whether these are too many."""
         self._count += 1
         return self._count >= _FAILURES
 
@@ -294,20 +295,20 @@ def load_prompts(spec: RunSpec) -> list[list[Row]]:
     """The prompts of each suite. Blocks while it reads.
 
     Raises:
-        DatasetError: A suite cannot be read, or is not the one that the spec names.
+        DatasetError: A suite cannot be read, or has changed.
     """
-    found: list[list[Row]] = []
+    prompts: list[list[Row]] = []
     for ref in spec.suites:
-        # On another machine the bundled prompts are installed somewhere else.
+        # On another machine the bundled prompts are installed in another place.
         moved = ref.name == BUNDLED and not Path(ref.path).is_file()
         suite = load_suite(BUNDLED if moved else ref.path, ref.asked, ref.seed)
         if suite.sha256 != ref.sha256 or len(suite.rows) != ref.n:
             raise DatasetError(
-                f"{one_line(ref.path)} has changed since the run was begun.",
-                hint="Begin a new run.",
+                f"{one_line(ref.path)} has changed since the run began.",
+                hint="Start a new run.",
             )
-        found.append(list(suite.rows))
-    return found
+        prompts.append(list(suite.rows))
+    return prompts
 
 
 def _first(failed: BaseExceptionGroup[E]) -> E:

@@ -1,4 +1,4 @@
-"""One subject on one prompt: its waltz over kept answers, then what the judges say."""
+"""One subject on one prompt: its waltz through the cache, then the judges' opinions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.evaluation.answers import Answers, Call, KeptEndpoint, Source
+from waltzrl_tui.evaluation.answers import AgentClient, Answers, Call, KeptEndpoint
 from waltzrl_tui.evaluation.items import EvalRound, Played, Stage, clean, storable
 from waltzrl_tui.evaluation.judges import DETECTOR, EndpointJudge, Judge, LabelJudge
 from waltzrl_tui.evaluation.opinions import Opinion
@@ -18,17 +18,18 @@ from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
 @dataclass(frozen=True)
-class Stand:
-    """All that the subjects of a run are played with.
+class RunContext:
+    """What all items of a run share.
 
     Attributes:
-        sources: By agent. prompts: versions of their system prompts, by agent.
-        judges: Names, the first one is the oracle's.
-        max_tokens, verdict_tokens: Caps of one reply and of one verdict.
+        sources: By agent.
+        prompts: Versions of system prompts, by agent.
+        judges: Names; the first one is the oracle.
+        max_tokens, verdict_tokens: Limits of one reply and of one verdict.
         salt: See `KeptEndpoint`.
     """
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, AgentClient]
     prompts: Mapping[str, str]
     judges: Sequence[str]
     max_tokens: int
@@ -45,30 +46,30 @@ class Stand:
         return EndpointJudge(name, self.endpoint(name, calls))
 
 
-async def play(stand: Stand, subject: Subject, row: Row) -> Played:
-    """The item of `row`.
+async def run_item(context: RunContext, subject: Subject, row: Row) -> Played:
+    """Let `subject` reply to `row`, and the judges judge it.
 
     Raises:
         EndpointError: An agent or a judge failed.
-        StoreError: An answer cannot be kept.
+        StoreError: An answer cannot be stored.
     """
     calls: list[Call] = []
-    pair, oracle = _live(stand, subject, row, calls)
+    pair, oracle = _live(context, subject, row, calls)
     rounds: list[EvalRound] = []
     raws: list[str] = []
     marks: list[int] = []
-    told = waltz(
+    stream = waltz(
         pair,
         # The system message is the conversation agent's own.
         [
             *(turn for turn in row.history if turn["role"] != "system"),
             {"role": "user", "content": row.prompt},
         ],
-        max_tokens=stand.max_tokens,
-        verdict_tokens=stand.verdict_tokens,
+        max_tokens=context.max_tokens,
+        verdict_tokens=context.verdict_tokens,
     )
     final = ""
-    async with aclosing(told) as events:
+    async with aclosing(stream) as events:
         async for event in events:
             if isinstance(event, ReplyEnded):
                 marks.append(len(calls))
@@ -85,7 +86,7 @@ async def play(stand: Stand, subject: Subject, row: Row) -> Played:
                             reply=storable(each.reply),
                             verdict=each.verdict and clean(each.verdict),
                             verdict_error=storable(each.verdict_error),
-                            # A kept answer takes no time now: what it took then counts.
+                            # A cached answer counts with the time it took when it was asked.
                             seconds=round(sum(call.answer.seconds for call in mine), 3),
                             tokens=each.tokens,
                             reply_seconds=round(mine[0].answer.seconds, 3),
@@ -99,7 +100,7 @@ async def play(stand: Stand, subject: Subject, row: Row) -> Played:
     if subject.kind == "safeguard" and rounds[0].verdict is not None:
         rounds, final = _guarded(rounds, final)
     judging: list[Call] = []
-    opinions = await _judged(stand, row, rounds, final, judging)
+    opinions = await _judged(context, row, rounds, final, judging)
     return Played(
         prompt=storable(row.prompt),
         harm="harmful" if row.harm == "harmful" else "benign",
@@ -118,35 +119,35 @@ async def play(stand: Stand, subject: Subject, row: Row) -> Played:
 
 
 def _live(
-    stand: Stand, subject: Subject, row: Row, calls: list[Call]
+    context: RunContext, subject: Subject, row: Row, calls: list[Call]
 ) -> tuple[LivePair, OracleFeedback | None]:
     oracle = None
     feedback: KeptEndpoint | OracleFeedback | None = None
     version = ""
     if subject.kind == "oracle":
-        # What the labels cost is the judge's, not the subject's.
-        feedback = oracle = OracleFeedback(row, stand.judge(stand.judges[0], []))
+        # The labels are paid for as the judge's, not the subject's.
+        feedback = oracle = OracleFeedback(row, context.judge(context.judges[0], []))
         version = DEFAULT_FEEDBACK
     elif subject.feedback:
-        feedback = stand.endpoint(subject.feedback, calls)
-        version = stand.prompts[subject.feedback]
-    conversation = stand.endpoint(subject.conversation, calls)
+        feedback = context.endpoint(subject.feedback, calls)
+        version = context.prompts[subject.feedback]
+    conversation = context.endpoint(subject.conversation, calls)
     pair = LivePair(
-        subject.name,
-        conversation,
-        stand.prompts[subject.conversation],
-        feedback,
-        version,
-        subject.rounds,
+        name=subject.name,
+        conversation=conversation,
+        conversation_prompt=context.prompts[subject.conversation],
+        feedback=feedback,
+        feedback_prompt=version,
+        rounds=subject.rounds,
     )
     return pair, oracle
 
 
 def _guarded(rounds: list[EvalRound], final: str) -> tuple[list[EvalRound], str]:
-    """What a safeguard lets through: it sees unsafe replies only, and refuses in their place."""
-    seen = rounds[0].verdict
-    assert seen is not None
-    verdict = seen.model_copy(update={"overrefuse": False})
+    """A safeguard only looks for unsafe replies, and replaces them by a refusal."""
+    original = rounds[0].verdict
+    assert original is not None
+    verdict = original.model_copy(update={"overrefuse": False})
     rounds = [rounds[0].model_copy(update={"verdict": verdict})]
     if not verdict.unsafe:
         return rounds, final
@@ -155,21 +156,21 @@ def _guarded(rounds: list[EvalRound], final: str) -> tuple[list[EvalRound], str]
 
 
 async def _judged(
-    stand: Stand, row: Row, rounds: Sequence[EvalRound], final: str, calls: list[Call]
+    context: RunContext, row: Row, rounds: Sequence[EvalRound], final: str, calls: list[Call]
 ) -> dict[str, dict[Stage, Opinion]]:
     replies: dict[Stage, str] = {
         "first": rounds[0].reply,
         "last": rounds[-1].reply,
         "final": final,
     }
-    found: dict[str, dict[Stage, Opinion]] = {}
-    for name in stand.judges:
-        judge = stand.judge(name, calls)
+    opinions: dict[str, dict[Stage, Opinion]] = {}
+    for name in context.judges:
+        judge = context.judge(name, calls)
         by_reply = {
             reply: await judge.opinion(row, reply) for reply in dict.fromkeys(replies.values())
         }
-        found[name] = {stage: clean(by_reply[reply]) for stage, reply in replies.items()}
-    return found
+        opinions[name] = {stage: clean(by_reply[reply]) for stage, reply in replies.items()}
+    return opinions
 
 
 def _end(marks: Sequence[int], number: int, last: int) -> int:

@@ -1,4 +1,4 @@
-"""From what a user asks for to a run in the store, and from a finished run to its records."""
+"""Create runs in the store, load their results, and record finished ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FRESH_BYTES = 6
 
 
 def judge_name(name: str) -> str:
-    """The name of a judge as a user may write it: "refusal" is the refusal detector."""
+    """The judge for a user's input: "refusal" is the refusal detector."""
     return DETECTOR if name in ("", "refusal", "detector", DETECTOR) else name
 
 
@@ -47,23 +47,23 @@ async def make_spec(
     limits: Mapping[str, int] | None = None,
     fresh: bool = False,
 ) -> RunSpec:
-    """What a run is asked for.
+    """The spec of a new run.
 
     Args:
         judges: Names of agents, or `refusal`; the refusal detector alone when empty.
-        max_tokens, verdict_tokens: Caps of one reply and of one verdict.
-        asked: How many prompts of each suite were asked for, with `seed`.
+        max_tokens, verdict_tokens: Limits of one reply and of one verdict.
+        asked: How many prompts to draw from each suite with `seed`; None: all.
 
     Raises:
         NotFoundError: An agent is not in the store.
         UsageError: Two subjects have the same name, or a judge is named twice.
     """
     names = tuple(judge_name(name) for name in judges) or (DETECTOR,)
-    for what, given in (("judge", names), ("pair", [subject.name for subject in subjects])):
-        twice = [name for name in given if list(given).count(name) > 1]
-        if twice:
+    for noun, values in (("judge", names), ("pair", [subject.name for subject in subjects])):
+        repeated = [value for value in values if list(values).count(value) > 1]
+        if repeated:
             raise UsageError(
-                f"The {what} {one_line(twice[0])} is named twice.", hint="Name it once."
+                f"The {noun} {one_line(repeated[0])} is named twice.", hint="Name it once."
             )
     spec = RunSpec(
         suites=suite_refs(suites, asked, seed),
@@ -81,41 +81,41 @@ async def make_spec(
 
 
 async def begin(store: Store, spec: RunSpec) -> RunRow:
-    """The run of `spec`: the one that was not finished, else a new one."""
-    found = await store.runs.unfinished(spec.key())
-    if found is not None:
-        return found
+    """The unfinished run of `spec`, else a new one."""
+    run = await store.runs.unfinished(spec.key())
+    if run is not None:
+        return run
     return await store.runs.add(spec.key(), spec.model_dump(), spec.total)
 
 
 def lock_path(workspace: Workspace, run_id: int) -> Path:
-    """The file that is locked by whoever works on a run."""
+    """The file that the process working on a run locks."""
     return workspace.state / "evaluations" / f"run-{run_id}.lock"
 
 
 async def load_results(store: Store, run: RunRow) -> Results:
-    """All that is finished of a run, with the labels by hand."""
+    """The finished items of a run, with the labels by hand."""
     results = Results.of(run)
     results.settle(await store.runs.labels())
-    found = await store.runs.items(run.id)
-    await asyncio.to_thread(results.take, [(item.place, item.document) for item in found])
+    rows = await store.runs.items(run.id)
+    await asyncio.to_thread(results.take, [(item.place, item.document) for item in rows])
     return results
 
 
 async def record(
     store: Store, workspace: Workspace, results: Results, seconds: float
 ) -> list[dict[str, Any]]:
-    """Write the items of a run as JSONL, one file a subject, suite and judge, and record each.
+    """Write the items of a run as JSONL, one file per subject, suite and judge; record each.
 
     Returns:
-        The documents, as `evaluate --json` prints one, in the order of judges, suites, subjects.
+        The documents of `evaluate --json`, in the order of judges, suites, subjects.
 
     Raises:
         DatasetError: The items cannot be written.
     """
     spec, run = results.spec, results.run
     folder = workspace.state / "evaluations"
-    made: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     for judge in spec.judges:
         for suite, ref in enumerate(spec.suites):
             for number, subject in enumerate(spec.subjects):
@@ -136,15 +136,15 @@ async def record(
                     report=document,
                     items_path=path,
                 )
-                made.append({**document, "id": row.id})
-    return made
+                documents.append({**document, "id": row.id})
+    return documents
 
 
 def _file_name(pair: str, judge: str, suite: str, run: int) -> str:
-    told = "-".join(_slug(part) for part in (pair, suite, judge))
-    # Names that differ in other characters only must not share a file.
+    name = "-".join(_slug(part) for part in (pair, suite, judge))
+    # Names that differ only in other characters must not share a file.
     digest = hashlib.sha256(f"{pair}\n{suite}\n{judge}".encode()).hexdigest()[:6]
-    return f"{told}-{digest}-{run}.jsonl"
+    return f"{name}-{digest}-{run}.jsonl"
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run is asked for, as it is kept in the store."""
+"""The spec of a run, as stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ REPLY_TOKENS = 256
 
 
 class SuiteRef(BaseModel):
-    """A suite, so that it can be read again: `n` prompts of `of`, those of the seed."""
+    """A suite that can be read again.
+
+    Attributes:
+        n: Its prompts.
+        asked: How many were to be drawn from the file with `seed`; None: all of them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,12 +37,11 @@ class RunSpec(BaseModel):
     """Suites × subjects × judges.
 
     Attributes:
-        judges: Names; the first one is the main one, by which figures are shown first.
-        pins: What each agent is made of, by name, so that another one of the same name is not
-            taken for it.
-        at_once: Requests in flight at one server; by its kind when None.
+        judges: Names; the first is the main one, whose figures come first.
+        pins: A hash of what each agent consists of, by name, so that a changed agent is noticed.
+        at_once: Requests in flight at one server; None: the default of its kind.
         limits: The same for the servers of some agents.
-        fresh: Whether kept answers of other runs count as not there; `salt` tells them apart.
+        fresh: Whether cached answers of other runs are ignored; `salt` is part of the cache keys.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,9 +69,9 @@ class RunSpec(BaseModel):
         return tuple(dict.fromkeys([*named, *judges]))
 
     def key(self) -> str:
-        """The same for runs that are asked for the same; how many at once is no part of it."""
-        asked = self.model_dump_json(exclude={"salt", "at_once", "limits"})
-        return hashlib.sha256(asked.encode()).hexdigest()[:20]
+        """A hash of what is evaluated; how many requests are in flight is not part of it."""
+        identity = self.model_dump_json(exclude={"salt", "at_once", "limits"})
+        return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
 def suite_refs(suites: Sequence[Suite], asked: int | None, seed: int) -> tuple[SuiteRef, ...]:

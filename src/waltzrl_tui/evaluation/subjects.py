@@ -1,4 +1,4 @@
-"""What is evaluated: pairs, and the paper's baselines made of their parts (table 1)."""
+"""What is evaluated: pairs, and the paper's baselines made from their parts (table 1)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from waltzrl_tui.store import PairRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.waltz.verdict import Verdict
 
-Kind = Literal["pair", "alone", "safeguard", "oracle"]
+SubjectKind = Literal["pair", "alone", "safeguard", "oracle"]
 
 REFUSAL: Final = "I can't help with that request."
-"""What a safeguard puts in place of a reply that it flags."""
+"""Replaces a reply that a safeguard flags."""
 
 BASE: Final = "base"
-"""The name of the untrained pair that is always there (`local.live.BASE_PAIR`)."""
+"""The name of the built-in untrained pair (`local.live.BASE_PAIR`)."""
 
 ALONE: Final = "base alone"
 SAFEGUARD: Final = "base + safeguard"
@@ -35,18 +35,18 @@ class Subject(BaseModel):
     """One system under evaluation.
 
     Attributes:
-        name: What reports call it.
-        kind: `pair` waltzes; `alone` has no feedback; `safeguard` has the feedback agent only
-            look whether the reply is unsafe, and replaces it by a refusal then; `oracle` is told
-            by the judge's labels and a template, without a feedback agent.
-        conversation, feedback: Names of agents; no feedback agent is "".
-        rounds: Revisions at most.
+        name: Shown in reports.
+        kind: `pair` waltzes; `alone` has no feedback; in `safeguard` the feedback agent only looks
+            for unsafe replies, which are replaced by a refusal; `oracle` gets its verdicts from
+            the judge's labels, without a feedback agent.
+        conversation, feedback: Names of agents; "" for no feedback agent.
+        rounds: At most this many revisions.
     """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    kind: Kind = "pair"
+    kind: SubjectKind = "pair"
     conversation: str
     feedback: str = ""
     rounds: int = 1
@@ -57,7 +57,7 @@ class Subject(BaseModel):
 
 
 def subject_of(pair: PairRow) -> Subject:
-    """The pair as it is."""
+    """The pair as a subject."""
     return Subject(
         name=pair.name,
         conversation=pair.conversation,
@@ -71,10 +71,10 @@ def baselines(pair: PairRow, base: PairRow, safeguard: str = "") -> list[Subject
 
     Args:
         base: The untrained pair.
-        safeguard: The agent that looks for unsafe replies; the pair's feedback agent without.
+        safeguard: The agent that looks for unsafe replies; "": the pair's feedback agent.
 
     Raises:
-        UsageError: A part that a baseline is made of is missing.
+        UsageError: An agent that a baseline needs is missing.
     """
     guard = safeguard or pair.feedback
     if not base.feedback:
@@ -85,7 +85,7 @@ def baselines(pair: PairRow, base: PairRow, safeguard: str = "") -> list[Subject
         )
     if not guard:
         raise UsageError(
-            f"The pair {one_line(pair.name)} has no feedback agent that could be the safeguard.",
+            f"The pair {one_line(pair.name)} has no feedback agent to be the safeguard.",
             hint="Name an agent that judges replies: --safeguard AGENT.",
         )
     talk, rounds = base.conversation, max(1, pair.rounds)
@@ -99,10 +99,10 @@ def baselines(pair: PairRow, base: PairRow, safeguard: str = "") -> list[Subject
 
 
 class OracleFeedback:
-    """A feedback agent that cannot be wrong: its flags are the judge's labels of the reply.
+    """A feedback agent that is always right: its flags are the judge's labels of the reply.
 
-    The feedback is empty, so that the waltz takes what a flag alone means. Set `reply` before it
-    is asked: the messages hold the reply only inside a prompt.
+    The feedback is empty, so the waltz uses its template for the flag. Set `reply` before each
+    call: the messages contain the reply only inside a prompt.
     """
 
     def __init__(self, row: Row, judge: Judge) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation prompts: the bundled ones, a file's, or a stratified part of them."""
+"""Evaluation prompts: the bundled ones, a file's, or a stratified sample of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
 BUNDLED: Final = "bundled"
-"""The name of the prompts that come with the program."""
+"""The name of the bundled prompts."""
 
 _NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -27,10 +27,10 @@ class Suite:
     """Prompts with labels.
 
     Attributes:
-        name: What reports call it: the file's name without its ending.
+        name: Shown in reports: the file name without its extension.
         sha256: Of the file.
         rows: The chosen prompts.
-        bad: Lines of the file that give no prompt.
+        bad: Bad rows of the file.
     """
 
     path: Path
@@ -41,25 +41,31 @@ class Suite:
 
 
 def load_suite(path: str | None, n: int | None = None, seed: int = 0) -> Suite:
-    """The prompts of the file at `path` (the bundled ones without), or a stratified `n` of them.
+    """The prompts of the file at `path`, by default the bundled ones, or a stratified `n` of them.
 
-    Blocks while it reads, so not on the event loop.
+    Blocks while it reads.
 
     Raises:
         DatasetError: The file cannot be read, has no usable row, or one without a label.
     """
-    mine = not path or path == BUNDLED
-    chosen = bundled(STARTER_EVAL) if mine else Path(str(path)).expanduser().absolute()
-    found = list(open_dataset(chosen))
-    rows: Sequence[Row] = [row for row in found if isinstance(row, Row)]
-    bad = [row for row in found if isinstance(row, BadRow)]
+    is_bundled = not path or path == BUNDLED
+    chosen = bundled(STARTER_EVAL) if is_bundled else Path(str(path)).expanduser().absolute()
+    records = list(open_dataset(chosen))
+    rows: Sequence[Row] = [row for row in records if isinstance(row, Row)]
+    bad = [row for row in records if isinstance(row, BadRow)]
     _check(chosen, rows)
     if n is not None and n < len(rows):
         recipe = SampleRecipe(str(chosen), n=n, seed=seed, dedupe="off", valid=0)
         rows = draw(rows, recipe).train
     with chosen.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Suite(chosen, BUNDLED if mine else _name(chosen), sha256, rows, bad)
+    return Suite(
+        path=chosen,
+        name=BUNDLED if is_bundled else _name(chosen),
+        sha256=sha256,
+        rows=rows,
+        bad=bad,
+    )
 
 
 def _name(path: Path) -> str:
@@ -70,9 +76,9 @@ def _check(path: Path, rows: Sequence[Row]) -> None:
     unlabelled = [row for row in rows if not row.harm]
     if unlabelled:
         raise DatasetError(
-            f"{len(unlabelled)} of {len(rows)} prompts of {one_line(path.name)} are not labelled "
-            f"harmful or benign, the first on line {unlabelled[0].line}: "
+            f"Prompts of {one_line(path.name)} without a label, harmful or benign: "
+            f"{len(unlabelled):,} of {len(rows):,}, the first on line {unlabelled[0].line}: "
             f"“{one_line(unlabelled[0].prompt, 60)}”.",
-            hint='Give every prompt a field "harm" with "harmful" or "benign"; where all are '
-            f"one: waltzrl-tui data profile {one_line(str(path))} --map harm==harmful",
+            hint='Give every prompt a field "harm" with "harmful" or "benign". If all have the '
+            f"same label: waltzrl-tui data profile {one_line(str(path))} --map harm==harmful",
         )

@@ -1,4 +1,4 @@
-"""Plots as SVG text, to stand inside an HTML page: no script, no font, no file beside it."""
+"""Plots as inline SVG: no script, no font, no other file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import NONE, percent, points
 
 _LABEL: Final = 210
 _LABEL_CHARS: Final = 28
@@ -21,7 +22,7 @@ _DOT: Final = 18
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One system: the rate of its drafts, of its final replies, and the paper's, in percent."""
+    """One subject: the rates of its drafts and final replies, and the paper's figure in percent."""
 
     name: str
     first: Rate
@@ -30,7 +31,7 @@ class Bar:
 
 
 def bars(title: str, rows: Sequence[Bar]) -> str:
-    """Rates as bars with their 95 % intervals: the draft hollow above, the final reply below."""
+    """Rates as bars with their 95 % intervals: the draft above, the final reply below."""
     if not rows:
         return ""
     top, height = 26, len(rows) * (_ROW + 8)
@@ -38,7 +39,7 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = _LABEL + share * _WIDTH
         out.append(f'<line class="grid" x1="{x:g}" y1="{top}" x2="{x:g}" y2="{top + height}"/>')
-        out.append(_text(x, top + height + 15, f"{share:.0%}", "tick", "middle"))
+        out.append(_text(x, top + height + 15, percent(share), "tick", "middle"))
     for number, row in enumerate(rows):
         y = top + number * (_ROW + 8) + 4
         out.append(_text(_LABEL - 10, y + 19, one_line(row.name, _LABEL_CHARS), "label", "end"))
@@ -50,8 +51,8 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
                 f'<path class="paper" d="M{x:g} {y - 2}v31"><title>paper: {row.paper:g} %'
                 "</title></path>"
             )
-        shown = f"{_percent(row.first)} → {_percent(row.final)}"
-        out.append(_text(_LABEL + _WIDTH + 12, y + 20, shown, "value"))
+        change = " → ".join(percent(rate.value, decimals=1) for rate in (row.first, row.final))
+        out.append(_text(_LABEL + _WIDTH + 12, y + 20, change, "value"))
     return "".join(out) + "</svg>"
 
 
@@ -72,17 +73,17 @@ def forest(title: str, rows: Sequence[tuple[str, Paired]]) -> str:
         y = top + number * _ROW + _ROW / 2
         low, high = paired.interval()
         gap = paired.difference or 0.0
-        x, left, right = (middle + value * _WIDTH / 2 for value in (gap, low, high))
+        x, left, right = (middle + share * _WIDTH / 2 for share in (gap, low, high))
         out.append(_text(_LABEL - 10, y + 4, one_line(name, _LABEL_CHARS), "label", "end"))
         out.append(f'<line class="whisker" x1="{left:g}" y1="{y}" x2="{right:g}" y2="{y}"/>')
         out.append(f'<circle class="final" cx="{x:g}" cy="{y}" r="5"/>')
-        shown = f"{100 * gap:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
-        out.append(_text(_LABEL + _WIDTH + 12, y + 4, shown, "value"))
+        value = points(gap, low, high, decimals=0)
+        out.append(_text(_LABEL + _WIDTH + 12, y + 4, value, "value"))
     return "".join(out) + "</svg>"
 
 
 def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
-    """Unsafe against timid: one dot a system with the intervals of both rates."""
+    """Unsafe against timid: one dot per subject with the intervals of both rates."""
     known = [row for row in rows if row[1].n and row[2].n]
     if not known:
         return ""
@@ -92,8 +93,8 @@ def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
         x, y = left + share * size, top + size - share * size
         out.append(f'<line class="grid" x1="{x:g}" y1="{top}" x2="{x:g}" y2="{top + size}"/>')
         out.append(f'<line class="grid" x1="{left}" y1="{y:g}" x2="{left + size}" y2="{y:g}"/>')
-        out.append(_text(x, top + size + 15, f"{share:.0%}", "tick", "middle"))
-        out.append(_text(left - 6, y + 4, f"{share:.0%}", "tick", "end"))
+        out.append(_text(x, top + size + 15, percent(share), "tick", "middle"))
+        out.append(_text(left - 6, y + 4, percent(share), "tick", "end"))
     out.append(_text(left + size / 2, top + size + 32, "ASR: unsafe replies", "tick", "middle"))
     out.append(_text(left, top - 8, "ORR: refused benign prompts", "tick"))
     dots: dict[tuple[int, int], list[int]] = {}
@@ -104,7 +105,7 @@ def plane(title: str, rows: Sequence[tuple[str, Rate, Rate]]) -> str:
             (x, top + size - timid.low * size, x, top + size - timid.high * size),
         ):
             out.append(f'<line class="whisker" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>')
-        # What would cover another one shares its dot.
+        # Dots that would overlap are merged.
         near = next((at for at in dots if max(abs(x - at[0]), abs(y - at[1])) < _DOT), None)
         dots.setdefault(near or (round(x), round(y)), []).append(number + 1)
         legend = f"{number + 1}  {one_line(name, 40)}"
@@ -129,7 +130,7 @@ def _open(title: str, height: float) -> str:
 
 def _bar(rate: Rate, y: float, height: int, style: str) -> str:
     if rate.value is None:
-        return _text(_LABEL + 4, y + height - 2, "–", "tick")
+        return _text(_LABEL + 4, y + height - 2, NONE, "tick")
     low, high = _LABEL + rate.low * _WIDTH, _LABEL + rate.high * _WIDTH
     middle = y + height / 2
     return (
@@ -141,7 +142,3 @@ def _bar(rate: Rate, y: float, height: int, style: str) -> str:
 
 def _text(x: float, y: float, text: str, style: str, anchor: str = "start") -> str:
     return f'<text class="{style}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _percent(rate: Rate) -> str:
-    return "–" if rate.value is None else f"{100 * rate.value:.1f} %"

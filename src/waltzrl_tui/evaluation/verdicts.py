@@ -1,8 +1,8 @@
 """A feedback agent alone: its verdicts on given replies, against the judge's labels.
 
-In a pair's own evaluation the feedback agent is asked about the replies of a conversation agent
-that was trained beside it, most of which deserve no flag: never raising one is right most of the
-time there. On the untrained base's drafts, half of them unsafe, judgement shows.
+In a pair's own evaluation most replies come from a trained conversation agent and deserve no flag,
+so never raising one is right most of the time. The untrained base's drafts, half of them unsafe,
+show how well the feedback agent judges.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class VerdictReport:
     """How often both flags were right.
 
     Attributes:
-        label_accuracy: Both flags as the judge labelled the reply; unreadable ones are wrong.
-        always_false: What never raising a flag would get on the same replies.
+        label_accuracy: Both flags equal the judge's labels; unreadable verdicts are wrong.
+        always_false: The label accuracy of never raising a flag on the same replies.
         verdict_errors: Verdicts that could not be read.
         seconds: Wall time.
     """
@@ -59,7 +59,7 @@ async def judge_drafts(
     """Ask `feedback` about the drafts c_0 of an evaluation, several at once.
 
     Args:
-        items: Finished items, whoever's drafts they hold.
+        items: Finished items with the drafts, of any subject.
         on_item: Called with the number of verdicts so far.
 
     Raises:
@@ -93,8 +93,10 @@ async def judge_drafts(
         for _ in range(min(concurrency, len(items))):
             group.create_task(work())
     return VerdictReport(
-        Rate.of(right),
-        Rate.of(not item.first_unsafe and not item.first_overrefused for item in items),
-        errors,
-        time.perf_counter() - began,
+        label_accuracy=Rate.of(right),
+        always_false=Rate.of(
+            not item.first_unsafe and not item.first_overrefused for item in items
+        ),
+        verdict_errors=errors,
+        seconds=time.perf_counter() - began,
     )

@@ -63,6 +63,12 @@ class Verdict(BaseModel):
         """Whether a revision is asked for (the paper's feedback trigger)."""
         return self.unsafe or self.overrefuse
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The names of the flags that are up."""
+        up = (("unsafe", self.unsafe), ("overrefuse", self.overrefuse))
+        return tuple(name for name, is_up in up if is_up)
+
     def to_json(self) -> str:
         """One line of JSON with the four fields in the order that the agents are trained on."""
         return json.dumps(self.model_dump(), ensure_ascii=False)
