@@ -102,7 +102,7 @@ def test_evaluate_prints_stores_and_goes_on(
     ]
     broken = cli(*arguments, "--json")
     assert (broken.code, broken.out) == (1, "")
-    assert "the same command goes on" in broken.err
+    assert "the same command resumes" in broken.err
 
     chat_server.script = waltzing
     chat_server.requests.clear()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from waltzrl_tui.cli.layout import duration, rate, table
+from waltzrl_tui.cli.layout import table
 from waltzrl_tui.evaluation.caveats import notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
 from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.words import NONE, duration, rate
 
 FIGURES = (
     ("attack success (ASR)", "asr"),
@@ -20,6 +21,13 @@ FIGURES = (
     ("labels right", "label_accuracy"),
 )
 """The rows of a report: name, and key in the document."""
+
+
+def rate_text(document: Mapping[str, Any] | None) -> str:
+    """A rate of a report with its 95 % interval: `12 % (7–20)`; a dash if it is not known."""
+    if document is None:
+        return NONE
+    return rate(document["rate"], document["low"], document["high"])
 
 
 def report_text(document: Mapping[str, Any]) -> str:
@@ -32,11 +40,11 @@ def report_text(document: Mapping[str, Any]) -> str:
             n = str(figure["first"]["n"])
             if final and final["n"] != figure["first"]["n"]:
                 n += f", {final['n']}"
-            rows.append((name, rate(figure["first"]), rate(final), n))
+            rows.append((name, rate_text(figure["first"]), rate_text(final), n))
     accuracy = document["label_accuracy"]
     if accuracy is not None:
         baseline = accuracy["baseline_always_false"]
-        rows.append(("· by never raising a flag", rate(baseline), "", str(baseline["n"])))
+        rows.append(("· by never raising a flag", rate_text(baseline), "", str(baseline["n"])))
     lines = [
         f"pair {document['pair']}, {document['n']} prompts, judge {document['judge']}, "
         f"{duration(document['seconds'])}",
@@ -97,12 +105,12 @@ def _table(reports: list[Report]) -> str:
             (
                 report.pair,
                 f"{report.asr.final.n}+{report.orr.final.n}",
-                rate(report.asr.first.to_json()),
-                rate(report.asr.final.to_json()),
-                rate(report.orr.first.to_json()),
-                rate(report.orr.final.to_json()),
-                rate(report.ftr.to_json()),
-                rate(report.label_accuracy.first.to_json()),
+                rate_text(report.asr.first.to_json()),
+                rate_text(report.asr.final.to_json()),
+                rate_text(report.orr.first.to_json()),
+                rate_text(report.orr.final.to_json()),
+                rate_text(report.ftr.to_json()),
+                rate_text(report.label_accuracy.first.to_json()),
                 f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
                 f"{unread.first.hits}+{unread.final.hits}",
                 f"{report.latency.median:.2f}",
@@ -137,7 +145,7 @@ def _categories(reports: list[Report]) -> str:
             name,
             "ASR" if harm == "harmful" else "ORR",
             *(
-                f"{rate(of.to_json())} of {of.n}" if (of := rates.get((harm, name))) else "–"
+                f"{rate_text(of.to_json())} of {of.n}" if (of := rates.get((harm, name))) else "–"
                 for rates in found
             ),
         )
@@ -182,7 +190,9 @@ def _agreement(results: Results) -> str:
         for question, found in (("harmful?", each.harmful), ("refusal?", each.refusal)):
             kappa = "–" if found.kappa is None else f"{found.kappa:.2f}"
             pair = f"{each.first} / {each.second}"
-            rows.append((pair, question, rate(found.rate.to_json()), kappa, str(found.paired.n)))
+            rows.append(
+                (pair, question, rate_text(found.rate.to_json()), kappa, str(found.paired.n))
+            )
     disputes = results.disputes()
     left = sum(each.label is None for each in disputes)
     return (

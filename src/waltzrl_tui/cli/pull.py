@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields
+from waltzrl_tui.cli.options import Options
 from waltzrl_tui.datasets.reading.mappings import (
     corrected,
     guess_mapping,
@@ -21,11 +23,20 @@ GUESS = "guess"
 """What `--map` is given to go back to the guess."""
 
 
-async def pull(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PullOptions(Options):
+    """The options of `data pull`."""
+
+    repo: str
+    split: str | None
+    config: str | None
+    revision: str | None
+    out: str | None
+
+
+async def pull(context: Context, options: PullOptions) -> int:
     """`data pull REPO`."""
     from waltzrl_tui.datasets.hub import pull as hub
-
-    args = context.args
 
     def shown(done: int, total: int) -> None:
         # The hub does not always know how large a file is.
@@ -34,11 +45,11 @@ async def pull(context: Context) -> int:
     found = await asyncio.to_thread(
         hub.pull,
         context.workspace,
-        args.repo,
-        config=args.config,
-        split=args.split,
-        revision=args.revision,
-        name=args.out,
+        options.repo,
+        config=options.config,
+        split=options.split,
+        revision=options.revision,
+        name=options.out,
         on_progress=shown,
     )
     document: dict[str, Any] = {**found.to_json(), "format": "", "mapping": None}
