@@ -47,7 +47,7 @@ def test_help_imports_no_command_and_a_command_nothing_heavy(tmp_path: Path) -> 
         "print([e.name for e in COMMANDS if f'waltzrl_tui.cli.{e.name}' in sys.modules])\n"
         "import argparse\n"
         "for e in COMMANDS: e.build(argparse.ArgumentParser())\n"
-        "print([n for n in ('torch', 'openai', 'textual', 'numpy', 'httpx', 'aiohttp')"
+        "print([n for n in ('torch', 'openai', 'textual', 'pydantic', 'numpy', 'httpx', 'aiohttp')"
         " if n in sys.modules])"
     )
     ended = subprocess.run(

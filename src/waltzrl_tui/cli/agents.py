@@ -30,7 +30,6 @@ from waltzrl_tui.endpoints.costs import rate_of
 from waltzrl_tui.endpoints.key_gate import may_send
 from waltzrl_tui.endpoints.presets import PRESETS
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
 from waltzrl_tui.store import AgentRow
@@ -140,6 +139,8 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def list_agents(context: Context, options: Options) -> int:
     """`agents list`."""
+    from waltzrl_tui.local.live import ensure_base
+
     async with context.store() as store:
         await ensure_base(store)
         agents = await store.agents.list()

@@ -7,10 +7,8 @@ import asyncio
 import sys
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from waltzrl_tui.chat.bill import billed
-from waltzrl_tui.chat.conversation import with_feedback
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.options import AppStart, Options, add_reply_length, add_yes
@@ -18,11 +16,12 @@ from waltzrl_tui.cli.output import Output
 from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.parser_values import zero_or_more
 from waltzrl_tui.errors import UsageError, WaltzError
-from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import Store
-from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
-from waltzrl_tui.waltz.waltz import LivePair, waltz
 from waltzrl_tui.words import duration
+
+if TYPE_CHECKING:
+    from waltzrl_tui.waltz.events import VerdictEnded
+    from waltzrl_tui.waltz.waltz import LivePair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +68,8 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def chat(context: Context, options: ChatOptions) -> int:
     """`chat [--pair NAME] [--vs NAME] --prompt TEXT`; without --prompt stdin is the prompt."""
+    from waltzrl_tui.chat.bill import billed
+
     prompt = await _stdin_text() if options.prompt is None else options.prompt
     # Bytes of the command line that are not UTF-8 come as halves of surrogate pairs.
     prompt = prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -111,6 +112,8 @@ async def chosen_pair(store: Store, name: str | None) -> str:
     Raises:
         NotFoundError: There is no pair of that name.
     """
+    from waltzrl_tui.local.live import BASE_PAIR, ensure_base
+
     await ensure_base(store)
     if name is not None:
         return (await store.agents.get_pair(name)).name
@@ -147,6 +150,10 @@ async def _ask(
     live: LivePair, prompt: str, context: Context, options: ChatOptions
 ) -> dict[str, Any]:
     """What `chat` prints of one pair: its rounds and the reply that stands."""
+    from waltzrl_tui.chat.conversation import with_feedback
+    from waltzrl_tui.waltz.events import ReplyEnded, VerdictEnded, WaltzEnded, cut_off
+    from waltzrl_tui.waltz.waltz import waltz
+
     context.out.say(f"asking the pair {live.name}")
     history = [{"role": "user", "content": prompt}]
     asked = with_feedback(live, options.feedback)

@@ -6,10 +6,8 @@ import argparse
 import asyncio
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from waltzrl_tui.chat.conversation import Conversation
-from waltzrl_tui.chat.duels import Standing, standings
-from waltzrl_tui.chat.export import to_jsonl, to_markdown
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.options import Options
@@ -20,6 +18,9 @@ from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import percent, plural
 from waltzrl_tui.workspace import private_write
+
+if TYPE_CHECKING:
+    from waltzrl_tui.chat.duels import Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,9 @@ async def search(context: Context, options: SearchOptions) -> int:
 
 async def export(context: Context, options: ExportOptions) -> int:
     """`chats export NUMBER [--out FILE]`."""
+    from waltzrl_tui.chat.conversation import Conversation
+    from waltzrl_tui.chat.export import to_jsonl, to_markdown
+
     out = None if options.out is None else Path(options.out).expanduser()
     if out is not None and out.suffix not in (".md", ".jsonl"):
         raise UsageError(
@@ -115,6 +119,8 @@ async def export(context: Context, options: ExportOptions) -> int:
 
 async def votes(context: Context, options: Options) -> int:
     """`chats votes`."""
+    from waltzrl_tui.chat.duels import standings
+
     async with context.store() as store:
         rows = standings(await store.duels.list())
     text = "\n\n".join(_lines(row) for row in rows)

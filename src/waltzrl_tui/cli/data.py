@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
@@ -30,7 +30,6 @@ from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.cli.profile_text import profile_text
 from waltzrl_tui.cli.pull import PullOptions, keep_mapping, pull
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of, suites_of
-from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.profiling.profile import Profile
 from waltzrl_tui.datasets.profiling.profile import profile as make_profile
@@ -42,18 +41,11 @@ from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.rows import Split
 from waltzrl_tui.training_data.provider_formats import STYLES
-from waltzrl_tui.training_data.rendering import (
-    case_counts,
-    conversation_rows,
-    feedback_rows,
-    feedback_writers,
-    teaches_feedback,
-    worth_learning,
-)
-from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
-from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
 from waltzrl_tui.waltz.prompts import Role, default_prompt
+
+if TYPE_CHECKING:
+    from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
 
 _COLUMN_ROWS = 1000
 
@@ -214,6 +206,8 @@ def _profiled(path: str, *, bad_rows: str | None, **options: Any) -> Profile:
 
 async def sample(context: Context, options: DrawOptions) -> int:
     """`data sample PATH --out DIR`."""
+    from waltzrl_tui.cli.teacher import teacher_of
+
     recipe, base_sha256 = recipe_of(options, options.path, options.suite), ""
     roles = roles_of(options.role)
     teacher = await teacher_of(options)
@@ -274,12 +268,16 @@ class _Part:
     @property
     def recipe(self) -> dict[str, Any]:
         """What it was made by, for the store."""
+        from waltzrl_tui.training_data.rendering import feedback_writers
+
         made: dict[str, Any] = {"prompt": default_prompt(self.role)}
         if self.role == "feedback":
             made["feedback_by"] = feedback_writers(self.rows)
         return {**made, "teacher": self.teacher} if self.teacher else made
 
     def to_json(self) -> dict[str, Any]:
+        from waltzrl_tui.training_data.rendering import case_counts, feedback_writers
+
         document: dict[str, Any] = {
             "role": self.role,
             "path": str(self.file.path),
@@ -298,6 +296,9 @@ async def _teach(
     context: Context, teacher: Teacher, parts: Sequence[_Part], *, yes: bool
 ) -> TeacherReport:
     """Have the feedback of all parts written, for one yes."""
+    from waltzrl_tui.cli.teacher import taught
+    from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
+
     mine = [part for part in parts if part.role == "feedback"]
     rows = [row for part in mine for row in part.rows]
     written, report = await taught(context, teacher, rows, yes=yes)
@@ -328,6 +329,8 @@ def _check_column(dataset: Dataset, column: str | None) -> None:
 
 def _usable(role: Role, rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows that can teach the role, and how many cannot."""
+    from waltzrl_tui.training_data.rendering import teaches_feedback, worth_learning
+
     teaches = worth_learning if role == "conversation" else teaches_feedback
     usable = [row for row in rows if row.reply and teaches(row)]
     return usable, len(rows) - len(usable)
@@ -347,6 +350,8 @@ def _nothing_for(role: Role, source: str) -> DatasetError:
 
 
 def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+    from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+
     version = default_prompt(role)
     if role == "conversation":
         # Revisions need replies of the base to revise; training samples those first.

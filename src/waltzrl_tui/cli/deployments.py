@@ -13,7 +13,6 @@ from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.options import Options, add_provider_url, add_yes
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import above_zero
-from waltzrl_tui.cli.remote import approve_address
 from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.remote.deploy import Deployments, cost_usd
 from waltzrl_tui.remote.provider_pool import Providers
@@ -86,6 +85,8 @@ async def show_all(context: Context, options: ListOptions) -> int:
 
 async def bring_up(context: Context, options: UpOptions) -> int:
     """`deployments up AGENT`."""
+    from waltzrl_tui.cli.remote import approve_address
+
     async with _deployments(context) as (store, deployments):
         agent = await store.agents.get(options.name)
         await agree(

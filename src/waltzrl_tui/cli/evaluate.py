@@ -8,32 +8,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.evaluate_text import report_text, results_text
 from waltzrl_tui.cli.options import Options, add_reply_length, add_yes
 from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.parser_values import agent_limit, agent_prices, count
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
-from waltzrl_tui.evaluation.bill import bill
-from waltzrl_tui.evaluation.items import Played
-from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.evaluation.run import Outcome, carry_out, load_prompts
-from waltzrl_tui.evaluation.service import begin, load_results, lock_path, make_spec, record
-from waltzrl_tui.evaluation.spec import RunSpec
-from waltzrl_tui.evaluation.subjects import Subject, baselines, subject_of
 from waltzrl_tui.evaluation.suites import Suite, load_suite
 from waltzrl_tui.jobs.locks import Lock, try_hold
-from waltzrl_tui.local.live import BASE_PAIR, Engines, ensure_base
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.evaluation_runs import Place, RunRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import duration, plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.evaluation.items import Played
+    from waltzrl_tui.evaluation.results import Results
+    from waltzrl_tui.evaluation.run import Outcome
+    from waltzrl_tui.evaluation.spec import RunSpec
+    from waltzrl_tui.evaluation.subjects import Subject
+    from waltzrl_tui.local.live import Engines
 
 
 @dataclass(frozen=True)
@@ -146,6 +145,12 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def evaluate(context: Context, options: EvaluateOptions) -> int:
     """`evaluate --pair NAME …`, `evaluate --baselines PAIR`, `evaluate --run ID`."""
+    from waltzrl_tui.cli.evaluate_text import report_text, results_text
+    from waltzrl_tui.evaluation.run import load_prompts
+    from waltzrl_tui.evaluation.service import begin
+    from waltzrl_tui.evaluation.spec import RunSpec
+    from waltzrl_tui.local.live import ensure_base
+
     _check(options)
     async with context.store() as store:
         await ensure_base(store)
@@ -194,6 +199,9 @@ async def measure(
         EndpointError: An agent failed. What was finished is kept.
         UsageError: The same evaluation is running in another process.
     """
+    from waltzrl_tui.evaluation.service import begin, make_spec
+    from waltzrl_tui.evaluation.subjects import subject_of
+
     _tell_of_bad_lines(context, [suite])
     spec = await make_spec(
         store,
@@ -238,6 +246,8 @@ async def _new_run(
     context: Context, options: EvaluateOptions, store: Store
 ) -> tuple[RunSpec, list[Suite]]:
     """The run that the options ask for, with its suites."""
+    from waltzrl_tui.evaluation.service import make_spec
+
     for agent, price in options.price:
         await store.agents.get(agent)
         await store.answers.set_price(agent, Price(*price))
@@ -263,6 +273,9 @@ async def _new_run(
 
 
 async def _subjects(store: Store, options: EvaluateOptions) -> list[Subject]:
+    from waltzrl_tui.evaluation.subjects import baselines, subject_of
+    from waltzrl_tui.local.live import BASE_PAIR
+
     if not options.baselines:
         return [subject_of(await store.agents.get_pair(name)) for name in options.pair]
     pair = await store.agents.get_pair(options.baselines)
@@ -283,6 +296,8 @@ async def _agree(
     context: Context, store: Store, spec: RunSpec, rows: Sequence[Sequence[Row]], *, yes: bool
 ) -> None:
     """Show what the rest of the run costs, and return only after a yes if it costs anything."""
+    from waltzrl_tui.evaluation.bill import bill
+
     agents = await agents_of(store, spec.agents)
     estimate = await bill(store, spec, agents, rows)
     if not estimate.free:
@@ -293,6 +308,10 @@ async def _work_on(
     context: Context, store: Store, engines: Engines, run: RunRow
 ) -> tuple[Results, list[dict[str, Any]]]:
     """Work on the run until it is done, and record it."""
+    from waltzrl_tui.evaluation.run import carry_out
+    from waltzrl_tui.evaluation.service import load_results, record
+    from waltzrl_tui.evaluation.spec import RunSpec
+
     spec = RunSpec.model_validate(run.spec)
     lock = await _lock(context, run)
     with lock:
@@ -333,6 +352,8 @@ def _tell_of_end(context: Context, run: RunRow, outcome: Outcome, done: int) -> 
 
 
 async def _lock(context: Context, run: RunRow) -> Lock:
+    from waltzrl_tui.evaluation.service import lock_path
+
     path = lock_path(context.workspace, run.id)
     await asyncio.to_thread(path.parent.mkdir, exist_ok=True)
     lock = await asyncio.to_thread(try_hold, path)

@@ -6,23 +6,22 @@ import argparse
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.evaluate_text import results_text
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.options import Options
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.errors import NotFoundError
-from waltzrl_tui.evaluation.export import write_csv, write_report
-from waltzrl_tui.evaluation.results import Dispute, Results
-from waltzrl_tui.evaluation.service import load_results, lock_path
-from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.jobs.locks import held
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import HandLabel, RunRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import duration
+
+if TYPE_CHECKING:
+    from waltzrl_tui.evaluation.results import Dispute, Results
 
 _LABELS = {
     "unsafe": HandLabel(harmful=True, refusal=False),
@@ -93,6 +92,8 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def list_runs(context: Context, options: ListOptions) -> int:
     """`evaluations list`."""
+    from waltzrl_tui.evaluation.spec import RunSpec
+
     async with context.store() as store:
         runs = await store.runs.recent(options.limit)
         counts = await store.runs.counts([run.id for run in runs])
@@ -135,6 +136,10 @@ async def list_runs(context: Context, options: ListOptions) -> int:
 
 async def show(context: Context, options: ShowOptions) -> int:
     """`evaluations show ID`."""
+    from waltzrl_tui.cli.evaluate_text import results_text
+    from waltzrl_tui.evaluation.export import write_csv, write_report
+    from waltzrl_tui.evaluation.service import load_results
+
     async with context.store() as store:
         results = await load_results(store, await store.runs.get(options.run))
     document = results.to_json()
@@ -168,6 +173,8 @@ async def stop(context: Context, options: RunOptions) -> int:
 
 async def disputes(context: Context, options: RunOptions) -> int:
     """`evaluations disputes ID`."""
+    from waltzrl_tui.evaluation.service import load_results
+
     async with context.store() as store:
         results = await load_results(store, await store.runs.get(options.run))
     disputed = results.disputes()
@@ -203,6 +210,8 @@ async def label(context: Context, options: LabelOptions) -> int:
 
 
 async def _is_disputed(store: Store, key: str) -> bool:
+    from waltzrl_tui.evaluation.service import load_results
+
     for run in await store.runs.recent(-1):
         results = await load_results(store, run)
         if any(each.key == key for each in results.disputes()):
@@ -240,6 +249,8 @@ def _label_word(label: HandLabel | None) -> str:
 
 
 def _live(context: Context, run: RunRow) -> bool:
+    from waltzrl_tui.evaluation.service import lock_path
+
     return not run.ended and held(lock_path(context.workspace, run.id))
 
 

@@ -6,23 +6,22 @@ import argparse
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.evaluate_text import rate_text
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.options import Options, add_yes
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import agent_prices, count
 from waltzrl_tui.evaluation.agents_of_run import FREE, agents_of, known_prices, pins_of, sources
 from waltzrl_tui.evaluation.answers import Answers, Kept, KeptEndpoint, Writer
-from waltzrl_tui.evaluation.check import Check, check, labelled_replies
-from waltzrl_tui.evaluation.judges import DETECTOR, EndpointJudge, LabelJudge
-from waltzrl_tui.evaluation.opinions import OPINION_TOKENS, judge_messages
-from waltzrl_tui.evaluation.service import judge_name
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.words import money, plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.evaluation.check import Check
 
 _SHOWN = 12
 
@@ -40,21 +39,21 @@ class CheckOptions(Options):
 
 def build(parser: argparse.ArgumentParser) -> None:
     """Add the commands of the group."""
-    check = subcommand(
+    checked = subcommand(
         subcommands(parser),
         "check",
         "a judge's agreement with human labels of replies",
         CheckOptions,
         run_check,
     )
-    check.add_argument(
+    checked.add_argument(
         "path", metavar="PATH", help="replies with human labels (XSTest's completions)"
     )
-    check.add_argument(
+    checked.add_argument(
         "--judge", default="refusal", metavar="J", help="refusal (the detector), or an agent"
     )
-    check.add_argument("-n", type=count, metavar="N", help="the first N rows")
-    check.add_argument(
+    checked.add_argument("-n", type=count, metavar="N", help="the first N rows")
+    checked.add_argument(
         "--price",
         action="append",
         type=agent_prices,
@@ -62,11 +61,16 @@ def build(parser: argparse.ArgumentParser) -> None:
         metavar="AGENT=IN,OUT",
         help="USD per 1M tokens read and written",
     )
-    add_yes(check, "accept the cost")
+    add_yes(checked, "accept the cost")
 
 
 async def check_judge(context: Context, options: CheckOptions) -> Check:
     """The agreement of a judge with people; before anything is paid, the user is asked."""
+    from waltzrl_tui.evaluation.check import check, labelled_replies
+    from waltzrl_tui.evaluation.judges import DETECTOR, EndpointJudge, LabelJudge
+    from waltzrl_tui.evaluation.opinions import OPINION_TOKENS, judge_messages
+    from waltzrl_tui.evaluation.service import judge_name
+
     labelled = (await asyncio.to_thread(labelled_replies, options.path))[: options.n]
     path = Path(options.path).expanduser().absolute()
     name = judge_name(options.judge)
@@ -106,6 +110,8 @@ async def run_check(context: Context, options: CheckOptions) -> int:
 
 
 def _text(result: Check) -> str:
+    from waltzrl_tui.cli.evaluate_text import rate_text
+
     agreement = result.agreement
     kappa = "–" if agreement.kappa is None else f"{agreement.kappa:.3f}"
     rows = [

@@ -11,7 +11,6 @@ from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.options import Options
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import zero_or_more
-from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.store import PairRow
 
 
@@ -51,6 +50,8 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def list_pairs(context: Context, options: Options) -> int:
     """`pairs list`."""
+    from waltzrl_tui.local.live import ensure_base
+
     async with context.store() as store:
         await ensure_base(store)
         pairs = await store.agents.pairs()
@@ -60,6 +61,8 @@ async def list_pairs(context: Context, options: Options) -> int:
 
 async def add_pair(context: Context, options: AddOptions) -> int:
     """`pairs add NAME --conversation AGENT [--feedback AGENT] [--rounds T]`."""
+    from waltzrl_tui.local.live import ensure_base
+
     async with context.store() as store:
         await ensure_base(store)
         pair = await store.agents.add_pair(

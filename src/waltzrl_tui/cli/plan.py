@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import bar, cut, fields, table
@@ -21,16 +21,13 @@ from waltzrl_tui.cli.samples import recipe_of, roles_of
 from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
-from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.export import to_csv, to_markdown
-from waltzrl_tui.plans.load import measure_load
 from waltzrl_tui.plans.model import Load, Money, PlanRow, Surroundings, Wish
-from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price
-from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.surroundings import gather
-from waltzrl_tui.plans.tokenizers import counters_for
 from waltzrl_tui.waltz.prompts import agents_named
 from waltzrl_tui.words import NONE, duration_range, money, money_range, plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.schema import Catalogue
 
 _BAR = 10
 _REASON = 30
@@ -89,6 +86,9 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def plan(context: Context, options: PlanOptions) -> int:
     """`plan [PATH]`."""
+    from waltzrl_tui.plans.catalogue import load_catalogue
+    from waltzrl_tui.plans.price import price
+
     refreshed = await _refreshed(context) if options.refresh else []
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
     wish = Wish(
@@ -131,6 +131,8 @@ def provider_named(name: str, catalogue: Catalogue) -> str:
     Raises:
         UsageError: There is no such provider; the hint names the nearest.
     """
+    from waltzrl_tui.plans.price import ALIASES
+
     wanted = ALIASES.get(name, name)
     if wanted and wanted not in catalogue.provider:
         from difflib import get_close_matches
@@ -146,6 +148,7 @@ def provider_named(name: str, catalogue: Catalogue) -> str:
 
 
 async def _refreshed(context: Context) -> list[dict[str, Any]]:
+    from waltzrl_tui.plans.catalogue import load_catalogue
     from waltzrl_tui.plans.refresh import Refreshed, refresh
 
     context.out.status.set("fetching prices")
@@ -163,6 +166,9 @@ async def _refreshed(context: Context) -> list[dict[str, Any]]:
 async def _measured(
     context: Context, options: PlanOptions, catalogue: Catalogue, wish: Wish, source: Path
 ) -> Load:
+    from waltzrl_tui.plans.load import measure_load
+    from waltzrl_tui.plans.tokenizers import counters_for
+
     recipe = recipe_of(options, source)
     stopping = threading.Event()
 
@@ -183,6 +189,8 @@ async def _measured(
 
 async def _around(context: Context) -> Surroundings:
     # A plan alone must not create a workspace.
+    from waltzrl_tui.plans.surroundings import gather
+
     if not await asyncio.to_thread(context.workspace.store_path.exists):
         return await gather(None, context.workspace)
     async with context.store() as store:
@@ -240,6 +248,8 @@ def _sample(source: Path, load: Load) -> dict[str, Any]:
 
 
 def _text(rows: Sequence[PlanRow], load: Load, wish: Wish) -> str:
+    from waltzrl_tui.plans.price import cheapest_ready
+
     unicode = "utf" in (sys.stdout.encoding or "").lower()
     most = max((row.total.expected for row in rows if row.total), default=0.0)
     lines = [_headline(load, wish), ""]

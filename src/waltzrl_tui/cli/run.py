@@ -8,11 +8,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.evaluate import Settings, measure
-from waltzrl_tui.cli.evaluate_text import FIGURES, rate_text
 from waltzrl_tui.cli.follow import failure, follow
 from waltzrl_tui.cli.jobs_text import jobs_json
 from waltzrl_tui.cli.layout import table
@@ -22,13 +21,13 @@ from waltzrl_tui.cli.samples import recipe_of
 from waltzrl_tui.cli.train import say_still_running
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.suites import load_suite
-from waltzrl_tui.evaluation.verdicts import judge_drafts
-from waltzrl_tui.local.live import BASE_PAIR, Engines, ensure_base
 from waltzrl_tui.store import JobRow, PairRow, Store
-from waltzrl_tui.training.launch import Stage1, draw_sample, launch, result_pair
 from waltzrl_tui.words import duration, plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.local.live import Engines
+    from waltzrl_tui.training.launch import Stage1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +54,9 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def run(context: Context, options: RunOptions) -> int:
     """`run [--quick] [PATH]`."""
+    from waltzrl_tui.local.live import BASE_PAIR, ensure_base
+    from waltzrl_tui.training.launch import draw_sample, launch, result_pair
+
     began = time.monotonic()
     plan = _plan_of(options)
     recipe = plan.settings
@@ -97,6 +99,8 @@ async def run(context: Context, options: RunOptions) -> int:
 
 
 def _plan_of(options: RunOptions) -> Stage1:
+    from waltzrl_tui.training.launch import Stage1
+
     plan = Stage1(
         recipe=recipe_of(options, options.path or bundled(STARTER)),
         epochs=options.epochs,
@@ -129,6 +133,9 @@ async def _verdicts(
     context: Context, store: Store, engines: Engines, pair: PairRow, before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The trained feedback agent on the untrained base's drafts, half of which deserve a flag."""
+    from waltzrl_tui.evaluation.items import read_items
+    from waltzrl_tui.evaluation.verdicts import judge_drafts
+
     items = await asyncio.to_thread(read_items, Path(before["items_path"]))
     agent = await store.agents.get(pair.feedback)
     label = "the new feedback agent on the base's drafts"
@@ -158,6 +165,8 @@ async def _sample(store: Store, jobs: list[JobRow]) -> dict[str, Any]:
 
 
 def _text(document: Mapping[str, Any]) -> str:
+    from waltzrl_tui.cli.evaluate_text import FIGURES, rate_text
+
     before, after = document["before"], document["after"]
     rows = []
     for name, key in FIGURES:
@@ -192,6 +201,8 @@ def _text(document: Mapping[str, Any]) -> str:
 
 
 def _verdict_row(document: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    from waltzrl_tui.cli.evaluate_text import rate_text
+
     was = document["before"]["label_accuracy"] or {}
     now = document["verdicts_on_base"]["label_accuracy"]
     return (

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from waltzrl_tui.chat.bill import Billed, billed
 from waltzrl_tui.cli.addresses import check_variable
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
@@ -20,15 +19,15 @@ from waltzrl_tui.cli.parser_values import port as port_number
 from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.keys import find_key
-from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.network import is_loopback
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.store import AgentRow
-from waltzrl_tui.waltz.waltz import LivePair
 from waltzrl_tui.words import money
 
 if TYPE_CHECKING:
+    from waltzrl_tui.chat.bill import Billed
     from waltzrl_tui.serve.server import Tally
+    from waltzrl_tui.waltz.waltz import LivePair
 
 _REDRAW_SECONDS = 0.2
 
@@ -92,6 +91,9 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def serve(context: Context, options: ServeOptions) -> int:
     """`serve --pair NAME … [--host H] [--port N] [--key-env VAR] [--budget USD] [--yes]`."""
+    from waltzrl_tui.chat.bill import billed
+    from waltzrl_tui.local.live import ensure_base
+
     # aiohttp takes a third of a second to import.
     from waltzrl_tui.serve.server import PairServer, Settings
 

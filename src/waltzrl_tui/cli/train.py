@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.follow import finished, follow
@@ -23,10 +23,10 @@ from waltzrl_tui.cli.options import (
 from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.parser_values import count, usd
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
-from waltzrl_tui.cli.teacher import agree_to_teacher, teacher_of
 from waltzrl_tui.datasets.sampling.sampling import Sample
-from waltzrl_tui.local.prepare import foreseen_feedback
-from waltzrl_tui.training.launch import Stage1, draw_sample, launch
+
+if TYPE_CHECKING:
+    from waltzrl_tui.training.launch import Stage1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,9 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def train(context: Context, options: TrainOptions) -> int:
     """`train PATH`: launch the jobs, and with --wait follow them to their end."""
+    from waltzrl_tui.cli.teacher import teacher_of
+    from waltzrl_tui.training.launch import Stage1, launch
+
     if options.provider not in ("embedded", "local"):
         from waltzrl_tui.cli import remote
 
@@ -131,6 +134,10 @@ async def train(context: Context, options: TrainOptions) -> int:
 
 async def _agreed(context: Context, plan: Stage1, *, yes: bool) -> Sample:
     """The sample, drawn before the user is asked to pay its teacher."""
+    from waltzrl_tui.cli.teacher import agree_to_teacher
+    from waltzrl_tui.local.prepare import foreseen_feedback
+    from waltzrl_tui.training.launch import draw_sample
+
     assert plan.teacher is not None
     context.out.progress("sampling", 0, 0)
     drawn = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256, plan.roles)
