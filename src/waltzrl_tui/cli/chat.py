@@ -156,8 +156,8 @@ async def _ask(
 
     context.out.say(f"asking the pair {live.name}")
     history = [{"role": "user", "content": prompt}]
-    asked = with_feedback(live, options.feedback)
-    events = waltz(asked, history, max_tokens=options.max_tokens, watch=options.watch)
+    pair = with_feedback(live, options.feedback)
+    events = waltz(pair, history, max_tokens=options.max_tokens, watch=options.watch)
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, ReplyEnded) and (off := cut_off(event.origin)):

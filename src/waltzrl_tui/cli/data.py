@@ -28,7 +28,7 @@ from waltzrl_tui.cli.options import (
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.cli.profile_text import profile_text
-from waltzrl_tui.cli.pull import PullOptions, keep_mapping, pull
+from waltzrl_tui.cli.pull import PullOptions, pull, store_mapping
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of, suites_of
 from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.profiling.profile import Profile
@@ -134,14 +134,14 @@ def build(parser: argparse.ArgumentParser) -> None:
 async def profile(context: Context, options: ProfileOptions) -> int:
     """`data profile PATH`."""
     if options.map is not None:
-        await keep_mapping(context, options.path, options.map)
+        await store_mapping(context, options.path, options.map)
     stopping = threading.Event()
 
     def shown(rows: int) -> None:
         context.out.progress("reading", rows, 0, "rows")
 
     try:
-        found = await asyncio.to_thread(
+        figures = await asyncio.to_thread(
             _profiled,
             options.path,
             suites=suites_of(options.suite),
@@ -151,15 +151,15 @@ async def profile(context: Context, options: ProfileOptions) -> int:
         )
     finally:
         stopping.set()
-    document = found.to_json()
+    document = figures.to_json()
     if options.provider:
-        document["waste_usd"] = await _waste_usd(context, options, found)
-    context.out.result(document, profile_text(found, document.get("waste_usd")))
+        document["waste_usd"] = await _waste_usd(context, options, figures)
+    context.out.result(document, profile_text(figures, document.get("waste_usd")))
     return 0
 
 
-async def _waste_usd(context: Context, options: ProfileOptions, found: Profile) -> dict[str, Any]:
-    """What the profile's waste would cost at --provider."""
+async def _waste_usd(context: Context, options: ProfileOptions, figures: Profile) -> dict[str, Any]:
+    """The cost of the profile's waste at --provider."""
     # Plans read their catalogue, which profiles without a provider need not wait for.
     from waltzrl_tui.cli.plan import provider_named
     from waltzrl_tui.plans.catalogue import load_catalogue
@@ -169,7 +169,7 @@ async def _waste_usd(context: Context, options: ProfileOptions, found: Profile) 
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
     wish = Wish(epochs=options.epochs, provider=provider_named(options.provider, catalogue))
     async with context.store() as store:
-        priced = await priced_waste(store, context.workspace, found, wish)
+        priced = await priced_waste(store, context.workspace, figures, wish)
     return {
         "provider": wish.provider,
         "epochs": wish.epochs,
@@ -267,13 +267,13 @@ class _Part:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What it was made by, for the store."""
+        """What it was recipe by, for the store."""
         from waltzrl_tui.training_data.rendering import feedback_writers
 
-        made: dict[str, Any] = {"prompt": default_prompt(self.role)}
+        recipe: dict[str, Any] = {"prompt": default_prompt(self.role)}
         if self.role == "feedback":
-            made["feedback_by"] = feedback_writers(self.rows)
-        return {**made, "teacher": self.teacher} if self.teacher else made
+            recipe["feedback_by"] = feedback_writers(self.rows)
+        return {**recipe, "teacher": self.teacher} if self.teacher else recipe
 
     def to_json(self) -> dict[str, Any]:
         from waltzrl_tui.training_data.rendering import case_counts, feedback_writers
@@ -396,7 +396,7 @@ def _sample_text(document: dict[str, Any], report: TeacherReport | None) -> str:
     if prompts := document["contradicting_prompts"]:
         lines += ["", f"! {contradictions_in_words(prompts)}"]
     if document["recipe"]["valid"] and not document["valid_files"]:
-        lines += ["", "nothing is held out: all prompts are near each other, so none can be"]
+        lines += ["", "nothing is held out: all prompts are near duplicates of each other"]
     if report is not None:
         lines += ["", report.words]
     lines += ["", f"sample {document['id']}, sha256 {document['recipe']['sha256']}"]

@@ -170,14 +170,14 @@ def _gpu() -> dict[str, Any]:
     return document
 
 
-def _keys(wanted: list[str]) -> dict[str, dict[str, Any]]:
+def _keys(needed: list[str]) -> dict[str, dict[str, Any]]:
     """Which keys are set and where, by the variable's name; masked, never a value."""
     keys: dict[str, dict[str, Any]] = {}
-    for name in sorted({*_KEYS, *wanted}):
+    for name in sorted({*_KEYS, *needed}):
         value = find_key(name)
         keys[name] = {
             "set": bool(value),
-            "needed": name in wanted,
+            "needed": name in needed,
             "where": where_found(name),
             "masked": masked(value) if value else "",
         }
@@ -194,12 +194,12 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
 
     def with_key() -> list[str]:
-        wanted = ["embedded"]
+        names = ["embedded"]
         for name in provider_names():
             entry = catalogue.provider.get(name)
             if entry is None or any(find_key(key) for key in entry.keys):
-                wanted.append(name)
-        return wanted
+                names.append(name)
+        return names
 
     names = await asyncio.to_thread(with_key)
     if not names:

@@ -133,18 +133,18 @@ def provider_named(name: str, catalogue: Catalogue) -> str:
     """
     from waltzrl_tui.plans.price import ALIASES
 
-    wanted = ALIASES.get(name, name)
-    if wanted and wanted not in catalogue.provider:
+    key = ALIASES.get(name, name)
+    if key and key not in catalogue.provider:
         from difflib import get_close_matches
 
-        close = get_close_matches(wanted, catalogue.provider, n=1)
+        close = get_close_matches(key, catalogue.provider, n=1)
         raise UsageError(
             f"There is no provider {name!r}.",
             hint=f"Did you mean {close[0]}?"
             if close
             else f"Choose one of {', '.join(sorted(catalogue.provider))}.",
         )
-    return wanted
+    return key
 
 
 async def _refreshed(context: Context) -> list[dict[str, Any]]:
@@ -303,18 +303,19 @@ def _table(rows: Sequence[PlanRow], most: float, unicode: bool) -> str:
 def _fitted(headers: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> str:
     """The table, on a narrow terminal without the model and the bar, and reasons cut."""
     wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
-    kept = list(range(len(headers)))
+    columns = list(range(len(headers)))
     for dropped in (None, 1, 3):
-        kept = [column for column in kept if column != dropped]
-        widths = [max(len(row[column]) for row in (headers, *cells)) for column in kept[:-1]]
+        columns = [column for column in columns if column != dropped]
+        widths = [max(len(row[column]) for row in (headers, *cells)) for column in columns[:-1]]
         room = wide - sum(widths) - 2 * len(widths)
         if room >= _REASON:
             break
     shown = [
-        (*(row[column] for column in kept[:-1]), cut(row[-1], max(_REASON, room))) for row in cells
+        (*(row[column] for column in columns[:-1]), cut(row[-1], max(_REASON, room)))
+        for row in cells
     ]
-    right = {kept.index(2), kept.index(4)}
-    return table([headers[column] for column in kept], shown, right=right)
+    right = {columns.index(2), columns.index(4)}
+    return table([headers[column] for column in columns], shown, right=right)
 
 
 def _sum(row: PlanRow) -> str:

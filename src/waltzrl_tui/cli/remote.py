@@ -67,7 +67,7 @@ async def train(context: Context, options: TrainOptions) -> int:
     if options.extend is not None:
         recipe, base_sha256 = await extended(context, recipe, options.extend)
     teacher = await teacher_of(options)
-    wanted = RemoteWish(
+    request = RemoteWish(
         recipe=recipe,
         provider=options.provider,
         wish=Wish(
@@ -88,7 +88,7 @@ async def train(context: Context, options: TrainOptions) -> int:
     ):
         context.out.status.set("pricing")
         teach = partial(_taught, context, teacher, options.yes) if teacher is not None else None
-        quoted = await quote(store, context.workspace, providers, wanted, teach)
+        quoted = await quote(store, context.workspace, providers, request, teach)
         context.out.status.clear()
         context.out.say(quote_text(quoted))
         if quoted.blockers:
