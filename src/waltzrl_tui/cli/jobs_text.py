@@ -25,7 +25,7 @@ def jobs_json(jobs: Sequence[JobRow]) -> dict[str, Any]:
 def jobs_table(jobs: Sequence[JobRow]) -> str:
     """One line a job."""
     return table(
-        ("job", "role", "where", "state", "step", "left", "cost", "changed (UTC)", ""),
+        ("job", "role", "where", "state", "step", "ETA", "cost", "changed (UTC)", ""),
         [
             (
                 job.id,
