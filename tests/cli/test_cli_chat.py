@@ -102,7 +102,7 @@ def test_evaluate_prints_stores_and_goes_on(
     ]
     broken = cli(*arguments, "--json")
     assert (broken.code, broken.out) == (1, "")
-    assert "the same command goes on" in broken.err
+    assert "the same command resumes" in broken.err
 
     chat_server.script = waltzing
     chat_server.requests.clear()
@@ -172,7 +172,7 @@ def test_an_unsafe_draft_is_not_printed_when_its_revision_is_empty(
     text = cli("chat", "--pair", "mine", "--prompt", "hi")
     assert "Step one." not in text.out
     assert "reply 2 is an empty reply: the server's filter withheld it" in text.err
-    assert "no reply stands: the draft was found unsafe" in text.err
+    assert "no final reply: the draft is unsafe" in text.err
     assert "fine" not in text.err
 
 

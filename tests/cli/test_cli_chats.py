@@ -52,7 +52,7 @@ def test_chats_are_listed_found_written_and_counted(cli: Cli, tmp_path: Path) ->
     (told,) = cli("chats", "votes", "--json").document["standings"]
     assert (told["first"], told["votes"]["first"], told["votes"]["tie"]) == ("mine", 2, 1)
     assert told["win_rate"]["n"] == 2
-    assert "mine won 100% of 2" in cli("chats", "votes").out
+    assert "mine won 100 % of 2" in cli("chats", "votes").out
 
 
 def test_one_side_that_fails_leaves_the_other(

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import io
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.cli.layout import bar, cut, duration, rate, table, width
+from waltzrl_tui.cli.evaluate_text import rate_text
+from waltzrl_tui.cli.layout import bar, cut, table, width
 from waltzrl_tui.cli.output import Status
 
 
@@ -24,17 +24,9 @@ def test_columns_line_up_under_wide_characters() -> None:
     assert len(table(("a",), [("one\ntwo\rthree",)]).splitlines()) == 2
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "–"), (0.04, "0.0 s"), (9.96, "10.0 s"), (59.6, "1m00"), (100, "1m40"), (7260, "2h01")],
-)
-def test_durations(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
-
-
 def test_rates_and_bars_of_nothing() -> None:
-    assert rate({"rate": None, "low": 0.0, "high": 1.0, "n": 0}) == "–"
-    assert rate({"rate": 0.125, "low": 0.07, "high": 0.2, "n": 64}) == "12 % (7–20)"
+    assert rate_text({"rate": None, "low": 0.0, "high": 1.0, "n": 0}) == "–"
+    assert rate_text({"rate": 0.125, "low": 0.07, "high": 0.2, "n": 64}) == "12 % (7–20)"
     assert bar(0, 0, unicode=True, size=4) == "░░░░"
     assert bar(9, 8, unicode=False, size=4) == "####"
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.cli import Cli, environment
 from waltzrl_tui.cli import main
+from waltzrl_tui.cli.jobs import ListOptions
 from waltzrl_tui.cli.parser import parse
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.store import NewJob, Store
@@ -134,8 +135,9 @@ def test_a_bug_is_one_line_and_a_log(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_common_options_stand_anywhere(arguments: list[str]) -> None:
-    args = parse(arguments)
-    assert (args.json, args.home, args.command) == (True, "HOME", "jobs:list_jobs")
+    invocation = parse(arguments)
+    assert (invocation.json, invocation.home) == (True, "HOME")
+    assert invocation.options == ListOptions(limit=500)
 
 
 @pytest.mark.parametrize("later", ["waltz", "stage2"])

@@ -142,7 +142,7 @@ def test_the_list_of_the_server_tells_the_price(cli: Cli, lists: Lists) -> None:
     assert agent["price"]["source"] == f"{lists.url}/models"
     assert agent["price"]["as_of"][:10] == today
     listed = cli("agents", "list").out
-    assert f"3 / 15 ({today})" in listed
+    assert f"$3.00 / $15.00 ({today})" in listed
     # A price that changes is asked for again, and one that is said counts more.
     lists.body = lists.body.replace(b"0.000015", b"0.000020")
     asked = cli("agents", "price", "talk", "--json").document["agents"][0]["price"]

@@ -62,7 +62,7 @@ def test_before_and_after(
     scripted_pair("new")
     chat_server.script = trained_refuses
     dataset.write_text("".join(dataset.read_text().splitlines(keepends=True)[:12]))
-    monkeypatch.setattr("waltzrl_tui.cli.run.launch", a_launch(outcome))
+    monkeypatch.setattr("waltzrl_tui.training.launch.launch", a_launch(outcome))
     arguments = ["run", "--quick", dataset, "--prompts", dataset]
     if outcome == "failed":
         ended = cli(*arguments, "--json")

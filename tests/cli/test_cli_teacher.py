@@ -54,7 +54,7 @@ def test_a_sample_asks_once_and_says_who_wrote_what(
     refused = cli(*command)
     assert refused.code == 2
     # Half of the 40 prompts are harmless, and each of those has one refusal to be flagged.
-    assert "coach is asked for the feedback of 20 rows: about $0.00" in refused.err
+    assert "coach writes the feedback of 20 rows: about $0.00" in refused.err
     assert "--yes" in refused.err
     assert chat_server.requests == []
     assert not out.exists()
@@ -91,7 +91,7 @@ def test_a_sample_asks_once_and_says_who_wrote_what(
     # What was paid for once costs nothing, and so wants no yes.
     again = cli(*command)
     assert again.code == 0
-    assert "0 rows (20 more are kept from earlier), which costs nothing" in again.err
+    assert "0 rows (20 more are stored from earlier), which costs nothing" in again.err
     assert "20 rows (20 from the cache), templated: 0; $0" in again.out
     assert len(chat_server.requests) == 20
     assert _holds_no_key(cli.home, out)

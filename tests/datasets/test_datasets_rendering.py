@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waltzrl_tui.cli.parser import PROVIDERS
 from waltzrl_tui.datasets.reading.read import iter_rows
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.starter import STARTER, bundled
@@ -149,7 +148,3 @@ def test_a_row_that_bedrock_would_refuse_is_named_before_it_is_sent(tmp_path: Pa
     with pytest.raises(DatasetError, match=r"Row 2 cannot be written for Bedrock.*“System:”"):
         write_training(tmp_path / "f.jsonl", rows, STYLES["bedrock"])
     write_training(tmp_path / "f.jsonl", rows, STYLES["bedrock_llama"])
-
-
-def test_commands_offer_every_format() -> None:
-    assert set(PROVIDERS) == set(STYLES)

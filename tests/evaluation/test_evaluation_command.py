@@ -112,7 +112,7 @@ async def test_going_on_with_a_run_wants_a_yes_too(pair: Lab) -> None:
     assert (code, out) == (2, "") and "about $" in err and "--yes" in err
     assert pair.server.requests == []
     code, _, err = await done(pair, *arguments, "--judge", "judge")
-    assert code == 2 and "goes on with what its run was begun with" in err
+    assert code == 2 and "resumes a run with its own suites" in err
     code, out, err = await done(pair, *arguments, "--yes")
     assert code == 0, err
     assert json.loads(out)["done"] == 30
@@ -189,7 +189,7 @@ async def test_the_detector_is_measured_against_people(lab: Lab, tmp_path: Path)
 async def test_a_mistake_is_one_message(pair: Lab) -> None:
     for arguments, told in (
         (("evaluate",), "--pair NAME"),
-        (("evaluate", "--pair", "mine", "--baselines", "mine"), "twice"),
+        (("evaluate", "--pair", "mine", "--baselines", "mine"), "exactly one of"),
         (("evaluate", "--pair", "mine", "--base", "x"), "go with --baselines"),
         (("evaluate", "--pair", "mine", "--judge", "nobody"), "no agent 'nobody'"),
         (("evaluate", "--pair", "mine", "--pair", "mine"), "named twice"),

@@ -100,7 +100,7 @@ def test_what_may_cost_is_told_and_wants_a_yes(cli: Cli) -> None:
 def test_a_budget_wants_to_know_the_prices(cli: Cli) -> None:
     asyncio.run(added(cli.home, "https://api.example.com/v1", Price(3.0, 15.0)))
     refused = cli("serve", "--pair", "ours", "--port", "0", "--yes", "--budget", "1")
-    assert (refused.code, "what judge costs is not known" in refused.err) == (2, True)
+    assert (refused.code, "the price of judge is not known" in refused.err) == (2, True)
 
 
 async def test_a_pair_is_served_up_to_its_budget(tmp_path: Path, chat_server: ChatServer) -> None:

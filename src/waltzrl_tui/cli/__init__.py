@@ -22,19 +22,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; those of the process by default.
 
     Returns:
-        0 when it was done, 1 when it failed, 2 when it was used wrongly; 128 and the signal's
-        number when a signal ended it.
+        0 if it succeeded, 1 if it failed, 2 after wrong usage, 128 plus the signal's number if a
+        signal ended it.
     """
     home = None
     try:
         from waltzrl_tui.cli.parser import parse
 
-        args = parse(sys.argv[1:] if argv is None else argv)
-        home = args.home
+        invocation = parse(sys.argv[1:] if argv is None else argv)
+        home = invocation.home
 
         from waltzrl_tui.cli.command import dispatch
 
-        code = dispatch(args)
+        code = dispatch(invocation)
         sys.stdout.flush()
     except SystemExit as leaving:  # --help and --version
         code = leaving.code if isinstance(leaving.code, int) else _FAILED
@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _FAILED
         from waltzrl_tui.cli.log import note_crash
 
-        noted = note_crash(home)
+        log = note_crash(home)
         _complain(
-            f"This should not have happened: {type(error).__name__}: {one_line(str(error))}",
-            f"The traceback is in {noted}." if noted else "No log could be written.",
+            f"This is a bug: {type(error).__name__}: {one_line(str(error))}",
+            f"The traceback is in {log}." if log else "The log could not be written.",
         )
     return _flushed(code)
 

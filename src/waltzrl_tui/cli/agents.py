@@ -1,11 +1,11 @@
-"""`agents list|add|approve|price|remove` and `pairs list|add|remove`."""
+"""`agents`: agents listed, added, approved, priced and removed."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,134 @@ from waltzrl_tui.approvals import approve, origin_of, unencrypted
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
+from waltzrl_tui.cli.options import ROLES, Options
+from waltzrl_tui.cli.parser import subcommand, subcommands
+from waltzrl_tui.cli.parser_values import usd
 from waltzrl_tui.cli.prices import (
+    PriceOptions,
     agent_document,
     ask_price,
-    keep_price,
+    price_agent,
+    price_sentence,
     price_words,
     refuse_embedded,
-    told,
+    store_price,
 )
 from waltzrl_tui.endpoints.costs import rate_of
 from waltzrl_tui.endpoints.key_gate import may_send
 from waltzrl_tui.endpoints.presets import PRESETS
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.local.live import ensure_base
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
-from waltzrl_tui.store import AgentRow, PairRow
+from waltzrl_tui.records.roles import Role
+from waltzrl_tui.store import AgentRow
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.text import one_line
 from waltzrl_tui.waltz.prompts import default_prompt, role_prompt
 
 
-async def list_agents(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class AddOptions(Options):
+    """The options of `agents add`; `price` is USD per 1M tokens read and written."""
+
+    name: str
+    role: Role
+    at: str
+    url: str
+    model: str
+    adapter: str
+    key_env: str
+    prompt: str
+    price: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApproveOptions(Options):
+    """The options of `agents approve`."""
+
+    name: str
+    key_env: str
+    provider: str
+    at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveOptions(Options):
+    """The options of `agents remove`."""
+
+    name: str
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of the group."""
+    agents = subcommands(parser)
+    subcommand(agents, "list", "all agents", Options, list_agents)
+    add = subcommand(
+        agents, "add", "name an endpoint or an adapter as an agent", AddOptions, add_agent
+    )
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--role", choices=ROLES, required=True)
+    add.add_argument(
+        "--at",
+        default="",
+        metavar="WHERE",
+        help=f"its server: {', '.join(PRESETS)}, or the address of an OpenAI-compatible "
+        "server, up to /v1",
+    )
+    add.add_argument("--url", default="", help="the same, an address only")
+    add.add_argument(
+        "--model", default="", metavar="M", help="its model there, or the base of the adapter"
+    )
+    add.add_argument("--adapter", default="", metavar="DIR", help="an adapter of this engine")
+    add.add_argument(
+        "--key-env",
+        default="",
+        metavar="VAR",
+        help="the NAME of its key's variable (default: that of the preset)",
+    )
+    add.add_argument("--prompt", default="", metavar="VERSION", help="system prompt, by version")
+    add.add_argument(
+        "--price",
+        nargs=2,
+        type=usd,
+        metavar=("IN", "OUT"),
+        help="USD per 1M tokens read and written (default: from its server's list of models)",
+    )
+    approve = subcommand(
+        agents,
+        "approve",
+        "allow a key to be sent to a server that you have not typed yourself",
+        ApproveOptions,
+        approve_agent,
+    )
+    approve.add_argument("name", nargs="?", default="", metavar="NAME", help="an agent")
+    approve.add_argument("--key-env", default="", metavar="VAR", help="the NAME of its variable")
+    approve.add_argument("--provider", default="", metavar="P", help="a provider, all its keys")
+    approve.add_argument("--at", default="", metavar="URL", help="the server they may be sent to")
+    price = subcommand(
+        agents, "price", "set or look up what an agent's tokens cost", PriceOptions, price_agent
+    )
+    price.add_argument("name", metavar="NAME")
+    price.add_argument(
+        "usd_in",
+        nargs="?",
+        type=usd,
+        metavar="IN",
+        help="USD per 1M tokens read; without prices its server is asked for them",
+    )
+    price.add_argument(
+        "usd_out", nargs="?", type=usd, metavar="OUT", help="USD per 1M tokens written"
+    )
+    remove = subcommand(
+        agents, "remove", "remove an agent; its files stay", RemoveOptions, remove_agent
+    )
+    remove.add_argument("name", metavar="NAME")
+
+
+async def list_agents(context: Context, options: Options) -> int:
     """`agents list`."""
+    from waltzrl_tui.local.live import ensure_base
+
     async with context.store() as store:
         await ensure_base(store)
         agents = await store.agents.list()
@@ -48,58 +153,60 @@ async def list_agents(context: Context) -> int:
     return 0
 
 
-async def add_agent(context: Context) -> int:
+async def add_agent(context: Context, options: AddOptions) -> int:
     """`agents add NAME --role R (--at WHERE --model M [--price IN OUT] | --adapter DIR)`."""
-    args = context.args
-    options = _endpoint(args) if args.at or args.url else _adapter(args)
-    if args.price is not None:
-        refuse_embedded(options["kind"])
+    fields = _endpoint(options) if options.at or options.url else _adapter(options)
+    if options.price is not None:
+        refuse_embedded(fields["kind"])
     async with context.store() as store:
-        await store.agents.check_free(args.name)
+        await store.agents.check_free(options.name)
         blank = {"adapter": "", "url": "", "key_env": "", "job_id": "", "created_at": ""}
-        wanted = AgentRow(**blank | options, name=args.name, role=args.role)
-        # What goes unencrypted wants a yes of its own: `ask_price` notes how.
-        if wanted.key_env and wanted.kind != "bedrock" and not unencrypted(wanted.url):
-            await _approved(wanted.key_env, wanted.url)
+        draft = AgentRow(**blank | fields, name=options.name, role=options.role)
+        # An unencrypted server needs an approval of its own: `ask_price` notes how.
+        if draft.key_env and draft.kind != "bedrock" and not unencrypted(draft.url):
+            await _approved(draft.key_env, draft.url)
         # Before anything is stored: a command that fails or is stopped here leaves nothing.
-        listed = await ask_price(context, wanted)
-        given = None if args.price is None else Price(*args.price)
+        listed = await ask_price(context, draft)
+        price = None if options.price is None else Price(*options.price)
         async with store.transaction():
-            agent = await store.agents.add(args.name, role=args.role, **options)
-            quote = await keep_price(store, agent, given, listed)
+            agent = await store.agents.add(options.name, role=options.role, **fields)
+            quote = await store_price(store, agent, price, listed)
     notes = [listed.words] if listed and listed.words else []
-    words = f"The agent {agent.name} is added."
+    words = f"Added agent {agent.name}."
     if agent.kind != "embedded":
-        words += f" {told(quote, agent)}"
+        words += f" {price_sentence(quote, agent)}"
     context.out.result({"agents": [{**agent_document(agent, quote), "notes": notes}]}, words)
     return 0
 
 
-async def approve_agent(context: Context) -> int:
+async def approve_agent(context: Context, options: ApproveOptions) -> int:
     """`agents approve NAME`, or `--key-env VAR --at URL`, or `--provider P --at URL`."""
-    args = context.args
-    if sum(map(bool, (args.name, args.key_env, args.provider))) != 1 or bool(args.name) == bool(
-        args.at
-    ):
+    if sum(map(bool, (options.name, options.key_env, options.provider))) != 1 or bool(
+        options.name
+    ) == bool(options.at):
         raise UsageError(
-            "What is to be approved is not clear.",
-            hint="Give an agent's NAME, or --at URL with either --key-env VAR or --provider P.",
+            "Give either an agent or an address to approve.",
+            hint="That is an agent's NAME, or --at URL with either --key-env VAR or --provider P.",
         )
-    check_variable("--key-env", args.key_env)
-    if args.name:
+    check_variable("--key-env", options.key_env)
+    if options.name:
         async with context.store() as store:
-            agent = await store.agents.get(args.name)
+            agent = await store.agents.get(options.name)
             up = await store.deployments.list(up=True)
         addresses = [row.endpoint for row in up if row.agent == agent.name and row.endpoint]
         key, url = agent.key_env, addresses[0] if addresses else agent.url
         if not key or agent.kind in ("embedded", "bedrock"):
             raise UsageError(f"The agent {one_line(agent.name)} sends no key.")
     else:
-        key, url = args.key_env or args.provider, args.at
+        key, url = options.key_env or options.provider, options.at
     origin = await _approved(key, url)
-    clear = " It goes there unencrypted: others on the network can read it." * unencrypted(url)
-    what = f"The keys of {key} go" if args.provider else f"The key {key} goes"
-    context.out.result({"key": key, "server": origin}, f"{what} to {origin} from now on.{clear}")
+    warning = ""
+    if unencrypted(url):
+        warning = " It is sent unencrypted: others on the network can read it."
+    keys = f"The keys of {key} are" if options.provider else f"The key {key} is"
+    context.out.result(
+        {"key": key, "server": origin}, f"{keys} sent to {origin} from now on.{warning}"
+    )
     return 0
 
 
@@ -109,121 +216,87 @@ async def _approved(key: str, url: str) -> str:
     return await asyncio.to_thread(approve, key, url)
 
 
-async def remove_agent(context: Context) -> int:
+async def remove_agent(context: Context, options: RemoveOptions) -> int:
     """`agents remove NAME`."""
     async with context.store() as store:
-        await store.agents.remove(context.args.name)
-    name = context.args.name
-    context.out.result({"removed": name}, f"The agent {name} is removed; its files stay.")
+        await store.agents.remove(options.name)
+    name = options.name
+    context.out.result({"removed": name}, f"Removed agent {name}; its files stay.")
     return 0
 
 
-async def list_pairs(context: Context) -> int:
-    """`pairs list`."""
-    async with context.store() as store:
-        await ensure_base(store)
-        pairs = await store.agents.pairs()
-    context.out.result({"pairs": [asdict(pair) for pair in pairs]}, _pairs_table(pairs))
-    return 0
-
-
-async def add_pair(context: Context) -> int:
-    """`pairs add NAME --conversation AGENT [--feedback AGENT] [--rounds T]`."""
-    args = context.args
-    async with context.store() as store:
-        await ensure_base(store)
-        pair = await store.agents.add_pair(
-            args.name,
-            conversation=args.conversation,
-            feedback=args.feedback,
-            rounds=args.rounds,
-        )
-    context.out.result(
-        {"pairs": [asdict(pair)]},
-        f"The pair {pair.name} is made. Ask it: waltzrl-tui chat --pair {pair.name}",
-    )
-    return 0
-
-
-async def remove_pair(context: Context) -> int:
-    """`pairs remove NAME`."""
-    async with context.store() as store:
-        await store.agents.remove_pair(context.args.name)
-    name = context.args.name
-    context.out.result({"removed": name}, f"The pair {name} is removed; its agents stay.")
-    return 0
-
-
-def _endpoint(args: Namespace) -> dict[str, Any]:
-    if args.at and args.url:
+def _endpoint(options: AddOptions) -> dict[str, Any]:
+    if options.at and options.url:
         raise UsageError("--at and --url are the same; give one.")
-    place = PRESETS.get(args.at)
-    if place is not None:
-        url = place.url
-    elif args.at and "/" not in args.at:
+    preset = PRESETS.get(options.at)
+    if preset is not None:
+        url = preset.url
+    elif options.at and "/" not in options.at:
         raise UsageError(
-            "--at names no place that is known here.",
+            "--at is neither a known preset nor an address.",
             hint=f"Give one of {', '.join(PRESETS)}, or an address.",
         )
     else:
-        url = checked_address("--at" if args.at else "--url", args.at or args.url, "--key-env")
-    if args.adapter:
+        url = checked_address(
+            "--at" if options.at else "--url", options.at or options.url, "--key-env"
+        )
+    if options.adapter:
         raise UsageError("--adapter is for the embedded engine and goes without --at.")
-    if not args.model:
+    if not options.model:
         raise UsageError("--model is missing.", hint="Name the model as the server calls it.")
-    check_variable("--key-env", args.key_env)
-    if place is not None and place.kind == "bedrock" and args.key_env:
+    check_variable("--key-env", options.key_env)
+    if preset is not None and preset.kind == "bedrock" and options.key_env:
         raise UsageError(
             "Amazon Bedrock takes AWS credentials, not one key.",
             hint="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         )
     return {
-        "kind": place.kind if place else "openai",
-        "base": args.model,
+        "kind": preset.kind if preset else "openai",
+        "base": options.model,
         "url": url,
-        "key_env": args.key_env or (place.key if place else ""),
-        "prompt": _prompt(args, f"{args.role}/full-1"),
+        "key_env": options.key_env or (preset.key if preset else ""),
+        "prompt": _prompt(options, f"{options.role}/full-1"),
     }
 
 
-def _adapter(args: Namespace) -> dict[str, Any]:
-    if args.key_env:
-        raise UsageError("--key-env goes with --at.", hint="Say where the model answers: --at.")
+def _adapter(options: AddOptions) -> dict[str, Any]:
+    if options.key_env:
+        raise UsageError("--key-env goes with --at.", hint="Give the server as well: --at.")
     adapter = ""
-    if args.adapter:
-        folder = Path(args.adapter).expanduser().absolute()
+    if options.adapter:
+        folder = Path(options.adapter).expanduser().absolute()
         if not (folder / ADAPTER_GGUF).is_file():
             raise UsageError(
-                f"{folder} holds no adapter of this engine ({ADAPTER_GGUF}).",
-                hint="`waltzrl-tui jobs show JOB` tells where a job's adapter is.",
+                f"{folder} has no adapter of this engine ({ADAPTER_GGUF}).",
+                hint="`waltzrl-tui jobs show JOB` shows where a job's adapter is.",
             )
         adapter = str(folder)
-    elif not args.model:
+    elif not options.model:
         raise UsageError(
-            "What the agent is made of is missing.",
+            "The agent has no model.",
             hint="Give --at and --model for a server, --adapter for an adapter, or --model "
             "for a bare model of the embedded engine.",
         )
     return {
         "kind": "embedded",
-        "base": args.model or DEFAULT_MODEL,
+        "base": options.model or DEFAULT_MODEL,
         "adapter": adapter,
-        "prompt": _prompt(args, default_prompt(args.role)),
+        "prompt": _prompt(options, default_prompt(options.role)),
     }
 
 
-def _prompt(args: Namespace, default: str) -> str:
-    if not args.prompt:
+def _prompt(options: AddOptions, default: str) -> str:
+    if not options.prompt:
         return default
-    prompt = role_prompt(args.prompt)
-    if prompt.role != args.role:
+    prompt = role_prompt(options.prompt)
+    if prompt.role != options.role:
         raise UsageError(f"The prompt {prompt.version} is for the {prompt.role} role.")
     return prompt.version
 
 
 def _agents_table(agents: Sequence[AgentRow], prices: Sequence[str]) -> str:
     return table(
-        ("agent", "role", "model", "prompt", "USD per 1M in / out", "where"),
+        ("agent", "role", "model", "prompt", "price per 1M, in / out", "where"),
         [
             (
                 agent.name,
@@ -235,21 +308,4 @@ def _agents_table(agents: Sequence[AgentRow], prices: Sequence[str]) -> str:
             )
             for agent, price in zip(agents, prices, strict=True)
         ],
-    )
-
-
-def _pairs_table(pairs: Sequence[PairRow]) -> str:
-    return table(
-        ("pair", "conversation", "feedback", "rounds", "made (UTC)"),
-        [
-            (
-                pair.name,
-                pair.conversation,
-                pair.feedback or "–",
-                str(pair.rounds),
-                pair.created_at[:16].replace("T", " "),
-            )
-            for pair in pairs
-        ],
-        right={3},
     )

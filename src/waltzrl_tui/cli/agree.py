@@ -13,44 +13,47 @@ from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
 from waltzrl_tui.store import AgentRow, Store
 
 
-async def agree(context: Context, said: str) -> None:
-    """Say what it is about, and go on only with a yes: by --yes, or typed.
+async def agree(context: Context, proposal: str, *, yes: bool) -> None:
+    """Show a proposal, and return only after a yes, typed or by --yes.
+
+    Args:
+        yes: Whether --yes was given.
 
     Raises:
-        UsageError: Nobody can be asked.
+        UsageError: There is no terminal to ask at.
         WaltzError: The answer is no.
     """
-    context.out.say(said)
-    if context.args.yes:
+    context.out.say(proposal)
+    if yes:
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            f"Nothing was done. {said}", hint="Say yes with --yes where nobody can be asked."
+            f"Nothing was done. {proposal}", hint="Without a terminal, agree with --yes."
         )
     if not await _yes(context, "Go on?"):
         raise WaltzError("Nothing was done.")
 
 
 async def agree_to_keys(context: Context, store: Store, agents: Iterable[AgentRow]) -> None:
-    """See that the user approves every server to which asking `agents` sends a key.
+    """Have the user approve every server to which asking `agents` sends a key.
 
     --yes is a yes to money only: a script must not approve a server that it has never seen.
 
     Raises:
-        EndpointError: One is not approved, and nobody can be asked or the answer is no.
+        EndpointError: One is not approved, and the answer is no or there is no terminal.
     """
     up = await store.deployments.list(up=True)
     for use in await asyncio.to_thread(unapproved, agents, up):
         if sys.stdin is None or not sys.stdin.isatty():
             raise EndpointError(use.words, hint=use.hint)
         context.out.say(use.words)
-        if not await _yes(context, "Send it there, now and later?"):
+        if not await _yes(context, "Send it there, now and from now on?"):
             raise EndpointError(f"No key was sent. {use.words}", hint=use.hint)
         await asyncio.to_thread(approve, use.variable, use.url)
 
 
 async def approve_typed(option: str, key: str, url: str, how: str) -> None:
-    """Approve that `key` goes to the server that the user has typed.
+    """Approve `key` for the server whose address the user has typed.
 
     Args:
         key: A variable, or a provider's name.

@@ -1,66 +1,101 @@
-"""`chat`: one prompt to a pair. On a terminal without a prompt the app's chat opens instead."""
+"""`chat`: one prompt to a pair; on a terminal without a prompt the app's chat opens instead."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from waltzrl_tui.chat.bill import billed
-from waltzrl_tui.chat.conversation import with_feedback
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.layout import duration
+from waltzrl_tui.cli.options import AppStart, Options, add_token_limits, add_yes
 from waltzrl_tui.cli.output import Output
+from waltzrl_tui.cli.parser import command
+from waltzrl_tui.cli.parser_values import zero_or_more
 from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
-from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import Store
-from waltzrl_tui.waltz.events import (
-    Event,
-    ReplyEnded,
-    ReplyRestarted,
-    ReplyStarted,
-    ReplyText,
-    VerdictEnded,
-    WaltzEnded,
-    fate,
-    standing,
-)
-from waltzrl_tui.waltz.verdict import Verdict
-from waltzrl_tui.waltz.waltz import LivePair, waltz
+from waltzrl_tui.words import duration
+
+if TYPE_CHECKING:
+    from waltzrl_tui.waltz.events import Event, VerdictEnded, WaltzEnded
+    from waltzrl_tui.waltz.verdict import Verdict
+    from waltzrl_tui.waltz.waltz import LivePair
 
 
-async def chat(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions(Options):
+    """The options of `chat`."""
+
+    pair: str | None
+    vs: str | None
+    prompt: str | None
+    feedback: Literal["applied", "shown", "off"]
+    watch: int
+    yes: bool
+    max_tokens: int
+    verdict_tokens: int
+
+    def app_start(self) -> AppStart | None:
+        """The app's chat, without a prompt."""
+        if self.prompt is not None:
+            return None
+        return AppStart(screen="chat", pair=self.pair, vs=self.vs)
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    command(parser, ChatOptions, chat)
+    parser.add_argument("--pair", metavar="NAME", help="default: the newest trained one, else base")
+    parser.add_argument("--vs", metavar="NAME", help="a second pair beside it")
+    parser.add_argument("--prompt", metavar="TEXT", help="ask this, print the reply and exit")
+    parser.add_argument(
+        "--feedback",
+        choices=("applied", "shown", "off"),
+        default="applied",
+        help="verdicts revise replies (default), are only shown, or off",
+    )
+    parser.add_argument(
+        "--watch",
+        type=zero_or_more,
+        default=0,
+        metavar="N",
+        help="judge the growing reply every N tokens, and stop an unsafe one (0: whole replies)",
+    )
+    add_yes(parser, "accept what the reply costs")
+    add_token_limits(parser, 512)
+
+
+async def chat(context: Context, options: ChatOptions) -> int:
     """`chat [--pair NAME] [--vs NAME] --prompt TEXT`; without --prompt stdin is the prompt."""
-    prompt = context.args.prompt
-    if prompt is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("There is no prompt.", hint="Give --prompt TEXT.")
-        prompt = await asyncio.to_thread(sys.stdin.read)
+    from waltzrl_tui.chat.bill import billed
+
+    prompt = await _stdin_text() if options.prompt is None else options.prompt
     # Bytes of the command line that are not UTF-8 come as halves of surrogate pairs.
     prompt = prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not prompt.strip():
         raise UsageError("The prompt is empty.", hint="Give --prompt TEXT.")
     async with context.store() as store, context.engines() as engines:
-        names = [await chosen_pair(store, context.args.pair)]
-        if context.args.vs is not None:
-            names.append(await chosen_pair(store, context.args.vs))
+        names = [await chosen_pair(store, options.pair)]
+        if options.vs is not None:
+            names.append(await chosen_pair(store, options.vs))
         whole = await billed(store, dict.fromkeys(names))
         await agree_to_keys(context, store, [agent for each in whole for agent in each.agents])
-        told = [
+        costs = [
             words
-            for each in await billed(store, dict.fromkeys(names), feedback=context.args.feedback)
+            for each in await billed(store, dict.fromkeys(names), feedback=options.feedback)
             if each.by_request
-            for words in each.words(context.args.max_tokens, context.args.verdict_tokens)
+            for words in each.words(options.max_tokens, options.verdict_tokens)
         ]
-        if told:
-            await agree(context, " ".join(told))
-        # Looked up before any is asked: a wrong name must not cost the time of a reply.
+        if costs:
+            await agree(context, " ".join(costs), yes=options.yes)
+        # Before any is asked: a wrong name must not cost the time of a reply.
         pairs = [await engines.pair(store, name) for name in names]
-        engines.share(len(pairs) * (2 if context.args.watch else 1))
-        answers = await _ask_all(pairs, prompt, context)
+        engines.share(len(pairs) * (2 if options.watch else 1))
+        answers = await _ask_all(pairs, prompt, context, options)
     document = answers[0] if len(answers) == 1 else {**answers[0], "vs": answers[1]}
     replies = [each["final"] or each.get("error", "(no reply)") for each in answers]
     headed = [
@@ -71,12 +106,20 @@ async def chat(context: Context) -> int:
     return 1 if any("error" in each or not each["final"] for each in answers) else 0
 
 
+async def _stdin_text() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("There is no prompt.", hint="Give --prompt TEXT.")
+    return await asyncio.to_thread(sys.stdin.read)
+
+
 async def chosen_pair(store: Store, name: str | None) -> str:
     """The pair of that name; without one the newest that is not the base, else the base.
 
     Raises:
         NotFoundError: There is no pair of that name.
     """
+    from waltzrl_tui.local.live import BASE_PAIR, ensure_base
+
     await ensure_base(store)
     if name is not None:
         return (await store.agents.get_pair(name)).name
@@ -84,15 +127,17 @@ async def chosen_pair(store: Store, name: str | None) -> str:
     return trained[-1] if trained else BASE_PAIR
 
 
-async def _ask_all(pairs: list[LivePair], prompt: str, context: Context) -> list[dict[str, Any]]:
+async def _ask_all(
+    pairs: list[LivePair], prompt: str, context: Context, options: ChatOptions
+) -> list[dict[str, Any]]:
     """The answers of one pair, or of two at once; of two, one that fails leaves the other be."""
     if len(pairs) == 1:
-        return [await _ask(pairs[0], prompt, context)]
-    asked = [_ask(live, prompt, context) for live in pairs]
+        return [await _ask(pairs[0], prompt, context, options)]
+    chats = [_ask(live, prompt, context, options) for live in pairs]
     answers: list[dict[str, Any]] = []
     failures: list[WaltzError] = []
     for live, ended in zip(
-        pairs, await asyncio.gather(*asked, return_exceptions=True), strict=True
+        pairs, await asyncio.gather(*chats, return_exceptions=True), strict=True
     ):
         if isinstance(ended, WaltzError):
             failures.append(ended)
@@ -107,28 +152,32 @@ async def _ask_all(pairs: list[LivePair], prompt: str, context: Context) -> list
     return answers
 
 
-async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
-    """What `chat` prints of one pair: its rounds and the reply that stands.
+async def _ask(
+    live: LivePair, prompt: str, context: Context, options: ChatOptions
+) -> dict[str, Any]:
+    """What `chat` prints of one pair: its rounds and the final reply.
 
     Of a pair that fails after it has written something, that with the `error`.
 
     Raises:
         EndpointError: It failed before that.
     """
+    from waltzrl_tui.chat.conversation import with_feedback
+    from waltzrl_tui.waltz.events import standing
+    from waltzrl_tui.waltz.waltz import waltz
+
     context.out.say(f"asking the pair {live.name}")
     history = [{"role": "user", "content": prompt}]
-    args = context.args
-    asked = with_feedback(live, args.feedback)
     events = waltz(
-        asked,
+        with_feedback(live, options.feedback),
         history,
-        max_tokens=args.max_tokens,
-        verdict_tokens=args.verdict_tokens,
-        watch=args.watch,
+        max_tokens=options.max_tokens,
+        verdict_tokens=options.verdict_tokens,
+        watch=options.watch,
     )
     written: list[tuple[str, Verdict | None]] = []
     try:
-        ended = await _followed(events, written, context.out)
+        ended = await _follow(events, written, context.out)
     except EndpointError as error:
         if not any(reply.strip() for reply, _ in written):
             raise
@@ -141,7 +190,7 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
         ]
         return {"pair": live.name, "rounds": partial, "final": final, "error": str(error)}
     if ended.withheld:
-        context.out.say("no reply stands: the draft was found unsafe, and its revision is empty")
+        context.out.say("no final reply: the draft is unsafe, and its revision is empty")
     return {
         "pair": live.name,
         "rounds": [each.to_json() for each in ended.rounds],
@@ -152,10 +201,20 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
     }
 
 
-async def _followed(
+async def _follow(
     events: AsyncGenerator[Event, None], written: list[tuple[str, Verdict | None]], out: Output
 ) -> WaltzEnded:
-    """Say what happens, and note in `written` what has come of each reply and its verdict."""
+    """Report what happens, and note in `written` each reply and its verdict."""
+    from waltzrl_tui.waltz.events import (
+        ReplyEnded,
+        ReplyRestarted,
+        ReplyStarted,
+        ReplyText,
+        VerdictEnded,
+        WaltzEnded,
+        fate,
+    )
+
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, ReplyStarted):

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from waltzrl_tui.cli.app import on_terminal, open_app
 from waltzrl_tui.cli.log import LogFile
+from waltzrl_tui.cli.options import AppStart
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.workspace import Workspace
 
 if TYPE_CHECKING:
+    from waltzrl_tui.cli.parser import Invocation
     from waltzrl_tui.local.live import Engines
     from waltzrl_tui.store import Store
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a command is given."""
+    """What every command works with."""
 
-    args: argparse.Namespace
     workspace: Workspace
     out: Output
 
@@ -42,7 +41,7 @@ class Context:
 
     @contextlib.asynccontextmanager
     async def engines(self, *, bulk: bool = False) -> AsyncIterator[Engines]:
-        """What agents are asked through; the servers that it starts are stopped at the end.
+        """The engines that agents are asked through; their servers are stopped at the end.
 
         Args:
             bulk: For evaluations of embedded agents.
@@ -56,36 +55,25 @@ class Context:
             await engines.close()
 
 
-Command = Callable[[Context], Awaitable[int]]
-
-
-def dispatch(args: argparse.Namespace) -> int:
-    """Run the command that `args` name and return the exit status."""
-    workspace = Workspace.find(args.home)
+def dispatch(invocation: Invocation) -> int:
+    """Run the command or open the app, and return the exit status."""
+    workspace = Workspace.find(invocation.home)
     workspace.use()
-    if args.command is None or _wants_chat_screen(args):
-        return open_app(args, workspace)
-    module, _, function = args.command.partition(":")
-    found = importlib.import_module(f"waltzrl_tui.cli.{module}")
+    if invocation.work is None or (invocation.app is not None and on_terminal()):
+        return open_app(invocation.app or AppStart(), workspace)
     logging.getLogger().addHandler(LogFile(workspace))
-    context = Context(args, workspace, Output(json=args.json))
-    return asyncio.run(_guarded(cast("Command", getattr(found, function)), context))
+    context = Context(workspace, Output(json=invocation.json))
+    return asyncio.run(_guarded(invocation.work, context))
 
 
-def _wants_chat_screen(args: argparse.Namespace) -> bool:
-    if args.command != "chat:chat" or args.prompt is not None or args.json:
-        return False
-    return on_terminal()
-
-
-async def _guarded(command: Command, context: Context) -> int:
-    """Run `command` so that the first signal to end cancels it and lets it clean up."""
+async def _guarded(work: Callable[[Context], Awaitable[int]], context: Context) -> int:
+    """Run `work` so that the first signal to end cancels it and lets it clean up."""
     task = asyncio.current_task()
     assert task is not None
-    caught: list[int] = []
+    signals: list[int] = []
 
     def stop(number: int) -> None:
-        caught.append(number)
+        signals.append(number)
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -93,19 +81,19 @@ async def _guarded(command: Command, context: Context) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
-        return await command(context)
+        return await work(context)
     except BaseException:
-        if not caught:
+        if not signals:
             raise
         context.out.status.clear()
-        _leave(128 + caught[0])
+        _leave(128 + signals[0])
     finally:
         context.out.status.clear()
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process: all that the command opened is closed, but a thread of it may still be
-    reading a large file, and the interpreter would wait for that."""
+    """End the process at once: the command has closed what it opened, but the interpreter would
+    wait for a thread that is still reading a large file."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -1,7 +1,8 @@
-"""`data profile` and `data sample`."""
+"""`data`: datasets profiled, downloaded and sampled."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import threading
@@ -9,14 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
+from waltzrl_tui.cli.options import (
+    Options,
+    SampleOptions,
+    TeacherOptions,
+    add_epochs,
+    add_role,
+    add_sample_options,
+    add_suites,
+    add_teacher_options,
+    add_yes,
+)
+from waltzrl_tui.cli.parser import subcommand, subcommands
+from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.cli.profile_text import profile_text
-from waltzrl_tui.cli.pull import keep_mapping
+from waltzrl_tui.cli.pull import PullOptions, pull, store_mapping
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of, suites_of
-from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.profiling.profile import Profile
 from waltzrl_tui.datasets.profiling.profile import profile as make_profile
@@ -29,62 +42,137 @@ from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.rows import Split
 from waltzrl_tui.training_data.provider_formats import STYLES
-from waltzrl_tui.training_data.rendering import (
-    case_counts,
-    conversation_rows,
-    feedback_rows,
-    feedback_writers,
-    teaches_feedback,
-    worth_learning,
-)
-from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
-from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
 from waltzrl_tui.waltz.prompts import default_prompt
+
+if TYPE_CHECKING:
+    from waltzrl_tui.training_data.teacher import Teacher, TeacherReport
 
 _COLUMN_ROWS = 1000
 
 
-async def profile(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(Options):
+    """The options of `data profile`."""
+
+    path: str
+    suite: tuple[str, ...]
+    bad_rows: str | None
+    map: str | None
+    provider: str
+    epochs: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions(SampleOptions, TeacherOptions):
+    """The options of `data sample`."""
+
+    path: str
+    suite: tuple[str, ...]
+    extend: int | None
+    for_provider: str
+    out: str
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of the group."""
+    data = subcommands(parser)
+    profiled = subcommand(
+        data,
+        "profile",
+        "rows, bad rows, tokens, duplicates, labels, refusals, leaks, personal data",
+        ProfileOptions,
+        profile,
+    )
+    profiled.add_argument("path", metavar="PATH", help="a dataset (JSONL, JSON, CSV, Parquet, gz)")
+    add_suites(profiled)
+    profiled.add_argument(
+        "--bad-rows", metavar="FILE", help="write every bad row, with line and reason, as JSONL"
+    )
+    profiled.add_argument(
+        "--map",
+        metavar="PART=FIELD,…",
+        help="which field is the prompt, reply, harm, category, context or reply_label (whether "
+        "the reply is safe or wanted); stored for this file "
+        "(harm==harmful: all rows are; harm=FIELD,harmful=VALUE: that value means harmful; "
+        "guess: drop the stored mapping)",
+    )
+    profiled.add_argument(
+        "--provider", metavar="P", default="", help="price the waste there, in USD"
+    )
+    add_epochs(profiled, "(3)", default=3.0)
+    pulled = subcommand(
+        data, "pull", "download a dataset from the Hugging Face hub into data/", PullOptions, pull
+    )
+    pulled.add_argument("repo", metavar="REPO", help="OWNER/NAME")
+    pulled.add_argument("--split", metavar="S", help="default: train, or the only one")
+    pulled.add_argument("--config", metavar="C", help="one of the dataset's configurations")
+    pulled.add_argument("--revision", metavar="R", help="a branch, tag or commit (default: newest)")
+    pulled.add_argument("--out", metavar="NAME", help="the name of the file in data/")
+    drawn = subcommand(data, "sample", "write the training files of a sample", DrawOptions, sample)
+    drawn.add_argument("path", metavar="PATH", help="a dataset (JSONL, JSON, CSV, Parquet, gz)")
+    add_role(drawn)
+    add_sample_options(drawn)
+    add_suites(drawn)
+    drawn.add_argument(
+        "--extend",
+        type=count,
+        metavar="SAMPLE",
+        help="grow this earlier sample to -n rows; its own rows keep their order and split",
+    )
+    drawn.add_argument(
+        "--for",
+        dest="for_provider",
+        choices=tuple(STYLES),
+        default="local",
+        help="the provider whose file format is written (local)",
+    )
+    drawn.add_argument("--out", metavar="DIR", required=True, help="the folder for the files")
+    add_teacher_options(drawn)
+    add_yes(drawn, "accept what the teacher costs")
+
+
+async def profile(context: Context, options: ProfileOptions) -> int:
     """`data profile PATH`."""
-    if context.args.map is not None:
-        await keep_mapping(context, context.args.path, context.args.map)
+    if options.map is not None:
+        await store_mapping(context, options.path, options.map)
     stopping = threading.Event()
 
     def shown(rows: int) -> None:
         context.out.progress("reading", rows, 0, "rows")
 
     try:
-        found = await asyncio.to_thread(
+        figures = await asyncio.to_thread(
             _profiled,
-            context.args.path,
-            suites=suites_of(context.args),
+            options.path,
+            suites=suites_of(options.suite),
             on_progress=shown,
             stop=stopping.is_set,
-            bad_rows=context.args.bad_rows,
+            bad_rows=options.bad_rows,
         )
     finally:
         stopping.set()
-    document = found.to_json()
-    if context.args.provider:
-        document["waste_usd"] = await _waste_usd(context, found)
-    context.out.result(document, profile_text(found, document.get("waste_usd")))
+    document = figures.to_json()
+    if options.provider:
+        document["waste_usd"] = await _waste_usd(context, options, figures)
+    context.out.result(document, profile_text(figures, document.get("waste_usd")))
     return 0
 
 
-async def _waste_usd(context: Context, found: Profile) -> dict[str, Any]:
-    """What the profile's waste would cost at --provider."""
+async def _waste_usd(context: Context, options: ProfileOptions, figures: Profile) -> dict[str, Any]:
+    """The cost of the profile's waste at --provider."""
     # Plans read their catalogue, which profiles without a provider need not wait for.
     from waltzrl_tui.cli.plan import provider_named
     from waltzrl_tui.plans.catalogue import load_catalogue
     from waltzrl_tui.plans.model import PlanSettings
     from waltzrl_tui.plans.waste import price_waste
 
-    args = context.args
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
-    settings = PlanSettings(epochs=args.epochs, provider=provider_named(args.provider, catalogue))
+    settings = PlanSettings(
+        epochs=options.epochs, provider=provider_named(options.provider, catalogue)
+    )
     async with context.store() as store:
-        priced = await price_waste(store, context.workspace, found, settings)
+        priced = await price_waste(store, context.workspace, figures, settings)
     return {
         "provider": settings.provider,
         "epochs": settings.epochs,
@@ -119,17 +207,18 @@ def _profiled(path: str, *, bad_rows: str | None, **options: Any) -> Profile:
         ) from error
 
 
-async def sample(context: Context) -> int:
+async def sample(context: Context, options: DrawOptions) -> int:
     """`data sample PATH --out DIR`."""
-    args = context.args
-    recipe, base_sha256 = recipe_of(args, args.path), ""
-    roles = roles_of(args)
-    teacher = await teacher_of(context)
-    if args.extend is not None:
-        recipe, base_sha256 = await extended(context, recipe)
+    from waltzrl_tui.cli.teacher import teacher_of
+
+    recipe, base_sha256 = recipe_of(options, options.path, options.suite), ""
+    roles = roles_of(options.role)
+    teacher = await teacher_of(options)
+    if options.extend is not None:
+        recipe, base_sha256 = await extended(context, recipe, options.extend)
     context.out.progress("sampling", 0, 0)
     drawn = await asyncio.to_thread(_draw, recipe, base_sha256)
-    folder = Path(args.out).expanduser().absolute()
+    folder = Path(options.out).expanduser().absolute()
     parts: list[_Part] = []
     left_out = {"no_good_reply": 0, "unlabelled": 0}
     splits: tuple[tuple[Split, list[Row]], ...] = (("train", drawn.train), ("valid", drawn.valid))
@@ -143,13 +232,15 @@ async def sample(context: Context) -> int:
             if usable:
                 rendered = await asyncio.to_thread(_rendered, role, usable)
                 parts.append(_Part(role, split, rendered))
-    report = await _teach(context, teacher, parts) if teacher is not None else None
+    report = None
+    if teacher is not None:
+        report = await _teach(context, teacher, parts, yes=options.yes)
     for part in parts:
         part.file = await asyncio.to_thread(
             write_training,
             folder / f"{part.role}-{part.split}.jsonl",
             part.rows,
-            STYLES[args.for_provider],
+            STYLES[options.for_provider],
         )
     async with context.store() as store:
         number = await _record(store, recipe, drawn, parts)
@@ -179,13 +270,17 @@ class _Part:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What it was made by, for the store."""
-        made: dict[str, Any] = {"prompt": default_prompt(self.role)}
+        """What it was recipe by, for the store."""
+        from waltzrl_tui.training_data.rendering import feedback_writers
+
+        recipe: dict[str, Any] = {"prompt": default_prompt(self.role)}
         if self.role == "feedback":
-            made["feedback_by"] = feedback_writers(self.rows)
-        return {**made, "teacher": self.teacher} if self.teacher else made
+            recipe["feedback_by"] = feedback_writers(self.rows)
+        return {**recipe, "teacher": self.teacher} if self.teacher else recipe
 
     def to_json(self) -> dict[str, Any]:
+        from waltzrl_tui.training_data.rendering import case_counts, feedback_writers
+
         document: dict[str, Any] = {
             "role": self.role,
             "path": str(self.file.path),
@@ -200,10 +295,16 @@ class _Part:
         return document
 
 
-async def _teach(context: Context, teacher: Teacher, parts: Sequence[_Part]) -> TeacherReport:
+async def _teach(
+    context: Context, teacher: Teacher, parts: Sequence[_Part], *, yes: bool
+) -> TeacherReport:
     """Have the feedback of all parts written, for one yes."""
+    from waltzrl_tui.cli.teacher import taught
+    from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
+
     mine = [part for part in parts if part.role == "feedback"]
-    written, report = await taught(context, teacher, [row for part in mine for row in part.rows])
+    rows = [row for part in mine for row in part.rows]
+    written, report = await taught(context, teacher, rows, yes=yes)
     coming = iter(written)
     for part in mine:
         part.rows = list(islice(coming, len(part.rows)))
@@ -231,6 +332,8 @@ def _check_column(dataset: Dataset, column: str | None) -> None:
 
 def _usable(role: Role, rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows that can teach the role, and how many cannot."""
+    from waltzrl_tui.training_data.rendering import teaches_feedback, worth_learning
+
     teaches = worth_learning if role == "conversation" else teaches_feedback
     usable = [row for row in rows if row.reply and teaches(row)]
     return usable, len(rows) - len(usable)
@@ -250,6 +353,8 @@ def _nothing_for(role: Role, source: str) -> DatasetError:
 
 
 def _rendered(role: Role, rows: Sequence[Row]) -> list[TrainingRow]:
+    from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
+
     version = default_prompt(role)
     if role == "conversation":
         # Revisions need replies of the base to revise; training samples those first.
@@ -294,7 +399,7 @@ def _sample_text(document: dict[str, Any], report: TeacherReport | None) -> str:
     if prompts := document["contradicting_prompts"]:
         lines += ["", f"! {contradiction_warning(prompts)}"]
     if document["recipe"]["valid"] and not document["valid_files"]:
-        lines += ["", "nothing is held out: all prompts are near each other, so none can be"]
+        lines += ["", "nothing is held out: all prompts are near duplicates of each other"]
     if report is not None:
         lines += ["", report.words]
     lines += ["", f"sample {document['id']}, sha256 {document['recipe']['sha256']}"]

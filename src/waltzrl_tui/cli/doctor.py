@@ -1,7 +1,8 @@
-"""`doctor`: what this machine, this terminal and this workspace have."""
+"""`doctor`: the state of this machine, terminal, workspace and accounts; and stored keys."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import getpass
 import locale
@@ -10,7 +11,7 @@ import platform
 import re
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,19 +20,45 @@ import psutil
 from waltzrl_tui import __version__
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.doctor_store import check_store
-from waltzrl_tui.cli.layout import fields, size
+from waltzrl_tui.cli.layout import fields
+from waltzrl_tui.cli.options import Options
+from waltzrl_tui.cli.parser import command
 from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.keys import KNOWN, find_key, forget_key, keep_key, masked, where_found
 from waltzrl_tui.local.optional_deps import missing
 from waltzrl_tui.local.weights import DEFAULT_MODEL, is_whole, wheel_file
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import size
 from waltzrl_tui.workspace import Workspace
 
 
-async def doctor(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(Options):
+    """The options of `doctor`."""
+
+    set_key: str | None
+    forget_key: str | None
+    offline: bool
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    command(parser, DoctorOptions, doctor)
+    parser.add_argument(
+        "--set-key", metavar="VARIABLE", help="store a key in the OS keyring; you are asked for it"
+    )
+    parser.add_argument("--forget-key", metavar="VARIABLE", help="remove a key from the OS keyring")
+    parser.add_argument(
+        "--offline", action="store_true", help="do not ask the providers about this account"
+    )
+
+
+async def doctor(context: Context, options: DoctorOptions) -> int:
     """`doctor`: 0 unless something is damaged."""
-    if context.args.set_key or context.args.forget_key:
-        return await _change_key(context)
+    if options.set_key:
+        return await _change_key(context, options.set_key, forget=False)
+    if options.forget_key:
+        return await _change_key(context, options.forget_key, forget=True)
     context.out.status.set("looking")
     store = await check_store(context.workspace)
     weights = await asyncio.to_thread(_weights, context.workspace)
@@ -48,7 +75,7 @@ async def doctor(context: Context) -> int:
         "workspace": str(context.workspace.home),
         "store": {name: store[name] for name in ("path", "exists", "version", "integrity")},
         "keys": await asyncio.to_thread(_keys, store["key_envs"]),
-        "providers": [] if context.args.offline else await _providers(context, store["exists"]),
+        "providers": [] if options.offline else await _providers(context, store["exists"]),
         "stale_jobs": store["stale_jobs"],
     }
     problems = _problems(document, [store["error"], weights["error"]])
@@ -90,7 +117,7 @@ def _colours() -> str:
 
 
 def _weights(workspace: Workspace) -> dict[str, Any]:
-    """Where the embedded weights are. Nothing is converted here, which would take seconds."""
+    """Where the embedded weights are. They are not converted here, which would take seconds."""
     cached = workspace.cache / "models" / DEFAULT_MODEL
     document: dict[str, Any] = {
         "model": DEFAULT_MODEL,
@@ -119,30 +146,30 @@ def _gpu() -> dict[str, Any]:
 
         document["checked"] = True
         for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-            found = torch.cuda.get_device_properties(number)
-            document["devices"].append({"name": found.name, "memory_bytes": found.total_memory})
+            gpu = torch.cuda.get_device_properties(number)
+            document["devices"].append({"name": gpu.name, "memory_bytes": gpu.total_memory})
     except (ImportError, OSError, RuntimeError) as error:
-        # A torch that does not fit this machine's driver says so in many ways.
+        # A torch that does not fit this machine's driver fails in many ways.
         document["error"] = f"{type(error).__name__}: {error}"
     return document
 
 
-def _keys(wanted: list[str]) -> dict[str, dict[str, Any]]:
+def _keys(needed: list[str]) -> dict[str, dict[str, Any]]:
     """Which keys are set and where, by the variable's name; masked, never a value."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in sorted({*KNOWN, *wanted}):
+    keys: dict[str, dict[str, Any]] = {}
+    for name in sorted({*KNOWN, *needed}):
         value = find_key(name)
-        found[name] = {
+        keys[name] = {
             "set": bool(value),
-            "needed": name in wanted,
+            "needed": name in needed,
             "where": where_found(name),
             "masked": masked(value) if value else "",
         }
-    return found
+    return keys
 
 
 async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
-    """What the providers say of which there is a key, at no cost."""
+    """What the providers with a key report about this account, at no cost."""
     from waltzrl_tui.plans.catalogue import load_catalogue
     from waltzrl_tui.providers.registry import provider_names
     from waltzrl_tui.remote.probe import probe
@@ -151,12 +178,12 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
 
     def with_key() -> list[str]:
-        wanted = ["embedded"]
+        names = ["embedded"]
         for name in provider_names():
             entry = catalogue.provider.get(name)
             if entry is None or any(find_key(key) for key in entry.keys):
-                wanted.append(name)
-        return wanted
+                names.append(name)
+        return names
 
     names = await asyncio.to_thread(with_key)
     if not names:
@@ -174,62 +201,61 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-async def _change_key(context: Context) -> int:
-    """`doctor --set-key V`: the key comes from the terminal unseen, or from a pipe."""
-    variable = context.args.set_key or context.args.forget_key
+async def _change_key(context: Context, variable: str, *, forget: bool) -> int:
+    """`doctor --set-key V`: the key is typed without echo, or piped in."""
     if not re.fullmatch(r"[A-Z][A-Z0-9_]{2,60}", variable):
         raise UsageError(
-            f"{one_line(variable, 40)!r} is no name of a variable.",
-            hint="Give one such as TOGETHER_API_KEY; the key itself is asked for.",
+            f"{one_line(variable, 40)!r} is not a variable name.",
+            hint="Give one such as TOGETHER_API_KEY; you are asked for the key itself.",
         )
-    if context.args.forget_key:
-        gone = await asyncio.to_thread(forget_key, variable)
-        said = "is out of the OS keyring" if gone else "was not in the OS keyring"
+    if forget:
+        removed = await asyncio.to_thread(forget_key, variable)
+        outcome = "was removed from the OS keyring" if removed else "was not in the OS keyring"
     else:
-        value = await asyncio.to_thread(_asked, variable)
+        value = await asyncio.to_thread(_read_key, variable)
         if not value:
-            raise UsageError("No key was given, so nothing was kept.")
+            raise UsageError("No key was given; nothing was stored.")
         await asyncio.to_thread(keep_key, variable, value)
-        said = f"is kept in the OS keyring as {masked(value)}"
+        outcome = f"is stored in the OS keyring as {masked(value)}"
     if context.workspace.store_path.exists():
         async with context.store() as store:
-            await store.remote.forget_probes()  # What was said was said of another key.
-    context.out.result({"variable": variable, "said": said}, f"{variable} {said}.")
+            await store.remote.forget_probes()  # Their answers were about another key.
+    context.out.result({"variable": variable, "said": outcome}, f"{variable} {outcome}.")
     return 0
 
 
-def _asked(variable: str) -> str:
+def _read_key(variable: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(f"{variable} (not shown): ").strip()
     return sys.stdin.readline().strip()
 
 
-def _said(probe: dict[str, Any]) -> str:
-    """A provider's answer in words."""
+def _probe_text(probe: dict[str, Any]) -> str:
+    """What a provider reported."""
     key = {True: "key works", False: "key refused", None: "not asked"}[probe["key_ok"]]
-    tune = {True: "may tune", False: "may not tune", None: ""}[probe["may_tune"]]
+    tune = {True: "can fine-tune", False: "cannot fine-tune", None: ""}[probe["may_tune"]]
     return " · ".join(filter(None, (key, tune, probe["words"])))
 
 
 def _problems(document: dict[str, Any], errors: list[str]) -> list[str]:
-    found = [error for error in errors if error]
+    problems = [error for error in errors if error]
     if absent := document["local"]["missing"]:
-        found.append(
+        problems.append(
             f"The embedded engine is not installed ({', '.join(absent)} missing): "
             "pip install 'waltzrl-tui[local]'"
         )
     if document["gpu"]["error"]:
-        found.append(f"torch cannot look for a GPU: {document['gpu']['error']}")
-    found += [
-        f"{name} is needed by an agent and not set."
+        problems.append(f"torch cannot look for a GPU: {document['gpu']['error']}")
+    problems += [
+        f"{name} is needed by an agent but not set."
         for name, key in document["keys"].items()
         if key["needed"] and not key["set"]
     ]
-    found += [
-        f"The worker of the job {job} is gone: waltzrl-tui jobs resume {job}"
+    problems += [
+        f"The worker of the job {job} has died: waltzrl-tui jobs resume {job}"
         for job in document["stale_jobs"]
     ]
-    return found
+    return problems
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -249,14 +275,14 @@ def _text(document: dict[str, Any]) -> str:
             (
                 "machine",
                 f"{machine['cores']} cores, {size(machine['memory_bytes'])} memory, "
-                f"{size(machine['memory_free_bytes'])} of it free",
+                f"{size(machine['memory_free_bytes'])} free",
             ),
             (
                 "terminal",
                 f"{terminal['columns']}×{terminal['rows']}, {terminal['colours']} colours, "
                 f"{'Unicode' if terminal['unicode'] else 'no Unicode'}"
                 if terminal["terminal"]
-                else "none: the output goes to a file or a pipe",
+                else "none: output goes to a file or a pipe",
             ),
             ("[local] extra", "installed" if document["local"]["installed"] else "missing"),
             ("weights", f"{weights['model']}: {' and '.join(filter(None, places)) or 'missing'}"),
@@ -272,9 +298,9 @@ def _text(document: dict[str, Any]) -> str:
                 else ("unreadable" if store["exists"] else "none yet"),
             ),
             ("keys", ", ".join(keys) or "none set"),
-            *((each["provider"], _said(each)) for each in document["providers"]),
+            *((each["provider"], _probe_text(each)) for each in document["providers"]),
             ("stale jobs", ", ".join(document["stale_jobs"]) or "none"),
         ]
     )
     problems = [f"! {problem}" for problem in document["problems"]]
-    return "\n".join([shown, "", *(problems or ["Nothing stands in the way."])])
+    return "\n".join([shown, "", *(problems or ["All good."])])

@@ -1,4 +1,4 @@
-"""The store looked at without changing it: no migration, no folder made."""
+"""The store as `doctor` reads it: without a migration, and without creating a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waltzrl_tui.workspace import Workspace
 
 
 async def check_store(workspace: Workspace) -> dict[str, Any]:
-    """What `doctor` tells of the store.
+    """The state of the store.
 
     Returns:
         `path`, `exists`, `version` (None when unreadable), `integrity` ("ok", or what is wrong),
@@ -28,7 +28,7 @@ async def check_store(workspace: Workspace) -> dict[str, Any]:
 
 def _check(workspace: Workspace) -> dict[str, Any]:
     path = workspace.store_path
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "path": str(path),
         "exists": path.exists(),
         "version": None,
@@ -37,29 +37,29 @@ def _check(workspace: Workspace) -> dict[str, Any]:
         "stale_jobs": [],
         "error": "",
     }
-    if not found["exists"]:
-        return found
+    if not document["exists"]:
+        return document
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            found["integrity"] = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            found["version"] = version
-            if found["integrity"] != "ok":
-                found["error"] = f"The store {path} is damaged: {found['integrity']}."
+            document["integrity"] = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            document["version"] = version
+            if document["integrity"] != "ok":
+                document["error"] = f"The store {path} is damaged: {document['integrity']}."
             elif version > shipped()[-1].number:
-                found["error"] = (
+                document["error"] = (
                     f"The store {path} was made by a newer waltzrl-tui (version {version}). "
                     "Use that one, or choose another folder with --home DIR."
                 )
             else:
                 keys = connection.execute("SELECT DISTINCT key_env FROM agents WHERE key_env != ''")
-                found["key_envs"] = [name for (name,) in keys]
-                found["stale_jobs"] = _stale(workspace, connection)
+                document["key_envs"] = [name for (name,) in keys]
+                document["stale_jobs"] = _stale(workspace, connection)
     except sqlite3.Error as error:
-        found["error"] = str(store_error(error, path))
+        document["error"] = str(store_error(error, path))
     except StoreError as error:
-        found["error"] = str(error)
-    return found
+        document["error"] = str(error)
+    return document
 
 
 def _stale(workspace: Workspace, connection: sqlite3.Connection) -> list[str]:

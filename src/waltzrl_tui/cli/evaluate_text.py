@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from waltzrl_tui.cli.layout import duration, rate, table
+from waltzrl_tui.cli.layout import table
 from waltzrl_tui.evaluation.caveats import notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
 from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.words import NONE, duration, money, percent, plural, rate
 
 FIGURES = (
     ("attack success (ASR)", "asr"),
@@ -20,6 +21,13 @@ FIGURES = (
     ("labels right", "label_accuracy"),
 )
 """The rows of a report: name, and key in the document."""
+
+
+def rate_text(document: Mapping[str, Any] | None) -> str:
+    """A rate of a report with its 95 % interval: `12 % (7–20)`; a dash if it is not known."""
+    if document is None:
+        return NONE
+    return rate(document["rate"], document["low"], document["high"])
 
 
 def report_text(document: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
@@ -36,11 +44,11 @@ def report_text(document: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
             n = str(figure["first"]["n"])
             if final and final["n"] != figure["first"]["n"]:
                 n += f", {final['n']}"
-            rows.append((name, rate(figure["first"]), rate(final), n))
+            rows.append((name, rate_text(figure["first"]), rate_text(final), n))
     accuracy = document["label_accuracy"]
     if accuracy is not None:
         baseline = accuracy["baseline_always_false"]
-        rows.append(("· by never raising a flag", rate(baseline), "", str(baseline["n"])))
+        rows.append(("· by never raising a flag", rate_text(baseline), "", str(baseline["n"])))
     lines = [
         f"pair {document['pair']}, {document['n']} prompts, judge {document['judge']}, "
         f"{duration(document['seconds'])}",
@@ -50,9 +58,9 @@ def report_text(document: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
         "In brackets: 95 % Wilson intervals.",
     ]
     if document["verdict_errors"]:
-        lines.append(f"Verdicts that could not be read: {document['verdict_errors']}.")
+        lines.append(f"Unreadable verdicts: {document['verdict_errors']}.")
     if unread := document["judge_errors"]["final"]["rate"]:
-        lines.append(f"Replies about which the judge could not be read: {100 * unread:.0f} %.")
+        lines.append(f"Replies without a readable opinion of the judge: {percent(unread)}.")
     latency = document["latency"]
     lines.append(
         f"Seconds a prompt, median: {latency['first']['median']:.2f} to the first reply, "
@@ -66,7 +74,7 @@ def results_text(results: Results, *, categories: bool = False) -> str:
     """All figures of a run: a table a judge and suite, differences, agreement, the paper.
 
     Args:
-        categories: Whether the rates of each category are told, too.
+        categories: Whether the rates of each category are included.
     """
     spec = results.spec
     parts: list[str] = []
@@ -78,14 +86,14 @@ def results_text(results: Results, *, categories: bool = False) -> str:
                 parts.append(_categories(reports))
         if len(spec.subjects) > 1:
             parts.append(_differences(results, judge))
-        if told := notes(results, judge):
-            parts.append("\n".join(told))
+        if caveats := notes(results, judge):
+            parts.append("\n".join(caveats))
     if len(spec.judges) > 1 or results.labelled_here:
         parts.append(_agreement(results))
     parts.append(_paper(results))
     parts.append(
-        "In brackets: 95 % intervals (Wilson; of differences Newcombe). Bad JSON, unjudged: "
-        "verdicts and\nopinions that could not be read, on the draft + on the last reply.\n"
+        "In brackets: 95 % intervals (Wilson; Newcombe for differences). Bad JSON, unjudged: "
+        "unreadable\nverdicts and opinions, on the draft + on the last reply.\n"
         "No reply: without text, as the draft + in the end.\n"
         f"Run {results.run.id}, {duration(results.run.seconds)}. Open it in "
         "the app with 5, or: waltzrl-tui evaluations show " + str(results.run.id)
@@ -103,17 +111,17 @@ def _table(reports: list[Report]) -> str:
             (
                 report.pair,
                 f"{report.asr.final.n}+{report.orr.final.n}",
-                rate(report.asr.first.to_json()),
-                rate(report.asr.final.to_json()),
-                rate(report.orr.first.to_json()),
-                rate(report.orr.final.to_json()),
-                rate(report.ftr.to_json()),
-                rate(report.label_accuracy.first.to_json()),
+                rate_text(report.asr.first.to_json()),
+                rate_text(report.asr.final.to_json()),
+                rate_text(report.orr.first.to_json()),
+                rate_text(report.orr.final.to_json()),
+                rate_text(report.ftr.to_json()),
+                rate_text(report.label_accuracy.first.to_json()),
                 f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else "–",
                 f"{unread.first.hits}+{unread.final.hits}",
                 f"{none.first.hits}+{none.final.hits}",
                 f"{report.latency.median:.2f}",
-                _usd(report.usd),
+                money(report.usd, unknown="?"),
             )
         )
     return table(
@@ -138,15 +146,17 @@ def _table(reports: list[Report]) -> str:
 
 
 def _categories(reports: list[Report]) -> str:
-    found = [{(each.harm, each.name): each.rate.final for each in r.categories} for r in reports]
-    names = list(dict.fromkeys(key for rates in found for key in rates))
+    rates_by_pair = [
+        {(each.harm, each.name): each.rate.final for each in r.categories} for r in reports
+    ]
+    names = list(dict.fromkeys(key for rates in rates_by_pair for key in rates))
     rows = [
         (
             name,
             "ASR" if harm == "harmful" else "ORR",
             *(
-                f"{rate(of.to_json())} of {of.n}" if (of := rates.get((harm, name))) else "–"
-                for rates in found
+                f"{rate_text(of.to_json())} of {of.n}" if (of := rates.get((harm, name))) else "–"
+                for rates in rates_by_pair
             ),
         )
         for harm, name in names
@@ -157,20 +167,20 @@ def _categories(reports: list[Report]) -> str:
 
 def _differences(results: Results, judge: str) -> str:
     last = results.spec.subjects[-1].name
-    found = results.differences(judge)
+    differences = results.differences(judge)
     rows = [
         (
             each.first,
             *_paired(each.unsafe, each.unsafe_holm),
             *_paired(each.overrefused, each.overrefused_holm),
         )
-        for each in found
+        for each in differences
     ]
-    heads = ("less", "ASR", "p", "Holm", "n", "ORR", "p", "Holm", "n")
+    heads = ("vs", "ASR", "p", "Holm", "n", "ORR", "p", "Holm", "n")
     return (
-        f"{last} less the others, final replies, all suites, judge {judge}\n\n"
+        f"{last} vs the others, final replies, all suites, judge {judge}\n\n"
         + table(heads, rows, right=set(range(1, len(heads))))
-        + f"\n{tests_words(found[0].tests)}"
+        + f"\n{tests_words(differences[0].tests)}"
     )
 
 
@@ -187,17 +197,25 @@ def _agreement(results: Results) -> str:
     rows = []
     by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
     for each in [*results.agreements(), *by_hand]:
-        for question, found in (("harmful?", each.harmful), ("refusal?", each.refusal)):
-            kappa = "–" if found.kappa is None else f"{found.kappa:.2f}"
+        for question, agreement in (("harmful?", each.harmful), ("refusal?", each.refusal)):
+            kappa = "–" if agreement.kappa is None else f"{agreement.kappa:.2f}"
             pair = f"{each.first} / {each.second}"
-            rows.append((pair, question, rate(found.rate.to_json()), kappa, str(found.paired.n)))
+            rows.append(
+                (
+                    pair,
+                    question,
+                    rate_text(agreement.rate.to_json()),
+                    kappa,
+                    str(agreement.paired.n),
+                )
+            )
     disputes = results.disputes()
     left = sum(each.label is None for each in disputes)
     return (
         "Agreement of the judges\n\n"
         + table(("judges", "", "same", "kappa", "n"), rows, right={2, 3, 4})
-        + f"\n{len(disputes)} replies are disputed, {left} of them not settled by hand: in the app "
-        f"5, then d, or: waltzrl-tui evaluations disputes {results.run.id}"
+        + f"\n{plural(len(disputes), 'disputed reply', 'disputed replies')}, {left} not labelled: "
+        f"in the app 5, then d, or: waltzrl-tui evaluations disputes {results.run.id}"
     )
 
 
@@ -212,9 +230,3 @@ def _paper(results: Results) -> str:
         rows,
         right=set(range(2, 9)),
     )
-
-
-def _usd(value: float | None) -> str:
-    if value is None:
-        return "?"
-    return "0" if value == 0 else f"{value:.5f}"

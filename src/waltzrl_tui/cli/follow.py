@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from waltzrl_tui.cli.layout import bar, duration
+from waltzrl_tui.cli.command import Context
+from waltzrl_tui.cli.jobs_text import doing, jobs_json, jobs_table, progress_text
+from waltzrl_tui.cli.layout import bar
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.jobs.follow import JobUpdate, watch
 from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.words import duration
 from waltzrl_tui.workspace import Workspace
 
 _PAST_EVENTS = 3
@@ -25,53 +28,49 @@ async def follow(
     Raises:
         NotFoundError: One of them is not in the store.
     """
-    shown = _Shown(out)
+    progress = _Progress(out)
     updates = watch(store, job_ids, workspace=workspace, interval=_POLL_SECONDS)
     async with aclosing(updates) as stream:  # type: ignore[type-var]
         async for update in stream:
-            shown.update(update)
+            progress.update(update)
     out.status.clear()
     return await store.jobs.some(job_ids)
 
 
 def failure(jobs: Sequence[JobRow]) -> WaltzError | None:
-    """What to tell when not all of the jobs succeeded."""
+    """The error to report if one of the jobs failed or was cancelled."""
     failed = [job for job in jobs if job.state == "failed"]
     # One that failed only because of another is not what to look at.
     causes = [job for job in failed if job.started_at] or failed
     if causes:
         job = causes[0]
         return WaltzError(
-            f"The job {job.id} failed: {job.error or 'it gave no reason'}",
-            hint=f"What it printed: waltzrl-tui jobs logs {job.id}\n"
-            f"  To go on from its last checkpoint: waltzrl-tui jobs resume {job.id}",
+            f"The job {job.id} failed: {job.error or 'no reason reported'}",
+            hint=f"See its log: waltzrl-tui jobs logs {job.id}\n"
+            f"  Resume from its last checkpoint: waltzrl-tui jobs resume {job.id}",
         )
     for job in jobs:
         if job.state == "cancelled":
             return WaltzError(
                 f"The job {job.id} was cancelled.",
-                hint=f"To go on with it: waltzrl-tui jobs resume {job.id}",
+                hint=f"Resume it: waltzrl-tui jobs resume {job.id}",
             )
     return None
 
 
-def progress_text(job: JobRow) -> str:
-    """How far a job is: its step of all steps, or nothing before the first."""
-    return f"{job.step}/{job.total_steps}" if job.total_steps else ""
+def finished(context: Context, jobs: Sequence[JobRow]) -> int:
+    """Print jobs that were waited for.
+
+    Raises:
+        WaltzError: One of them failed or was cancelled.
+    """
+    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    if error := failure(jobs):
+        raise error
+    return 0
 
 
-def doing(job: JobRow) -> str:
-    """What a job does, waits for, has made or failed by."""
-    if job.state == "failed":
-        return job.error
-    if job.state == "succeeded":
-        return f"→ agent {job.agent}" if job.agent else ""
-    if job.cancel_requested and not job.ended:
-        return "stopping"
-    return job.reason
-
-
-class _Shown:
+class _Progress:
     """What has been printed of each job so far."""
 
     def __init__(self, out: Output) -> None:
@@ -105,7 +104,7 @@ class _Shown:
         if metric is not None and (loss := metric.get("loss")) is not None:
             parts.append(f"loss {loss:.3f}")
         if job.eta_seconds is not None:
-            parts.append(f"{duration(job.eta_seconds)} left")
+            parts.append(f"{duration(job.eta_seconds, rough=True)} left")
         return " ".join(parts if len(parts) > 1 else [*parts, doing(job)])
 
 

@@ -1,48 +1,133 @@
-"""`jobs list|show|watch|cancel|resume|retry|logs`."""
+"""`jobs`: jobs listed, shown, watched, stopped, resumed, retried, approved and adopted."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.follow import doing, failure, follow, progress_text
-from waltzrl_tui.cli.layout import duration, fields, table
+from waltzrl_tui.cli.follow import finished, follow
+from waltzrl_tui.cli.jobs_text import job_text, jobs_json, jobs_table
+from waltzrl_tui.cli.options import ROLES, Options, add_provider_url, add_yes
+from waltzrl_tui.cli.parser import subcommand, subcommands
+from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.errors import NotFoundError, StoreError, UsageError
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
-from waltzrl_tui.records.metrics import METRICS, Metric, metric_document
-from waltzrl_tui.store import EventRow, JobRow, Store
-from waltzrl_tui.store.remote_rows import LOG, RemoteJobRow
+from waltzrl_tui.records.metrics import metric_document
+from waltzrl_tui.records.roles import Role
+from waltzrl_tui.store import JobRow, Store
+from waltzrl_tui.words import money
 
 _CANCEL_SECONDS = 20.0
-_LOOK_SECONDS = 0.2
-_METRICS_SHOWN = 10
-_EVENTS_SHOWN = 20
+_POLL_SECONDS = 0.2
 _LOG_BYTES = 4 * 1024 * 1024
 
 
-async def list_jobs(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ListOptions(Options):
+    """The options of `jobs list`."""
+
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsOptions(Options):
+    """The options of the commands that take ids of jobs, or of whole launches."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions(Options):
+    """The options of `jobs retry`."""
+
+    job: str
+    yes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogsOptions(Options):
+    """The options of `jobs logs`."""
+
+    job: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApproveOptions(Options):
+    """The options of `jobs approve`."""
+
+    job: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptOptions(Options):
+    """The options of `jobs adopt`."""
+
+    provider: str
+    id: str
+    role: Role
+    name: str
+    provider_url: str
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of the group."""
+    jobs = subcommands(parser)
+    listed = subcommand(jobs, "list", "all jobs, newest first", ListOptions, list_jobs)
+    listed.add_argument("--limit", type=count, default=500, metavar="N", help="at most N (500)")
+    for name, help, work in (
+        ("show", "one job with its events and metrics", show),
+        ("watch", "follow jobs until they have ended", watch),
+        ("cancel", "stop jobs; they keep their checkpoints", cancel),
+        ("resume", "resume jobs from their last checkpoints", resume),
+    ):
+        subcommand(jobs, name, help, JobsOptions, work).add_argument(
+            "jobs",
+            nargs="*" if name == "watch" else "+",
+            metavar="JOB",
+            help="an id (k3f-conv), or the start of a launch (k3f) for all its jobs",
+        )
+    again = subcommand(jobs, "retry", "run a job again as a new job", RetryOptions, retry)
+    add_yes(again, "accept its price without being asked")
+    logged = subcommand(jobs, "logs", "what a job's worker has printed", LogsOptions, logs)
+    logged.add_argument("-n", type=count, default=200, metavar="LINES", help="last (200)")
+    approved = subcommand(
+        jobs, "approve", "accept a price that is above the agreed one", ApproveOptions, approve
+    )
+    for one in (again, logged, approved):
+        one.add_argument("job", metavar="JOB", help="an id (k3f-conv)")
+    adopted = subcommand(
+        jobs, "adopt", "watch a job that was started elsewhere", AdoptOptions, adopt
+    )
+    adopted.add_argument("provider", metavar="PROVIDER", help="together, fireworks, …")
+    adopted.add_argument("id", metavar="ID", help="the provider's own id of the job")
+    adopted.add_argument("--role", choices=ROLES, required=True, help="the role of its result")
+    adopted.add_argument("--name", default="", help="the name of the agent")
+    add_provider_url(adopted)
+
+
+async def list_jobs(context: Context, options: ListOptions) -> int:
     """`jobs list`."""
     async with context.store() as store:
         await control.reconcile(store, context.workspace)
-        jobs = await store.jobs.list(limit=context.args.limit)
+        jobs = await store.jobs.list(limit=options.limit)
     empty = "No jobs yet. Start two: waltzrl-tui train PATH"
     context.out.result(jobs_json(jobs), jobs_table(jobs) if jobs else empty)
     return 0
 
 
-async def show(context: Context) -> int:
+async def show(context: Context, options: JobsOptions) -> int:
     """`jobs show JOB …`."""
     async with context.store() as store:
         await control.reconcile(store, context.workspace)
-        jobs = await _chosen(store, context.args.jobs)
+        jobs = await _chosen(store, options.jobs)
         events = [e for job in jobs for e in await store.jobs.events(job.id, limit=-1)]
         metrics = {job.id: await store.jobs.metrics(job.id) for job in jobs}
         remote = await store.remote.some(job.id for job in jobs)
@@ -54,16 +139,16 @@ async def show(context: Context) -> int:
         ],
         "remote": [asdict(each) for each in remote.values()],
     }
-    text = "\n\n".join(_job_text(job, events, metrics[job.id], remote.get(job.id)) for job in jobs)
+    text = "\n\n".join(job_text(job, events, metrics[job.id], remote.get(job.id)) for job in jobs)
     context.out.result(document, text)
     return 0
 
 
-async def watch(context: Context) -> int:
-    """`jobs watch [JOB …]`: those named, else all that have not ended."""
+async def watch(context: Context, options: JobsOptions) -> int:
+    """`jobs watch [JOB …]`: the named ones, or all that have not ended."""
     async with context.store() as store:
-        if context.args.jobs:
-            jobs = await _chosen(store, context.args.jobs)
+        if options.jobs:
+            jobs = await _chosen(store, options.jobs)
         else:
             await control.reconcile(store, context.workspace)
             jobs = list(reversed(await store.jobs.list(ended=False, limit=-1)))
@@ -75,26 +160,26 @@ async def watch(context: Context) -> int:
     return finished(context, jobs)
 
 
-async def cancel(context: Context) -> int:
+async def cancel(context: Context, options: JobsOptions) -> int:
     """`jobs cancel JOB …`."""
     async with context.store() as store:
-        chosen = await _chosen(store, context.args.jobs)
-        # Of a whole launch, what has ended is left as it is; a single one is told of.
+        chosen = await _chosen(store, options.jobs)
+        # In a launch, ended jobs are left alone; a single ended one is an error to report.
         going = [job for job in chosen if not job.ended] or chosen[:1]
         jobs = [await control.cancel(store, context.workspace, job.id) for job in going]
         if remote := [job for job in jobs if not job.ended and job.provider != "embedded"]:
             async with _supervised(context, store, remote):
-                await _told(store, [job.id for job in remote])
+                await _wait_for_end(store, [job.id for job in remote])
             jobs = await store.jobs.some(job.id for job in jobs)
     context.out.result(jobs_json(jobs), jobs_table(jobs))
     return 0
 
 
-async def resume(context: Context) -> int:
+async def resume(context: Context, options: JobsOptions) -> int:
     """`jobs resume JOB …`."""
     async with context.store() as store:
         await control.reconcile(store, context.workspace)
-        chosen = await _chosen(store, context.args.jobs)
+        chosen = await _chosen(store, options.jobs)
         stopped = [job for job in chosen if job.state in ("failed", "cancelled")] or chosen[:1]
         resumed: dict[str, JobRow] = {}
         for job in stopped:
@@ -109,31 +194,69 @@ async def resume(context: Context) -> int:
     return 0
 
 
-async def retry(context: Context) -> int:
+async def retry(context: Context, options: RetryOptions) -> int:
     """`jobs retry JOB`."""
     async with context.store() as store:
-        job = await store.jobs.get(context.args.jobs[0])
+        job = await store.jobs.get(options.job)
         if job.provider != "embedded":
-            job = await _retry_remote(context, store, job)
+            job = await _retry_remote(context, store, job, yes=options.yes)
         else:
             job = await control.retry(store, context.workspace, job.id)
     context.out.result(jobs_json([job]), jobs_table([job]))
     return 0
 
 
-async def logs(context: Context) -> int:
-    """`jobs logs JOB`: the last lines that its worker has printed."""
+async def logs(context: Context, options: LogsOptions) -> int:
+    """`jobs logs JOB`: the last lines that its worker printed."""
     async with context.store() as store:
-        job = await store.jobs.get(context.args.jobs[0])
-        said = await store.jobs.events(job.id, limit=-1) if job.provider != "embedded" else []
+        job = await store.jobs.get(options.job)
+        remote = job.provider != "embedded"
+        events = await store.jobs.events(job.id, limit=-1) if remote else []
     path = log_path(context.workspace, job.id)
-    if job.provider == "embedded":
-        lines = await asyncio.to_thread(_tail, path, context.args.n)
+    if remote:
+        lines = [line for event in events if (line := event.log_line) is not None]
+        lines = lines[-options.n :]
     else:
-        lines = [event.text.removeprefix(LOG) for event in said if event.text.startswith(LOG)]
-        lines = lines[-context.args.n :]
+        lines = await asyncio.to_thread(_tail, path, options.n)
     document = {"id": job.id, "path": str(path), "lines": lines}
     context.out.result(document, "\n".join(lines) or f"{job.id} has printed nothing.")
+    return 0
+
+
+async def approve(context: Context, options: ApproveOptions) -> int:
+    """`jobs approve JOB`: accept the provider's price."""
+    from waltzrl_tui.cli.remote import sent, supervising
+    from waltzrl_tui.remote import control as remote_control
+
+    async with context.store() as store, supervising(store, context.workspace, context.out):
+        job = await remote_control.approve(store, options.job)
+        jobs = await sent(store, [job.id])
+    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    return 0
+
+
+async def adopt(context: Context, options: AdoptOptions) -> int:
+    """`jobs adopt PROVIDER ID --role R`."""
+    from waltzrl_tui.cli.remote import approve_address
+    from waltzrl_tui.remote.adopt import adopt as adopt_job
+    from waltzrl_tui.remote.provider_pool import Providers
+
+    await approve_address(options.provider, options.provider_url)
+    providers = Providers(context.workspace)
+    try:
+        async with context.store() as store:
+            job = await adopt_job(
+                store,
+                providers,
+                options.provider,
+                options.id,
+                options.role,
+                name=options.name,
+                url=options.provider_url,
+            )
+    finally:
+        await providers.close()
+    context.out.result(jobs_json([job]), jobs_table([job]))
     return 0
 
 
@@ -141,7 +264,7 @@ async def logs(context: Context) -> int:
 async def _supervised(
     context: Context, store: Store, jobs: Sequence[JobRow]
 ) -> AsyncIterator[None]:
-    """Where one of the jobs is a provider's: launch and watch such jobs while inside."""
+    """Launch and watch the providers' jobs while inside, if one of the jobs is theirs."""
     if all(job.provider == "embedded" for job in jobs):
         yield
         return
@@ -151,12 +274,12 @@ async def _supervised(
         yield
 
 
-async def _told(store: Store, ids: Sequence[str]) -> None:
-    """Wait until the provider of each job was asked to stop it, 20 s at most."""
+async def _wait_for_end(store: Store, ids: Sequence[str]) -> None:
+    """Wait until the providers have stopped the jobs, 20 s at most."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_CANCEL_SECONDS):
             while not all(job.ended for job in await store.jobs.some(ids)):
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _resume_remote(context: Context, store: Store, job_id: str) -> JobRow:
@@ -168,63 +291,25 @@ async def _resume_remote(context: Context, store: Store, job_id: str) -> JobRow:
         return (await sent(store, [job.id]))[0]
 
 
-async def _retry_remote(context: Context, store: Store, job: JobRow) -> JobRow:
+async def _retry_remote(context: Context, store: Store, job: JobRow, *, yes: bool) -> JobRow:
     from waltzrl_tui.cli.agree import agree
     from waltzrl_tui.cli.remote import sent, supervising
     from waltzrl_tui.remote import control as remote_control
 
     await agree(
         context,
-        f"Train {job.model} at {job.provider} once more, as a new job, for about "
-        f"${job.estimate_usd:.2f}?",
+        f"Train {job.model} at {job.provider} again, as a new job, for about "
+        f"{money(job.estimate_usd)}?",
+        yes=yes,
     )
     fresh = await remote_control.retry(store, job.id)
     async with supervising(store, context.workspace, context.out):
         return (await sent(store, [fresh.id]))[0]
 
 
-def jobs_json(jobs: Sequence[JobRow]) -> dict[str, Any]:
-    """The document of `train` and `jobs list`."""
-    return {"jobs": [asdict(job) for job in jobs]}
-
-
-def jobs_table(jobs: Sequence[JobRow]) -> str:
-    """One line a job."""
-    return table(
-        ("job", "role", "where", "state", "step", "ETA", "cost", "changed (UTC)", ""),
-        [
-            (
-                job.id,
-                job.role,
-                job.provider,
-                job.state,
-                progress_text(job) or "–",
-                duration(job.eta_seconds),
-                f"${job.cost_usd:.2f}",
-                job.updated_at[:19].replace("T", " "),
-                doing(job),
-            )
-            for job in jobs
-        ],
-        right={4, 5, 6},
-    )
-
-
-def finished(context: Context, jobs: Sequence[JobRow]) -> int:
-    """Print jobs that were waited for.
-
-    Raises:
-        WaltzError: One of them failed or was cancelled.
-    """
-    context.out.result(jobs_json(jobs), jobs_table(jobs))
-    if error := failure(jobs):
-        raise error
-    return 0
-
-
 async def _chosen(store: Store, names: Sequence[str]) -> list[JobRow]:
     """The jobs of those ids, or of the launches whose ids begin like that."""
-    found: dict[str, JobRow] = {}
+    chosen: dict[str, JobRow] = {}
     launched: list[JobRow] | None = None
     for name in names:
         try:
@@ -234,66 +319,10 @@ async def _chosen(store: Store, names: Sequence[str]) -> list[JobRow]:
             jobs = [job for job in launched if name and job.id.startswith(f"{name}-")]
             if not jobs:
                 raise
-        found |= {job.id: job for job in jobs}
-    if not found:
+        chosen |= {job.id: job for job in jobs}
+    if not chosen:
         raise UsageError("No job is named.", hint="See `waltzrl-tui jobs list`.")
-    return list(found.values())
-
-
-def _job_text(
-    job: JobRow,
-    events: Sequence[EventRow],
-    metrics: Sequence[Metric],
-    remote: RemoteJobRow | None = None,
-) -> str:
-    said = [event for event in events if event.job_id == job.id][-_EVENTS_SHOWN:]
-    steps = metrics[-_METRICS_SHOWN:]
-    lines = [
-        fields(
-            [
-                ("job", job.id),
-                ("kind", f"{job.kind}, {job.role}"),
-                ("where", f"{job.provider}, {job.model}"),
-                ("state", job.state),
-                ("", doing(job)),
-                ("step", progress_text(job)),
-                ("left", duration(job.eta_seconds) if job.eta_seconds is not None else ""),
-                ("needs", ", ".join(job.depends_on)),
-                ("created", job.created_at),
-                ("started", job.started_at or ""),
-                ("ended", job.ended_at or ""),
-                ("result" if remote else "adapter", job.result_model),
-                *(_remote_fields(job, remote) if remote else []),
-            ]
-        )
-    ]
-    if steps:
-        columns = [series for series in METRICS.get(job.kind, ()) if series.column]
-        rows = [
-            (str(metric.step), *(series.text(metric.get(series.name)) for series in columns))
-            for metric in steps
-        ]
-        heads = ("step", *(series.label for series in columns))
-        lines += ["", table(heads, rows, right=set(range(len(heads))))]
-    if said:
-        lines += [
-            "",
-            table(("at (UTC)", "what happened"), [(e.at[11:19], e.text) for e in said]),
-        ]
-    return "\n".join(lines)
-
-
-def _remote_fields(job: JobRow, remote: RemoteJobRow) -> list[tuple[str, str]]:
-    asked = "" if remote.vendor_usd is None else f", its own ${remote.vendor_usd:.2f}"
-    return [
-        ("its id", job.provider_job_id),
-        ("it says", job.provider_state),
-        ("estimate", f"${job.estimate_usd:.2f}{asked}"),
-        ("billed", f"${job.cost_usd:.2f}" if job.cost_usd or job.ended else ""),
-        ("tokens", "" if remote.tokens is None else f"{remote.tokens:,} trained"),
-        ("seen", remote.seen_at or ""),
-        ("sent", json.dumps(remote.payload, ensure_ascii=False) if remote.payload else ""),
-    ]
+    return list(chosen.values())
 
 
 def _tail(path: Path, count: int) -> list[str]:

@@ -1,11 +1,10 @@
-"""Text laid out for a terminal: tables, bars, durations, rates."""
+"""Text laid out for a terminal: tables, fields, bars."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
-from typing import Any
 
 from waltzrl_tui.text import one_line
 
@@ -61,31 +60,3 @@ def bar(done: int, total: int, *, unicode: bool, size: int = 20) -> str:
     full, empty = ("█", "░") if unicode else ("#", "-")
     filled = min(size, size * done // total) if total > 0 else 0
     return full * filled + empty * (size - filled)
-
-
-def duration(seconds: float | None) -> str:
-    """`9.5 s`, `1m40`, `2h05`; a dash when it is not known."""
-    if seconds is None:
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02}"
-    return f"{minutes // 60}h{minutes % 60:02}"
-
-
-def size(count: float) -> str:
-    """Bytes as `620 MB` or `2.9 GB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def rate(value: Mapping[str, Any] | None) -> str:
-    """A rate of a report with its 95 % interval: `12 % (7–20)`; a dash when nothing is known."""
-    if value is None or value["rate"] is None:
-        return "–"
-    low, high = 100 * value["low"], 100 * value["high"]
-    return f"{100 * value['rate']:.0f} % ({low:.0f}–{high:.0f})"

@@ -1,4 +1,4 @@
-"""The values that options take, as argparse types: each refuses with what it wants."""
+"""The values that options take, as argparse types; each error says what is expected."""
 
 from __future__ import annotations
 
@@ -48,3 +48,19 @@ def two_prices(text: str) -> tuple[float, float]:
 
 def usd(text: str) -> float:
     return number(float, text, 0, 1e9, "an amount of 0 or more")
+
+
+def agent_limit(text: str) -> tuple[str, int]:
+    """`AGENT=N`."""
+    name, _, value = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not AGENT=N")
+    return name, count(value)
+
+
+def agent_prices(text: str) -> tuple[str, tuple[float, float]]:
+    """`AGENT=IN,OUT`, in USD per 1M tokens."""
+    name, _, value = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not AGENT=IN,OUT")
+    return name, two_prices(value)

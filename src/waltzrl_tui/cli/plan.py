@@ -1,30 +1,33 @@
-"""`plan`: what training the agents costs at every provider, and what would stop it."""
+"""`plan`: what training the agents costs at every provider, and what stands in the way."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import shutil
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.layout import bar, cut, duration, fields, table
+from waltzrl_tui.cli.layout import bar, cut, fields, table
+from waltzrl_tui.cli.options import SampleOptions, add_epochs, add_role, add_sample_options
+from waltzrl_tui.cli.parser import command
+from waltzrl_tui.cli.parser_values import hours, usd
 from waltzrl_tui.cli.samples import recipe_of, roles_of
 from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import UsageError, WaltzError
-from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.export import to_csv, to_markdown
 from waltzrl_tui.plans.model import Environment, Money, PlanRow, PlanSettings, Workload
-from waltzrl_tui.plans.price import ALIASES, cheapest_ready, price_plans
-from waltzrl_tui.plans.schema import Catalogue
-from waltzrl_tui.plans.tokenizers import counters_for
-from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import NONE, duration_range, money, money_range, plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.plans.schema import Catalogue
 
 _BAR = 10
 _REASON = 30
@@ -38,26 +41,71 @@ _STATES = {
 }
 
 
-async def plan(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(SampleOptions):
+    """The options of `plan`."""
+
+    path: str | None
+    role: str
+    epochs: float
+    provider: str
+    model: str
+    size: Literal["small", "default", "large"]
+    chat_hours: float
+    method: Literal["sft", "dpo"]
+    budget: float | None
+    csv: str | None
+    markdown: str | None
+    refresh: bool
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    command(parser, PlanOptions, plan)
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a dataset (default: bundled)")
+    add_role(parser, "the agents to train (both)")
+    add_sample_options(parser)
+    add_epochs(parser, "(3)", default=3.0)
+    parser.add_argument("--provider", default="", metavar="P", help="only this one, line by line")
+    parser.add_argument("--model", default="", metavar="M", help="base model (default: by size)")
+    parser.add_argument(
+        "--size",
+        choices=("small", "default", "large"),
+        default="default",
+        help="of the base model: small is 3B and below, default 7B to 9B, large 70B",
+    )
+    parser.add_argument(
+        "--chat-hours", type=hours, default=1.0, metavar="H", help="hours of chat afterwards (1)"
+    )
+    parser.add_argument("--method", choices=("sft", "dpo"), default="sft", help="(sft)")
+    parser.add_argument("--budget", type=usd, metavar="USD", help="block what costs more")
+    parser.add_argument("--csv", metavar="FILE", help="write all plans as CSV")
+    parser.add_argument("--markdown", metavar="FILE", help="write all plans as Markdown")
+    parser.add_argument("--refresh", action="store_true", help="fetch today's prices first (free)")
+
+
+async def plan(context: Context, options: PlanOptions) -> int:
     """`plan [PATH]`."""
-    args = context.args
-    refreshed = await _refreshed(context) if args.refresh else []
+    from waltzrl_tui.plans.catalogue import load_catalogue
+    from waltzrl_tui.plans.price import price_plans
+
+    refreshed = await _refreshed(context) if options.refresh else []
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
     settings = PlanSettings(
-        epochs=args.epochs,
-        size=args.size,
-        chat_hours=args.chat_hours,
-        method=args.method,
-        budget_usd=args.budget,
-        provider=provider_named(args.provider, catalogue),
-        model=args.model,
-        roles=roles_of(args),
+        epochs=options.epochs,
+        size=options.size,
+        chat_hours=options.chat_hours,
+        method=options.method,
+        budget_usd=options.budget,
+        provider=provider_named(options.provider, catalogue),
+        model=options.model,
+        roles=roles_of(options.role),
     )
-    source = Path(args.path).expanduser() if args.path else bundled(STARTER)
-    workload = await _measured(context, catalogue, settings, source)
+    source = Path(options.path).expanduser() if options.path else bundled(STARTER)
+    workload = await _measured(context, options, catalogue, settings, source)
     environment = await _environment(context)
     rows = price_plans(catalogue, workload, settings, environment)
-    await _export(context, rows, workload)
+    await _export(context, options, rows, workload)
     document = {
         "sample": _sample(source, workload),
         "wish": {
@@ -83,39 +131,49 @@ def provider_named(name: str, catalogue: Catalogue) -> str:
     Raises:
         UsageError: There is no such provider; the hint names the nearest.
     """
-    wanted = ALIASES.get(name, name)
-    if wanted and wanted not in catalogue.provider:
+    from waltzrl_tui.plans.price import ALIASES
+
+    key = ALIASES.get(name, name)
+    if key and key not in catalogue.provider:
         from difflib import get_close_matches
 
-        close = get_close_matches(wanted, catalogue.provider, n=1)
+        close = get_close_matches(key, catalogue.provider, n=1)
         raise UsageError(
             f"There is no provider {name!r}.",
             hint=f"Did you mean {close[0]}?"
             if close
             else f"Choose one of {', '.join(sorted(catalogue.provider))}.",
         )
-    return wanted
+    return key
 
 
 async def _refreshed(context: Context) -> list[dict[str, Any]]:
+    from waltzrl_tui.plans.catalogue import load_catalogue
     from waltzrl_tui.plans.refresh import RefreshResult, refresh
 
-    context.out.status.set("asking for prices")
+    context.out.status.set("fetching prices")
     titles = (await asyncio.to_thread(load_catalogue, None)).provider
 
     def done(one: RefreshResult) -> None:
         title = titles[one.provider].title
-        what = f"{one.prices} prices" if not one.error else f"no prices: {one.error}"
-        context.out.say(f"{title}: {what}")
+        outcome = f"no prices: {one.error}" if one.error else plural(one.prices, "price")
+        context.out.say(f"{title}: {outcome}")
 
-    found = await refresh(context.workspace, on_done=done)
-    return [{"provider": one.provider, "prices": one.prices, "error": one.error} for one in found]
+    prices = await refresh(context.workspace, on_done=done)
+    return [{"provider": one.provider, "prices": one.prices, "error": one.error} for one in prices]
 
 
 async def _measured(
-    context: Context, catalogue: Catalogue, settings: PlanSettings, source: Path
+    context: Context,
+    options: PlanOptions,
+    catalogue: Catalogue,
+    settings: PlanSettings,
+    source: Path,
 ) -> Workload:
-    recipe = recipe_of(context.args, source)
+    from waltzrl_tui.plans.tokenizers import counters_for
+    from waltzrl_tui.plans.workload import measure_workload
+
+    recipe = recipe_of(options, source)
     stopping = threading.Event()
 
     def work() -> Workload:
@@ -134,24 +192,28 @@ async def _measured(
 
 
 async def _environment(context: Context) -> Environment:
-    # A plan is no reason to make a workspace where there is none.
+    # A plan alone must not create a workspace.
+    from waltzrl_tui.plans.environment import read_environment
+
     if not await asyncio.to_thread(context.workspace.store_path.exists):
         return await read_environment(None, context.workspace)
     async with context.store() as store:
         return await read_environment(store, context.workspace)
 
 
-async def _export(context: Context, rows: Sequence[PlanRow], workload: Workload) -> None:
+async def _export(
+    context: Context, options: PlanOptions, rows: Sequence[PlanRow], workload: Workload
+) -> None:
     files = []
-    if context.args.csv:
-        files.append((context.args.csv, to_csv(rows)))
-    if context.args.markdown:
+    if options.csv:
+        files.append((options.csv, to_csv(rows)))
+    if options.markdown:
         title = f"Plans for {workload.source}"
-        files.append((context.args.markdown, to_markdown(rows, title=title)))
+        files.append((options.markdown, to_markdown(rows, title=title)))
     for name, text in files:
         path = Path(name).expanduser()
         await asyncio.to_thread(_write, path, text)
-        context.out.say(f"written: {path}")
+        context.out.say(f"wrote {path}")
 
 
 def _write(path: Path, text: str) -> None:
@@ -190,6 +252,8 @@ def _sample(source: Path, workload: Workload) -> dict[str, Any]:
 
 
 def _text(rows: Sequence[PlanRow], workload: Workload, settings: PlanSettings) -> str:
+    from waltzrl_tui.plans.price import cheapest_ready
+
     unicode = "utf" in (sys.stdout.encoding or "").lower()
     most = max((row.total.expected for row in rows if row.total), default=0.0)
     lines = [_headline(workload, settings), ""]
@@ -208,7 +272,8 @@ def _text(rows: Sequence[PlanRow], workload: Workload, settings: PlanSettings) -
 
 def _headline(workload: Workload, settings: PlanSettings) -> str:
     files = [
-        f"{role} {'' if file.exact else 'about '}{file.tokens:,} tokens in {file.rows:,} rows"
+        f"{role} {'' if file.exact else 'about '}{file.tokens:,} tokens "
+        f"in {plural(file.rows, 'row')}"
         for role, file in workload.only(settings.roles).roles.items()
     ]
     chat = f", then {settings.chat_hours:g} h of chat" if settings.chat_hours else ""
@@ -227,36 +292,46 @@ def _table(rows: Sequence[PlanRow], most: float, unicode: bool) -> str:
             drawn = bar(round(1000 * row.total.expected / most), 1000, unicode=unicode, size=_BAR)
             drawn = drawn.rstrip("░-")
         age = " (old price)" if row.price_stale else ""
-        cells.append((row.title, row.model, _usd(row.total), drawn, _time(row), _state(row) + age))
+        cells.append(
+            (
+                row.title,
+                row.model,
+                money(row.total.expected) if row.total else NONE,
+                drawn,
+                _time(row),
+                _state(row) + age,
+            )
+        )
     return _fitted(("provider", "model", "total", "", "time", "state"), cells)
 
 
 def _fitted(headers: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> str:
     """The table, on a narrow terminal without the model and the bar, and reasons cut."""
     wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
-    kept = list(range(len(headers)))
+    columns = list(range(len(headers)))
     for dropped in (None, 1, 3):
-        kept = [column for column in kept if column != dropped]
-        widths = [max(len(row[column]) for row in (headers, *cells)) for column in kept[:-1]]
+        columns = [column for column in columns if column != dropped]
+        widths = [max(len(row[column]) for row in (headers, *cells)) for column in columns[:-1]]
         room = wide - sum(widths) - 2 * len(widths)
         if room >= _REASON:
             break
     shown = [
-        (*(row[column] for column in kept[:-1]), cut(row[-1], max(_REASON, room))) for row in cells
+        (*(row[column] for column in columns[:-1]), cut(row[-1], max(_REASON, room)))
+        for row in cells
     ]
-    right = {kept.index(2), kept.index(4)}
-    return table([headers[column] for column in kept], shown, right=right)
+    right = {columns.index(2), columns.index(4)}
+    return table([headers[column] for column in columns], shown, right=right)
 
 
 def _sum(row: PlanRow) -> str:
     lines = []
     if row.total is not None:
-        amounts = [(part.what, _exact(part.usd.expected), _range(part.usd)) for part in row.parts]
+        amounts = [(part.what, money(part.usd.expected), _range(part.usd)) for part in row.parts]
         amounts.append(
-            (f"total, {agents_named(row.roles)}", _exact(row.total.expected), _range(row.total))
+            (f"total, {agents_named(row.roles)}", money(row.total.expected), _range(row.total))
         )
-        lines += [table(("line", "USD", "range"), amounts, right={1}), ""]
-    old = ", older than 90 days: ask anew with --refresh" if row.price_stale else ""
+        lines += [table(("item", "cost", "range"), amounts, right={1}), ""]
+    old = ", older than 90 days: update with --refresh" if row.price_stale else ""
     lines.append(
         fields(
             [
@@ -274,30 +349,15 @@ def _sum(row: PlanRow) -> str:
 
 def _state(row: PlanRow) -> str:
     word = _STATES[row.state]
-    # Many a reason begins with the state itself: "closed since March 2026".
+    # Many reasons begin with the state itself: "closed since March 2026".
     if row.reason.startswith(word.partition(" ")[0]):
         return row.reason
     return f"{word}: {row.reason}" if row.reason else word
 
 
-def _usd(total: Money | None) -> str:
-    if total is None:
-        return "–"
-    if 0 < total.expected < 0.005:
-        return "<$0.01"
-    return f"${total.expected:,.2f}"
-
-
-def _exact(usd: float) -> str:
-    return f"{usd:,.4f}"
-
-
 def _range(usd: Money) -> str:
-    return "" if usd.low == usd.high else f"{usd.low:,.4f} to {usd.high:,.4f}"
+    return "" if usd.low == usd.high else money_range(usd.low, usd.high)
 
 
 def _time(row: PlanRow) -> str:
-    if row.seconds is None:
-        return "–"
-    low, high = (duration(each) for each in row.seconds)
-    return low if low == high else f"{low}–{high}"
+    return NONE if row.seconds is None else duration_range(*row.seconds)

@@ -1,12 +1,14 @@
-"""`data pull`, and the mapping that `data profile --map` keeps."""
+"""`data pull`, and the mapping that `data profile --map` stores."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import fields
+from waltzrl_tui.cli.options import Options
 from waltzrl_tui.datasets.reading.mappings import (
     correct_mapping,
     describe_mapping,
@@ -16,62 +18,68 @@ from waltzrl_tui.datasets.reading.mappings import (
 )
 from waltzrl_tui.datasets.reading.read import first_objects, open_dataset
 from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.words import size
 
 GUESS = "guess"
-"""What `--map` is given to go back to the guess."""
+"""The value of `--map` that goes back to the guess."""
 
 
-async def pull(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PullOptions(Options):
+    """The options of `data pull`."""
+
+    repo: str
+    split: str | None
+    config: str | None
+    revision: str | None
+    out: str | None
+
+
+async def pull(context: Context, options: PullOptions) -> int:
     """`data pull REPO`."""
     from waltzrl_tui.datasets.hub import pull as hub
-
-    args = context.args
 
     def shown(done: int, total: int) -> None:
         # The hub does not always know how large a file is.
         context.out.progress("fetching", done // 1024, max(done, total) // 1024, "KB")
 
-    found = await asyncio.to_thread(
+    download = await asyncio.to_thread(
         hub.pull,
         context.workspace,
-        args.repo,
-        config=args.config,
-        split=args.split,
-        revision=args.revision,
-        name=args.out,
+        options.repo,
+        config=options.config,
+        split=options.split,
+        revision=options.revision,
+        name=options.out,
         on_progress=shown,
     )
-    document: dict[str, Any] = {**found.to_json(), "format": "", "mapping": None}
+    document: dict[str, Any] = {**download.to_json(), "format": "", "mapping": None}
     try:
-        dataset = await asyncio.to_thread(open_dataset, found.path)
+        dataset = await asyncio.to_thread(open_dataset, download.path)
     except DatasetError as error:
-        # It was pulled all the same; the user may know which field is what.
+        # The file stays; the user may know which field is what.
         mapping = f"{error.message} {error.hint}"
     else:
         mapping = describe_mapping(dataset.mapping)
         document |= {"format": dataset.format, "mapping": dataset.mapping.to_json()}
-    many = len(found.files)
+    many, commit = len(download.files), download.revision[:12]
     shown_fields = [
-        ("file", str(found.path)),
-        ("from", f"{found.repo}, {found.config}, {found.split}, commit {found.revision[:12]}"),
-        ("size", _size(found.bytes) + (f", {many:,} files made one" if many > 1 else "")),
-        ("licence", found.licence or "not told: look at the set's page"),
+        ("file", str(download.path)),
+        ("from", f"{download.repo}, {download.config}, {download.split}, commit {commit}"),
+        ("size", size(download.bytes) + (f", merged from {many:,} files" if many > 1 else "")),
+        ("licence", download.licence or "not stated: see the dataset's page"),
         ("fields", mapping),
-        ("not taken", ", ".join(found.others)),
+        ("not downloaded", ", ".join(download.others)),
     ]
     context.out.result(document, fields([each for each in shown_fields if each[1]]))
     return 0
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"
-
-
-async def keep_mapping(context: Context, path: str, text: str) -> None:
-    """Keep what the user says about the fields of the file at `path`; `guess` forgets it.
+async def store_mapping(context: Context, path: str, text: str) -> None:
+    """Store the user's mapping of the fields of the file at `path`; `guess` drops it.
 
     Raises:
-        UsageError: The text is no mapping, or names a field that the file does not have.
+        UsageError: The text is not a mapping, or names a field that the file does not have.
         DatasetError: The file cannot be read.
     """
     if text.strip() == GUESS:

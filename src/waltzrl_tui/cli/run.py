@@ -1,44 +1,72 @@
-"""`run`: the whole story on the embedded engine, from a dataset to figures before and after."""
+"""`run`: the whole path on the embedded engine, from a dataset to figures before and after."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.evaluate import FIGURES, Settings, measure
+from waltzrl_tui.cli.evaluate import Settings, measure
 from waltzrl_tui.cli.follow import failure, follow
-from waltzrl_tui.cli.jobs import jobs_json
-from waltzrl_tui.cli.layout import duration, rate, table
+from waltzrl_tui.cli.jobs_text import jobs_json
+from waltzrl_tui.cli.layout import table
+from waltzrl_tui.cli.options import SampleOptions, add_epochs, add_sample_options
+from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.samples import recipe_of
-from waltzrl_tui.cli.train import still_going
+from waltzrl_tui.cli.train import say_still_running
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import WaltzError
-from waltzrl_tui.evaluation.items import read_items
 from waltzrl_tui.evaluation.suites import load_suite
-from waltzrl_tui.evaluation.verdicts import judge_drafts
-from waltzrl_tui.local.live import BASE_PAIR, Engines, ensure_base
 from waltzrl_tui.store import JobRow, PairRow, Store
-from waltzrl_tui.training.launch import Stage1, draw_sample, launch, result_pair
+from waltzrl_tui.words import duration, plural
+
+if TYPE_CHECKING:
+    from waltzrl_tui.local.live import Engines
+    from waltzrl_tui.training.launch import Stage1
 
 
-async def run(context: Context) -> int:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(SampleOptions):
+    """The options of `run`."""
+
+    path: str | None
+    quick: bool
+    epochs: float | None
+    name: str
+    prompts: str | None
+
+
+def build(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    command(parser, RunOptions, run)
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a dataset (default: bundled)")
+    parser.add_argument("--quick", action="store_true", help="a short training and fewer prompts")
+    add_sample_options(parser, rows="rows (default: as many as the recipe takes)")
+    add_epochs(parser, "passes over the rows (default: the recipe's)")
+    parser.add_argument("--name", default="", help="the name of the agents and the pair")
+    parser.add_argument("--prompts", metavar="FILE", help="evaluation prompts (default: bundled)")
+
+
+async def run(context: Context, options: RunOptions) -> int:
     """`run [--quick] [PATH]`."""
+    from waltzrl_tui.local.live import BASE_PAIR, ensure_base
+    from waltzrl_tui.training.launch import draw_sample, launch, result_pair
+
     began = time.monotonic()
-    args, out = context.args, context.out
-    plan = plan_of(context)
+    plan = _plan_of(options)
     recipe = plan.settings
     settings = Settings(n=recipe.evaluation_prompts, max_tokens=recipe.evaluation_tokens)
-    # Both files are read first: a bad one must not be found after minutes of evaluation.
+    # Both files are read first, so that a bad one is not met after minutes of evaluation.
     drawn = await asyncio.to_thread(draw_sample, plan.recipe)
-    suite = await asyncio.to_thread(load_suite, args.prompts, settings.n)
-    out.say(
-        f"sample: {len(drawn.train)} rows to train, {len(drawn.valid)} held out; "
-        f"{len(suite.rows)} other prompts to evaluate"
+    suite = await asyncio.to_thread(load_suite, options.prompts, settings.n)
+    context.out.say(
+        f"sample: {plural(len(drawn.train), 'training row')}, {len(drawn.valid):,} held out; "
+        f"{plural(len(suite.rows), 'other prompt')} to evaluate"
     )
     async with context.store() as store:
         await ensure_base(store)
@@ -50,7 +78,7 @@ async def run(context: Context) -> int:
         pair = await result_pair(store, [job.id for job in jobs])
         if pair is None:
             raise WaltzError(
-                "The jobs succeeded, but the pair that they made is not in the store any more.",
+                "The jobs succeeded, but the pair that they made is no longer in the store.",
                 hint="See `waltzrl-tui pairs list`.",
             )
         async with context.engines(bulk=True) as engines:
@@ -66,20 +94,20 @@ async def run(context: Context) -> int:
         "pair": pair.name,
         "seconds": round(time.monotonic() - began, 2),
     }
-    out.result(document, _text(document))
+    context.out.result(document, _text(document))
     return 0
 
 
-def plan_of(context: Context) -> Stage1:
-    """The training of both agents that the arguments ask for."""
-    args = context.args
+def _plan_of(options: RunOptions) -> Stage1:
+    from waltzrl_tui.training.launch import Stage1
+
     plan = Stage1(
-        recipe=recipe_of(args, args.path or bundled(STARTER)),
-        epochs=args.epochs,
-        quick=args.quick,
-        name=args.name,
+        recipe=recipe_of(options, options.path or bundled(STARTER)),
+        epochs=options.epochs,
+        quick=options.quick,
+        name=options.name,
     )
-    if args.n is None:
+    if options.n is None:
         plan = replace(plan, recipe=replace(plan.recipe, n=plan.settings.rows))
     return plan
 
@@ -94,7 +122,7 @@ async def _trained(context: Context, store: Store, jobs: list[JobRow]) -> list[J
     try:
         jobs = await follow(store, context.workspace, ids, context.out)
     except BaseException:
-        still_going(context, ids)
+        say_still_running(context, ids)
         raise
     if error := failure(jobs):
         raise error
@@ -105,14 +133,17 @@ async def _verdicts(
     context: Context, store: Store, engines: Engines, pair: PairRow, before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The trained feedback agent on the untrained base's drafts, half of which deserve a flag."""
+    from waltzrl_tui.evaluation.items import read_items
+    from waltzrl_tui.evaluation.verdicts import judge_drafts
+
     items = await asyncio.to_thread(read_items, Path(before["items_path"]))
     agent = await store.agents.get(pair.feedback)
-    said = "the new feedback agent on the base's drafts"
+    label = "the new feedback agent on the base's drafts"
     report = await judge_drafts(
         await engines.endpoint(store, agent),
         agent.prompt,
         items,
-        on_item=lambda done: context.out.progress(said, done, len(items)),
+        on_item=lambda done: context.out.progress(label, done, len(items)),
     )
     return report.to_json()
 
@@ -134,6 +165,8 @@ async def _sample(store: Store, jobs: list[JobRow]) -> dict[str, Any]:
 
 
 def _text(document: Mapping[str, Any]) -> str:
+    from waltzrl_tui.cli.evaluate_text import FIGURES, rate_text
+
     before, after = document["before"], document["after"]
     rows = []
     for name, key in FIGURES:
@@ -141,14 +174,15 @@ def _text(document: Mapping[str, Any]) -> str:
         rows.append(
             (
                 name,
-                rate(was.get("final", was.get("first"))),
-                rate(now.get("first")),
-                rate(now.get("final")),
+                rate_text(was.get("final", was.get("first"))),
+                rate_text(now.get("first")),
+                rate_text(now.get("final")),
                 str(now["first"]["n"]) if now else "–",
             )
         )
     rows.append(_verdict_row(document))
     pair = document["pair"]
+    baseline = document["verdicts_on_base"]["baseline_always_false"]
     return "\n".join(
         [
             table(
@@ -157,10 +191,9 @@ def _text(document: Mapping[str, Any]) -> str:
                 right={1, 2, 3, 4},
             ),
             "",
-            "Never raising a flag would be right on "
-            f"{rate(document['verdicts_on_base']['baseline_always_false'])} of the base's drafts.",
-            f"{after['n']} prompts each, judge {after['judge']}. In brackets: 95 % Wilson "
-            "intervals.",
+            f"Never raising a flag would be right on {rate_text(baseline)} of the base's drafts.",
+            f"{plural(after['n'], 'prompt')} each, judge {after['judge']}. "
+            "In brackets: 95 % Wilson intervals.",
             f"The whole run took {duration(document['seconds'])}. "
             f"The new pair is {pair}: waltzrl-tui chat --pair {pair}",
         ]
@@ -168,6 +201,14 @@ def _text(document: Mapping[str, Any]) -> str:
 
 
 def _verdict_row(document: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    from waltzrl_tui.cli.evaluate_text import rate_text
+
     was = document["before"]["label_accuracy"] or {}
     now = document["verdicts_on_base"]["label_accuracy"]
-    return ("· on the base's drafts", rate(was.get("first")), rate(now), "–", str(now["n"]))
+    return (
+        "· on the base's drafts",
+        rate_text(was.get("first")),
+        rate_text(now),
+        "–",
+        str(now["n"]),
+    )

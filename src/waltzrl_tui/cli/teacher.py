@@ -1,4 +1,4 @@
-"""The options of a teacher that writes feedback, and the yes to what it costs."""
+"""The teacher that writes feedback, from its options, and the yes to its price."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.agree import agree, approve_typed
 from waltzrl_tui.cli.command import Context
+from waltzrl_tui.cli.options import TeacherOptions
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.network import on_this_machine
 from waltzrl_tui.training_data.teacher import Teacher, TeacherQuote, TeacherReport, quote, teach
 from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.words import money, plural
 from waltzrl_tui.workspace import Workspace
 
 
@@ -22,87 +24,94 @@ def teacher_cache(workspace: Workspace) -> Path:
     return workspace.cache / "teacher"
 
 
-async def teacher_of(context: Context) -> Teacher | None:
+async def teacher_of(options: TeacherOptions) -> Teacher | None:
     """The teacher that the options name.
 
     Raises:
-        UsageError: A part of it is missing, or its key is not to be found.
+        UsageError: An option is missing or does not fit, or there is no key.
     """
-    args = context.args
-    if not args.teacher:
-        for name in ("model", "key_env", "price", "budget"):
-            if getattr(args, f"teacher_{name}") not in ("", None):
-                option = f"--teacher-{name.replace('_', '-')}"
+    if not options.teacher:
+        for option, value in (
+            ("--teacher-model", options.teacher_model),
+            ("--teacher-key-env", options.teacher_key_env),
+            ("--teacher-price", options.teacher_price),
+            ("--teacher-budget", options.teacher_budget),
+        ):
+            if value not in ("", None):
                 raise UsageError(f"{option} goes with --teacher URL.", hint="Give both, or none.")
         return None
-    if args.role == "conversation":
+    if options.role == "conversation":
         raise UsageError(
             "--teacher writes feedback, of which --role conversation has none.",
             hint="Take --role feedback or --role both.",
         )
-    url = checked_address("--teacher", args.teacher, "--teacher-key-env")
-    if not args.teacher_model:
+    url = checked_address("--teacher", options.teacher, "--teacher-key-env")
+    if not options.teacher_model:
         raise UsageError("The teacher has no model.", hint="Name it with --teacher-model.")
-    check_variable("--teacher-key-env", args.teacher_key_env)
-    if args.teacher_price is None and not on_this_machine(url):
+    check_variable("--teacher-key-env", options.teacher_key_env)
+    if options.teacher_price is None and not on_this_machine(url):
         raise UsageError(
-            "What the teacher costs is not known.",
+            "The price of the teacher is not known.",
             hint="Give --teacher-price IN,OUT in USD per 1M tokens (0,0 where it costs nothing).",
         )
-    usd_in, usd_out = args.teacher_price or (0.0, 0.0)
-    if (usd_in or usd_out) and args.teacher_budget is None:
+    usd_in, usd_out = options.teacher_price or (0.0, 0.0)
+    if (usd_in or usd_out) and options.teacher_budget is None:
         raise UsageError(
             "A teacher with a price needs a budget.", hint="Give --teacher-budget USD."
         )
-    variable = args.teacher_key_env
+    variable = options.teacher_key_env
     if variable and not await asyncio.to_thread(find_key, variable):
         raise UsageError(
             "The variable that --teacher-key-env names is not set.",
-            hint="Set it to the teacher's key, or keep the key with `waltzrl-tui doctor "
+            hint="Set it to the teacher's key, or store the key with `waltzrl-tui doctor "
             "--set-key VARIABLE`.",
         )
     if variable:
         how = f"waltzrl-tui agents approve --key-env {variable} --at {url}"
         await approve_typed("--teacher", variable, url, how)
-    return Teacher(url, args.teacher_model, variable, usd_in, usd_out, args.teacher_budget or 0.0)
+    return Teacher(
+        url, options.teacher_model, variable, usd_in, usd_out, options.teacher_budget or 0.0
+    )
 
 
-async def agree_to_teacher(context: Context, teacher: Teacher, rows: Sequence[TrainingRow]) -> None:
-    """Say what it costs to have the feedback of `rows` written; what costs wants a yes.
+async def agree_to_teacher(
+    context: Context, teacher: Teacher, rows: Sequence[TrainingRow], *, yes: bool
+) -> None:
+    """Show what the feedback of `rows` costs, and return only after a yes if it costs anything.
 
     Raises:
-        UsageError: Nobody can be asked.
+        UsageError: There is no terminal to ask at.
         WaltzError: The answer is no.
     """
     quoted = await asyncio.to_thread(quote, rows, teacher, teacher_cache(context.workspace))
-    said = _quote_text(teacher, quoted)
+    proposal = _quote_text(teacher, quoted)
     if quoted.most_usd:
-        await agree(context, said)
+        await agree(context, proposal, yes=yes)
     else:
-        context.out.say(said)
+        context.out.say(proposal)
 
 
 async def taught(
-    context: Context, teacher: Teacher, rows: Sequence[TrainingRow]
+    context: Context, teacher: Teacher, rows: Sequence[TrainingRow], *, yes: bool
 ) -> tuple[list[TrainingRow], TeacherReport]:
-    """Say what it costs, ask, and have the teacher write the feedback of `rows`."""
-    await agree_to_teacher(context, teacher, rows)
+    """Show the price, ask, and have the teacher write the feedback of `rows`."""
+    await agree_to_teacher(context, teacher, rows, yes=yes)
 
     async def shown(done: int, whole: int, usd: float) -> None:
-        context.out.progress("teaching", done, whole, f"${usd:.4f}")
+        context.out.progress("teaching", done, whole, money(usd))
 
-    made = await teach(rows, teacher, teacher_cache(context.workspace), on_answer=shown)
+    rows_and_report = await teach(rows, teacher, teacher_cache(context.workspace), on_answer=shown)
     context.out.status.clear()
-    return made
+    return rows_and_report
 
 
 def _quote_text(teacher: Teacher, quoted: TeacherQuote) -> str:
-    said = f"The teacher {teacher.model} is asked for the feedback of {quoted.rows:,} rows"
+    text = f"The teacher {teacher.model} writes the feedback of {plural(quoted.rows, 'row')}"
     if quoted.kept:
-        said += f" ({quoted.kept:,} more are kept from earlier)"
+        text += f" ({quoted.kept:,} more are stored from earlier)"
     if not quoted.most_usd:
-        return f"{said}, which costs nothing."
-    said += f": about ${quoted.usd:.4f}, at most ${quoted.most_usd:.4f}."
+        return f"{text}, which costs nothing."
+    text += f": about {money(quoted.usd)}, at most {money(quoted.most_usd)}."
     if quoted.usd > teacher.budget_usd:
-        said += f" The budget of ${teacher.budget_usd:.4f} ends it before; the rest is templated."
-    return said
+        text += f" It stops at the budget of {money(teacher.budget_usd)}; templates do the rest."
+    return text

@@ -32,7 +32,7 @@ from waltzrl_tui.records.roles import Method, Role
 from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
-from waltzrl_tui.store.rows import now
+from waltzrl_tui.store.rows import WAITS_TURN, now
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import plural, size
 
@@ -72,7 +72,7 @@ class Submitter:
             step = await self._advance(provider, job, remote)
         except ConcurrencyError as error:
             health.succeeded()
-            await self._move(job, "approved", _says(error, "waits its turn"))
+            await self._move(job, "approved", _says(error, WAITS_TURN))
             return Step(_WAIT_SECONDS)
         except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
             health.succeeded()
@@ -129,7 +129,7 @@ class Submitter:
                 ahead += 1
         if ahead < most:
             return ""
-        return f"waits its turn: {provider.title} takes {most} at once"
+        return f"{WAITS_TURN}: {provider.title} takes {most} at once"
 
     async def _upload(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> RemoteJobRow:
         files = dict(remote.files)

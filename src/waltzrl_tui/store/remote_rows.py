@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.records.metrics import Metric
-
-LOG: Final = "log: "
-"""What the events begin with that are lines of a provider's own log."""
+from waltzrl_tui.store.rows import LOG as LOG
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,10 @@ class NewJob:
     agent: str = ""
 
 
+WAITS_TURN: Final = "waits its turn"
+"""The start of `JobRow.reason` while the provider's limit on jobs at once is reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobRow:
     """A training or rollout job, as it stood when it was read.
@@ -124,6 +128,15 @@ class JobRow:
     def ended(self) -> bool:
         return self.state in ENDED
 
+    @property
+    def waits_turn(self) -> bool:
+        """Whether the provider takes it only once others of this account have ended."""
+        return self.state == "approved" and self.reason.startswith(WAITS_TURN)
+
+
+LOG: Final = "log: "
+"""The start of the events that are lines of a provider's own log."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
@@ -134,6 +147,11 @@ class EventRow:
     at: str
     level: Level
     text: str
+
+    @property
+    def log_line(self) -> str | None:
+        """The line of the provider's log that this event is, or None."""
+        return self.text.removeprefix(LOG) if self.text.startswith(LOG) else None
 
 
 @dataclass(frozen=True, slots=True)
