@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from waltzrl_tui.cli.remote import sent
 from waltzrl_tui.records.metrics import Metric
 from waltzrl_tui.store import NewJob, Store, now
+from waltzrl_tui.store.rows import LOG, WAITS_TURN
+from waltzrl_tui.workspace import Workspace
 
 KEYS = {
     "id",
@@ -146,6 +150,38 @@ def test_logs_are_the_last_lines_made_harmless(launched: Cli) -> None:
     assert [line[-3:] for line in ended.document["lines"]] == ["two", "ree"]
     assert launched("jobs", "logs", "k3f-prep").code == 0
     assert stat.S_IMODE((launched.home / "state").stat().st_mode) == 0o700
+
+
+def _remote_job(id: str, *, reason: str) -> NewJob:
+    return NewJob(
+        id,
+        "train",
+        "conversation",
+        "m",
+        provider="together",
+        state="approved",
+        reason=reason,
+    )
+
+
+def test_logs_of_a_providers_job_are_its_log_lines_alone(cli: Cli) -> None:
+    async def log(store: Store) -> None:
+        await store.jobs.add_all([_remote_job("abc-conv", reason="")])
+        await store.jobs.event("abc-conv", "the log: says nothing")
+        await store.jobs.event("abc-conv", f"{LOG}step 1")
+
+    cli.store(log)
+    assert cli("jobs", "logs", "abc-conv", "--json").document["lines"] == ["step 1"]
+
+
+async def test_nobody_waits_for_the_launch_of_a_job_that_waits_its_turn(
+    workspace: Workspace,
+) -> None:
+    async with await Store.open(workspace) as store:
+        reason = f"{WAITS_TURN}: Together takes 1 at once"
+        await store.jobs.add_all([_remote_job("abc-conv", reason=reason)])
+        [job] = await asyncio.wait_for(sent(store, ["abc-conv"]), 30)
+    assert job.waits_turn
 
 
 def test_a_launch_prints_its_jobs_and_refuses_a_bad_dataset(

@@ -107,8 +107,8 @@ def _holds_no_key(*folders: Path) -> bool:
     [
         (["--teacher-model", "m"], "--teacher-model goes with --teacher URL"),
         (["--teacher", "URL"], "no model"),
-        (["--teacher", "ftp://x/v1", "--teacher-model", "m"], "not an address"),
-        (["--teacher", "http://me:secret@x/v1", "--teacher-model", "m"], "holds a user"),
+        (["--teacher", "ftp://x/v1", "--teacher-model", "m"], "not the address of a server"),
+        (["--teacher", "http://me:secret@x/v1", "--teacher-model", "m"], "has a user or"),
         (["--teacher", "https://x.test/v1", "--teacher-model", "m"], "is not known"),
         (["--teacher", "URL", "--teacher-model", "m", "--teacher-price", "1,2"], "a budget"),
         (["--teacher", "URL", "--teacher-model", "m", "--teacher-price", "1"], "amount"),

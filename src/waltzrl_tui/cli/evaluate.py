@@ -208,7 +208,7 @@ async def measure(
     from waltzrl_tui.evaluation.service import begin, make_spec
     from waltzrl_tui.evaluation.subjects import subject_of
 
-    _tell_of_bad_lines(context, [suite])
+    _report_bad_lines(context, [suite])
     spec = await make_spec(
         store,
         [suite],
@@ -262,7 +262,7 @@ async def _new_run(
         await asyncio.to_thread(load_suite, path, options.n, options.seed)
         for path in paths or [None]
     ]
-    _tell_of_bad_lines(context, suites)
+    _report_bad_lines(context, suites)
     spec = await make_spec(
         store,
         suites,
@@ -332,13 +332,13 @@ async def _work_on(
                 f"resume: waltzrl-tui evaluate --run {run.id}"
             )
             raise
-        _tell_of_end(context, run, outcome, progress.done)
+        _report_end(context, run, outcome, progress.done)
         results = await load_results(store, await store.runs.get(run.id))
         documents = await record(store, context.workspace, results, results.run.seconds)
     return results, documents
 
 
-def _tell_of_end(context: Context, run: RunRow, outcome: Outcome, done: int) -> None:
+def _report_end(context: Context, run: RunRow, outcome: Outcome, done: int) -> None:
     if outcome.error is not None:
         error = outcome.error
         raise EndpointError(
@@ -388,7 +388,7 @@ def _write_files(options: EvaluateOptions, results: Results) -> dict[str, str]:
     return paths
 
 
-def _tell_of_bad_lines(context: Context, suites: Sequence[Suite]) -> None:
+def _report_bad_lines(context: Context, suites: Sequence[Suite]) -> None:
     for suite in suites:
         if suite.bad:
             first = suite.bad[0]

@@ -14,7 +14,7 @@ _CELL_LIMIT = 120
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[int] = ()
 ) -> str:
-    """Columns under headers, two spaces apart; those numbered in `right` are right-aligned."""
+    """Columns under headers, two spaces apart; those whose numbers are in `right` align right."""
     cells = [[one_line(cell, _CELL_LIMIT) for cell in row] for row in (headers, *rows)]
     widths = [max(map(width, column)) for column in zip_longest(*cells, fillvalue="")]
     lines = []
@@ -56,7 +56,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def bar(done: int, total: int, *, unicode: bool, size: int = 20) -> str:
-    """A bar that is filled as far as the work is done."""
+    """A progress bar of `size` columns."""
     full, empty = ("█", "░") if unicode else ("#", "-")
     filled = min(size, size * done // total) if total > 0 else 0
     return full * filled + empty * (size - filled)

@@ -1,4 +1,4 @@
-"""The log file: what the program has to say that is not for the terminal."""
+"""The log file, for what does not belong on the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from waltzrl_tui.workspace import Workspace
 
 
 def note_crash(home: str | None) -> Path | None:
-    """Write the exception that is being handled to the log; None when that cannot be done."""
+    """Write the current exception to the log and return its path; None if that fails."""
     workspace = Workspace.find(home)
     return workspace.log_path if _append(workspace, traceback.format_exc()) else None
 

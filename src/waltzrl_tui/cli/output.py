@@ -1,4 +1,4 @@
-"""What a command prints: its result on stdout, all else on stderr."""
+"""What a command prints: its result on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Status:
         self._stream = stream
         self.terminal = stream.isatty()
         self._drawn = 0
-        # Where lines cannot be taken back, work that ends soon needs none.
+        # Where lines cannot be erased, work that ends soon needs none.
         self._last = float("-inf") if self.terminal else time.monotonic()
 
     def set(self, text: str) -> None:
-        """Show `text`, unless something was shown only just now."""
+        """Show `text`, unless a line was shown just before."""
         now = time.monotonic()
         if now - self._last < (_REDRAW_SECONDS if self.terminal else _LINE_SECONDS):
             return
@@ -37,12 +37,12 @@ class Status:
         self._draw(one_line(text, 1000))
 
     def line(self, text: str) -> None:
-        """Print lines that stay, above the one that changes."""
+        """Print permanent lines above the one that changes."""
         self.clear()
         self._write(printable(text) + "\n")
 
     def clear(self) -> None:
-        """Take the changing line away."""
+        """Erase the changing line."""
         if self._drawn:
             # Spaces instead of an escape sequence: every terminal understands them.
             self._write("\r" + " " * self._drawn + "\r")
@@ -58,7 +58,7 @@ class Status:
         self._drawn = max(width(text), self._drawn)
 
     def _write(self, text: str) -> None:
-        # A terminal that was closed must not stop the work whose progress it showed.
+        # A closed terminal must not stop the work whose progress it shows.
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(_encodable(text, self._stream))
             self._stream.flush()
@@ -80,10 +80,10 @@ class Output:
         """Print the result: `document` with --json, else `text`."""
         self.status.clear()
         if self.json:
-            # ASCII only, so that no character of it can steer a terminal.
+            # ASCII only, so that no character can control a terminal.
             shown = json.dumps(document, indent=2, allow_nan=False)
         else:
-            # Piped text comes to a terminal as well, later.
+            # Piped text may reach a terminal later.
             shown = _encodable(printable(text), sys.stdout)
         try:
             sys.stdout.write(shown + "\n")
@@ -92,8 +92,8 @@ class Output:
             raise
         except OSError as error:
             raise WaltzError(
-                f"The result cannot be written to stdout: {error.strerror or error}.",
-                hint="Send it somewhere else; what the command did is done.",
+                f"The result could not be written to stdout: {error.strerror or error}.",
+                hint="Send it somewhere else; the command itself has finished.",
             ) from error
 
     def say(self, text: str) -> None:
@@ -101,7 +101,7 @@ class Output:
         self.status.line(text)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Show how far `what` is."""
+        """Show the progress of `what`."""
         drawn = ""
         if self.status.terminal and total:
             drawn = f"{bar(done, total, unicode=self.unicode)} "
@@ -115,6 +115,6 @@ class Output:
 
 
 def _encodable(text: str, stream: TextIO) -> str:
-    """`text` with what the stream's encoding does not have replaced by question marks."""
+    """`text` with question marks for what the stream's encoding lacks."""
     encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "replace").decode(encoding, "replace")

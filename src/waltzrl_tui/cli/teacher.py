@@ -70,7 +70,12 @@ async def teacher_of(options: TeacherOptions) -> Teacher | None:
         how = f"waltzrl-tui agents approve --key-env {variable} --at {url}"
         await approve_typed("--teacher", variable, url, how)
     return Teacher(
-        url, options.teacher_model, variable, usd_in, usd_out, options.teacher_budget or 0.0
+        url=url,
+        model=options.teacher_model,
+        key_env=variable,
+        usd_in=usd_in,
+        usd_out=usd_out,
+        budget_usd=options.teacher_budget or 0.0,
     )
 
 

