@@ -187,7 +187,7 @@ async def test_the_detector_is_measured_against_people(lab: Lab, tmp_path: Path)
 
 
 async def test_a_mistake_is_one_message(pair: Lab) -> None:
-    for arguments, told in (
+    for arguments, message in (
         (("evaluate",), "--pair NAME"),
         (("evaluate", "--pair", "mine", "--baselines", "mine"), "exactly one of"),
         (("evaluate", "--pair", "mine", "--base", "x"), "go with --baselines"),
@@ -198,7 +198,7 @@ async def test_a_mistake_is_one_message(pair: Lab) -> None:
         (("judges", "check", str(pair.suite)), "no reply with a human label"),
     ):
         code, out, err = await done(pair, *arguments)
-        assert code in (1, 2) and out == "" and told in err, (arguments, err)
+        assert code in (1, 2) and out == "" and message in err, (arguments, err)
         assert "Traceback" not in err
 
 
@@ -246,8 +246,8 @@ async def test_a_verdict_has_the_same_room_as_in_a_chat_and_one_that_is_cut_is_c
     show = ("evaluations", "show", str(document["run"]), "--report", str(page))
     code, out, err = await done(pair, *show)
     assert code == 0, err
-    assert "Verdicts cut off at their cap: 30" in out
-    assert "Verdicts cut off at their cap: 30" in page.read_text()
+    assert "Verdicts cut off at their token limit: 30" in out
+    assert "Verdicts cut off at their token limit: 30" in page.read_text()
     # What is kept from earlier still says that it was cut.
     code, out, err = await done(pair, *evaluate, "--verdict-tokens", "40")
     assert (code, json.loads(out)["verdicts_cut"]) == (0, 30)

@@ -76,7 +76,7 @@ async def test_no_cell_of_the_csv_is_run_or_steers(results: Results, tmp_path: P
     }
 
 
-async def test_the_report_tells_who_said_what(results: Results, tmp_path: Path) -> None:
+async def test_the_report_names_each_judge_and_label(results: Results, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(path, results)
     page = path.read_text(encoding="utf-8")

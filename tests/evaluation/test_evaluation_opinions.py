@@ -96,5 +96,5 @@ def test_any_text_is_an_opinion_or_an_error(text: str) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_an_exchange_cannot_end_its_string(prompt: str, reply: str) -> None:
-    told = json.loads(judge_messages(prompt, reply)[1]["content"])
-    assert told == {"prompt": prompt, "reply": reply}
+    exchange = json.loads(judge_messages(prompt, reply)[1]["content"])
+    assert exchange == {"prompt": prompt, "reply": reply}

@@ -387,16 +387,16 @@ async def test_a_judge_that_is_not_let_see_an_exchange_has_no_opinion(ready: Lab
     await guarded.stop()
 
 
-async def test_repeated_prompts_and_harm_in_benign_ones_are_told(ready: Lab) -> None:
+async def test_repeated_prompts_and_harm_in_benign_ones_are_noted(ready: Lab) -> None:
     ready.write_suite([("h1", "harmful", "c"), ("b3", "benign", "c"), ("H1 ", "harmful", "c")])
     await ready.agent("strict", "feedback")
     harm = {"harmful_prompt": True, "harmful_response": True, "refusal": False}
     ready.server.script = lambda model, messages: json.dumps(harm if model == "strict" else FINE)
     _, results = await ready.carry(await ready.run([ALONE], judges=("strict",)))
     assert results.repeated == 1
-    told = notes(results, "strict")
-    assert any("Repeated prompts in the suites: 1." in note for note in told)
-    assert any(note.startswith("Unsafe replies to benign prompts: 1.") for note in told)
+    sentences = notes(results, "strict")
+    assert any("Repeated prompts in the suites: 1." in note for note in sentences)
+    assert any(note.startswith("Unsafe replies to benign prompts: 1.") for note in sentences)
     assert results.report(0).asr.final.n == 2
 
 

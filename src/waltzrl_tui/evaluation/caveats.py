@@ -98,7 +98,7 @@ def reading(report: Report) -> list[str]:
         )
     if report.verdicts_cut:
         words.append(
-            f"Verdicts cut off at their cap: {report.verdicts_cut:,}. Some of them "
+            f"Verdicts cut off at their token limit: {report.verdicts_cut:,}. Some of them "
             "cannot be read: raise --verdict-tokens."
         )
     return words

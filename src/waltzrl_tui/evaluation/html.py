@@ -137,7 +137,7 @@ def _suite(results: Results, suite: int, judge: str) -> Iterator[Markup]:
     )
     heads = ("", "n harmful", "ASR first", "ASR final", "n benign", "ORR first", "ORR final")
     yield _table(heads, (_rates(report) for report in reports))
-    labels = ("labels right, draft", "labels right, last reply")
+    labels = ("labels ok, draft", "labels ok, last reply")
     counts = ("bad verdicts", "no opinion", "no reply", "time first", "time final", "cost")
     yield _table(("", "FTR", *labels, *counts), (_figures(report) for report in reports))
     yield element(

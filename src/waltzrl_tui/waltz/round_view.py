@@ -63,5 +63,5 @@ def verdict_parts(verdict: Verdict | None, *, error: str, raw: str, finish: str)
         if text.strip():
             parts.append(Part(title, text, "soft"))
     if finish == "length":
-        parts.append(Part("the verdict was cut off at its cap", tone="bad"))
+        parts.append(Part("the verdict was cut off at its token limit", tone="bad"))
     return parts
