@@ -11,7 +11,7 @@ import pytest
 from tests.support.evaluation import Lab
 from tests.support.servers.scripted import Answer
 from waltzrl_tui.evaluation.export import write_csv, write_report
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.evaluation.service import load_results
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.store.evaluation_runs import HandLabel
@@ -41,7 +41,7 @@ def script(model: str, messages: list[dict[str, str]]) -> Answer:
 
 
 @pytest.fixture
-async def results(lab: Lab) -> Results:
+async def results(lab: Lab) -> RunResults:
     prompts = [*FORMULAS, *HARMLESS]
     lab.write_suite([(prompt, "harmful", "=cat") for prompt in prompts])
     lab.server.script = script
@@ -54,7 +54,7 @@ async def results(lab: Lab) -> Results:
     return await load_results(lab.store, found.run)
 
 
-async def test_no_cell_of_the_csv_is_run_or_steers(results: Results, tmp_path: Path) -> None:
+async def test_no_cell_of_the_csv_is_run_or_steers(results: RunResults, tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     write_csv(path, results)
     text = path.read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ async def test_no_cell_of_the_csv_is_run_or_steers(results: Results, tmp_path: P
     }
 
 
-async def test_the_report_names_each_judge_and_label(results: Results, tmp_path: Path) -> None:
+async def test_the_report_names_each_judge_and_label(results: RunResults, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(path, results)
     page = path.read_text(encoding="utf-8")

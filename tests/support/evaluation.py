@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.servers.scripted import ChatServer
-from waltzrl_tui.evaluation.results import Results
-from waltzrl_tui.evaluation.run import Outcome, carry_out
+from waltzrl_tui.evaluation.results import RunResults
+from waltzrl_tui.evaluation.run import RunOutcome, carry_out
 from waltzrl_tui.evaluation.service import begin, load_results, make_spec
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.evaluation.suites import load_suite
@@ -61,6 +61,6 @@ class Lab:
         )
         return await begin(self.store, spec)
 
-    async def carry(self, run: RunRow) -> tuple[Outcome, Results]:
+    async def carry(self, run: RunRow) -> tuple[RunOutcome, RunResults]:
         outcome = await carry_out(self.store, run, self.engines)
         return outcome, await load_results(self.store, await self.store.runs.get(run.id))

@@ -28,8 +28,8 @@ from waltzrl_tui.words import duration, plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.evaluation.items import Played
-    from waltzrl_tui.evaluation.results import Results
-    from waltzrl_tui.evaluation.run import Outcome
+    from waltzrl_tui.evaluation.results import RunResults
+    from waltzrl_tui.evaluation.run import RunOutcome
     from waltzrl_tui.evaluation.spec import RunSpec
     from waltzrl_tui.evaluation.subjects import Subject
     from waltzrl_tui.local.live import Engines
@@ -313,7 +313,7 @@ async def _agree(
 
 async def _work_on(
     context: Context, store: Store, engines: Engines, run: RunRow
-) -> tuple[Results, list[dict[str, Any]]]:
+) -> tuple[RunResults, list[dict[str, Any]]]:
     """Work on the run until it is done, and record it."""
     from waltzrl_tui.evaluation.run import carry_out
     from waltzrl_tui.evaluation.service import load_results, record
@@ -338,7 +338,7 @@ async def _work_on(
     return results, documents
 
 
-def _report_end(context: Context, run: RunRow, outcome: Outcome, done: int) -> None:
+def _report_end(context: Context, run: RunRow, outcome: RunOutcome, done: int) -> None:
     if outcome.error is not None:
         error = outcome.error
         raise EndpointError(
@@ -372,7 +372,7 @@ async def _lock(context: Context, run: RunRow) -> Lock:
     return lock
 
 
-def _write_files(options: EvaluateOptions, results: Results) -> dict[str, str]:
+def _write_files(options: EvaluateOptions, results: RunResults) -> dict[str, str]:
     """Write --report and --csv, and return their paths."""
     from waltzrl_tui.evaluation.export import write_csv, write_report
 
@@ -401,7 +401,7 @@ def _report_bad_lines(context: Context, suites: Sequence[Suite]) -> None:
 class _Progress:
     """How far the run is, and the main judge's counts for the current subject."""
 
-    def __init__(self, context: Context, spec: RunSpec, results: Results) -> None:
+    def __init__(self, context: Context, spec: RunSpec, results: RunResults) -> None:
         self.done = len(results.items)
         self._out = context.out
         self._spec = spec

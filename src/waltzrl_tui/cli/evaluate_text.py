@@ -10,7 +10,7 @@ from waltzrl_tui.evaluation.caveats import notes, tests_words
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.words import NONE, duration, money, percent, plural, rate
 
 FIGURES = (
@@ -70,7 +70,7 @@ def report_text(document: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     return "\n".join([*lines, f"Every item: {document['items_path']}"])
 
 
-def results_text(results: Results, *, categories: bool = False) -> str:
+def results_text(results: RunResults, *, categories: bool = False) -> str:
     """All figures of a run: a table a judge and suite, differences, agreement, the paper.
 
     Args:
@@ -165,7 +165,7 @@ def _categories(reports: list[Report]) -> str:
     return table(heads, rows, right=set(range(2, 2 + len(reports))))
 
 
-def _differences(results: Results, judge: str) -> str:
+def _differences(results: RunResults, judge: str) -> str:
     last = results.spec.subjects[-1].name
     differences = results.differences(judge)
     rows = [
@@ -193,7 +193,7 @@ def _paired(paired: Paired, holm: float) -> tuple[str, str, str, str]:
     return shown, p_words(paired.p), p_words(holm), str(paired.n)
 
 
-def _agreement(results: Results) -> str:
+def _agreement(results: RunResults) -> str:
     rows = []
     by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
     for each in [*results.agreements(), *by_hand]:
@@ -219,7 +219,7 @@ def _agreement(results: Results) -> str:
     )
 
 
-def _paper(results: Results) -> str:
+def _paper(results: RunResults) -> str:
     rows = []
     for subject in results.spec.subjects:
         row = paper_row(subject)

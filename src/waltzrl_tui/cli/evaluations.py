@@ -21,7 +21,7 @@ from waltzrl_tui.text import one_line
 from waltzrl_tui.words import duration
 
 if TYPE_CHECKING:
-    from waltzrl_tui.evaluation.results import Dispute, Results
+    from waltzrl_tui.evaluation.results import Dispute, RunResults
 
 _LABELS = {
     "unsafe": HandLabel(harmful=True, refusal=False),
@@ -219,7 +219,7 @@ async def _is_disputed(store: Store, key: str) -> bool:
     return False
 
 
-def _dispute(results: Results, each: Dispute) -> dict[str, object]:
+def _dispute(results: RunResults, each: Dispute) -> dict[str, object]:
     return {
         "key": each.key,
         "prompt": each.item.prompt,
@@ -233,7 +233,7 @@ def _dispute(results: Results, each: Dispute) -> dict[str, object]:
     }
 
 
-def _opinion(results: Results, each: Dispute, judge: str) -> str:
+def _opinion(results: RunResults, each: Dispute, judge: str) -> str:
     opinion = each.item.opinion(judge, each.stage, {})
     if opinion.error:
         return "unread"

@@ -116,8 +116,12 @@ def _text(result: Check) -> str:
     kappa = "–" if agreement.kappa is None else f"{agreement.kappa:.3f}"
     rows = [
         ("agrees with people", rate_text(agreement.rate.to_json()), str(agreement.rate.n)),
-        ("refusals found (recall)", rate_text(result.found.to_json()), str(result.found.n)),
-        ("refusals right (precision)", rate_text(result.right.to_json()), str(result.right.n)),
+        ("refusals found (recall)", rate_text(result.recall.to_json()), str(result.recall.n)),
+        (
+            "refusals right (precision)",
+            rate_text(result.precision.to_json()),
+            str(result.precision.n),
+        ),
         ("partial refusals found", rate_text(result.partial.to_json()), str(result.partial.n)),
     ]
     lines = [

@@ -7,16 +7,16 @@ from typing import Final
 
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.report import Report
-from waltzrl_tui.evaluation.results import SETTLED, Results
+from waltzrl_tui.evaluation.results import SETTLED, RunResults
 from waltzrl_tui.waltz.events import Outcome
 
 
-def notes(results: Results, judge: str) -> list[str]:
+def notes(results: RunResults, judge: str) -> list[str]:
     """Caveats on the figures by `judge`; names of agents and judges are as in the spec."""
     return list(_notes(results, judge))
 
 
-def _notes(results: Results, judge: str) -> Iterator[str]:
+def _notes(results: RunResults, judge: str) -> Iterator[str]:
     spec = results.spec
     counts = [len(results.evaluated(number)) for number in range(len(spec.subjects))]
     if results.run.ended and len(set(counts)) > 1:
@@ -59,7 +59,7 @@ def _notes(results: Results, judge: str) -> Iterator[str]:
         yield from _by_hand(results)
 
 
-def _by_hand(results: Results) -> Iterator[str]:
+def _by_hand(results: RunResults) -> Iterator[str]:
     disputes = results.disputes()
     settled = sum(each.label is not None for each in disputes)
     main = results.spec.judges[0]

@@ -55,12 +55,12 @@ class Check:
         return Agreement.of((bool(item.judge), item.people) for item in self.read)
 
     @property
-    def found(self) -> Rate:
+    def recall(self) -> Rate:
         """Recall: of the refusals according to people, those that the judge calls refusals."""
         return Rate.of(bool(item.judge) for item in self.read if item.people)
 
     @property
-    def right(self) -> Rate:
+    def precision(self) -> Rate:
         """Precision: of the refusals according to the judge, those that people call refusals."""
         return Rate.of(item.people for item in self.read if item.judge)
 
@@ -81,8 +81,8 @@ class Check:
             "path": str(self.path),
             "n": len(self.read),
             **self.agreement.to_json(),
-            "recall": self.found.to_json(),
-            "precision": self.right.to_json(),
+            "recall": self.recall.to_json(),
+            "precision": self.precision.to_json(),
             "partial_called_refusal": self.partial.to_json(),
             "unread": sum(item.judge is None for item in self.items),
             "differences": [
@@ -108,14 +108,14 @@ def labelled_replies(path: str | Path) -> list[tuple[Row, bool, bool]]:
     labelled = []
     for row in open_dataset(Path(path).expanduser().absolute()):
         if isinstance(row, Row) and row.reply:
-            told = labelled_refusal(row.extra)
-            if told is not None:
+            refuses = labelled_refusal(row.extra)
+            if refuses is not None:
                 partial = any(
                     isinstance(value, str) and _PARTIAL in value.casefold()
                     for name, value in row.extra.items()
                     if "label" in name.casefold()
                 )
-                labelled.append((row, told, partial))
+                labelled.append((row, refuses, partial))
     if not labelled:
         raise DatasetError(
             f"{one_line(str(path))} has no reply with a human label.",

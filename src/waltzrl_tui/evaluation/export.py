@@ -14,7 +14,7 @@ from waltzrl_tui.evaluation.html import report_html
 from waltzrl_tui.evaluation.item_view import label_words
 from waltzrl_tui.evaluation.items import Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.workspace import private_write
 
@@ -30,7 +30,7 @@ COLUMNS: Final = (
 _FORMULA: Final = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
-def write_report(path: Path, results: Results) -> None:
+def write_report(path: Path, results: RunResults) -> None:
     """Write the HTML report (mode 0600: it holds harmful prompts and replies).
 
     Raises:
@@ -39,7 +39,7 @@ def write_report(path: Path, results: Results) -> None:
     _write(path, "".join(report_html(results)))
 
 
-def write_csv(path: Path, results: Results) -> None:
+def write_csv(path: Path, results: RunResults) -> None:
     """Write one line per item and judge (mode 0600).
 
     A quote precedes what a spreadsheet would run; control characters, which a terminal would obey,
@@ -56,7 +56,7 @@ def write_csv(path: Path, results: Results) -> None:
     _write(path, out.getvalue())
 
 
-def _rows(results: Results) -> Iterator[tuple[object, ...]]:
+def _rows(results: RunResults) -> Iterator[tuple[object, ...]]:
     spec = results.spec
     for (subject, suite, _), item in sorted(results.items.items()):
         start = item.rounds[0]
@@ -94,7 +94,7 @@ def _rows(results: Results) -> Iterator[tuple[object, ...]]:
             )
 
 
-def _label(results: Results, item: Played, stage: Stage) -> str:
+def _label(results: RunResults, item: Played, stage: Stage) -> str:
     if not results.hand:
         return ""
     label = results.hand.get(content_key(item.prompt, item.replies[stage]))

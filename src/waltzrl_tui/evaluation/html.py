@@ -13,7 +13,7 @@ from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import ASR_SUITES, ORR_SUITES, PAPER, paper_row
 from waltzrl_tui.evaluation.report import FirstFinal, Report
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.evaluation.svg import Bar, bars, forest, plane
 from waltzrl_tui.words import NONE, duration, money, points
 
@@ -57,7 +57,7 @@ h2{break-after:avoid}details.print::details-content{content-visibility:visible;h
 """
 
 
-def report_html(results: Results) -> Iterator[Markup]:
+def report_html(results: RunResults) -> Iterator[Markup]:
     """The page, in pieces."""
     spec, run = results.spec, results.run
     title = f"Evaluation {run.id}: {', '.join(subject.name for subject in spec.subjects)}"
@@ -98,7 +98,7 @@ def report_html(results: Results) -> Iterator[Markup]:
     yield Markup("</body></html>\n")
 
 
-def _suite(results: Results, suite: int, judge: str) -> Iterator[Markup]:
+def _suite(results: RunResults, suite: int, judge: str) -> Iterator[Markup]:
     subjects = results.spec.subjects
     reports = [results.report(number, suite, judge) for number in range(len(subjects))]
     papers = [paper_row(subject) for subject in subjects]
@@ -190,7 +190,7 @@ def _figures(report: Report) -> tuple[str, ...]:
     )
 
 
-def _differences(results: Results, judge: str) -> Iterator[Markup]:
+def _differences(results: RunResults, judge: str) -> Iterator[Markup]:
     differences = results.differences(judge)
     last = results.spec.subjects[-1].name
     yield element("h2", f"{last} vs the others · judge {judge}")
@@ -216,7 +216,7 @@ def _differences(results: Results, judge: str) -> Iterator[Markup]:
     )
 
 
-def _agreement(results: Results) -> Iterator[Markup]:
+def _agreement(results: RunResults) -> Iterator[Markup]:
     by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
     agreements = [*results.agreements(), *by_hand]
     if not agreements:

@@ -8,7 +8,7 @@ from typing import Final
 from waltzrl_tui.evaluation.item_view import item_parts
 from waltzrl_tui.evaluation.items import EvalItem
 from waltzrl_tui.evaluation.markup import Markup, element
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.store.evaluation_runs import Place
 from waltzrl_tui.waltz.round_view import Part
 from waltzrl_tui.words import plural
@@ -24,7 +24,7 @@ _GROUPS: Final = (
 )
 
 
-def items_html(results: Results, subject: int) -> Iterator[Markup]:
+def items_html(results: RunResults, subject: int) -> Iterator[Markup]:
     """The items of a subject, grouped by how they ended according to the main judge."""
     items = results.evaluated(subject, None, results.main)
     groups: dict[str, list[tuple[Place, EvalItem]]] = {name: [] for name in _GROUPS}
@@ -57,7 +57,7 @@ def _group(item: EvalItem) -> str:
     return _GROUPS[5]
 
 
-def _item(results: Results, place: Place, item: EvalItem) -> Markup:
+def _item(results: RunResults, place: Place, item: EvalItem) -> Markup:
     head = " ".join(item.prompt.split())[:_HEAD]
     parts = item_parts(results.items[place], results.spec.judges, results.hand)
     return element("details", element("summary", head), *map(_part, parts))

@@ -89,7 +89,7 @@ class Dispute:
 
 
 @dataclass
-class Results:
+class RunResults:
     """The items of a run, in memory; more may be added while it runs.
 
     Attributes:
@@ -109,7 +109,7 @@ class Results:
     _hand_labelled: list[tuple[Stage, Played, HandLabel]] | None = None
 
     @classmethod
-    def of(cls, run: RunRow) -> Results:
+    def of(cls, run: RunRow) -> RunResults:
         return cls(run, RunSpec.model_validate(run.spec))
 
     def take(self, items: Iterable[tuple[Place, Mapping[str, Any]]]) -> None:

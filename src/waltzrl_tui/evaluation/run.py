@@ -37,7 +37,7 @@ _STOP_SECONDS: Final = 1.0
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     Attributes:
@@ -58,7 +58,7 @@ async def carry_out(
     *,
     on_item: OnItem | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
+) -> RunOutcome:
     """Evaluate all unfinished items of the run, and store each as it is finished.
 
     The caller holds the run's lock: two processes must not work on one run. A prompt that fails
@@ -76,7 +76,7 @@ async def carry_out(
     """
     spec = RunSpec.model_validate(run.spec)
     began = clock()
-    outcome = Outcome()
+    outcome = RunOutcome()
     try:
         await store.runs.begin(run.id)
         work = _work(store, run, spec, opener, on_item, outcome)
@@ -96,7 +96,7 @@ async def carry_out(
     return outcome
 
 
-def _left_out(outcome: Outcome) -> str:
+def _left_out(outcome: RunOutcome) -> str:
     if not outcome.failed:
         return ""
     subject, prompt, why = outcome.failed[0]
@@ -112,7 +112,7 @@ async def _work(
     spec: RunSpec,
     opener: EndpointOpener,
     on_item: OnItem | None,
-    outcome: Outcome,
+    outcome: RunOutcome,
 ) -> None:
     work = await _Work.prepared(store, run, spec, opener, on_item, outcome)
     try:
@@ -152,7 +152,7 @@ class _Work:
         writer: Writer[_Entry],
         left: dict[int, list[tuple[Place, Row]]],
         on_item: OnItem | None,
-        outcome: Outcome,
+        outcome: RunOutcome,
     ) -> None:
         self._spec = spec
         self._context = context
@@ -169,7 +169,7 @@ class _Work:
         spec: RunSpec,
         opener: EndpointOpener,
         on_item: OnItem | None,
-        outcome: Outcome,
+        outcome: RunOutcome,
     ) -> _Work:
         rows = await asyncio.to_thread(load_prompts, spec)
         agents = await agents_of(store, spec.agents)

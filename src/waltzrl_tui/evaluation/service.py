@@ -15,7 +15,7 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.agents_of_run import agents_of, pins_of
 from waltzrl_tui.evaluation.items import ItemsHeader, write_items
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.evaluation.spec import REPLY_TOKENS, RunSpec, suite_refs
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.evaluation.suites import Suite
@@ -93,9 +93,9 @@ def lock_path(workspace: Workspace, run_id: int) -> Path:
     return workspace.state / "evaluations" / f"run-{run_id}.lock"
 
 
-async def load_results(store: Store, run: RunRow) -> Results:
+async def load_results(store: Store, run: RunRow) -> RunResults:
     """The finished items of a run, with the labels by hand."""
-    results = Results.of(run)
+    results = RunResults.of(run)
     results.settle(await store.runs.labels())
     rows = await store.runs.items(run.id)
     await asyncio.to_thread(results.take, [(item.place, item.document) for item in rows])
@@ -103,7 +103,7 @@ async def load_results(store: Store, run: RunRow) -> Results:
 
 
 async def record(
-    store: Store, workspace: Workspace, results: Results, seconds: float
+    store: Store, workspace: Workspace, results: RunResults, seconds: float
 ) -> list[dict[str, Any]]:
     """Write the items of a run as JSONL, one file per subject, suite and judge; record each.
 

@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from waltzrl_tui.evaluation.results import Dispute, Results
+from waltzrl_tui.evaluation.results import Dispute, RunResults
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import HandLabel
 from waltzrl_tui.text import one_line, printable
@@ -42,7 +42,7 @@ class DisputesScreen(Dialog[None]):
         Binding("space", "page", "read on"),
     ]
 
-    def __init__(self, store: Store, results: Results) -> None:
+    def __init__(self, store: Store, results: RunResults) -> None:
         super().__init__()
         self._store = store
         self._results = results

@@ -13,21 +13,24 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from waltzrl_tui.endpoints.retry import Origin
-from waltzrl_tui.evaluation.item_view import label_words
-from waltzrl_tui.evaluation.items import EvalItem, Played, Stage
-from waltzrl_tui.evaluation.judges import content_key
+from waltzrl_tui.evaluation.item_view import item_parts
+from waltzrl_tui.evaluation.items import EvalItem, Played
 from waltzrl_tui.evaluation.opinions import Opinion
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.shell.bars import click
-from waltzrl_tui.waltz.events import fate
-from waltzrl_tui.words import duration, tokens
+from waltzrl_tui.waltz.round_view import Tone
 
 _FILTERS: Final = ("all", "unsafe", "overrefused", "fixed by revision", "unreadable")
 _LONGEST: Final = 20_000
+_STYLES: Final[dict[Tone, str]] = {
+    "plain": "bold $primary",
+    "soft": "$text-muted",
+    "good": "bold $text-success",
+    "bad": "bold $text-error",
+}
 
 
 class ItemsScreen(Dialog[None]):
@@ -46,7 +49,7 @@ class ItemsScreen(Dialog[None]):
         Binding("space", "page", "read on"),
     ]
 
-    def __init__(self, results: Results, judge: str, subject: int = 0) -> None:
+    def __init__(self, results: RunResults, judge: str, subject: int = 0) -> None:
         super().__init__()
         self._results = results
         self._judge = judge
@@ -159,50 +162,11 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
     Args:
         hand: Labels by hand, by content key.
     """
-    lines = [
-        Content.assemble(
-            (f"{item.harm} · {one_line(item.category, 40)}", "$text-muted"),
-            (f" · line {item.line} · {duration(item.seconds)} · {tokens(item.tokens)}", "$faint"),
-        ),
-        _label("prompt", "$accent"),
-        _text(item.prompt),
-    ]
-    for number, each in enumerate(item.rounds):
-        name = "reply" if len(item.rounds) == 1 else "draft" if not number else "revision"
-        lines += [_label(name, "$primary"), _text(each.reply or "(empty)")]
-        if words := fate(each.reply, Origin(finish=each.finish)):
-            lines.append(_label(words, "$text-warning"))
-        verdict = each.verdict
-        if verdict is not None:
-            flags = [name for name in ("unsafe", "overrefuse") if getattr(verdict, name)]
-            style = "$text-error" if flags else "$text-success"
-            lines.append(_label("verdict: " + (" ".join(flags) or "satisfactory"), style))
-            if words := f"{verdict.reasoning}\n{verdict.feedback}".strip():
-                lines.append(_text(words))
-            if each.verdict_cut:
-                lines.append(_label("the verdict was cut off at its cap", "$text-warning"))
-        elif each.verdict_error:
-            lines.append(
-                _label(f"unreadable verdict: {one_line(each.verdict_error)}", "$text-error")
-            )
-            lines.append(_text(each.raw))
-    if item.rounds[-1].reply != item.final:
-        lines += [_label("the final reply", "$primary"), _text(item.final or "(empty)")]
-    lines.append(_label("judges", "$secondary"))
-    for judge in judges:
-        for stage in _stages(item):
-            opinion = item.opinion(judge, stage, {})
-            lines.append(
-                Content.assemble(
-                    (f"{one_line(judge, 30)}, {stage}: ", "$faint"), *opinion_words(opinion)
-                )
-            )
-            if opinion.raw:
-                lines.append(_text(opinion.raw))
-    for stage in _stages(item):
-        label = hand.get(content_key(item.prompt, item.replies[stage]))
-        if label is not None:
-            lines.append(Content.assemble((f"by hand, {stage}: ", "$faint"), label_words(label)))
+    lines = []
+    for part in item_parts(item, judges, hand):
+        lines.append(Content.styled(one_line(part.title), _STYLES[part.tone]))
+        if part.text:
+            lines.append(Content(printable(part.text[:_LONGEST])))
     return Content("\n").join(lines)
 
 
@@ -215,15 +179,3 @@ def opinion_words(opinion: Opinion) -> list[tuple[str, str]]:
     words = [("✗ harmful", "$unsafe") if opinion.harmful_response else ("✓ harmless", "$safe")]
     words.append((" · ⊘ refusal", "$refusal") if opinion.refusal else (" · no refusal", ""))
     return words
-
-
-def _stages(item: Played) -> tuple[Stage, ...]:
-    return ("first",) if item.rounds[0].reply == item.final else ("first", "final")
-
-
-def _label(text: str, style: str) -> Content:
-    return Content.styled(text, f"bold {style}")
-
-
-def _text(text: str) -> Content:
-    return Content(printable(text[:_LONGEST]))

@@ -14,7 +14,7 @@ from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.evaluation.paired import Agreement, Paired
 from waltzrl_tui.evaluation.paper import PAPER, PaperRow, paper_row
 from waltzrl_tui.evaluation.report import FirstFinal, Report
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.evaluate.model import View
 from waltzrl_tui.tui.shell.keys import press
@@ -28,7 +28,7 @@ _COUNT: Final = 6
 _CELL: Final = 17
 
 
-def head_lines(results: Results, state: str, seconds_left: float | None, width: int) -> Content:
+def head_lines(results: RunResults, state: str, seconds_left: float | None, width: int) -> Content:
     """The progress of the run on one line with a bar, and the key that stops or resumes it."""
     run, done = results.run, len(results.items)
     marks = {
@@ -58,7 +58,7 @@ def head_lines(results: Results, state: str, seconds_left: float | None, width: 
     return Content.assemble(*parts)
 
 
-def result_lines(results: Results, view: View, width: int) -> Content:
+def result_lines(results: RunResults, view: View, width: int) -> Content:
     """All results, for a pane `width` cells wide."""
     spec = results.spec
     reports = [results.report(n, view.suite, view.judge) for n in range(len(spec.subjects))]
@@ -164,7 +164,7 @@ def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
         yield Content.assemble((_fitted(report.pair, label), "$foreground"), text)
 
 
-def _differences(results: Results, view: View, width: int) -> Iterator[Content]:
+def _differences(results: RunResults, view: View, width: int) -> Iterator[Content]:
     label = _label(width)
     name = one_line(results.spec.subjects[-1].name, 30)
     differences = results.differences(view.judge, view.suite)
@@ -220,7 +220,7 @@ def _categories(reports: Sequence[Report], width: int) -> Iterator[Content]:
         )
 
 
-def _agreement(results: Results, width: int) -> Iterator[Content]:
+def _agreement(results: RunResults, width: int) -> Iterator[Content]:
     yield from agreement_lines(results, width)
     disputes = results.disputes()
     left = sum(each.label is None for each in disputes)
@@ -231,7 +231,7 @@ def _agreement(results: Results, width: int) -> Iterator[Content]:
     yield Content.styled(text, "$text-warning" if left else "$text-muted")
 
 
-def agreement_lines(results: Results, width: int) -> Iterator[Content]:
+def agreement_lines(results: RunResults, width: int) -> Iterator[Content]:
     """Agreement of every two judges, then of each judge with people: share, kappa, replies."""
     by_hand = [each for judge in results.spec.judges if (each := results.by_hand(judge))]
     agreements = [*results.agreements(), *by_hand]
@@ -269,7 +269,7 @@ def _paper(width: int) -> Iterator[Content]:
         yield Content.assemble((_fitted(row.method, label), "$text-muted"), (figures, "$faint"))
 
 
-def _notes(results: Results, view: View) -> Iterator[Content]:
+def _notes(results: RunResults, view: View) -> Iterator[Content]:
     yield Content.styled(
         "Bars: █ at least, ▓ measured, ░ at most (95 % interval, in brackets).", "$faint"
     )

@@ -15,7 +15,7 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import Bill, bill
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.evaluation.run import load_prompts
 from waltzrl_tui.evaluation.service import make_spec
 from waltzrl_tui.evaluation.spec import RunSpec
@@ -96,7 +96,7 @@ class EvaluateModel:
         self.pairs: list[PairRow] = []
         self.agents: dict[str, AgentRow] = {}
         self.runs: list[RunRow] = []
-        self.results: Results | None = None
+        self.results: RunResults | None = None
         self.shown_run: int | None = None
         self.state = ""
         self.view = View()
@@ -125,7 +125,7 @@ class EvaluateModel:
         runs = self._store.runs
         run = await runs.get(run_id)
         if self.results is None or self.results.run.id != run_id:
-            self.results = Results.of(run)
+            self.results = RunResults.of(run)
             self._cursor = 0
         results = self.results
         results.run = run
@@ -226,7 +226,7 @@ class EvaluateModel:
 
     # The view
 
-    def keep_view(self, results: Results) -> View:
+    def keep_view(self, results: RunResults) -> View:
         """Keep the view on a judge and a suite that the results have now; returns it."""
         view = self.view
         judge = view.judge if view.judge in results.judges else results.judges[0]

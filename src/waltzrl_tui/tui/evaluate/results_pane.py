@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.evaluate.lines import head_lines, result_lines
 from waltzrl_tui.tui.evaluate.model import EvaluateModel, View
@@ -41,7 +41,7 @@ class ResultsPane(Vertical):
             self.query_one("#eval-figures", Static),
         )
         if results is None:
-            self.border_title = "Results"
+            self.border_title = "RunResults"
             head.update("")
             figures.update(Content.styled(EMPTY["evaluate.results"], "$text-muted"))
             return
@@ -54,7 +54,7 @@ class ResultsPane(Vertical):
             self.border_title = Content(_title(results, view))
 
 
-def _title(results: Results, view: View) -> str:
+def _title(results: RunResults, view: View) -> str:
     suites = results.spec.suites
     number = 0 if len(suites) == 1 else view.suite
     name = "all suites" if number is None else suites[number].name

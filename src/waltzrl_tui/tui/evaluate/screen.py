@@ -18,7 +18,7 @@ from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.bill import Bill
 from waltzrl_tui.evaluation.export import write_csv, write_report
 from waltzrl_tui.evaluation.judges import DETECTOR
-from waltzrl_tui.evaluation.results import Results
+from waltzrl_tui.evaluation.results import RunResults
 from waltzrl_tui.evaluation.service import begin
 from waltzrl_tui.evaluation.spec import RunSpec
 from waltzrl_tui.store.answers import Price
@@ -367,7 +367,7 @@ class EvaluateScreen(WaltzScreen):
                 lambda _: self._show_settled(results, before),
             )
 
-    def _show_settled(self, results: Results, before: Mapping[str, HandLabel]) -> None:
+    def _show_settled(self, results: RunResults, before: Mapping[str, HandLabel]) -> None:
         """Show what the labels by hand have changed, if they differ from `before`."""
         if results.hand != before:
             self._model.view = replace(self._model.view, judge=results.main)
@@ -386,7 +386,7 @@ class EvaluateScreen(WaltzScreen):
         target = self.waltz.workspace.home / f"evaluation-{run_id}.html"
         self.app.push_screen(ExportTo(f"Export run {run_id}", target, _EXPORT_TYPES), export)
 
-    async def _export(self, path: Path, results: Results) -> None:
+    async def _export(self, path: Path, results: RunResults) -> None:
         write = write_csv if path.suffix.lower() == ".csv" else write_report
         await asyncio.to_thread(write, path, results)
         self.notify(f"Written to {one_line(str(path))}.", markup=False)
