@@ -22,8 +22,8 @@ from tests.support.servers.recording_proxy import RecordingProxy
 from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.datasets.hub.pull import pull
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
-from waltzrl_tui.endpoints.prices import ask_list
-from waltzrl_tui.endpoints.retry import Patience
+from waltzrl_tui.endpoints.prices import fetch_price
+from waltzrl_tui.endpoints.retry import Timeouts
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.network import is_loopback, proxy_of
 from waltzrl_tui.plans.refresh import refresh
@@ -82,8 +82,8 @@ def an_agent(url: str) -> AgentRow:
 
 
 async def ask(url: str, *, streaming: bool) -> str | EndpointError:
-    once = Patience(attempts=1)
-    endpoint = OpenAIEndpoint(url, "k", "m", name="it", streaming=streaming, patience=once)
+    once = Timeouts(attempts=1)
+    endpoint = OpenAIEndpoint(url, "k", "m", name="it", streaming=streaming, timeouts=once)
     try:
         turns = [{"role": "user", "content": "hello"}]
         async with asyncio.timeout(20), aclosing(endpoint.stream(turns, max_tokens=9)) as deltas:
@@ -110,7 +110,7 @@ async def test_lists_of_models_and_prices_here_are_asked_without_a_proxy(
     listed = {"data": [{"id": "m", "pricing": {"input": 1, "output": 2}}]}
     flavours = [{"name": "t4-small", "unitLabel": "minute", "unitCostUSD": 0.01}]
     with RecordingProxy(body=json.dumps(listed).encode()) as server:
-        answer = await ask_list(an_agent(f"http://{server.address}/v1"), "")
+        answer = await fetch_price(an_agent(f"http://{server.address}/v1"), "")
         assert answer.price is not None, answer.words
     with RecordingProxy(body=json.dumps(flavours).encode()) as server:
         bases = {"hf_jobs": f"http://{server.address}"}
@@ -211,7 +211,7 @@ async def test_an_environment_that_cannot_work_is_named(
     assert isinstance(error, EndpointError)
     assert variable in error.message
     assert f"unset {variable}" in error.hint or "unset it" in error.hint
-    listed = await ask_list(an_agent(url), "")
+    listed = await fetch_price(an_agent(url), "")
     assert variable in listed.words
     assert PASSWORD not in f"{error} {listed.words}"
 

@@ -23,7 +23,8 @@ from waltzrl_tui.chat.transcript import (
     prompt_record,
     replay,
 )
-from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin
+from waltzrl_tui.endpoints.base import Delta, Origin
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import Store

@@ -15,8 +15,7 @@ import pytest
 from tests.support.evaluation import Lab
 from tests.support.servers.scripted import Answer, ChatServer, Ended, Refused
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.endpoints.openai import Delta
-from waltzrl_tui.endpoints.retry import BEGUN
+from waltzrl_tui.endpoints.base import BEGUN, Delta
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
 from waltzrl_tui.evaluation.answers import Source
 from waltzrl_tui.evaluation.caveats import notes

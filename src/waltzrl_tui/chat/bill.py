@@ -8,12 +8,13 @@ from shlex import quote
 from typing import Final
 
 from waltzrl_tui.chat.conversation import Feedback
-from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of, usd_words
+from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
+from waltzrl_tui.words import money
 
 # Tokens of a usual request: its prompt, what the system prompt of a role adds, a reply, a verdict.
 PROMPT: Final = 100
@@ -87,9 +88,9 @@ class Billed:
         if usual := self.usd(min(REPLY, max_tokens), min(_VERDICT, verdict_tokens), 0.5):
             most = self.usd(max_tokens, verdict_tokens, 1.0)
             found.append(
-                f"A request to {name} costs about {usd_words(usual)} (a prompt of {PROMPT} tokens, "
+                f"A request to {name} costs about {money(usual)} (a prompt of {PROMPT} tokens, "
                 f"replies of {min(REPLY, max_tokens)}), and with replies of {max_tokens:,} tokens "
-                f"at most {usd_words(most)}. Longer prompts and larger caps cost more."
+                f"at most {money(most)}. Longer prompts and larger caps cost more."
             )
         top = " and comes on top" if found else ""
         for agent in self.agents:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.store.rows import TranscriptRow
 from waltzrl_tui.text import one_line, printable
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.endpoints.costs import Rate, Rates
-from waltzrl_tui.endpoints.retry import Origin
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store.rows import PROMPT
 from waltzrl_tui.tokenizers.estimate import estimate_tokens

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
 from waltzrl_tui.endpoints.key_gate import KeyUse, may_send
-from waltzrl_tui.endpoints.prices import Listed, ask_list
+from waltzrl_tui.endpoints.prices import ListedPrice, fetch_price
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.store import AgentRow, Store
@@ -38,7 +38,7 @@ async def price_agent(context: Context) -> int:
     return 0
 
 
-async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
+async def ask_price(context: Context, agent: AgentRow) -> ListedPrice | None:
     """What the list of models of an agent's server, which is free to ask, says of the agent.
 
     A list that cannot be had, or lacks the model, is a note, which is shown. None for the embedded
@@ -48,14 +48,14 @@ async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
         return None
     use = KeyUse(agent.name, agent.key_env, agent.url)
     if agent.key_env and not await asyncio.to_thread(may_send, use.variable, use.url):
-        refused = Listed(
-            None, agent.url, f"{use.words} So its list of models was not asked. {use.hint}"
+        refused = ListedPrice(
+            None, agent.url, f"{use.words} So its list of models was not read. {use.hint}"
         )
         context.out.say(refused.words)
         return refused
-    context.out.status.set(f"asking {urlsplit(agent.url).netloc} for its models")
+    context.out.status.set(f"reading the models of {urlsplit(agent.url).netloc}")
     key = await asyncio.to_thread(find_key, agent.key_env) if agent.key_env else ""
-    listed = await ask_list(agent, key)
+    listed = await fetch_price(agent, key)
     context.out.status.clear()
     if listed.words:
         context.out.say(listed.words)
@@ -63,7 +63,7 @@ async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
 
 
 async def keep_price(
-    store: Store, agent: AgentRow, given: Price | None, listed: Listed | None
+    store: Store, agent: AgentRow, given: Price | None, listed: ListedPrice | None
 ) -> Quote | None:
     """Store the price of an agent: the one that the user gave, else the server's, if any."""
     if given is not None:

@@ -12,8 +12,7 @@ from waltzrl_tui.chat.bill import Billed, billed
 from waltzrl_tui.cli.addresses import check_variable
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.endpoints.costs import usd_words
-from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.local.live import ensure_base
@@ -21,6 +20,7 @@ from waltzrl_tui.network import is_loopback
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.store import AgentRow
 from waltzrl_tui.waltz.waltz import LivePair
+from waltzrl_tui.words import money
 
 if TYPE_CHECKING:
     from waltzrl_tui.serve.server import Tally
@@ -110,7 +110,7 @@ async def _agreed(context: Context, bills: Sequence[Billed]) -> None:
                 f"--budget cannot be kept: what {agent.name} costs is not known.",
                 hint=f"Say it, USD per 1M tokens: waltzrl-tui agents price {agent.name} IN OUT",
             )
-        words.append(f"Once the answers have cost {usd_words(args.budget)}, requests are refused.")
+        words.append(f"Once the answers have cost {money(args.budget)}, requests are refused.")
     if any(not bill.free for bill in bills):
         await agree(context, "\n".join(words))
 

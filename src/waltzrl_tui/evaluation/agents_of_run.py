@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.endpoints.costs import Rate, rate_of
-from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.evaluation.answers import Source
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price

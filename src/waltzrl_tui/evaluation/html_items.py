@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.evaluation.items import EvalItem, Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
 from waltzrl_tui.evaluation.opinions import Opinion

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.endpoints.openai import Delta
+from waltzrl_tui.endpoints.base import Delta
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.judges import Judge, labels_of
 from waltzrl_tui.records.messages import Message

@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from waltzrl_tui.endpoints.costs import FREE, Rate, usd_words
-from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
+from waltzrl_tui.endpoints.base import ChatEndpoint, Delta
+from waltzrl_tui.endpoints.costs import FREE, Rate
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
+from waltzrl_tui.words import money
 
 
 class Meter:
@@ -36,9 +37,9 @@ class Meter:
 
     def words(self) -> str:
         """The cost so far; "" while nothing has cost anything."""
-        spent = usd_words(self.usd) if self.usd else ""
+        spent = money(self.usd) if self.usd else ""
         if self.budget is not None:
-            spent = f"{usd_words(self.usd)} of {usd_words(self.budget)}"
+            spent = f"{money(self.usd)} of {money(self.budget)}"
         untold = f"the cost of {', '.join(sorted(self.unpriced))}" if self.unpriced else ""
         return " + ".join(part for part in (spent, untold) if part)
 

@@ -7,8 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from waltzrl_tui.endpoints.openai import ChatEndpoint
-from waltzrl_tui.endpoints.retry import Delta, Origin
+from waltzrl_tui.endpoints.base import ChatEndpoint, Delta, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.waltz.events import NOWHERE, DraftJudged
 from waltzrl_tui.waltz.prompts import feedback_messages

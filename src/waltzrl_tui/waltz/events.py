@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.waltz.verdict import Verdict
 
 NOWHERE: Final = Origin()

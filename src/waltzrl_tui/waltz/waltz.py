@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import ChatEndpoint, Delta, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS

@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.lines import usd
 from waltzrl_tui.waltz.events import cut_off

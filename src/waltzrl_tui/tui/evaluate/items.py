@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.evaluation.html_items import label_words
 from waltzrl_tui.evaluation.items import EvalItem, Played, Stage
 from waltzrl_tui.evaluation.judges import content_key
