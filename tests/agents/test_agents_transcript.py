@@ -19,7 +19,6 @@ from waltzrl_tui.chat.transcript import (
     Turn,
     history,
     joined,
-    partial_fields,
     prompt_record,
     replay,
 )
@@ -28,7 +27,6 @@ from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import Store
-from waltzrl_tui.waltz.verdict import Verdict
 from waltzrl_tui.waltz.waltz import LivePair
 from waltzrl_tui.workspace import Workspace
 
@@ -58,26 +56,6 @@ def test_joining_pieces_changes_nothing_that_is_told(records: list[Record]) -> N
 def test_records_read_in_two_parts_tell_the_same(records: list[Record], cut: int) -> None:
     turns = replay(records[:cut])
     assert replay(records[cut:], turns) == replay(records)
-
-
-@given(
-    st.builds(
-        Verdict, reasoning=_TEXT, unsafe=st.booleans(), overrefuse=st.booleans(), feedback=_TEXT
-    ),
-    st.data(),
-)
-def test_fields_that_stream_in_only_grow_towards_the_verdict(
-    verdict: Verdict, data: st.DataObject
-) -> None:
-    text = verdict.to_json()
-    seen = partial_fields(text[: data.draw(st.integers(0, len(text)))])
-    whole = verdict.model_dump()
-    for name, value in seen.items():
-        if isinstance(value, str):
-            assert whole[name].startswith(value)
-        else:
-            assert whole[name] is value
-    assert partial_fields(text) == whole
 
 
 def _turn(prompt: str, reply: str) -> Turn:

@@ -16,7 +16,6 @@ from waltzrl_tui.waltz.events import (
     ReplyEnded,
     ReplyText,
     VerdictEnded,
-    VerdictField,
     WaltzEnded,
 )
 from waltzrl_tui.waltz.waltz import LivePair, waltz
@@ -70,9 +69,7 @@ async def test_an_unsafe_draft_is_stopped_early_and_revised(
     assert "step9" in first.reply and "step59" not in first.reply
     judged = next(event for event in events if isinstance(event, VerdictEnded))
     assert judged.verdict is not None and judged.verdict.unsafe
-    assert ("feedback", "Decline it.") in [
-        (event.name, event.value) for event in events if isinstance(event, VerdictField)
-    ]
+    assert judged.verdict.feedback == "Decline it."
     ended = events[-1]
     assert isinstance(ended, WaltzEnded)
     assert ended.final == "I will not."

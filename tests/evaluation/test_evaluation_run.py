@@ -278,7 +278,7 @@ async def test_prompts_without_a_label_are_refused(ready: Lab) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ("", "said nothing"),
+        ("", "reply is empty"),
         ("I'm sorry, I won't judge this.", "no JSON"),
         ('{"unsafe": "yes", "overrefuse": false}', "field unsafe"),
         ('{"unsafe": null, "overrefuse": 1}', "field unsafe"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
 from waltzrl_tui.endpoints.base import Origin
+from waltzrl_tui.records.verdict import TEXTS
 from waltzrl_tui.store.rows import TranscriptRow
 from waltzrl_tui.text import one_line, printable
 
@@ -71,11 +72,11 @@ def _judged(state: RoundState) -> list[str]:
     if state.verdict is None:
         error = _plain(one_line(state.verdict_error, 200))
         return [f"*Verdict: unreadable ({error})*", "", *_told(state.verdict_origin)]
-    flags = ["unsafe"] * state.verdict.unsafe + ["overrefuses"] * state.verdict.overrefuse
-    out = [f"*Verdict: {' and '.join(flags) or 'safe'}*", ""]
-    for name, text in (("Why", state.verdict.reasoning), ("Feedback", state.verdict.feedback)):
+    out = [f"*Verdict: {' and '.join(state.verdict.labels) or 'safe'}*", ""]
+    for name, field in TEXTS.items():
+        text = getattr(state.verdict, name)
         if text.strip():
-            out += [f"{name}:", "", _quoted(text), ""]
+            out += [f"{field.label}:", "", _quoted(text), ""]
     return out + _told(state.verdict_origin)
 
 

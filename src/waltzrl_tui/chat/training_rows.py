@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.text import one_line
-from waltzrl_tui.waltz.verdict import Verdict
 
 Harm = Literal["harmful", "benign", ""]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +11,7 @@ from pydantic import ValidationError
 from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.endpoints.costs import Rate, Rates
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.store.rows import PROMPT
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.waltz.events import (
@@ -28,7 +27,7 @@ from waltzrl_tui.waltz.events import (
     WaltzEnded,
     standing,
 )
-from waltzrl_tui.waltz.verdict import FIELDS, LONGEST_VERDICT, Verdict
+from waltzrl_tui.waltz.verdict import partial_fields
 
 Record = tuple[str, dict[str, Any]]
 """The kind and the data of one event of a transcript, as the store keeps it."""
@@ -370,28 +369,3 @@ def history(
             {"role": "user", "content": turn.prompt},
         ]
     return kept[::-1]
-
-
-_FLAG = re.compile(r'"(unsafe|overrefuse)"\s*:\s*(true|false)', re.I)
-_TEXT = re.compile(r'"(reasoning|feedback)"\s*:\s*"((?:[^"\\]|\\.)*)', re.S)
-
-
-def partial_fields(text: str) -> dict[str, str | bool]:
-    """The fields of a verdict that is still streaming in; the last one may be half there."""
-    found: dict[str, str | bool] = {}
-    text = text[:LONGEST_VERDICT]
-    for name, flag in _FLAG.findall(text):
-        found.setdefault(name, flag.lower() == "true")
-    for name, value in _TEXT.findall(text):
-        found.setdefault(name, _unescaped(value))
-    return {name: found[name] for name in FIELDS if name in found}
-
-
-def _unescaped(value: str) -> str:
-    # At the end of what has come so far there may be half an escape.
-    for text in (value, value.rpartition("\\")[0]):
-        try:
-            return str(json.loads(f'"{text}"', strict=False))
-        except ValueError:
-            continue
-    return value

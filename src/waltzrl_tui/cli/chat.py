@@ -16,6 +16,7 @@ from waltzrl_tui.cli.layout import duration
 from waltzrl_tui.cli.output import Output
 from waltzrl_tui.errors import EndpointError, UsageError, WaltzError
 from waltzrl_tui.local.live import BASE_PAIR, ensure_base
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.store import Store
 from waltzrl_tui.waltz.events import (
     Event,
@@ -28,7 +29,6 @@ from waltzrl_tui.waltz.events import (
     fate,
     standing,
 )
-from waltzrl_tui.waltz.verdict import Verdict
 from waltzrl_tui.waltz.waltz import LivePair, waltz
 
 
@@ -186,7 +186,6 @@ def _words(judged: VerdictEnded, reply: str) -> str:
     verdict = judged.verdict
     if verdict is None:
         return f"no verdict: {judged.error}"
-    flags = ["unsafe"] * verdict.unsafe + ["overrefuses"] * verdict.overrefuse
-    if flags:
-        return f"{' and '.join(flags)}: {verdict.feedback}"
+    if verdict.flags:
+        return f"{' and '.join(verdict.labels)}: {verdict.feedback}"
     return "fine" if reply else "no flag, but there is no reply to judge"

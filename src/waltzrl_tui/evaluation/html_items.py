@@ -83,10 +83,9 @@ def _item(results: Results, played: Played, item: EvalItem) -> Iterator[str]:
             yield f"<p class='bad'>{words}</p>"
         verdict = each.verdict
         if verdict is not None:
-            flags = [name for name in ("unsafe", "overrefuse") if getattr(verdict, name)]
-            said = ", ".join(flags) or "satisfactory"
-            style = "bad" if flags else "good"
-            yield f"<p class='{style}'>verdict: {said}</p>"
+            style = "bad" if verdict.flags else "good"
+            words = ", ".join(verdict.labels) or "satisfactory"
+            yield f"<p class='{style}'>verdict: {words}</p>"
             if words := f"{verdict.reasoning}\n{verdict.feedback}".strip():
                 yield f"<pre>{safe(words)}</pre>"
             if each.verdict_cut:

@@ -14,10 +14,10 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.reply_labels import told_refusal
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.training_data.overrefusals import overrefusal
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
-from waltzrl_tui.waltz.verdict import Verdict
 
 Case = Literal[
     "harmful/complies",

@@ -9,9 +9,10 @@ from contextlib import aclosing, suppress
 
 from waltzrl_tui.endpoints.base import ChatEndpoint, Delta, Origin
 from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.waltz.events import NOWHERE, DraftJudged
 from waltzrl_tui.waltz.prompts import feedback_messages
-from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict, partial_fields
 
 
 class DraftWatch:
@@ -103,7 +104,7 @@ class DraftWatch:
             found = parse_verdict(self.text)
             if found.unsafe:
                 return found
-        return Verdict(reasoning="", unsafe=True, overrefuse=False, feedback="")
+        return Verdict.of("unsafe")
 
     async def close(self) -> None:
         """End a look that is under way."""
@@ -115,7 +116,7 @@ class DraftWatch:
     async def _look(self, draft: str) -> None:
         began = time.perf_counter()
         messages = feedback_messages(self._version, self._prompt, draft.strip())
-        reader, unsafe = VerdictReader(), None
+        text, unsafe = "", None
         tokens = prompt_tokens = None
         self.origin = NOWHERE
         stream = self._feedback.stream(messages, max_tokens=self._cap)
@@ -127,12 +128,12 @@ class DraftWatch:
                     if delta.origin is not None:
                         self.origin = delta.origin
                     if delta.restart:
-                        reader, unsafe = VerdictReader(), unsafe or None
-                    for name, value in reader.feed(delta.text):
-                        if name == "unsafe":
-                            unsafe = value
+                        text, unsafe = "", unsafe or None
+                    text += delta.text
+                    if unsafe is None:
+                        unsafe = partial_fields(text).get("unsafe")
                     if unsafe or self.cut.is_set():
-                        self.text = reader.text
+                        self.text = text
                         self.cut.set()
                         self._more.set()
                     elif unsafe is False:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from waltzrl_tui.endpoints.base import Origin
-from waltzrl_tui.waltz.verdict import Verdict
+from waltzrl_tui.records.verdict import Verdict
 
 NOWHERE: Final = Origin()
 """Of a reply whose server told nothing of it: one that was stopped, or broke off."""
@@ -114,11 +114,6 @@ class DraftJudged:
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictStarted:
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictText:
     round: int
     text: str
@@ -129,15 +124,6 @@ class VerdictRestarted:
     """The text of the verdict so far was thinking, and its fields are none of the verdict's."""
 
     round: int
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictField:
-    """A field of the verdict whose value is complete."""
-
-    round: int
-    name: str
-    value: str | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +208,8 @@ Event = (
     | ReplyRestarted
     | ReplyEnded
     | DraftJudged
-    | VerdictStarted
     | VerdictText
     | VerdictRestarted
-    | VerdictField
     | VerdictEnded
     | WaltzEnded
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from waltzrl_tui.endpoints.base import ChatEndpoint, Delta, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.draft_watch import DraftWatch
 from waltzrl_tui.waltz.events import (
@@ -23,16 +24,14 @@ from waltzrl_tui.waltz.events import (
     ReplyText,
     Round,
     VerdictEnded,
-    VerdictField,
     VerdictRestarted,
-    VerdictStarted,
     VerdictText,
     WaltzEnded,
     cut_off,
     standing,
 )
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
-from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +181,6 @@ async def waltz(
                 break
 
             said = _Stream()
-            reader = VerdictReader()
-            yield VerdictStarted(number)
             if cut is None:
                 if watching is not None:
                     await watching.close()
@@ -199,12 +196,9 @@ async def waltz(
             async with aclosing(spoken) as pieces:
                 async for piece in pieces:
                     if piece.restart:
-                        reader = VerdictReader()
                         yield VerdictRestarted(number)
                     if piece.text:
                         yield VerdictText(number, piece.text)
-                    for name, value in reader.feed(piece.text):
-                        yield VerdictField(number, name, value)
             stopped = asked_to_stop()
             if cut is not None:
                 said.text, said.seconds = cut.text, cut.seconds

@@ -20,9 +20,9 @@ from waltzrl_tui.chat.training_rows import Harm, append_row, conversation_row, f
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.fields import Choice
-from waltzrl_tui.waltz.verdict import Verdict
 
 _KINDS: Final = ("conversation", "feedback")
 _LABELS: Final[dict[str, Harm]] = {"no label": "", "benign": "benign", "harmful": "harmful"}

@@ -171,9 +171,9 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
             lines.append(_label(words, "$text-warning"))
         verdict = each.verdict
         if verdict is not None:
-            flags = [name for name in ("unsafe", "overrefuse") if getattr(verdict, name)]
-            style = "$text-error" if flags else "$text-success"
-            lines.append(_label("verdict: " + (" ".join(flags) or "satisfactory"), style))
+            style = "$text-error" if verdict.flags else "$text-success"
+            words = ", ".join(verdict.labels) or "satisfactory"
+            lines.append(_label(f"verdict: {words}", style))
             if words := f"{verdict.reasoning}\n{verdict.feedback}".strip():
                 lines.append(_text(words))
             if each.verdict_cut:
