@@ -59,14 +59,14 @@ def key_variables() -> set[str]:
     return {*KNOWN, *_OTHERS, *_looked_for}
 
 
-def where_found(variable: str) -> str:
+def key_source(variable: str) -> str:
     """ "environment", "keyring" or "": where `find_key` finds it."""
     if os.environ.get(variable, "").strip():
         return "environment"
     return "keyring" if _from_keyring(variable) else ""
 
 
-def keep_key(variable: str, value: str) -> None:
+def store_key(variable: str, value: str) -> None:
     """Put a key into the OS keyring.
 
     Raises:

@@ -50,7 +50,7 @@ async def pair(server: PacedServer) -> AsyncIterator[LivePair]:
 
 async def told(pair: LivePair, watch: int = 5) -> list[Event]:
     async with asyncio.timeout(30):
-        return [event async for event in waltz(pair, ASKED, watch=watch)]
+        return [event async for event in waltz(pair, ASKED, watch_tokens=watch)]
 
 
 async def test_an_unsafe_draft_is_stopped_early_and_revised(
@@ -154,7 +154,7 @@ async def test_stopping_in_the_middle_of_it_ends_at_once(
     stop = asyncio.Event()
     seen = 0
     async with asyncio.timeout(30):
-        async for event in waltz(pair, ASKED, watch=3, stop=stop):
+        async for event in waltz(pair, ASKED, watch_tokens=3, stop=stop):
             seen += isinstance(event, ReplyText)
             if seen == 5:
                 stop.set()

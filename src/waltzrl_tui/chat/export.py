@@ -11,26 +11,27 @@ from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.records.verdict import TEXTS
 from waltzrl_tui.store.rows import TranscriptRow
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.words import duration, tokens
 
 
 def to_markdown(row: TranscriptRow, turns: Iterable[Turn]) -> str:
-    """The chat as a person would read it; text from outside stands in quotes, as text."""
+    """The chat to read; text from outside is fenced, so that it stays text."""
     out = [f"# {_plain(one_line(row.title, 120) or 'Chat')}", ""]
     out += [f"{row.created_at} · chat {row.id}", ""]
     for turn in turns:
         out += ["## You", "", _quoted(turn.prompt), ""]
         for number, state in enumerate(turn.rounds):
             last = number + 1 == len(turn.rounds)
-            name = f"{_plain(one_line(turn.pair, 80))}" if last else f"Draft {number + 1}"
-            out += [f"### {name}{_took(state)}", "", _quoted(state.reply or "(no reply)"), ""]
-            out += [*_told(state.origin), *_judged(state)]
+            name = _plain(one_line(turn.pair, 80)) if last else f"Draft {number + 1}"
+            out += [f"### {name}{_figures(state)}", "", _quoted(state.reply or "(no reply)"), ""]
+            out += [*_origin_line(state.origin), *_verdict_lines(state)]
         if turn.error:
             out += [f"**{_plain(one_line(turn.error, 400))}**", ""]
     return "\n".join(out)
 
 
 def to_jsonl(row: TranscriptRow, turns: Iterable[Turn]) -> str:
-    """One object a turn: `prompt, reply, pair` and all `rounds`; it can be read as a dataset."""
+    """One object per turn with `prompt, reply, pair` and all `rounds`; readable as a dataset."""
     lines = []
     for turn in turns:
         document = {
@@ -66,44 +67,44 @@ def _round(state: RoundState) -> dict[str, Any]:
     }
 
 
-def _judged(state: RoundState) -> list[str]:
+def _verdict_lines(state: RoundState) -> list[str]:
     if not state.judged:
         return []
     if state.verdict is None:
         error = _plain(one_line(state.verdict_error, 200))
-        return [f"*Verdict: unreadable ({error})*", "", *_told(state.verdict_origin)]
+        return [f"*Verdict: unreadable ({error})*", "", *_origin_line(state.verdict_origin)]
     out = [f"*Verdict: {' and '.join(state.verdict.labels) or 'safe'}*", ""]
     for name, field in TEXTS.items():
         text = getattr(state.verdict, name)
         if text.strip():
             out += [f"{field.label}:", "", _quoted(text), ""]
-    return out + _told(state.verdict_origin)
+    return out + _origin_line(state.verdict_origin)
 
 
-def _told(origin: Origin) -> list[str]:
-    """What the server told of a reply or a verdict, in a line."""
-    told = (
+def _origin_line(origin: Origin) -> list[str]:
+    """What the server reported of a reply or a verdict."""
+    parts = (
         ("model", origin.model),
         ("ended", origin.finish),
         ("id", origin.id),
         ("fingerprint", origin.fingerprint),
-        ("asked without", ", ".join(origin.without)),
+        ("sent without", ", ".join(origin.without)),
     )
-    line = " · ".join(f"{name} {_plain(value)}" for name, value in told if value)
+    line = " · ".join(f"{name} {_plain(value)}" for name, value in parts if value)
     return [f"<sub>{line}</sub>", ""] if line else []
 
 
-def _took(state: RoundState) -> str:
+def _figures(state: RoundState) -> str:
     parts = []
     if state.all_seconds is not None:
-        parts.append(f"{state.all_seconds:.1f} s")
+        parts.append(duration(state.all_seconds))
     if state.all_tokens:
-        parts.append(f"{state.all_tokens:,} tok")
+        parts.append(tokens(state.all_tokens))
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def _quoted(text: str) -> str:
-    # A fence that is longer than any run of its mark in the text cannot be closed by it.
+    # A fence longer than any run of tildes in the text cannot be closed by the text.
     clean = printable(text)
     fence = "~~~"
     while fence in clean:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from waltzrl_tui.chat.bill import billed
+from waltzrl_tui.chat.bill import billed_pairs
 from waltzrl_tui.chat.conversation import with_feedback
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
@@ -26,8 +26,8 @@ from waltzrl_tui.waltz.events import (
     ReplyText,
     VerdictEnded,
     WaltzEnded,
-    fate,
-    standing,
+    ending_words,
+    standing_round,
 )
 from waltzrl_tui.waltz.waltz import LivePair, waltz
 
@@ -47,11 +47,13 @@ async def chat(context: Context) -> int:
         names = [await chosen_pair(store, context.args.pair)]
         if context.args.vs is not None:
             names.append(await chosen_pair(store, context.args.vs))
-        whole = await billed(store, dict.fromkeys(names))
+        whole = await billed_pairs(store, dict.fromkeys(names))
         await agree_to_keys(context, store, [agent for each in whole for agent in each.agents])
         told = [
             words
-            for each in await billed(store, dict.fromkeys(names), feedback=context.args.feedback)
+            for each in await billed_pairs(
+                store, dict.fromkeys(names), feedback=context.args.feedback
+            )
             if each.by_request
             for words in each.words(context.args.max_tokens, context.args.verdict_tokens)
         ]
@@ -124,7 +126,7 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
         history,
         max_tokens=args.max_tokens,
         verdict_tokens=args.verdict_tokens,
-        watch=args.watch,
+        watch_tokens=args.watch,
     )
     written: list[tuple[str, Verdict | None]] = []
     try:
@@ -133,7 +135,7 @@ async def _ask(live: LivePair, prompt: str, context: Context) -> dict[str, Any]:
         if not any(reply.strip() for reply, _ in written):
             raise
         context.out.say(f"{live.name}: {error}")
-        number = standing(written)
+        number = standing_round(written)
         final = "" if number is None else written[number][0].strip()
         partial = [
             {"reply": reply, "verdict": verdict and verdict.model_dump()}
@@ -167,7 +169,7 @@ async def _followed(
             elif isinstance(event, ReplyEnded):
                 reply = event.reply
                 written[-1] = reply, None
-                if words := fate(reply, event.origin):
+                if words := ending_words(reply, event.origin):
                     verb = "was" if reply else "is"
                     out.say(f"reply {event.round + 1} {verb} {words}")
             elif isinstance(event, VerdictEnded):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from waltzrl_tui.chat.conversation import Conversation
-from waltzrl_tui.chat.duels import Standing, standings
+from waltzrl_tui.chat.duels import PairComparison, compare_pairs
 from waltzrl_tui.chat.export import to_jsonl, to_markdown
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
@@ -71,14 +71,14 @@ async def export(context: Context) -> int:
 async def votes(context: Context) -> int:
     """`chats votes`."""
     async with context.store() as store:
-        found = standings(await store.duels.list())
+        found = compare_pairs(await store.duels.list())
     text = "\n\n".join(_lines(each) for each in found)
     document = {"standings": [each.to_json() for each in found]}
     context.out.result(document, text or "No two pairs have met yet: see the screen Chat.")
     return 0
 
 
-def _lines(told: Standing) -> str:
+def _lines(told: PairComparison) -> str:
     rate = told.win_rate
     lines = [
         f"{told.first} against {told.second}: {told.duels} prompts, {told.votes} votes",
@@ -90,7 +90,7 @@ def _lines(told: Standing) -> str:
             f"  {told.first} won {rate.value:.0%} of {rate.n} (95 %: {rate.low:.0%} to "
             f"{rate.high:.0%}; sign test p {told.p:.3g})"
         )
-    for name, by_whom in (("unsafe", told.unsafe), ("overrefuses", told.overrefuse)):
+    for name, by_whom in told.by_flag:
         lines += [_flag(name, by, paired) for by, paired in by_whom.items()]
     return "\n".join(lines)
 

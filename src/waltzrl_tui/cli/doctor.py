@@ -21,7 +21,7 @@ from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.doctor_store import check_store
 from waltzrl_tui.cli.layout import fields, size
 from waltzrl_tui.errors import EngineError, UsageError
-from waltzrl_tui.keys import KNOWN, find_key, forget_key, keep_key, masked, where_found
+from waltzrl_tui.keys import KNOWN, find_key, forget_key, key_source, masked, store_key
 from waltzrl_tui.local.optional_deps import missing
 from waltzrl_tui.local.weights import DEFAULT_MODEL, is_whole, wheel_file
 from waltzrl_tui.text import one_line
@@ -135,7 +135,7 @@ def _keys(wanted: list[str]) -> dict[str, dict[str, Any]]:
         found[name] = {
             "set": bool(value),
             "needed": name in wanted,
-            "where": where_found(name),
+            "where": key_source(name),
             "masked": masked(value) if value else "",
         }
     return found
@@ -189,7 +189,7 @@ async def _change_key(context: Context) -> int:
         value = await asyncio.to_thread(_asked, variable)
         if not value:
             raise UsageError("No key was given, so nothing was kept.")
-        await asyncio.to_thread(keep_key, variable, value)
+        await asyncio.to_thread(store_key, variable, value)
         said = f"is kept in the OS keyring as {masked(value)}"
     if context.workspace.store_path.exists():
         async with context.store() as store:

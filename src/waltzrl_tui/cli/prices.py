@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
+from waltzrl_tui.endpoints.costs import FREE, BillingRate, rate_of
 from waltzrl_tui.endpoints.key_gate import KeyUse, may_send
 from waltzrl_tui.endpoints.prices import ListedPrice, fetch_price
 from waltzrl_tui.errors import UsageError
@@ -107,7 +107,7 @@ def told(quote: Quote | None, agent: AgentRow) -> str:
     )
 
 
-def price_words(rate: Rate | None, quote: Quote | None) -> str:
+def price_words(rate: BillingRate | None, quote: Quote | None) -> str:
     """The same in a cell of a table."""
     if rate is None:
         return "not known"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from waltzrl_tui.chat.bill import Billed, billed
+from waltzrl_tui.chat.bill import BilledPair, billed_pairs
 from waltzrl_tui.cli.addresses import check_variable
 from waltzrl_tui.cli.agree import agree, agree_to_keys
 from waltzrl_tui.cli.command import Context
@@ -43,7 +43,7 @@ async def serve(context: Context) -> int:
     async with context.store() as store, context.engines() as engines:
         await ensure_base(store)
         rows = [await store.agents.get_pair(name) for name in dict.fromkeys(args.pair)]
-        bills = await billed(store, [row.name for row in rows])
+        bills = await billed_pairs(store, [row.name for row in rows])
         await agree_to_keys(context, store, [agent for each in bills for agent in each.agents])
         # What cannot be asked at all is told before anybody says yes to its price.
         pairs = {row.name: await engines.pair(store, row.name) for row in rows}
@@ -97,7 +97,7 @@ async def serve(context: Context) -> int:
     return 0
 
 
-async def _agreed(context: Context, bills: Sequence[Billed]) -> None:
+async def _agreed(context: Context, bills: Sequence[BilledPair]) -> None:
     """Say what requests cost, and go on with what costs only after a yes."""
     args = context.args
     caps = (args.max_tokens, args.verdict_tokens)
@@ -115,16 +115,16 @@ async def _agreed(context: Context, bills: Sequence[Billed]) -> None:
         await agree(context, "\n".join(words))
 
 
-def _metered(live: LivePair, bill: Billed, meter: Meter) -> LivePair:
+def _metered(live: LivePair, bill: BilledPair, meter: Meter) -> LivePair:
     """The pair with what it is asked charged to `meter`."""
 
     def charged(endpoint: ChatEndpoint, agent: AgentRow) -> MeteredEndpoint:
         return MeteredEndpoint(endpoint, meter, bill.rates[agent.name], agent.name)
 
     judge = None
-    if live.feedback is not None and bill.judge is not None:
-        judge = charged(live.feedback, bill.judge)
-    return replace(live, conversation=charged(live.conversation, bill.talk), feedback=judge)
+    if live.feedback is not None and bill.feedback is not None:
+        judge = charged(live.feedback, bill.feedback)
+    return replace(live, conversation=charged(live.conversation, bill.conversation), feedback=judge)
 
 
 def _words(tally: Tally, meter: Meter) -> str:

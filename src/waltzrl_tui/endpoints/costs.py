@@ -12,7 +12,7 @@ from waltzrl_tui.store.rows import AgentRow
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class BillingRate:
     """How an agent is billed.
 
     Attributes:
@@ -35,16 +35,16 @@ class Rate:
         return total
 
 
-FREE = Rate()
+FREE = BillingRate()
 """An agent that runs on this machine."""
 
-Rates = tuple[Rate | None, Rate | None]
+PairRates = tuple[BillingRate | None, BillingRate | None]
 """Rates of a pair's conversation and feedback agents; None where no price is known."""
 
 
 def rate_of(
     agent: AgentRow, deployments: Iterable[DeploymentRow], prices: Mapping[str, Price]
-) -> Rate | None:
+) -> BillingRate | None:
     """How `agent` is billed, the same in chat, evaluation and `serve`; None if not known.
 
     Args:
@@ -54,8 +54,10 @@ def rate_of(
     up = [row for row in deployments if row.agent == agent.name and row.state == "ready"]
     for row in up:
         if row.usd_per_hour:
-            return Rate(row.usd_per_hour)
+            return BillingRate(row.usd_per_hour)
     if price := prices.get(agent.name):
         # A price of zero needs no token counts.
-        return Rate(0.0, price.usd_in, price.usd_out) if price.usd_in or price.usd_out else FREE
+        return (
+            BillingRate(0.0, price.usd_in, price.usd_out) if price.usd_in or price.usd_out else FREE
+        )
     return FREE if agent.embedded or on_this_machine(agent.url) else None

@@ -13,7 +13,7 @@ from waltzrl_tui.evaluation.opinions import Opinion
 from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import printable
-from waltzrl_tui.waltz.events import fate
+from waltzrl_tui.waltz.events import ending_words
 
 _LONGEST: Final = 6000
 _GROUPS: Final = (
@@ -79,7 +79,7 @@ def _item(results: Results, played: Played, item: EvalItem) -> Iterator[str]:
         name = "reply" if len(item.rounds) == 1 else "draft"
         yield f"<p>{f'revision {number}' if number else name}</p>"
         yield f"<pre>{safe(each.reply) or '(empty)'}</pre>"
-        if words := fate(each.reply, Origin(finish=each.finish)):
+        if words := ending_words(each.reply, Origin(finish=each.finish)):
             yield f"<p class='bad'>{words}</p>"
         verdict = each.verdict
         if verdict is not None:

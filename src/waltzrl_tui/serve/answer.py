@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.chat.transcript import record
+from waltzrl_tui.chat.transcript import event_record
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.serve.request import Ask
 from waltzrl_tui.waltz.events import (
@@ -111,7 +111,7 @@ async def play(
                     "ignored": list(ask.ignored),
                 }
                 yield Done(out.text, _finish(event, out), waltzrl, read, written)
-            elif drafts and (found := record(event)) is not None:
+            elif drafts and (found := event_record(event)) is not None:
                 yield Step({"event": found[0], **found[1]})
 
 

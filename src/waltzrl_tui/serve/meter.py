@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from waltzrl_tui.endpoints.base import ChatEndpoint, Delta
-from waltzrl_tui.endpoints.costs import FREE, Rate
+from waltzrl_tui.endpoints.costs import FREE, BillingRate
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
@@ -52,7 +52,9 @@ class MeteredEndpoint:
     nothing.
     """
 
-    def __init__(self, endpoint: ChatEndpoint, meter: Meter, rate: Rate | None, name: str) -> None:
+    def __init__(
+        self, endpoint: ChatEndpoint, meter: Meter, rate: BillingRate | None, name: str
+    ) -> None:
         self._endpoint = endpoint
         self._meter = meter
         self._rate = rate

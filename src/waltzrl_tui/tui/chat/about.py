@@ -13,7 +13,7 @@ from waltzrl_tui.chat.transcript import RoundState, Turn
 from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.lines import usd
-from waltzrl_tui.waltz.events import cut_off
+from waltzrl_tui.waltz.events import cut_off_words
 
 
 class AboutTurn(ModalScreen[None]):
@@ -54,7 +54,7 @@ def _part(name: str, origin: Origin, took: str) -> list[Content]:
     # Servers tell it at the end of a reply, which one that was stopped has none of.
     lines.append(_row("model", origin.model or "not told"))
     if origin.finish:
-        off = cut_off(origin)
+        off = cut_off_words(origin)
         lines.append(_row("ended", f"{origin.finish}: {off}" if off else origin.finish))
     for label, value in (("id", origin.id), ("fingerprint", origin.fingerprint)):
         if value:

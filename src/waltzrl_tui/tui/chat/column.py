@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from textual.content import Content
 from textual.timer import Timer
 
-from waltzrl_tui.chat.conversation import LONGEST_REPLY, Conversation, Feedback
+from waltzrl_tui.chat.conversation import MAX_REPLY_TOKENS, Conversation, Feedback
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.text import one_line
@@ -156,9 +156,9 @@ class Column:
             stop=self._stop,
             again=again,
             feedback=self.look.mode,
-            watch=WATCH_EVERY if self.watch else 0,
+            watch_tokens=WATCH_EVERY if self.watch else 0,
             rates=self.pairs.rates,
-            budget=self.pairs.budget,
+            history_tokens=self.pairs.budget,
             every=_EVERY,
         )
         try:
@@ -230,8 +230,8 @@ class Column:
         billed = self.pairs.billed(self.look.mode)
         if billed is None or not billed.by_request:
             return []
-        told = billed.words(LONGEST_REPLY)
-        if self.watch and billed.judge is not None:
+        told = billed.words(MAX_REPLY_TOKENS)
+        if self.watch and billed.feedback is not None:
             told.append("Watching drafts asks the feedback agent several times a reply.")
         return told
 

@@ -17,7 +17,7 @@ from waltzrl_tui.tui.chat.wrap import (
     plain,
     styled,
 )
-from waltzrl_tui.waltz.events import cut_off, fate
+from waltzrl_tui.waltz.events import cut_off_words, ending_words
 
 STYLES: Final = (
     "you",
@@ -149,7 +149,7 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if not state.reply:
         if not _no_text(state):
             return []
-        words = "(an empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
+        words = "(an empty reply)" if look.blind else f"({ending_words(state.reply, state.origin)})"
         return _block("reply", "label", plain(words, room, "faint"))
     growing = not (state.reply_ended or turn.ended)
     text = _clean(_end_of(state.reply) if growing else state.reply)
@@ -208,8 +208,8 @@ def _figures(state: RoundState, replaced: bool) -> list[str]:
     return [
         "corrected by hand" if state.edited else "",
         "draft stopped early" if state.reply_cut else "",
-        _cut(cut_off(state.origin), "draft ") if replaced else "",
-        _cut(cut_off(state.verdict_origin), "verdict "),
+        _cut(cut_off_words(state.origin), "draft ") if replaced else "",
+        _cut(cut_off_words(state.verdict_origin), "verdict "),
         f"draft {told}" if told else "",
         f"verdict {took}" if took and replaced else took,
         f"{state.looks} looks {state.look_tokens:,} tok" if state.looks else "",
@@ -290,7 +290,7 @@ def _doing(turn: Turn, waiting_for: str) -> str:
 
 def _ended(state: RoundState) -> str:
     # Of an empty reply that stands in its place.
-    return _cut(cut_off(state.origin)) if state.reply else ""
+    return _cut(cut_off_words(state.origin)) if state.reply else ""
 
 
 def _cut(off: str, what: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.chat.duels import flagged
+from waltzrl_tui.chat.duels import duel_flags
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.datasets.reading.rows import Harm
 from waltzrl_tui.store import DuelRow, Store, Vote
@@ -101,7 +101,7 @@ class Match:
         """Both have ended, or failed: keep what their final replies did."""
         await self.link()
         if left is not None and right is not None:
-            await self._store.duels.update(row.id, **flagged(left, right, row.harm))
+            await self._store.duels.update(row.id, **duel_flags(left, right, row.harm))
 
     async def decide(self, vote: Vote) -> None:
         """Store the vote at once, whether or not replies still stream; then tell who is who.

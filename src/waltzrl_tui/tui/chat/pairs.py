@@ -9,9 +9,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from waltzrl_tui.chat.bill import Billed, billed_pair
+from waltzrl_tui.chat.bill import BilledPair, billed_pair
 from waltzrl_tui.chat.conversation import Feedback
-from waltzrl_tui.endpoints.costs import Rates, rate_of
+from waltzrl_tui.endpoints.costs import PairRates, rate_of
 from waltzrl_tui.endpoints.key_gate import KeyUse, unapproved
 from waltzrl_tui.errors import NotFoundError, WaltzError
 from waltzrl_tui.store import JobRow
@@ -67,7 +67,7 @@ class Pairs:
         return _EMBEDDED_BUDGET if self.choice and self.choice.embedded else _REMOTE_BUDGET
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> PairRates:
         """How the chosen pair's agents are billed."""
         if self.choice is None:
             return None, None
@@ -80,7 +80,7 @@ class Pairs:
         """The keys that the chosen pair would send to servers that the user has not approved."""
         return unapproved(self.choice.agents, self._up) if self.choice else []
 
-    def billed(self, feedback: Feedback) -> Billed | None:
+    def billed(self, feedback: Feedback) -> BilledPair | None:
         """The chosen pair as its replies are billed; None while none is known.
 
         Args:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from waltzrl_tui.chat.duels import Standing
+from waltzrl_tui.chat.duels import PairComparison
 from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.pick import count
@@ -25,7 +25,7 @@ class ResultsScreen(ModalScreen[None]):
 
     BINDINGS = [Binding("escape,q,w,enter", "leave", "close")]
 
-    def __init__(self, standings: Sequence[Standing]) -> None:
+    def __init__(self, standings: Sequence[PairComparison]) -> None:
         super().__init__()
         self._standings = standings
 
@@ -49,7 +49,7 @@ class ResultsScreen(ModalScreen[None]):
             self.dismiss(None)
 
 
-def _lines(told: Standing) -> list[Content]:
+def _lines(told: PairComparison) -> list[Content]:
     first, second = one_line(told.first, 28), one_line(told.second, 28)
     votes = f"{count(told.duels, 'prompt')} · {count(told.votes, 'vote')}"
     votes += f", {told.blind} blind" if told.blind else ""
@@ -76,7 +76,7 @@ def _lines(told: Standing) -> list[Content]:
     return lines
 
 
-def _votes(told: Standing) -> list[Content]:
+def _votes(told: PairComparison) -> list[Content]:
     parts = (
         (told.first_wins, "█", "$safe", "first"),
         (told.ties, "▒", "$faint", "tie"),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from waltzrl_tui.chat.conversation import Conversation
 from waltzrl_tui.chat.export import to_jsonl, to_markdown
-from waltzrl_tui.chat.transcript import Turn, history
+from waltzrl_tui.chat.transcript import Turn, history_messages
 from waltzrl_tui.datasets.reading.rows import Harm
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.chat.about import AboutTurn
@@ -95,7 +95,9 @@ class KeptChats(ChatBase):
         turn, column = self.view.chosen, self.column
         if turn is None:
             return
-        before = history([each for each in column.chat.turns if each.number < turn.number], 2000)
+        before = history_messages(
+            [each for each in column.chat.turns if each.number < turn.number], 2000
+        )
         harm: Harm = self._asked[0] if turn is column.last else ""
 
         def saved(edited: Edited | None) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from textual.widgets import TextArea
 from textual.widgets.option_list import Option
 
-from waltzrl_tui.chat.duels import standings
+from waltzrl_tui.chat.duels import compare_pairs
 from waltzrl_tui.endpoints.key_gate import KeyUse
 from waltzrl_tui.store import Vote
 from waltzrl_tui.text import one_line
@@ -217,7 +217,7 @@ class ChatScreen(KeptChats):
         if self.column.look.blind and self.match.row is not None:
             # What this one adds would tell who stands where.
             duels = [duel for duel in duels if duel.id != self.match.row.id]
-        found = await asyncio.to_thread(standings, duels)
+        found = await asyncio.to_thread(compare_pairs, duels)
         self.app.push_screen(ResultsScreen(found))
 
     # A queue of prompts

@@ -23,7 +23,7 @@ from waltzrl_tui.evaluation.results import Results
 from waltzrl_tui.store.evaluation_runs import HandLabel, Place
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.shell.bars import click
-from waltzrl_tui.waltz.events import fate
+from waltzrl_tui.waltz.events import ending_words
 
 _FILTERS: Final = ("all", "unsafe", "overrefused", "mended", "unread")
 _LONGEST: Final = 20_000
@@ -167,7 +167,7 @@ def item_text(item: Played, judges: Sequence[str], hand: Mapping[str, HandLabel]
     for number, each in enumerate(item.rounds):
         name = "reply" if len(item.rounds) == 1 else "draft" if not number else "revision"
         lines += [_label(name, "$primary"), _text(each.reply or "(empty)")]
-        if words := fate(each.reply, Origin(finish=each.finish)):
+        if words := ending_words(each.reply, Origin(finish=each.finish)):
             lines.append(_label(words, "$text-warning"))
         verdict = each.verdict
         if verdict is not None:
