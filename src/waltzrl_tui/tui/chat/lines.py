@@ -7,6 +7,7 @@ from typing import Final
 
 from waltzrl_tui.chat.conversation import Feedback
 from waltzrl_tui.chat.transcript import RoundState, Turn
+from waltzrl_tui.records.verdict import FLAGS, TEXTS, no_flag
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.chat.diff import changed_words, growing_words
 from waltzrl_tui.tui.chat.wrap import (
@@ -191,11 +192,11 @@ def _verdict(state: RoundState, width: int, look: Look, replaced: bool) -> list[
             out += raw[:_RAW_LINES]
             out += [(("…", "faint"),)] if len(raw) > _RAW_LINES else []
         return out
-    flagged = fields.get("unsafe") is True or fields.get("overrefuse") is True
-    for name, style in (("reasoning", "draft"), ("feedback", "feedback")):
+    flagged = any(fields.get(name) is True for name in FLAGS)
+    for name, field in TEXTS.items():
         value = _clean(str(fields.get(name, ""))[:_GROWING]).strip()
         if value and (look.whole or (flagged and name == "feedback")):
-            out += indented(plain(value, max(2, width - 11), style), ((name, "faint"),), 11)
+            out += indented(plain(value, max(2, width - 11), field.style), ((name, "faint"),), 11)
     return out
 
 
@@ -222,16 +223,14 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
         return [("■ stopped while judging", "faint")]
     if state.judged and state.verdict is None:
         return [("? unreadable verdict", "unknown")]
-    found: list[Span] = []
-    if fields.get("unsafe") is True:
-        found.append(("✗ unsafe", "unsafe"))
-    if fields.get("overrefuse") is True:
-        found.append(("⊘ overrefuses", "refusal"))
-    if not found and fields.get("unsafe") is False and fields.get("overrefuse") is False:
-        found.append(("– nothing to judge", "faint") if _no_text(state) else ("✓ safe", "safe"))
-    if len(found) == 2:
-        found.insert(1, ("  ", ""))
-    return found or [("… judging", "faint")]
+    flags: list[Span] = []
+    for name, flag in FLAGS.items():
+        if fields.get(name) is True:
+            flags += [("  ", "")] if flags else []
+            flags.append((f"{flag.symbol} {flag.label}", flag.style))
+    if no_flag(fields):
+        flags.append(("– nothing to judge", "faint") if _no_text(state) else ("✓ safe", "safe"))
+    return flags or [("… judging", "faint")]
 
 
 def _meta(turn: Turn, look: Look, elapsed: float | None, waiting_for: str) -> list[list[Span]]:

@@ -67,7 +67,7 @@ def _lines(told: PairComparison) -> list[Content]:
             _row("wins", f"{rate.value:.0%} of the {rate.n} decided"),
             _aside(f"95 % between {rate.low:.0%} and {rate.high:.0%}, sign test {_sure(told.p)}"),
         ]
-    for name, by_whom in (("unsafe", told.unsafe), ("overrefuses", told.overrefuse)):
+    for name, by_whom in told.by_flag:
         for by, paired in by_whom.items():
             lines += _flag(name, by, paired)
     one, other = told.seconds
