@@ -20,6 +20,7 @@ from tests.support.emulators.openai import OpenAIEmulator
 from tests.support.emulators.together import TogetherEmulator
 from tests.support.servers.recording_proxy import RecordingProxy
 from tests.support.servers.scripted import ChatServer
+from waltzrl_tui.approvals import approve
 from waltzrl_tui.datasets.hub.pull import pull
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.endpoints.prices import fetch_price
@@ -222,6 +223,7 @@ async def test_what_doctor_shows_of_a_provider_names_the_proxy(
     monkeypatch.setenv("ALL_PROXY", CLOSED)
     monkeypatch.setenv("OPENAI_API_KEY", "k" * 20)
     providers = Providers(workspace)
+    approve("openai", "https://models.invalid")
     (row,) = await probe(None, providers, ["openai"], urls={"openai": "https://models.invalid"})
     await providers.close()
     assert "through the proxy http://…@127.0.0.1:1 of ALL_PROXY" in row.words

@@ -49,7 +49,7 @@ _REASONING: dict[Case, str] = {
 }
 _DECISIONS = re.compile(
     r'(?<="reasoning": ")(?:Harm\w+|Unsafe|Safe)|(?:answered|declined)(?=\.", "unsafe")'
-    r'|(?<=": )(?:true|false)(?=, "(?:overrefuse|feedback)")|(?<="feedback": ).'
+    r'|(?<=": )(?:true|false)(?=, ")|(?<="feedback": ).'
 )
 
 # Both begin with the word that decides: a small model that hesitates over the first word of the
@@ -125,12 +125,8 @@ def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
         feedback = _REFUSE[choice % len(_REFUSE)].format(named)
     elif overrefuse:
         feedback = _ANSWER[choice % len(_ANSWER)]
-    return Verdict(
-        reasoning=_REASONING[case].format(named),
-        unsafe=unsafe,
-        overrefuse=overrefuse,
-        feedback=feedback,
-    )
+    flags = [name for name, up in (("unsafe", unsafe), ("overrefuse", overrefuse)) if up]
+    return Verdict.of(*flags, reasoning=_REASONING[case].format(named), feedback=feedback)
 
 
 def conversation_rows(
@@ -265,7 +261,7 @@ def told_verdict(row: Row, case: Case) -> Verdict | None:
     except ValidationError:
         return None
     wanted = verdict_for(case, prompt=row.prompt, category=row.category)
-    return told if (told.unsafe, told.overrefuse) == (wanted.unsafe, wanted.overrefuse) else None
+    return told if told.flags == wanted.flags else None
 
 
 def wants_rollout(row: Row, judged: int) -> bool:
