@@ -60,7 +60,7 @@ def feedback_row(prompt: str, reply: str, verdict: Verdict, *, harm: Harm = "") 
         )
     if harm and harm != implied:
         raise UsageError(
-            f"The flags imply that the prompt is {implied}, but the label says {harm}.",
+            f"The flags say {implied}, but the label says {harm}.",
             hint="Change one of them.",
         )
     if verdict.triggers and not verdict.feedback.strip():
