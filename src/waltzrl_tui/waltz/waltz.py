@@ -178,59 +178,47 @@ async def waltz(
                 prompt_tokens=reply.prompt_tokens,
                 origin=reply.origin,
             )
-            seconds, tokens = reply.seconds, (reply.tokens or 0) + check_tokens
-            if stopped or pair.feedback is None:
-                rounds.append(
-                    Round(
-                        reply=text,
-                        verdict=None,
-                        verdict_error="",
-                        seconds=seconds,
-                        tokens=tokens,
-                        origin=reply.origin,
+            judging, verdict, error = _Stream(), None, ""
+            judge = None if stopped else pair.feedback
+            if judge is not None:
+                if cut is None:
+                    if watch is not None:
+                        await watch.close()
+                    deltas = judge.stream(
+                        feedback_messages(pair.feedback_prompt, prompt, text),
+                        max_tokens=verdict_tokens,
+                        temperature=temperature,
+                        seed=seed,
                     )
+                    verdict_deltas = judging.read(deltas, *stops)
+                else:
+                    verdict_deltas = cut.stream_verdict(stop)
+                async with aclosing(verdict_deltas) as pieces:
+                    async for piece in pieces:
+                        if piece.restart:
+                            yield VerdictRestarted(number)
+                        if piece.text:
+                            yield VerdictText(number, piece.text)
+                stopped = stop is not None and stop.is_set()
+                if cut is not None:
+                    judging.text, judging.seconds = cut.text, cut.seconds
+                    judging.tokens, judging.prompt_tokens = cut.tokens, cut.prompt_tokens
+                    judging.origin = cut.origin
+                if cut is None or stopped:
+                    verdict, error = _read_verdict(judging, stopped, verdict_tokens)
+                else:
+                    verdict = cut.verdict()
+                yield VerdictEnded(
+                    round=number,
+                    verdict=verdict,
+                    error=error,
+                    raw=judging.text,
+                    seconds=judging.seconds,
+                    tokens=judging.tokens,
+                    stopped=stopped,
+                    prompt_tokens=judging.prompt_tokens,
+                    origin=judging.origin,
                 )
-                break
-
-            judging = _Stream()
-            if cut is None:
-                if watch is not None:
-                    await watch.close()
-                deltas = pair.feedback.stream(
-                    feedback_messages(pair.feedback_prompt, prompt, text),
-                    max_tokens=verdict_tokens,
-                    temperature=temperature,
-                    seed=seed,
-                )
-                verdict_deltas = judging.read(deltas, *stops)
-            else:
-                verdict_deltas = cut.stream_verdict(stop)
-            async with aclosing(verdict_deltas) as pieces:
-                async for piece in pieces:
-                    if piece.restart:
-                        yield VerdictRestarted(number)
-                    if piece.text:
-                        yield VerdictText(number, piece.text)
-            stopped = stop is not None and stop.is_set()
-            if cut is not None:
-                judging.text, judging.seconds = cut.text, cut.seconds
-                judging.tokens, judging.prompt_tokens = cut.tokens, cut.prompt_tokens
-                judging.origin = cut.origin
-            if cut is None or stopped:
-                verdict, error = _read_verdict(judging, stopped, verdict_tokens)
-            else:
-                verdict, error = cut.verdict(), ""
-            yield VerdictEnded(
-                round=number,
-                verdict=verdict,
-                error=error,
-                raw=judging.text,
-                seconds=judging.seconds,
-                tokens=judging.tokens,
-                stopped=stopped,
-                prompt_tokens=judging.prompt_tokens,
-                origin=judging.origin,
-            )
         finally:
             if watch is not None:
                 await watch.close()
@@ -239,10 +227,10 @@ async def waltz(
                 reply=text,
                 verdict=verdict,
                 verdict_error=error,
-                seconds=seconds + judging.seconds,
-                tokens=tokens + (judging.tokens or 0),
+                seconds=reply.seconds + judging.seconds,
+                tokens=(reply.tokens or 0) + check_tokens + (judging.tokens or 0),
                 origin=reply.origin,
-                verdict_origin=judging.origin,
+                verdict_origin=judging.origin if judge else None,
             )
         )
         if stopped or verdict is None or not verdict.triggers:
