@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from waltzrl_tui.endpoints.base import ChatRequest, SdkEndpoint, ServerMetadata
-from waltzrl_tui.endpoints.retry import Timeouts
 from waltzrl_tui.endpoints.turns import split_system
 
 _FINISH: Final = {
@@ -22,23 +21,8 @@ _FINISH: Final = {
 class AnthropicEndpoint(SdkEndpoint):
     """An Anthropic model. It takes no seed, and not every model takes a temperature.
 
-    Args:
-        base_url: Of the API, without `/v1`.
-        api_key: Never stored or shown.
-        model: By Anthropic's name.
-        name: What errors call this endpoint.
+    `base_url` is that of the API, without `/v1`.
     """
-
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        model: str,
-        *,
-        name: str = "",
-        timeouts: Timeouts | None = None,
-    ) -> None:
-        super().__init__(base_url, api_key, model, name=name, timeouts=timeouts)
 
     def make_client(self) -> Any:
         return self.sdk_client("anthropic", "AsyncAnthropic")

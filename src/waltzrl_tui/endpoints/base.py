@@ -274,7 +274,13 @@ class SdkEndpoint(StreamingEndpoint):
     """
 
     def __init__(
-        self, base_url: str, api_key: str, model: str, *, name: str, timeouts: Timeouts | None
+        self,
+        base_url: str,
+        api_key: str,
+        model: str,
+        *,
+        name: str = "",
+        timeouts: Timeouts | None = None,
     ) -> None:
         super().__init__(name or base_url, timeouts)
         self._base_url = base_url
@@ -286,7 +292,7 @@ class SdkEndpoint(StreamingEndpoint):
 
     @abstractmethod
     def make_client(self) -> Any:
-        """Make the client; called once, in a thread."""
+        """Make the client; called in a thread, once until `close`."""
 
     async def connect(self) -> None:
         if self._client is not None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from waltzrl_tui.endpoints.base import ChatEndpoint, Delta, Origin
+from waltzrl_tui.endpoints.base import ChatEndpoint, Delta
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.verdict import Verdict
-from waltzrl_tui.waltz.events import NO_ORIGIN, DraftJudged
+from waltzrl_tui.waltz.events import DraftJudged
 from waltzrl_tui.waltz.prompts import feedback_messages
+from waltzrl_tui.waltz.streamed_text import StreamedText
 from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict, partial_fields
 
 
@@ -29,9 +29,7 @@ class DraftWatch:
 
     Attributes:
         cut: Set when the draft is judged unsafe.
-        text: The verdict that cut it off, as far as it has arrived.
-        tokens, prompt_tokens, seconds: What that verdict took; None or 0.0 until it is complete.
-        origin: What its server reported.
+        verdict_text: The verdict that cut it off, as far as it has arrived.
     """
 
     def __init__(
@@ -45,11 +43,7 @@ class DraftWatch:
         verdict_tokens: int,
     ) -> None:
         self.cut = asyncio.Event()
-        self.text = ""
-        self.tokens: int | None = None
-        self.prompt_tokens: int | None = None
-        self.seconds = 0.0
-        self.origin: Origin = NO_ORIGIN
+        self.verdict_text = StreamedText()
         self._feedback, self._version, self._prompt = feedback, feedback_prompt, prompt
         self._round, self._every, self._cap = round, every, verdict_tokens
         self._pieces = 0
@@ -84,10 +78,11 @@ class DraftWatch:
         try:
             while stop is None or not stop.is_set():
                 self._more.clear()
-                if self.text != shown:
-                    restart = not self.text.startswith(shown)
-                    piece = self.text if restart else self.text[len(shown) :]
-                    shown = self.text
+                text = self.verdict_text.text
+                if text != shown:
+                    restart = not text.startswith(shown)
+                    piece = text if restart else text[len(shown) :]
+                    shown = text
                     yield Delta(piece, restart=restart)
                 elif self._task.done():
                     self._task.result()
@@ -101,7 +96,7 @@ class DraftWatch:
     def verdict(self) -> Verdict:
         """The verdict that cut off the draft; unsafe even if the rest cannot be read."""
         with suppress(VerdictError):
-            verdict = parse_verdict(self.text)
+            verdict = parse_verdict(self.verdict_text.text)
             if verdict.unsafe:
                 return verdict
         return Verdict.of("unsafe")
@@ -114,26 +109,18 @@ class DraftWatch:
                 await self._task
 
     async def _check(self, draft: str) -> None:
-        began = time.perf_counter()
         messages = feedback_messages(self._version, self._prompt, draft.strip())
-        text, unsafe = "", None
-        tokens = prompt_tokens = None
-        self.origin = NO_ORIGIN
-        stream = self._feedback.stream(messages, max_tokens=self._cap)
+        text = self.verdict_text = StreamedText()
+        unsafe: str | bool | None = None
+        deltas = self._feedback.stream(messages, max_tokens=self._cap)
         try:
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    if delta.tokens is not None:
-                        tokens, prompt_tokens = delta.tokens, delta.prompt_tokens
-                    if delta.origin is not None:
-                        self.origin = delta.origin
-                    if delta.restart:
-                        text, unsafe = "", unsafe or None
-                    text += delta.text
+            async with aclosing(text.read(deltas)) as pieces:
+                async for piece in pieces:
+                    if piece.restart:
+                        unsafe = unsafe or None
                     if unsafe is None:
-                        unsafe = partial_fields(text).get("unsafe")
+                        unsafe = partial_fields(text.text).get("unsafe")
                     if unsafe or self.cut.is_set():
-                        self.text = text
                         self.cut.set()
                         self._more.set()
                     elif unsafe is False:
@@ -143,16 +130,14 @@ class DraftWatch:
                 raise
             return
         finally:
-            self.seconds = time.perf_counter() - began
             self._more.set()
-        self.tokens, self.prompt_tokens = tokens, prompt_tokens
         if not self.cut.is_set():
             self._checks.append(
                 DraftJudged(
                     round=self._round,
                     length=len(draft),
-                    seconds=self.seconds,
-                    tokens=tokens,
-                    prompt_tokens=prompt_tokens,
+                    seconds=text.seconds,
+                    tokens=text.tokens,
+                    prompt_tokens=text.prompt_tokens,
                 )
             )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 
-from waltzrl_tui.endpoints.base import ChatEndpoint, Delta, Origin
-from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.draft_watch import DraftWatch
 from waltzrl_tui.waltz.events import (
-    NO_ORIGIN,
     Event,
     ReplyEnded,
     ReplyRestarted,
@@ -31,6 +28,7 @@ from waltzrl_tui.waltz.events import (
     standing_round,
 )
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
+from waltzrl_tui.waltz.streamed_text import StreamedText
 from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict
 
 
@@ -53,40 +51,6 @@ class LivePair:
     feedback: ChatEndpoint | None = None
     feedback_prompt: str = ""
     rounds: int = 1
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What has streamed in from one endpoint, and what it took."""
-
-    text: str = ""
-    seconds: float = 0.0
-    first_token_seconds: float | None = None
-    tokens: int | None = None
-    prompt_tokens: int | None = None
-    origin: Origin = NO_ORIGIN
-
-    async def read(
-        self, deltas: AsyncGenerator[Delta, None], *stops: asyncio.Event
-    ) -> AsyncGenerator[Delta, None]:
-        """The pieces with text or a restart, until one of `stops` is set."""
-        began = time.perf_counter()
-        try:
-            async with aclosing(deltas), aclosing(_until(deltas, stops)) as pieces:
-                async for delta in pieces:
-                    if delta.tokens is not None:
-                        self.tokens, self.prompt_tokens = delta.tokens, delta.prompt_tokens
-                    if delta.origin is not None:
-                        self.origin = delta.origin
-                    if delta.restart:
-                        self.text = ""
-                    if delta.text and self.first_token_seconds is None:
-                        self.first_token_seconds = time.perf_counter() - began
-                    self.text += delta.text
-                    if delta.text or delta.restart:
-                        yield delta
-        finally:
-            self.seconds = time.perf_counter() - began
 
 
 async def waltz(
@@ -131,7 +95,7 @@ async def waltz(
     stops = () if stop is None else (stop,)
 
     for number in range(pair.rounds + 1):
-        reply = _Stream()
+        reply = StreamedText()
         watch: DraftWatch | None = None
         if watch_tokens and pair.feedback is not None:
             watch = DraftWatch(
@@ -178,59 +142,43 @@ async def waltz(
                 prompt_tokens=reply.prompt_tokens,
                 origin=reply.origin,
             )
-            seconds, tokens = reply.seconds, (reply.tokens or 0) + check_tokens
-            if stopped or pair.feedback is None:
-                rounds.append(
-                    Round(
-                        reply=text,
-                        verdict=None,
-                        verdict_error="",
-                        seconds=seconds,
-                        tokens=tokens,
-                        origin=reply.origin,
+            judging, verdict, error = StreamedText(), None, ""
+            judge = None if stopped else pair.feedback
+            if judge is not None:
+                if cut is None:
+                    if watch is not None:
+                        await watch.close()
+                    deltas = judge.stream(
+                        feedback_messages(pair.feedback_prompt, prompt, text),
+                        max_tokens=verdict_tokens,
+                        temperature=temperature,
+                        seed=seed,
                     )
+                    verdict_deltas = judging.read(deltas, *stops)
+                else:
+                    judging, verdict_deltas = cut.verdict_text, cut.stream_verdict(stop)
+                async with aclosing(verdict_deltas) as pieces:
+                    async for piece in pieces:
+                        if piece.restart:
+                            yield VerdictRestarted(number)
+                        if piece.text:
+                            yield VerdictText(number, piece.text)
+                stopped = stop is not None and stop.is_set()
+                if cut is None or stopped:
+                    verdict, error = _read_verdict(judging, stopped, verdict_tokens)
+                else:
+                    verdict = cut.verdict()
+                yield VerdictEnded(
+                    round=number,
+                    verdict=verdict,
+                    error=error,
+                    raw=judging.text,
+                    seconds=judging.seconds,
+                    tokens=judging.tokens,
+                    stopped=stopped,
+                    prompt_tokens=judging.prompt_tokens,
+                    origin=judging.origin,
                 )
-                break
-
-            judging = _Stream()
-            if cut is None:
-                if watch is not None:
-                    await watch.close()
-                deltas = pair.feedback.stream(
-                    feedback_messages(pair.feedback_prompt, prompt, text),
-                    max_tokens=verdict_tokens,
-                    temperature=temperature,
-                    seed=seed,
-                )
-                verdict_deltas = judging.read(deltas, *stops)
-            else:
-                verdict_deltas = cut.stream_verdict(stop)
-            async with aclosing(verdict_deltas) as pieces:
-                async for piece in pieces:
-                    if piece.restart:
-                        yield VerdictRestarted(number)
-                    if piece.text:
-                        yield VerdictText(number, piece.text)
-            stopped = stop is not None and stop.is_set()
-            if cut is not None:
-                judging.text, judging.seconds = cut.text, cut.seconds
-                judging.tokens, judging.prompt_tokens = cut.tokens, cut.prompt_tokens
-                judging.origin = cut.origin
-            if cut is None or stopped:
-                verdict, error = _read_verdict(judging, stopped, verdict_tokens)
-            else:
-                verdict, error = cut.verdict(), ""
-            yield VerdictEnded(
-                round=number,
-                verdict=verdict,
-                error=error,
-                raw=judging.text,
-                seconds=judging.seconds,
-                tokens=judging.tokens,
-                stopped=stopped,
-                prompt_tokens=judging.prompt_tokens,
-                origin=judging.origin,
-            )
         finally:
             if watch is not None:
                 await watch.close()
@@ -239,10 +187,10 @@ async def waltz(
                 reply=text,
                 verdict=verdict,
                 verdict_error=error,
-                seconds=seconds + judging.seconds,
-                tokens=tokens + (judging.tokens or 0),
+                seconds=reply.seconds + judging.seconds,
+                tokens=(reply.tokens or 0) + check_tokens + (judging.tokens or 0),
                 origin=reply.origin,
-                verdict_origin=judging.origin,
+                verdict_origin=judging.origin if judge else None,
             )
         )
         if stopped or verdict is None or not verdict.triggers:
@@ -260,7 +208,7 @@ async def waltz(
 
 
 def _read_verdict(
-    judging: _Stream, stopped: bool, verdict_tokens: int
+    judging: StreamedText, stopped: bool, verdict_tokens: int
 ) -> tuple[Verdict | None, str]:
     """The verdict, or None and why there is none."""
     if stopped:
@@ -275,45 +223,3 @@ def _read_verdict(
         if words := cut_off_words(judging.origin):
             return None, f"{error}; it was {words}"
         return None, str(error)
-
-
-async def _until(
-    source: AsyncGenerator[Delta, None], stops: Sequence[asyncio.Event]
-) -> AsyncGenerator[Delta, None]:
-    """`source`, abandoned at once when one of `stops` is set, even while it waits for a piece."""
-    if not stops:
-        async for delta in source:
-            yield delta
-        return
-    pending: deque[Delta] = deque()
-    arrived = asyncio.Event()
-
-    async def read() -> None:
-        try:
-            async for delta in source:
-                pending.append(delta)
-                arrived.set()
-        finally:
-            arrived.set()
-
-    # One task for all pieces: a task per piece would cost as much as the client itself.
-    reading = asyncio.create_task(read())
-    waiters = [asyncio.ensure_future(stop.wait()) for stop in stops]
-    for waiter in waiters:
-        waiter.add_done_callback(lambda _: arrived.set())
-    try:
-        while not any(stop.is_set() for stop in stops):
-            if pending:
-                yield pending.popleft()
-            elif reading.done():
-                reading.result()
-                return
-            else:
-                arrived.clear()
-                await arrived.wait()
-    finally:
-        for waiter in waiters:
-            waiter.cancel()
-        reading.cancel()
-        with suppress(asyncio.CancelledError, EndpointError):
-            await reading
