@@ -11,7 +11,7 @@ from tests.support.evaluation import Lab
 from tests.support.servers.scripted import Answer
 from waltzrl_tui.chat.export import to_markdown
 from waltzrl_tui.chat.transcript import RoundState, Turn
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.evaluation.export import write_report
 from waltzrl_tui.evaluation.markup import element
 from waltzrl_tui.evaluation.subjects import Subject
@@ -56,7 +56,7 @@ async def test_report_and_chat_export_have_the_same_parts(lab: Lab, tmp_path: Pa
     )
     chat = to_markdown(row, [turn])
     titles = re.findall(r"<p[^>]*>([^<]*)</p>", item)
-    judged = ["verdict: overrefuse", "reasoning", "feedback"]
+    judged = ["verdict: overrefuses", "reasoning", "feedback"]
     parts = ["draft", *judged, "revision 1", "an empty reply", *judged, "final reply"]
     assert titles[1 : 1 + len(parts)] == parts
     assert re.findall(r"^(?:### |\*)(?:pair: )?(.+?)\*?$", chat, re.MULTILINE) == parts
