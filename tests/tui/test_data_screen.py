@@ -171,7 +171,7 @@ async def test_an_expression_filters_and_a_wrong_one_is_told_by_its_word(
         await shows(pilot, "→ Columns: prompt, reply, harm, category, line, tokens, row,")
         assert isinstance(pilot.app.focused, Input)
         await pilot.press(*["backspace"] * 8, *"score > 3", "enter")
-        await shows(pilot, "0 where score > 3", "For no row is this true. Press w")
+        await shows(pilot, "0 where score > 3", "No row matches. Press w")
         assert isinstance(pilot.app.focused, RowTable)
 
 

@@ -95,7 +95,7 @@ async def test_a_higher_price_of_the_providers_own_waits_for_a_yes(
         await shows(pilot, "draft", "more than the $")
         assert there.jobs == {}
         app.screen.query_one(JobTable).focus()
-        await shows(pilot, "y agree to price")
+        await shows(pilot, "y accept price")
         await pilot.press("y")
         await until(pilot, lambda: len(there.jobs) == 1, 30)
 
