@@ -15,8 +15,8 @@ from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.plans.model import Money, Part, PlanRow, Wish
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.tui.data.train import TrainDialog
+from waltzrl_tui.tui.dialogs.export_to import ExportTo
 from waltzrl_tui.tui.jobs.table import JobTable
-from waltzrl_tui.tui.plan.export import ExportScreen
 from waltzrl_tui.tui.plan.lines import enough_decimals, money, state, time_range
 from waltzrl_tui.tui.plan.screen import PlanScreen
 from waltzrl_tui.tui.shell.app import WaltzApp
@@ -174,7 +174,7 @@ async def test_what_cannot_be_is_told_and_the_prices_stay(workspace: Workspace) 
         assert plans(pilot) == before
         await pilot.press("backspace", "x", "e", *"2.5")
         # Letters are keys still, and x asks where to; the field has got none of them.
-        await until(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
         await pilot.press("escape")
 
 
@@ -266,25 +266,25 @@ async def test_plans_are_written_where_asked_and_replace_nothing_unasked(
         await open_plans(pilot)
         target = workspace.home / "plan-starter.md"
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
         await pilot.press("enter")
         await shows(pilot, "Written to")
         text = target.read_text()
         assert all(row.title in text for row in plans(pilot))
         target.write_text("mine")
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
         await pilot.press("enter")
-        await shows(pilot, "It is there already; enter replaces it.")
+        await shows(pilot, "The file exists; enter replaces it.")
         assert target.read_text() == "mine"
         await pilot.press("ctrl+t", "enter")
         csv = target.with_suffix(".csv")
         await until(pilot, lambda: isinstance(pilot.app.screen, PlanScreen))
         assert len(csv.read_text().splitlines()) > len(plans(pilot))
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(pilot.app.screen, ExportScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
         await pilot.press("ctrl+u", *"nowhere/x.md", "enter")
-        await shows(pilot, "cannot be written: No such file or directory.")
+        await shows(pilot, "✗ There is no folder nowhere.")
 
 
 async def test_prices_are_asked_for_after_a_yes_and_who_failed_is_named(
