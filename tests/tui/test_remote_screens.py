@@ -63,7 +63,7 @@ async def test_a_launch_asks_and_is_watched_to_its_pair(
     app = WaltzApp(workspace, screen="plan")
     async with app.run_test(size=(140, 44)) as pilot:
         await _launch_dialog(pilot)
-        await shows(pilot, "in all", "at most $", "Qwen/Qwen3-8B")
+        await shows(pilot, "total", "at most $", "Qwen/Qwen3-8B")
         assert there.count("POST", "/v1/files") == 0
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, PlanScreen))
@@ -112,7 +112,7 @@ async def test_plan_says_what_each_account_may_do(
         assert isinstance(screen, PlanScreen)
         names = [plan.row.provider for plan in screen._plans.values()]
         await pilot.press("home", *["down"] * names.index("together"))
-        await shows(pilot, "account   ✓ key works · ✓ may tune", "asked 20")
+        await shows(pilot, "account   ✓ key works · ✓ account can fine-tune", "checked 20")
         # Who comes back to the screen soon does not ask again.
         await pilot.press("1")
         await shows(pilot, "mine.jsonl · 60 rows")

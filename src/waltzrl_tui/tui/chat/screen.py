@@ -11,6 +11,7 @@ from textual.widgets import TextArea
 from textual.widgets.option_list import Option
 
 from waltzrl_tui.chat.duels import standings
+from waltzrl_tui.datasets.files import list_files
 from waltzrl_tui.endpoints.key_gate import KeyUse
 from waltzrl_tui.store import Vote
 from waltzrl_tui.text import one_line
@@ -18,7 +19,6 @@ from waltzrl_tui.tui.chat.column import MODES
 from waltzrl_tui.tui.chat.queue import PromptQueue
 from waltzrl_tui.tui.chat.results import ResultsScreen
 from waltzrl_tui.tui.chat.saved import KeptChats
-from waltzrl_tui.tui.data.files import list_files
 from waltzrl_tui.tui.dialogs.ask_text import AskText
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 from waltzrl_tui.tui.dialogs.key_question import approve_all, key_question

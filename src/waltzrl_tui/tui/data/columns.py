@@ -24,11 +24,12 @@ from waltzrl_tui.datasets.query.values import Bar, Histogram
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.data.figures import bar, short_count
+from waltzrl_tui.tui.data.figures import bar
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import OpenDataset
+from waltzrl_tui.words import percent, plural, short_count
 
 _PAUSE: Final = 0.12
 
@@ -265,7 +266,7 @@ class HistogramDialog(ModalScreen[str | None]):
 
         def so_far(read: int) -> None:
             if self._list.chosen is column and column.value not in self._known:
-                self._said.update(f"counting, {read * 100 // max(1, source.size)}%")
+                self._said.update(f"counting, {percent(read / max(1, source.size))}")
 
         tell = from_thread(so_far)
 
@@ -284,7 +285,7 @@ class HistogramDialog(ModalScreen[str | None]):
 
 
 def _summary(found: Histogram) -> str:
-    parts = [f"{found.rows:,} rows", f"{found.different:,} different"]
+    parts = [plural(found.rows, "row"), f"{found.different:,} different"]
     if found.summary:
         low, middle, high, total = found.summary
         parts.append(f"{_figure(low)} to {_figure(high)}, median {_figure(middle)}")

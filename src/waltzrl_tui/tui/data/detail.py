@@ -1,4 +1,4 @@
-"""The row under the cursor, whole."""
+"""The full row under the cursor."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.tui.shell.keys import EMPTY
+from waltzrl_tui.words import plural
 
 _LABEL: Final = 10
 _SHOWN: Final = 20_000
@@ -70,7 +71,7 @@ class Fields(Widget):
 
 
 class RowDetail(VerticalScroll):
-    """One row of the dataset, or why the line under the cursor gives none."""
+    """One row of the dataset, or why the line under the cursor is not one."""
 
     def __init__(self) -> None:
         super().__init__(id="detail", classes="pane")
@@ -91,7 +92,7 @@ class RowDetail(VerticalScroll):
         self.border_subtitle = ""
         if row is None:
             self.border_title = title
-            self._fields.show([("", "This line is blank; it is passed over.", "$faint")])
+            self._fields.show([("", "This line is blank and is skipped.", "$faint")])
         elif isinstance(row, BadRow):
             self.border_title = Content.assemble(title, (" · ✗ bad", "$text-error"))
             text = _cut(printable(raw[:_SHOWN].decode("utf-8", "replace")), len(raw))
@@ -101,7 +102,7 @@ class RowDetail(VerticalScroll):
         else:
             self.border_title = _title(title, row)
             tokens = estimate_tokens(row.prompt) + estimate_tokens(row.reply)
-            self.border_subtitle = f"≈ {tokens:,} tokens"
+            self.border_subtitle = f"≈ {plural(tokens, 'token')}"
             self._fields.show(_fields(row))
 
 

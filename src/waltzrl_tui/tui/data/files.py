@@ -1,4 +1,4 @@
-"""The files of the workspace's `data/`, with their rows."""
+"""The list of the workspace's files."""
 
 from __future__ import annotations
 
@@ -12,71 +12,14 @@ from rich.style import Style
 from textual.binding import Binding
 from textual.message import Message
 
-from waltzrl_tui.datasets.reading.formats import named_like_data
-from waltzrl_tui.datasets.reading.read import countable
-from waltzrl_tui.datasets.starter import STARTER, copy_bundled
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.datasets.files import DataFile, count_rows
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.figures import size_of
 from waltzrl_tui.tui.shell.background import run_exclusive
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
+from waltzrl_tui.words import size
 
 _COUNTED: Final = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """A file in `data/`; `rows` is None while they are not counted.
-
-    `bad` tells that it could not be opened.
-    """
-
-    path: Path
-    size: int
-    rows: int | None = None
-    bad: bool = False
-
-    @property
-    def readable(self) -> bool:
-        """Whether its name says that it is a dataset which can be read."""
-        return named_like_data(self.path)
-
-
-def list_files(folder: Path) -> list[DataFile]:
-    """The files in `folder`, by name, those that can be read first. Blocks.
-
-    Raises:
-        DatasetError: The folder cannot be read.
-    """
-    try:
-        found = [
-            DataFile(path, path.stat().st_size)
-            for path in folder.iterdir()
-            if not path.name.startswith(".")
-            # Notes beside the data: its README, and where it was pulled from.
-            and not path.name.lower().endswith((".md", ".source.json"))
-            and path.is_file()
-        ]
-    except OSError as error:
-        raise DatasetError(
-            f"{one_line(str(folder))} cannot be read: {error.strerror or error}.",
-            hint="Check its permissions.",
-        ) from error
-    return sorted(found, key=lambda file: (not file.readable, file.path.name.casefold()))
-
-
-def first_files(folder: Path) -> list[DataFile]:
-    """`list_files`, with the bundled dataset put there first when there is none yet. Blocks.
-
-    Raises:
-        DatasetError: The folder cannot be read or written.
-    """
-    files = list_files(folder)
-    if any(file.readable for file in files):
-        return files
-    copy_bundled(folder, STARTER)
-    return list_files(folder)
 
 
 class FileList(LineList):
@@ -89,7 +32,7 @@ class FileList(LineList):
 
     @dataclass
     class Opened(Message):
-        """The user asked for this file."""
+        """The user opened this file."""
 
         path: Path
 
@@ -103,7 +46,7 @@ class FileList(LineList):
         return self._files
 
     def show(self, files: list[DataFile]) -> None:
-        """Show these files and count their rows one after the other."""
+        """Show these files and count their rows one by one."""
         known = {(file.path, file.size): file for file in self._files}
         self._files = [known.get((file.path, file.size), file) for file in files]
         self.count = len(files)
@@ -120,7 +63,7 @@ class FileList(LineList):
         self.refresh()
 
     def set_rows(self, path: Path, rows: int) -> None:
-        """Show how many rows a file has."""
+        """Show the rows of a file."""
         self._files = [
             replace(file, rows=rows, bad=False) if file.path == path else file
             for file in self._files
@@ -136,7 +79,7 @@ class FileList(LineList):
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
         file = self._files[index]
-        count = size_of(file.size) if file.rows is None else f"{file.rows:,}"
+        count = size(file.size) if file.rows is None else f"{file.rows:,}"
         count = "✗" if file.bad else count
         marker = "▸ " if file.path == self._open else "  "
         name = fit(one_line(file.path.name), width - 4 - len(count))
@@ -159,18 +102,6 @@ class FileList(LineList):
             if file.readable and file.rows is None and file.size <= _COUNTED:
                 if file.path == self._open:
                     continue
-                rows = await asyncio.to_thread(_rows_of, file.path)
+                rows = await asyncio.to_thread(count_rows, file.path)
                 if rows is not None:
                     self.set_rows(file.path, rows)
-
-
-def _rows_of(path: Path) -> int | None:
-    try:
-        index = countable(path)
-        if index is None:
-            return None
-        with index:
-            index.build()
-            return index.rows
-    except DatasetError:
-        return None

@@ -1,4 +1,4 @@
-"""What a profile found that nobody should pay for, as a list whose rows can be opened."""
+"""Rows that nobody should pay for, by reason, as a list that opens them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from waltzrl_tui.tui.plan.sheet import Sheet
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import Filter, OpenDataset
+from waltzrl_tui.words import plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
@@ -33,11 +34,11 @@ _ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Rows that belong together for a reason.
+    """Rows that share a problem.
 
     Attributes:
-        name: The reason. `detail`: more of it.
-        rows: How many; `lines` (from 0) are the first of them.
+        name: The reason. `detail`: more about it.
+        rows: Their number; `lines` (from 0) are the first of them.
     """
 
     name: str
@@ -51,14 +52,14 @@ class Finding:
 
 
 def findings(profile: Profile) -> list[Finding]:
-    """All groups of rows in the profile that can be opened, what costs most first."""
+    """All groups of rows in the profile that can be opened, most expensive kind first."""
     found = []
     if rows := profile.contaminated.rows:
         suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
         lines = [one.line - 1 for one in profile.contaminated.found]
         found.append(Finding("in an evaluation suite", suites, rows, lines))
     if rows := profile.contradicting.rows:
-        prompts = f"{profile.contradicting.prompts:,} prompts"
+        prompts = plural(profile.contradicting.prompts, "prompt")
         lines = [line - 1 for line in profile.contradicting.lines]
         found.append(Finding("both harmful and benign", prompts, rows, lines))
     if rows := profile.personal.rows:
@@ -79,7 +80,7 @@ def _of_cluster(cluster: Cluster) -> Finding:
         name, detail = f"the same {one}", ""
     else:
         name = f"nearly the same {one}"
-        detail = f"{cluster.texts:,} wordings, similarity ≥ {cluster.similarity:.2f}"
+        detail = f"{plural(cluster.texts, 'wording')}, similarity ≥ {cluster.similarity:.2f}"
     return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
 
 
@@ -93,7 +94,7 @@ def first_texts(source: OpenDataset, found: Sequence[Finding]) -> list[str]:
 
 
 class FindingList(LineList):
-    """Findings, one a line: how many rows, why, and the beginning of the first of them."""
+    """Findings, one per line: rows, reason, and the start of the first row."""
 
     DEFAULT_CSS = "FindingList { height: auto; max-height: 20; background: $surface; }"
 
@@ -123,10 +124,10 @@ class FindingList(LineList):
 
 
 class FindingsDialog(ModalScreen[Finding | None]):
-    """Asks which of the findings to open.
+    """Asks which finding to open.
 
     Args:
-        first: The beginning of the first row of each.
+        first: The start of the first row of each finding.
     """
 
     BINDINGS = [
@@ -150,7 +151,7 @@ class FindingsDialog(ModalScreen[Finding | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = "Rows to look at before paying"
+            box.border_title = "Check these rows before paying"
             box.border_subtitle = "enter show these rows · esc close"
             yield self._waste
             yield self._list

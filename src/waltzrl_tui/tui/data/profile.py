@@ -19,19 +19,18 @@ from waltzrl_tui.datasets.profiling.profile import Profile, profile
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.data.figures import bar, levels, short_count
+from waltzrl_tui.tui.data.figures import bar, levels
+from waltzrl_tui.tui.data.model import AUTOMATIC
 from waltzrl_tui.tui.data.waste import chosen_wish, named_line, waste_lines
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.pages import OpenDataset
+from waltzrl_tui.words import percent, short_count
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
     from waltzrl_tui.tui.shell.app import WaltzApp
-
-AUTOMATIC: Final = 32 * 1024 * 1024
-"""Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
 
 _KEPT: Final = 20
 _VALUES: Final = 3
@@ -147,7 +146,7 @@ class ProfilePane(Widget):
         if source is self._source and self.running:
             total = source.index.rows
             self._said = f"counted {rows:,}"
-            self.border_subtitle = f"{min(99, rows * 100 // total)}%" if total else ""
+            self.border_subtitle = percent(min(0.99, rows / total)) if total else ""
             self.refresh()
 
     def _retitle(self) -> None:
@@ -175,8 +174,8 @@ def profile_lines(found: Profile, width: int, priced: PricedWaste | None) -> lis
         lines.append(named_line(("bad rows",), "0", width))
     lines += waste_lines(found, width, priced)
     if found.refusals.rows:
-        names = ("replies that refuse", "refusals")
-        lines.append(named_line(names, f"{found.refusals.share:.0%}", width))
+        names = ("refusing replies", "refusals")
+        lines.append(named_line(names, percent(found.refusals.share), width))
     for values in found.label_values.values():
         lines += _values(values, width)
     if found.contradicting.prompts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -23,15 +22,13 @@ from waltzrl_tui.datasets.sampling.recipe import Dedupe, SampleRecipe
 from waltzrl_tui.datasets.sampling.sampling import SampleCounts, Survey, counts, survey
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.data.model import AUTOMATIC, SamplePlan
 from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.pages import OpenDataset
 from waltzrl_tui.waltz.prompts import ROLES, Role
-
-AUTOMATIC: Final = 32 * 1024 * 1024
-"""Bytes up to which the sample is counted without being asked."""
 
 _BUTTON: Final = Content.assemble(
     (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
@@ -44,19 +41,6 @@ _MAP: Final = Content.assemble(
 ).stylize(click("screen.mapping"))
 _MANY: Final = 1000
 _PAUSE: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class SamplePlan:
-    """What the form asks for, and how large that is when it is known.
-
-    Attributes:
-        roles: The agents that it can train, as far as is known.
-    """
-
-    recipe: SampleRecipe
-    counts: SampleCounts | None
-    roles: tuple[Role, ...] = ROLES
 
 
 class SamplePane(Vertical):
@@ -72,11 +56,11 @@ class SamplePane(Vertical):
         self._source: OpenDataset | None = None
         self._surveys: dict[tuple[object, ...], Survey] = {}
         self._counts: SampleCounts | None = None
-        self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
+        self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all", whole=True)
         self._dedupe = Choice("dedupe", ("exact", "near", "off"), id="sample-dedupe")
         self._balance = Choice("balance", ("harm", "category", "none"), id="sample-balance")
-        self._valid = NumberField("10", id="sample-valid", digits=2)
-        self._seed = NumberField("7", id="sample-seed", digits=5)
+        self._valid = NumberField("10", id="sample-valid", digits=2, whole=True)
+        self._seed = NumberField("7", id="sample-seed", digits=5, whole=True)
         self._where = Input(
             placeholder="all rows", id="sample-where", compact=True, max_length=1000
         )
@@ -189,11 +173,11 @@ class SamplePane(Vertical):
         balance = self._balance.value
         return SampleRecipe(
             source=str(self._source.path) if self._source else "",
-            n=self._rows.number,
-            seed=self._seed.number or 0,
+            n=self._rows.integer,
+            seed=self._seed.integer or 0,
             dedupe=_dedupe(self._dedupe.value),
             balance=None if balance == "none" else balance,
-            valid=(self._valid.number or 0) / 100,
+            valid=(self._valid.integer or 0) / 100,
             where=self._where.value.strip(),
         )
 

@@ -1,4 +1,4 @@
-"""The whole profile of a dataset: what the pane of the Data screen has no room for."""
+"""The full profile of a dataset, for which the Data screen has no room."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from waltzrl_tui.datasets.contradictions import contradictions_in_words
 from waltzrl_tui.datasets.label_values import values_in_words
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.figures import bar, short_count
+from waltzrl_tui.tui.data.figures import bar
 from waltzrl_tui.tui.data.profile import harm_style
 from waltzrl_tui.tui.data.waste import waste_table
 from waltzrl_tui.tui.plan.sheet import Layout, Sheet, hanging
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
+from waltzrl_tui.words import percent, plural, short_count
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
@@ -31,7 +32,7 @@ _BUCKET: Final = 12
 
 
 class ProfileDialog(ModalScreen[bool]):
-    """Shows all figures of a profile; the answer is whether its findings are to be opened."""
+    """Shows all figures of a profile; returns whether to open its findings."""
 
     BINDINGS = [
         Binding("d", "dismiss(True)", "duplicates"),
@@ -80,7 +81,7 @@ def _rows(found: Profile, width: int) -> Iterable[Content]:
         ("pairs", found.pairs),
     ):
         near = found.near.get(name, different)
-        fewer = f", {near:,} when near ones count once" if near != different else ""
+        fewer = f", {near:,} counting near duplicates once" if near != different else ""
         if different:
             yield from _fact(name, f"{different:,} different{fewer}", width)
     if found.refusals.rows:
@@ -96,28 +97,28 @@ def _rows(found: Profile, width: int) -> Iterable[Content]:
         f"{one_line(name, 40)} {rows:,}" for name, rows in found.contaminated.suites.items()
     )
     if found.contaminated.rows:
-        text = f"{found.contaminated.rows:,} rows: {suites}"
+        text = f"{plural(found.contaminated.rows, 'row')}: {suites}"
         yield from _fact("✗ in evaluation", text, width, "$text-warning")
     else:
-        yield from _fact("in evaluation", "no row stands in an evaluation suite", width)
+        yield from _fact("in evaluation", "no overlap with evaluation suites", width)
     if found.personal.rows:
         kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in found.personal.kinds.items())
-        text = f"{found.personal.rows:,} rows: {kinds}"
+        text = f"{plural(found.personal.rows, 'row')}: {kinds}"
         yield from _fact("✗ personal data", text, width, "$text-warning")
     else:
-        yield from _fact("personal data", "none found, and no secrets", width)
+        yield from _fact("personal data", "none, and no secrets", width)
 
 
 def _refusals(found: Profile) -> str:
     refusals = found.refusals
     about = "" if refusals.looked_at == refusals.rows else "about "
-    said = f"{about}{refusals.share:.0%} of {refusals.rows:,} replies"
+    total = f"{about}{percent(refusals.share)} of {plural(refusals.rows, 'reply', 'replies')}"
     by_harm = ", ".join(
         f"{refused:,} of {rows:,} to {harm} prompts"
         for harm, (refused, rows) in refusals.by_harm.items()
         if harm and rows
     )
-    return f"{said}: {by_harm}" if by_harm else said
+    return f"{total}: {by_harm}" if by_harm else total
 
 
 def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
@@ -135,7 +136,7 @@ def _tokens(found: Profile, width: int) -> Iterable[Content]:
     cell = max(12, (width - _BUCKET) // len(columns))
     heads = "".join(fit(name, cell) for name, _ in columns)
     yield Content.styled(f"{'tokens':<{_BUCKET}}{heads}".rstrip(), "$faint")
-    bounds = [f"to {bound:,}" for bound in TOKEN_BUCKETS] + ["more"]
+    bounds = [f"≤ {bound:,}" for bound in TOKEN_BUCKETS] + ["more"]
     filled = [place for place, _ in enumerate(bounds) if any(each[place] for _, each in columns)]
     for place in range(filled[0], filled[-1] + 1):
         parts: list[Content | str | tuple[str, str]] = [
@@ -148,7 +149,7 @@ def _tokens(found: Profile, width: int) -> Iterable[Content]:
 
 
 def _bar(counts: Sequence[int], place: int, cell: int) -> list[tuple[str, str]]:
-    """One bucket of one histogram, `cell` cells wide: the bar and how many."""
+    """One bucket of one histogram, `cell` cells wide: the bar and the count."""
     digits = len(f"{max(counts):,}")
     room = max(1, cell - digits - 3)
     drawn = bar(counts[place] / max(1, *counts), room)
@@ -157,20 +158,20 @@ def _bar(counts: Sequence[int], place: int, cell: int) -> list[tuple[str, str]]:
 
 
 def _shares(title: str, counts: dict[str, int], rows: int, width: int) -> Iterable[Content]:
-    """A bar a value with its rows and their share."""
+    """A bar per value, with its rows and their share."""
     if not any(counts):
         return
     digits = len(f"{max(counts.values()):,}")
     room = max(1, width - _LABEL - digits - 7)
     top = max(counts.values())
-    yield Content.styled(f"{title}, {len(counts):,} values", "$faint")
+    yield Content.styled(f"{title}, {plural(len(counts), 'value')}", "$faint")
     for name, count in list(counts.items())[:_CATEGORIES]:
         style = harm_style(name) if title == "harm label" else "$primary"
         yield Content.assemble(
             (fit(one_line(name, 60) or "(none)", _LABEL - 1) + " ", "$text-muted"),
             (bar(count / top, room).ljust(room), style),
             f" {count:>{digits},}",
-            (f"{count / max(1, rows):>6.0%}", "$text-muted"),
+            (f"{percent(count / max(1, rows)):>6}", "$text-muted"),
         )
     if len(counts) > _CATEGORIES:
         yield Content.styled(f"… and {len(counts) - _CATEGORIES:,} more", "$faint")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from waltzrl_tui.datasets.files import list_files
 from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.evaluation.agents_of_run import agents_of
 from waltzrl_tui.evaluation.bill import Bill, bill
@@ -26,7 +27,6 @@ from waltzrl_tui.local.live import BASE_PAIR, ensure_base
 from waltzrl_tui.store import AgentRow, PairRow, Store
 from waltzrl_tui.store.evaluation_runs import RunRow
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.files import list_files
 from waltzrl_tui.tui.evaluate.choose import Choice
 from waltzrl_tui.workspace import Workspace
 

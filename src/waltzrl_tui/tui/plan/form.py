@@ -15,8 +15,7 @@ from textual.widgets import Input, Label, Static
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.plans.model import Method, Size, Wish
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.dialogs.fields import Choice
-from waltzrl_tui.tui.plan.fields import AmountField
+from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.plan.lines import SIZES
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
@@ -47,19 +46,19 @@ class PlanForm(Vertical):
         self._dataset.auto_links = False
         self._agents = Choice("agents", tuple(_AGENTS), id="plan-agents")
         self._one_only = False
-        self._rows = AmountField(
-            "", id="plan-rows", digits=8, placeholder="all", step=50, least=1, whole=True
+        self._rows = NumberField(
+            "", id="plan-rows", digits=8, placeholder="all", step=50, minimum=1, whole=True
         )
-        self._epochs = AmountField(
-            "3", id="plan-epochs", digits=5, placeholder=f"{_EPOCHS:g}", least=1
+        self._epochs = NumberField(
+            "3", id="plan-epochs", digits=5, placeholder=f"{_EPOCHS:g}", minimum=1
         )
         self._model_size = Choice("size", tuple(_SIZES), id="plan-size")
         self._model_size.set_reactive(Choice.value, SIZES["default"])
         self._model = Choice("model", (_ANY_MODEL,), id="plan-model")
         self._models: Mapping[Size, Sequence[str]] = {}
         self._method = Choice("method", tuple(_METHODS), id="plan-method")
-        self._hours = AmountField("1", id="plan-hours", digits=5, placeholder="0")
-        self._budget = AmountField("", id="plan-budget", digits=7, placeholder="none", step=5)
+        self._hours = NumberField("1", id="plan-hours", digits=5, placeholder="0")
+        self._budget = NumberField("", id="plan-budget", digits=7, placeholder="none", step=5)
         self._said = Static(id="plan-said")
 
     def compose(self) -> ComposeResult:
@@ -74,13 +73,13 @@ class PlanForm(Vertical):
         yield from self._line("budget $", self._budget)
         yield self._said
 
-    def _line(self, name: str, field: AmountField) -> ComposeResult:
+    def _line(self, name: str, field: NumberField) -> ComposeResult:
         with Horizontal(classes="fields"):
             yield Label(name)
             yield field
 
     @property
-    def first(self) -> AmountField:
+    def first(self) -> NumberField:
         """The field to go to when the form is asked for."""
         return self._rows
 

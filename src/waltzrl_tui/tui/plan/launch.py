@@ -1,4 +1,4 @@
-"""The dialog before a launch at a provider: what is sent, what it costs, and a yes."""
+"""The dialog before a launch at a provider: what is sent and what it costs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from waltzrl_tui.plans.model import PlanRow, Wish
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import money, plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.remote.launch import Quote
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def ask_and_launch(app: WaltzApp, recipe: SampleRecipe, row: PlanRow, wish: Wish) -> bool:
-    """Quote, ask, and launch if the answer is yes; whether it was launched.
+    """Quote, ask, and launch after a yes. Returns whether it was launched.
 
     Raises:
         WaltzError: The sample cannot be drawn, or the provider cannot be opened.
@@ -44,7 +45,7 @@ async def ask_and_launch(app: WaltzApp, recipe: SampleRecipe, row: PlanRow, wish
 
 
 class LaunchDialog(ModalScreen[bool]):
-    """Asks whether to launch; the answer is yes or no. With a blocker there is only no."""
+    """Asks whether to launch. With a blocker the only answer is no."""
 
     BINDINGS = [
         Binding("y", "answer(True)", "launch"),
@@ -86,20 +87,20 @@ class LaunchDialog(ModalScreen[bool]):
             file = quoted.load.roles.get(role)
             if file is None:
                 continue
-            tokens = f"{'' if file.exact else '≈ '}{file.tokens:,} tokens"
-            cost = f"{_usd(quoted.usd[role]):>9}"
-            lines.append(_fact(role[:12], f"{file.rows:>7,} rows {tokens:>20}{cost}"))
+            tokens = f"{'' if file.exact else '≈ '}{plural(file.tokens, 'token')}"
+            cost = f"{money(quoted.usd[role]):>9}"
+            lines.append(_fact(role[:12], f"{plural(file.rows, 'row'):>12} {tokens:>20}{cost}"))
         lines += [
             Content(""),
-            _fact("in all", "no price is known")
+            _fact("total", "not known")
             if quoted.row.total is None
             else Content.assemble(
-                (f"{'in all':<13}", "$faint"),
-                (f"about {_usd(quoted.total)}", "bold $foreground"),
-                f", at most {_usd(quoted.most)}",
+                (f"{'total':<13}", "$faint"),
+                (f"about {money(quoted.total)}", "bold $foreground"),
+                f", at most {money(quoted.most)}",
             ),
-            _fact("", "A higher price of the provider's own waits for your yes."),
-            _fact("chat", "not in it: see the plan's sum"),
+            _fact("", "If the provider asks for more, you are asked again."),
+            _fact("chat", "not included; see the plan's breakdown"),
         ]
         lines += [
             Content.styled(f"! {printable(text)}", "$text-warning") for text in quoted.row.warnings
@@ -112,19 +113,13 @@ class LaunchDialog(ModalScreen[bool]):
         if not self._quoted.blockers:
             yes = Content.assemble(
                 ("   y   ", "bold $background on $accent"),
-                (f" launch for about {_usd(self._quoted.total)}", "bold $foreground"),
+                (f" launch for about {money(self._quoted.total)}", "bold $foreground"),
             )
             lines.append(yes.stylize(click("screen.answer(True)")))
-        no = Content.assemble(("  esc  ", "bold $accent on $panel"), " leave it")
+        no = Content.assemble(("  esc  ", "bold $accent on $panel"), " cancel")
         lines.append(no.stylize(click("screen.answer(False)")))
         return Content("\n").join(lines)
 
 
 def _fact(name: str, text: str) -> Content:
     return Content.assemble((f"{name:<13}", "$faint"), text)
-
-
-def _usd(amount: float) -> str:
-    if amount == float("inf"):
-        return "not known"
-    return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.4f}"

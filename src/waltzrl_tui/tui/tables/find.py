@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections.abc import Callable
-from pathlib import Path
 
 from waltzrl_tui.datasets.query.query import column_values, matching_lines
 from waltzrl_tui.datasets.query.search import bad_lines, search
-from waltzrl_tui.datasets.reading.rows import BadRow
-from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.shell.keys import EMPTY
 from waltzrl_tui.tui.tables.pages import Filter, OpenDataset, Order
@@ -96,34 +92,3 @@ def order_by(
         return Order(column, descending, values.order(descending=descending))
     finally:
         values.close()
-
-
-def write_bad_rows(source: OpenDataset, target: Path, stop: Callable[[], bool]) -> int:
-    """Write every bad row as a JSON line (`line, reason, raw`) into `target`; how many. Blocks.
-
-    Raises:
-        DatasetError: One of the files cannot be read or written.
-    """
-    found = array("Q")
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            part.chmod(0o600)
-
-            def write(row: BadRow, raw: bytes) -> None:
-                told = {
-                    "line": row.line,
-                    "reason": row.reason,
-                    "raw": raw.decode("utf-8", "replace"),
-                }
-                out.write(json.dumps(told) + "\n")
-
-            bad_lines(source.path, source.mapping, found, on_bad=write, stop=stop)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DatasetError(
-            f"The bad rows cannot be written to {target}: {error.strerror or error}.",
-            hint="Make room, or check the permissions of the folder.",
-        ) from error
-    return len(found)

@@ -16,7 +16,6 @@ from textual.timer import Timer
 
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.data.figures import size_of
 from waltzrl_tui.tui.data.prompt import PromptBar
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.tables.find import (
@@ -30,6 +29,7 @@ from waltzrl_tui.tui.tables.find import (
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import Filter, OpenDataset, Order
 from waltzrl_tui.tui.tables.rows import RowHead, RowTable
+from waltzrl_tui.words import percent, plural, size
 
 _TYPING_SECONDS = 0.25
 _COUNTING_SECONDS = 0.2
@@ -137,10 +137,10 @@ class TablePane(Vertical):
         if source is None:
             return
         index = source.index
-        parts = [one_line(source.path.name), f"{index.rows:,} {_noun(index.rows)}"]
+        parts = [one_line(source.path.name), plural(index.rows, "row")]
         if not index.done:
             parts[-1] += " so far"
-            parts.append(f"counting, {index.progress:.0%} of {size_of(source.size)}")
+            parts.append(f"counting, {percent(index.progress)} of {size(source.size)}")
         elif index.error:
             parts.append(f"✗ {index.error}")
         title = Content(" · ".join(parts))
@@ -246,7 +246,7 @@ class TablePane(Vertical):
             if source is self._source and not ended:
                 if not wait:
                     self._leave_prompt()  # The expression was accepted.
-                self._show_found(found, f" so far, {read * 100 // max(1, source.size)}% read")
+                self._show_found(found, f" so far, {percent(read / max(1, source.size))} read")
 
         tell = from_thread(so_far)
         try:
@@ -309,7 +309,7 @@ class TablePane(Vertical):
     async def _sort(self, source: OpenDataset, column: str, descending: bool) -> None:
         def so_far(read: int) -> None:
             if source is self._source and self._sorting:
-                self._sorting = f"sorting, {read * 100 // max(1, source.size)}%"
+                self._sorting = f"sorting, {percent(read / max(1, source.size))}"
                 self._retitle()
 
         tell = from_thread(so_far)
@@ -347,7 +347,3 @@ class TablePane(Vertical):
         lines = await asyncio.to_thread(order.of, found)
         self.rows.show(self._source, lines, ascending=False, mark=found.mark)
         self._retitle()
-
-
-def _noun(count: int) -> str:
-    return "row" if count == 1 else "rows"

@@ -1,0 +1,82 @@
+"""The dataset files in a folder, with their rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from waltzrl_tui.datasets.reading.formats import named_like_data
+from waltzrl_tui.datasets.reading.read import countable
+from waltzrl_tui.datasets.starter import STARTER, copy_bundled
+from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.text import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file in `data/`.
+
+    Attributes:
+        size: In bytes.
+        rows: None while not counted.
+        bad: Whether opening it failed.
+    """
+
+    path: Path
+    size: int
+    rows: int | None = None
+    bad: bool = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether its name is that of a dataset that can be read."""
+        return named_like_data(self.path)
+
+
+def list_files(folder: Path) -> list[DataFile]:
+    """The files in `folder` by name, readable ones first. Blocks.
+
+    Raises:
+        DatasetError: The folder cannot be read.
+    """
+    try:
+        files = [
+            DataFile(path, path.stat().st_size)
+            for path in folder.iterdir()
+            if not path.name.startswith(".")
+            # Notes beside the data: its README, and where it was pulled from.
+            and not path.name.lower().endswith((".md", ".source.json"))
+            and path.is_file()
+        ]
+    except OSError as error:
+        raise DatasetError(
+            f"{one_line(str(folder))} cannot be read: {error.strerror or error}.",
+            hint="Check its permissions.",
+        ) from error
+    return sorted(files, key=lambda file: (not file.readable, file.path.name.casefold()))
+
+
+def first_files(folder: Path) -> list[DataFile]:
+    """`list_files`, after copying the bundled dataset there when no file is readable. Blocks.
+
+    Raises:
+        DatasetError: The folder cannot be read or written.
+    """
+    files = list_files(folder)
+    if any(file.readable for file in files):
+        return files
+    copy_bundled(folder, STARTER)
+    return list_files(folder)
+
+
+def count_rows(path: Path) -> int | None:
+    """The rows of the dataset at `path`; None when it cannot be counted. Blocks."""
+    try:
+        index = countable(path)
+        if index is None:
+            return None
+        with index:
+            index.build()
+            return index.rows
+    except DatasetError:
+        return None
