@@ -53,20 +53,20 @@ class Finding:
 
 def findings(profile: Profile) -> list[Finding]:
     """All groups of rows in the profile that can be opened, most expensive kind first."""
-    found = []
+    groups = []
     if rows := profile.contaminated.rows:
         suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
         lines = [one.line - 1 for one in profile.contaminated.found]
-        found.append(Finding("in an evaluation suite", suites, rows, lines))
+        groups.append(Finding("in an evaluation suite", suites, rows, lines))
     if rows := profile.contradicting.rows:
         prompts = plural(profile.contradicting.prompts, "prompt")
         lines = [line - 1 for line in profile.contradicting.lines]
-        found.append(Finding("both harmful and benign", prompts, rows, lines))
+        groups.append(Finding("both harmful and benign", prompts, rows, lines))
     if rows := profile.personal.rows:
         kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
         lines = [one.line - 1 for one in profile.personal.found]
-        found.append(Finding("personal data or secrets", kinds, rows, lines))
-    return [*found, *map(_of_cluster, _in_order(profile.clusters))]
+        groups.append(Finding("personal data or secrets", kinds, rows, lines))
+    return [*groups, *map(_of_cluster, _in_order(profile.clusters))]
 
 
 def _in_order(clusters: Iterable[Cluster]) -> list[Cluster]:
@@ -84,12 +84,12 @@ def _of_cluster(cluster: Cluster) -> Finding:
     return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
 
 
-def first_texts(source: OpenDataset, found: Sequence[Finding]) -> list[str]:
+def first_texts(source: OpenDataset, groups: Sequence[Finding]) -> list[str]:
     """The prompt, or the reply, of the first row of each finding. Blocks."""
-    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in found]
+    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in groups]
     return [
         (line[0].reply if one.name.endswith("reply") else line[0].prompt) if line else ""
-        for one, line in zip(found, lines, strict=True)
+        for one, line in zip(groups, lines, strict=True)
     ]
 
 
@@ -98,17 +98,17 @@ class FindingList(LineList):
 
     DEFAULT_CSS = "FindingList { height: auto; max-height: 20; background: $surface; }"
 
-    def __init__(self, found: Sequence[Finding], first: Sequence[str]) -> None:
+    def __init__(self, groups: Sequence[Finding], first: Sequence[str]) -> None:
         super().__init__(id="findings")
-        self._found, self._first = found, first
+        self._findings, self._first = groups, first
 
     def on_mount(self) -> None:
-        self.count = len(self._found)
+        self.count = len(self._findings)
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
-        one = self._found[index]
-        digits = max(len(f"{each.rows:,}") for each in self._found)
-        name = max(len(each.name) for each in self._found)
+        one = self._findings[index]
+        digits = max(len(f"{each.rows:,}") for each in self._findings)
+        name = max(len(each.name) for each in self._findings)
         faint = self.part("line--faint", base)
         head = f"{'▸ ' if here else '  '}{one.rows:>{digits},} × {fit(one.name, name)}  "
         rest = max(1, width - len(head))
@@ -139,13 +139,13 @@ class FindingsDialog(ModalScreen[Finding | None]):
     def __init__(
         self,
         profile: Profile,
-        found: Sequence[Finding],
+        groups: Sequence[Finding],
         first: Sequence[str],
         priced: PricedWaste | None = None,
     ) -> None:
         super().__init__()
-        self._list = FindingList(found, first)
-        self._found = found
+        self._list = FindingList(groups, first)
+        self._findings = groups
         self._waste = Sheet()
         self._waste.show(lambda width: [*waste_table(profile, width, priced), Content("")])
 
@@ -161,5 +161,5 @@ class FindingsDialog(ModalScreen[Finding | None]):
 
     @on(LineList.Chosen)
     def action_choose(self) -> None:
-        if self._found:
-            self.dismiss(self._found[self._list.cursor])
+        if self._findings:
+            self.dismiss(self._findings[self._list.cursor])

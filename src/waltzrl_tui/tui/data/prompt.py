@@ -67,9 +67,9 @@ class PromptBar(Horizontal):
 
     def say(self, message: str) -> None:
         """Show a few words about what was typed, at the right."""
-        said = self.query_one("#prompt-said", Label)
-        said.update(message)
-        said.display = bool(message)
+        status = self.query_one("#prompt-said", Label)
+        status.update(message)
+        status.display = bool(message)
 
     def close(self) -> None:
         self.display = False

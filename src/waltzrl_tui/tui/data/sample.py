@@ -65,7 +65,7 @@ class SamplePane(Vertical):
             placeholder="all rows", id="sample-where", compact=True, max_length=1000
         )
         self._where.cursor_blink = False
-        self._said = Static(id="sample-said")
+        self._status = Static(id="sample-said")
         self._button = Static(id="sample-train")
         self._button.auto_links = False
 
@@ -83,7 +83,7 @@ class SamplePane(Vertical):
         with Horizontal(classes="fields"):
             yield Label("where")
             yield self._where
-        yield self._said
+        yield self._status
         yield self._button
 
     @property
@@ -189,34 +189,34 @@ class SamplePane(Vertical):
             self._say("✗ rows ≥ 1, valid ≤ 50", "$text-error")
             return
         try:
-            seen = self._surveys.get(recipe.survey_key)
-            if seen is None:
-                seen = await self._survey(source, recipe)
+            scan = self._surveys.get(recipe.survey_key)
+            if scan is None:
+                scan = await self._survey(source, recipe)
                 # Two are enough to go back and forth between two choices.
                 while len(self._surveys) >= 2:
                     del self._surveys[next(iter(self._surveys))]
-                self._surveys[recipe.survey_key] = seen
-            known = seen
-            found = await in_thread(lambda _: counts(known, recipe))
+                self._surveys[recipe.survey_key] = scan
+            known = scan
+            size = await in_thread(lambda _: counts(known, recipe))
         except WaltzError as error:
             self._say(f"✗ {error.message}", "$text-error")
             return
-        self._counts = found
-        self._tell(found)
+        self._counts = size
+        self._show_size(size)
 
     async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
-        tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
-        return await in_thread(lambda stop: _surveyed(source, recipe, tell, stop))
+        on_progress = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
+        return await in_thread(lambda stop: _surveyed(source, recipe, on_progress, stop))
 
-    def _tell(self, found: SampleCounts) -> None:
-        if not found.train:
+    def _show_size(self, size: SampleCounts) -> None:
+        if not size.train:
             self._say("✗ no usable row", "$text-error")
             return
         text = Content.assemble(
             ("→ ", "$faint"),
-            (f"{found.train:,}", "bold $foreground"),
+            (f"{size.train:,}", "bold $foreground"),
             (" train  ", "$text-muted"),
-            (f"{found.valid:,}", "bold $foreground"),
+            (f"{size.valid:,}", "bold $foreground"),
             (" valid", "$text-muted"),
         )
         self._show(text)
@@ -224,9 +224,9 @@ class SamplePane(Vertical):
     def _say(self, text: str, style: str = "") -> None:
         self._show(Content.styled(printable(text), style))
 
-    def _show(self, said: Content) -> None:
+    def _show(self, text: Content) -> None:
         # Both lines keep their place, so nothing has to be laid out anew.
-        self._said.update(said, layout=False)
+        self._status.update(text, layout=False)
         button = _MAP if self._missing() else Content("")
         if self.trainable:
             button = _BUTTON if len(self.roles) > 1 else _ONE
@@ -241,22 +241,22 @@ def _dedupe(word: str) -> Dedupe:
 def _surveyed(
     source: OpenDataset,
     recipe: SampleRecipe,
-    tell: Callable[[int], None],
+    on_progress: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> Survey:
     lines = None
     if recipe.where:
-        found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
-        lines = frozenset(line + 1 for line in found)
-    return survey(_until(source, tell, stop), recipe, lines=lines, stop=stop)
+        matches = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
+        lines = frozenset(line + 1 for line in matches)
+    return survey(_until(source, on_progress, stop), recipe, lines=lines, stop=stop)
 
 
 def _until(
-    source: OpenDataset, tell: Callable[[int], None], stop: Callable[[], bool]
+    source: OpenDataset, on_progress: Callable[[int], None], stop: Callable[[], bool]
 ) -> Iterator[Row | BadRow]:
     for number, row in enumerate(iter_rows(source.path, source.mapping)):
         if number % 1000 == 999:
-            tell(number + 1)
+            on_progress(number + 1)
             if stop():
                 return
         yield row

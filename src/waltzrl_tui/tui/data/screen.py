@@ -194,7 +194,7 @@ class DataScreen(WaltzScreen):
         self._table.rows.focus()
 
     def _shows_bad(self) -> bool:
-        return self._table.found is not None and self._table.found.kind == "bad"
+        return self._table.active_filter is not None and self._table.active_filter.kind == "bad"
 
     def action_findings(self) -> None:
         self.start(self._open_finding(), group="dialog")
@@ -286,8 +286,8 @@ class DataScreen(WaltzScreen):
                 return here and rows.count > 0
             case "train" | "train_one":
                 many = len(self._sample.roles) > 1
-                asked = many if action == "train" else not many
-                return asked and self._model.dataset is not None and self._sample.trainable
+                matches = many if action == "train" else not many
+                return matches and self._model.dataset is not None and self._sample.trainable
             case "filter" | "goto" | "where":
                 return self._model.dataset is not None and not self._table.asking
             case "sample" | "profile" | "sort" | "histogram" | "mapping":

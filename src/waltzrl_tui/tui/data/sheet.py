@@ -53,16 +53,16 @@ class ProfileDialog(ModalScreen[bool]):
             yield self._sheet
 
 
-def profile_layout(found: Profile, priced: PricedWaste | None) -> Layout:
+def profile_layout(profile: Profile, priced: PricedWaste | None) -> Layout:
     """Rows, waste in dollars, tokens by role, refusals, labels, contamination, personal data."""
 
     def lines(width: int) -> list[Content]:
         parts = [
-            list(_rows(found, width)),
-            waste_table(found, width, priced),
-            list(_tokens(found, width)),
-            list(_shares("harm label", found.labels["harm"], found.rows, width)),
-            list(_shares("category", found.labels["category"], found.rows, width)),
+            list(_rows(profile, width)),
+            waste_table(profile, width, priced),
+            list(_tokens(profile, width)),
+            list(_shares("harm label", profile.labels["harm"], profile.rows, width)),
+            list(_shares("category", profile.labels["category"], profile.rows, width)),
         ]
         shown = [part for part in parts if part]
         return [line for part in shown for line in (*part, Content(""))][:-1]
@@ -70,47 +70,47 @@ def profile_layout(found: Profile, priced: PricedWaste | None) -> Layout:
     return lines
 
 
-def _rows(found: Profile, width: int) -> Iterable[Content]:
-    yield from _fact("rows", f"{found.rows:,}", width)
-    if found.bad_row_count:
-        bad = f"{found.bad_row_count:,}, left out and not paid for; {press('bad_rows', 'data')}"
+def _rows(profile: Profile, width: int) -> Iterable[Content]:
+    yield from _fact("rows", f"{profile.rows:,}", width)
+    if profile.bad_row_count:
+        bad = f"{profile.bad_row_count:,}, left out and not paid for; {press('bad_rows', 'data')}"
         yield from _fact("✗ bad rows", f"{bad} shows them", width, "$text-error")
     for name, different in (
-        ("prompts", found.prompts),
-        ("replies", found.replies),
-        ("pairs", found.pairs),
+        ("prompts", profile.prompts),
+        ("replies", profile.replies),
+        ("pairs", profile.pairs),
     ):
-        near = found.near.get(name, different)
+        near = profile.near.get(name, different)
         fewer = f", {near:,} counting near duplicates once" if near != different else ""
         if different:
             yield from _fact(name, f"{different:,} different{fewer}", width)
-    if found.refusals.rows:
-        yield from _fact("refusals", _refusals(found), width)
-    for label, values in found.label_values.items():
+    if profile.refusals.rows:
+        yield from _fact("refusals", _refusals(profile), width)
+    for label, values in profile.label_values.items():
         if values:
             style = "" if all(each.meaning for each in values) else "$text-warning"
             yield from _fact(f"{label} label", values_in_words(values, 12), width, style)
-    if found.contradicting.prompts:
-        words = contradictions_in_words(found.contradicting.prompts)
+    if profile.contradicting.prompts:
+        words = contradictions_in_words(profile.contradicting.prompts)
         yield from _fact("✗ both labels", words, width, "$text-warning")
     suites = ", ".join(
-        f"{one_line(name, 40)} {rows:,}" for name, rows in found.contaminated.suites.items()
+        f"{one_line(name, 40)} {rows:,}" for name, rows in profile.contaminated.suites.items()
     )
-    if found.contaminated.rows:
-        text = f"{plural(found.contaminated.rows, 'row')}: {suites}"
+    if profile.contaminated.rows:
+        text = f"{plural(profile.contaminated.rows, 'row')}: {suites}"
         yield from _fact("✗ in evaluation", text, width, "$text-warning")
     else:
         yield from _fact("in evaluation", "no overlap with evaluation suites", width)
-    if found.personal.rows:
-        kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in found.personal.kinds.items())
-        text = f"{plural(found.personal.rows, 'row')}: {kinds}"
+    if profile.personal.rows:
+        kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in profile.personal.kinds.items())
+        text = f"{plural(profile.personal.rows, 'row')}: {kinds}"
         yield from _fact("✗ personal data", text, width, "$text-warning")
     else:
         yield from _fact("personal data", "none, and no secrets", width)
 
 
-def _refusals(found: Profile) -> str:
-    refusals = found.refusals
+def _refusals(profile: Profile) -> str:
+    refusals = profile.refusals
     about = "" if refusals.looked_at == refusals.rows else "about "
     total = f"{about}{percent(refusals.share)} of {plural(refusals.rows, 'reply', 'replies')}"
     by_harm = ", ".join(
@@ -125,12 +125,12 @@ def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
     return hanging(f"{name:<17}", text, width, style or "$faint", style)
 
 
-def _tokens(found: Profile, width: int) -> Iterable[Content]:
+def _tokens(profile: Profile, width: int) -> Iterable[Content]:
     """Rows by tokens: of the prompts, of the replies, and of both together."""
-    sides = [(name, each) for name, each in found.sides.items() if each.total]
+    sides = [(name, each) for name, each in profile.sides.items() if each.total]
     columns = [(f"{name} ≈ {short_count(each.total)}", each.histogram) for name, each in sides]
     if len(columns) != 1:
-        columns.append((f"rows ≈ {short_count(found.tokens)}", found.histogram))
+        columns.append((f"rows ≈ {short_count(profile.tokens)}", profile.histogram))
     if not any(any(counts) for _, counts in columns):
         return
     cell = max(12, (width - _BUCKET) // len(columns))
@@ -145,7 +145,7 @@ def _tokens(found: Profile, width: int) -> Iterable[Content]:
         for _, counts in columns:
             parts += _bar(counts, place, cell)
         yield Content.assemble(*parts)
-    yield Content.styled(f"longest row ≈ {found.longest:,} tokens, estimated", "$text-muted")
+    yield Content.styled(f"longest row ≈ {profile.longest:,} tokens, estimated", "$text-muted")
 
 
 def _bar(counts: Sequence[int], place: int, cell: int) -> list[tuple[str, str]]:

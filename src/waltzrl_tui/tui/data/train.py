@@ -59,8 +59,8 @@ async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
     stage1 = await asyncio.to_thread(import_module, "waltzrl_tui.training.launch")
     full: Stage1 = stage1.Stage1(plan.recipe, roles=plan.roles)
     most = stage1.Stage1(plan.recipe, quick=True).settings.rows
-    wanted = plan.recipe.n
-    fewer = replace(plan.recipe, n=most if wanted is None else min(most, wanted))
+    limit = plan.recipe.n
+    fewer = replace(plan.recipe, n=most if limit is None else min(most, limit))
     quick: Stage1 = stage1.Stage1(fewer, roles=plan.roles, quick=True)
     rows = plan.counts.train + plan.counts.valid if plan.counts else 0
     offers = [
@@ -153,8 +153,8 @@ def _fact(name: str, text: str | Content) -> Content:
 
 def _sample(offer: Offer) -> str:
     if offer.counts is None:
-        wanted = "all rows" if offer.recipe.n is None else f"up to {plural(offer.recipe.n, 'row')}"
-        return f"{wanted}, {percent(offer.recipe.valid)} of them for validation (not counted yet)"
+        size = "all rows" if offer.recipe.n is None else f"up to {plural(offer.recipe.n, 'row')}"
+        return f"{size}, {percent(offer.recipe.valid)} of them for validation (not counted yet)"
     return f"{plural(offer.counts.train, 'row')} to train on, {offer.counts.valid:,} for validation"
 
 

@@ -47,9 +47,9 @@ def named_line(names: tuple[str, ...], value: str, width: int, style: str = "") 
     return Content.assemble((f"{fit(name, room)} ", style or "$text-muted"), (value, style))
 
 
-def waste_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+def waste_lines(profile: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
     """A line per reason, for a narrow pane, and the provider whose prices apply."""
-    wasted = {reason: found.waste[reason] for reason in REASONS if _rows(found, reason)}
+    wasted = {reason: profile.waste[reason] for reason in REASONS if _rows(profile, reason)}
     if not wasted:
         return []
     lines = []
@@ -70,9 +70,9 @@ def waste_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[
     return lines
 
 
-def waste_table(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+def waste_table(profile: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
     """The same as a table, with a sentence on what the prices apply to."""
-    wasted = {reason: found.waste[reason] for reason in REASONS if _rows(found, reason)}
+    wasted = {reason: profile.waste[reason] for reason in REASONS if _rows(profile, reason)}
     if not wasted:
         return [Content.styled("✓ no duplicates", "$text-success")]
     figures = [
@@ -112,8 +112,8 @@ def _epochs(priced: PricedWaste) -> str:
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
-def _rows(found: Profile, reason: str) -> int:
-    waste = found.waste.get(reason)
+def _rows(profile: Profile, reason: str) -> int:
+    waste = profile.waste.get(reason)
     return waste.rows if waste else 0
 
 

@@ -57,21 +57,21 @@ def sum_layout(
     """
 
     def lines(width: int) -> list[Content]:
-        found = _headline(row, width)
+        content = _headline(row, width)
         for text in _next(row, launches):
-            found += hanging("→ ", text, width, "$accent")
+            content += hanging("→ ", text, width, "$accent")
         # The next step comes before the cost.
         for text in row.blockers:
-            found += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
+            content += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
         if account is not None:
-            found += _account(account, width)
-        found += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
-        found += _facts(row, load, width, today)
+            content += _account(account, width)
+        content += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
+        content += _facts(row, load, width, today)
         for text in row.warnings:
-            found += hanging("! ", one_line(text, _NOTE), width, "$text-warning")
+            content += hanging("! ", one_line(text, _NOTE), width, "$text-warning")
         for text in row.notes:
-            found += hanging("· ", one_line(text, _NOTE), width, "$faint", "$text-muted")
-        return found
+            content += hanging("· ", one_line(text, _NOTE), width, "$faint", "$text-muted")
+        return content
 
     return lines
 
@@ -121,20 +121,20 @@ def _sum(row: PlanRow, width: int) -> list[Content]:
     decimals = enough_decimals(row.total, row.parts)
     amounts = [*(part.usd for part in row.parts), row.total]
     ranges = width >= _WITH_RANGES and any(map(spread, amounts))
-    found = []
+    lines = []
     for part in row.parts:
         amount = money(part.usd.expected, decimals=decimals)
         span = spread(part.usd)
-        found += _entry(one_line(part.what, 200), amount, span if ranges else "", width, ranges)
+        lines += _entry(one_line(part.what, 200), amount, span if ranges else "", width, ranges)
     rule = width - (_RANGE_CELLS if ranges else 0)
-    found.append(Content.styled("─" * max(0, rule), "$line"))
+    lines.append(Content.styled("─" * max(0, rule), "$line"))
     total = money(row.total.expected, decimals=decimals)
     span = spread(row.total)
     what = f"total, {agents_named(row.roles)}"
-    found += _entry(what, total, span if ranges else "", width, ranges, "bold $foreground")
+    lines += _entry(what, total, span if ranges else "", width, ranges, "bold $foreground")
     if span and not ranges:
-        found.append(Content.styled(f"between {span}", "$text-muted"))
-    return found
+        lines.append(Content.styled(f"between {span}", "$text-muted"))
+    return lines
 
 
 def _entry(
@@ -150,23 +150,23 @@ def _entry(
 
 
 def _facts(row: PlanRow, load: Load, width: int, today: date) -> list[Content]:
-    found = []
+    lines = []
     if row.seconds is not None:
-        found += _fact(
+        lines += _fact(
             "time", f"{duration_range(*row.seconds)} for {agents_named(row.roles)}", width
         )
     if row.training_tokens:
-        found += _fact("tokens", _tokens(row, load), width)
+        lines += _fact("tokens", _tokens(row, load), width)
     if row.price_as_of is not None:
         how_old = age(row.price_as_of, row.price_stale, today)
         old = (
             f" — older than 90 days; {_REFRESH} fetches published prices" if row.price_stale else ""
         )
         text = f"{row.price_as_of.isoformat()} ({how_old}){old}"
-        found += _fact("price of", text, width, "$text-warning" if row.price_stale else "")
+        lines += _fact("price of", text, width, "$text-warning" if row.price_stale else "")
     if row.price_source:
-        found += _fact("source", one_line(row.price_source, _NOTE), width)
-    return found
+        lines += _fact("source", one_line(row.price_source, _NOTE), width)
+    return lines
 
 
 def _tokens(row: PlanRow, load: Load) -> str:
@@ -185,20 +185,20 @@ def load_layout(load: Load, roles: Sequence[Role]) -> Layout:
     """Rows and tokens of each role's file, and which agents cannot be trained."""
 
     def lines(width: int) -> list[Content]:
-        found: list[Content] = []
+        content: list[Content] = []
         for name, role in load.only(roles).roles.items():
             mark = "" if role.exact else "≈ "
-            found += [
+            content += [
                 _pair(name, plural(role.rows, "row"), width, "$foreground"),
                 _pair("  tokens/epoch", f"{mark}{short_count(role.tokens)}", width),
                 _pair("  longest row", f"{mark}{role.longest:,}", width),
             ]
             how = one_line(role.tokenizer, 60) if role.exact else _estimate(role.error)
-            found.append(Content.styled(f"  {how}"[:width], "$faint"))
+            content.append(Content.styled(f"  {how}"[:width], "$faint"))
         for name, why in _UNTAUGHT.items():
             if name not in load.roles:
-                found += hanging("! ", f"no {name} agent: {why}", width, "$text-warning")
-        return found
+                content += hanging("! ", f"no {name} agent: {why}", width, "$text-warning")
+        return content
 
     return lines
 

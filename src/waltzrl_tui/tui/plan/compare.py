@@ -47,14 +47,14 @@ def compare_layout(pinned: Plan, other: Plan) -> Layout:
         wide = width >= _WITH_DIFFERENCE
         room = width - _LABEL - (_GAP + _DIFFERENCE if wide else 0) - _GAP
         cells = max(6, room // 2)
-        found: list[Content] = []
+        content: list[Content] = []
         if pinned == other:
-            found += [*Content.styled(_NEXT, "$text-muted").wrap(max(8, width)), Content("")]
+            content += [*Content.styled(_NEXT, "$text-muted").wrap(max(8, width)), Content("")]
         for number, (label, left, right, difference) in enumerate(table):
             if not wide and difference and number:
                 right = f"{right}\n{difference}"
-            found += _columns(label, left, right, difference if wide else "", cells, number == 0)
-        return found
+            content += _columns(label, left, right, difference if wide else "", cells, number == 0)
+        return content
 
     return lines
 
@@ -65,11 +65,11 @@ def _columns(
     lefts, rights = _wrapped(left, cells), _wrapped(right, cells)
     same = "$text-muted" if left == right and not head else "$foreground"
     strong = "bold " if head or label == "total" else ""
-    found = []
+    lines = []
     for place in range(max(len(lefts), len(rights))):
         a = lefts[place] if place < len(lefts) else ""
         b = rights[place] if place < len(rights) else ""
-        found.append(
+        lines.append(
             Content.assemble(
                 (f"{'' if place else label:<{_LABEL}}", "$faint"),
                 (_filled(a, cells), f"{strong}{same}"),
@@ -79,7 +79,7 @@ def _columns(
                 ("" if place else difference, f"{strong}$text-accent"),
             )
         )
-    return found
+    return lines
 
 
 def _wrapped(text: str, cells: int) -> list[str]:

@@ -59,7 +59,7 @@ class PlanForm(Vertical):
         self._method = Choice("method", tuple(_METHODS), id="plan-method")
         self._hours = NumberField("1", id="plan-hours", digits=5, placeholder="0")
         self._budget = NumberField("", id="plan-budget", digits=7, placeholder="none", step=5)
-        self._said = Static(id="plan-said")
+        self._status = Static(id="plan-said")
 
     def compose(self) -> ComposeResult:
         yield self._dataset
@@ -71,7 +71,7 @@ class PlanForm(Vertical):
         yield self._method
         yield from self._line("chat h", self._hours)
         yield from self._line("budget $", self._budget)
-        yield self._said
+        yield self._status
 
     def _line(self, name: str, field: NumberField) -> ComposeResult:
         with Horizontal(classes="fields"):
@@ -142,7 +142,7 @@ class PlanForm(Vertical):
 
     def say(self, text: str | Content) -> None:
         """Show what comes of the form, or what is wrong with it, in one line."""
-        self._said.update(text, layout=False)
+        self._status.update(text, layout=False)
 
     @on(Input.Changed)
     @on(Choice.Changed)

@@ -34,11 +34,11 @@ async def ask_and_launch(app: WaltzApp, recipe: SampleRecipe, row: PlanRow, wish
     from waltzrl_tui.remote.launch import RemoteWish, launch, quote
 
     app.notify(f"Pricing a launch at {one_line(row.title)}…", timeout=2, markup=False)
-    wanted = RemoteWish(recipe, row.provider, replace(wish, provider=row.provider))
-    quoted = await quote(app.store, app.workspace, remote.providers, wanted)
-    if not await app.push_screen_wait(LaunchDialog(quoted)):
+    request = RemoteWish(recipe, row.provider, replace(wish, provider=row.provider))
+    priced = await quote(app.store, app.workspace, remote.providers, request)
+    if not await app.push_screen_wait(LaunchDialog(priced)):
         return False
-    jobs = await launch(app.store, app.workspace, quoted)
+    jobs = await launch(app.store, app.workspace, priced)
     remote.start()
     app.notify(f"Launched {', '.join(job.id for job in jobs)}.", title=row.title, markup=False)
     return True
@@ -52,15 +52,15 @@ class LaunchDialog(ModalScreen[bool]):
         Binding("escape,q,n", "answer(False)", "cancel"),
     ]
 
-    def __init__(self, quoted: Quote) -> None:
+    def __init__(self, quote: Quote) -> None:
         super().__init__()
-        self._quoted = quoted
+        self._quote = quote
 
     def compose(self) -> ComposeResult:
-        title = one_line(self._quoted.row.title)
+        title = one_line(self._quote.row.title)
         with VerticalScroll(classes="dialog") as box:
             box.border_title = Content(
-                f"Launch {agents_named(self._quoted.wanted.wish.roles)} at {title}"
+                f"Launch {agents_named(self._quote.wanted.wish.roles)} at {title}"
             )
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
@@ -69,51 +69,51 @@ class LaunchDialog(ModalScreen[bool]):
             yield choices
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (parameters == (True,) and self._quoted.blockers)
+        return not (parameters == (True,) and self._quote.blockers)
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)
 
     def _facts(self) -> Content:
-        quoted = self._quoted
+        quote = self._quote
         lines = [
-            _fact("base", one_line(quoted.model, 80)),
-            _fact("epochs", f"{quoted.wanted.wish.epochs:g}"),
-            _fact("price of", f"{quoted.row.price_as_of or 'not known'}"),
-            _fact("", one_line(quoted.row.price_source, 120)),
+            _fact("base", one_line(quote.model, 80)),
+            _fact("epochs", f"{quote.wanted.wish.epochs:g}"),
+            _fact("price of", f"{quote.row.price_as_of or 'not known'}"),
+            _fact("", one_line(quote.row.price_source, 120)),
             Content(""),
         ]
-        for role in quoted.wanted.wish.roles:
-            file = quoted.load.roles.get(role)
+        for role in quote.wanted.wish.roles:
+            file = quote.load.roles.get(role)
             if file is None:
                 continue
             tokens = f"{'' if file.exact else '≈ '}{plural(file.tokens, 'token')}"
-            cost = f"{money(quoted.usd[role]):>9}"
+            cost = f"{money(quote.usd[role]):>9}"
             lines.append(_fact(role[:12], f"{plural(file.rows, 'row'):>12} {tokens:>20}{cost}"))
         lines += [
             Content(""),
             _fact("total", "not known")
-            if quoted.row.total is None
+            if quote.row.total is None
             else Content.assemble(
                 (f"{'total':<13}", "$faint"),
-                (f"about {money(quoted.total)}", "bold $foreground"),
-                f", at most {money(quoted.most)}",
+                (f"about {money(quote.total)}", "bold $foreground"),
+                f", at most {money(quote.most)}",
             ),
             _fact("", "If the provider asks for more, you are asked again."),
             _fact("chat", "not included; see the plan's breakdown"),
         ]
         lines += [
-            Content.styled(f"! {printable(text)}", "$text-warning") for text in quoted.row.warnings
+            Content.styled(f"! {printable(text)}", "$text-warning") for text in quote.row.warnings
         ]
-        lines += [Content.styled(f"✗ {printable(text)}", "$text-error") for text in quoted.blockers]
+        lines += [Content.styled(f"✗ {printable(text)}", "$text-error") for text in quote.blockers]
         return Content("\n").join(lines)
 
     def _choices(self) -> Content:
         lines = [Content("")]
-        if not self._quoted.blockers:
+        if not self._quote.blockers:
             yes = Content.assemble(
                 ("   y   ", "bold $background on $accent"),
-                (f" launch for about {money(self._quoted.total)}", "bold $foreground"),
+                (f" launch for about {money(self._quote.total)}", "bold $foreground"),
             )
             lines.append(yes.stylize(click("screen.answer(True)")))
         no = Content.assemble(("  esc  ", "bold $accent on $panel"), " cancel")

@@ -124,9 +124,9 @@ class PlanScreen(WaltzScreen):
         names = self._probing.wanted(self._model.with_keys(_launchable()))
         if not names:
             return
-        asked = asyncio.ensure_future(self._probing.ask(self.waltz, names))
+        probing = asyncio.ensure_future(self._probing.ask(self.waltz, names))
         self._paint_detail(top=False)
-        await asked
+        await probing
         await self._model.read_surroundings(self.waltz.store, self.waltz.workspace)
         self._reprice()
 
@@ -353,17 +353,17 @@ class PlanScreen(WaltzScreen):
         titles = {plan.row.provider: plan.row.title for plan in self._model.plans.values()}
         self._refreshing = True
         try:
-            asked = await refresh_prices(self.waltz, titles, self._tell_refreshing)
+            refreshed = await refresh_prices(self.waltz, titles, self._show_refreshing)
         finally:
             self._refreshing = False
             self.refresh_bindings()
-        if asked:
+        if refreshed:
             self._probing.forget()
             self.start(self._probe(), group="probe")
             await self._model.read_surroundings(self.waltz.store, self.waltz.workspace)
             self._reprice()
 
-    def _tell_refreshing(self, how_far: str) -> None:
+    def _show_refreshing(self, how_far: str) -> None:
         self._table.border_subtitle = how_far
 
 

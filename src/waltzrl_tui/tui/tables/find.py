@@ -1,4 +1,4 @@
-"""Finding rows by what was typed, words or an expression after "where", and sorting them."""
+"""Finding rows by text or by an expression after "where", and sorting them."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ _WHERE = re.compile(r"\s*where\b", re.I)
 
 
 def expression(typed: str) -> str | None:
-    """The expression in what was typed; None when it is words to look for."""
-    found = _WHERE.match(typed)
-    return typed[found.end() :].strip() if found else None
+    """The expression after "where"; None when the text is searched for as it is."""
+    match = _WHERE.match(typed)
+    return typed[match.end() :].strip() if match else None
 
 
 def empty_filter(typed: str) -> Filter:
-    """What `find` fills."""
+    """The filter that `find` fills."""
     where = expression(typed)
     if where is None:
-        said = f"with “{one_line(typed, 30)}”"
-        return Filter(said, array("Q"), asked=typed, mark=typed, empty=EMPTY["data.filtered"])
-    said = f"where {one_line(where, 40)}"
-    return Filter(said, array("Q"), asked=typed, empty=EMPTY["data.where"])
+        title = f"with “{one_line(typed, 30)}”"
+        return Filter(title, array("Q"), query=typed, mark=typed, empty=EMPTY["data.filtered"])
+    title = f"where {one_line(where, 40)}"
+    return Filter(title, array("Q"), query=typed, empty=EMPTY["data.where"])
 
 
 def bad_filter() -> Filter:
-    """What `find` fills with the rows that cannot be used."""
-    return Filter("bad", array("Q"), empty="No row is bad.", kind="bad")
+    """The filter that `find` fills with the bad rows."""
+    return Filter("bad", array("Q"), empty="No bad rows.", kind="bad")
 
 
 def find(
     source: OpenDataset,
-    found: Filter,
+    matches: Filter,
     on_progress: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> None:
-    """Put the lines of `source` that were asked for into `found`. Blocks for the whole file.
+    """Add the matching lines of `source` to `matches`. Blocks for the whole file.
 
     Raises:
         UsageError: The expression is wrong.
         DatasetError: The file cannot be read.
     """
-    if found.kind == "bad":
-        bad_lines(source.path, source.mapping, found.lines, on_progress=on_progress, stop=stop)
+    if matches.kind == "bad":
+        bad_lines(source.path, source.mapping, matches.lines, on_progress=on_progress, stop=stop)
         return
-    where = expression(found.asked)
+    where = expression(matches.query)
     if where is not None:
         matching_lines(
             source.path,
             source.mapping,
             where,
-            found=found.lines,
+            found=matches.lines,
             on_progress=on_progress,
             stop=stop,
         )
@@ -66,8 +66,8 @@ def find(
         search(
             source.path,
             source.mapping,
-            found.asked,
-            found.lines,
+            matches.query,
+            matches.lines,
             on_progress=on_progress,
             stop=stop,
         )
