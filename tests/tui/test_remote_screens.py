@@ -49,7 +49,7 @@ async def _launch_dialog(pilot: Pilot[None]) -> None:
     await shows(pilot, "Together")
     screen = pilot.app.screen
     assert isinstance(screen, PlanScreen)
-    names = [plan.row.provider for plan in screen._plans.values()]
+    names = [plan.row.provider for plan in screen._model.plans.values()]
     await pilot.press("home", *["down"] * names.index("together"))
     await shows(pilot, "enter launch")
     await pilot.press("enter")
@@ -110,7 +110,7 @@ async def test_plan_says_what_each_account_may_do(
         asked = there.count("GET", "/v2/supported-models")
         screen = app.screen
         assert isinstance(screen, PlanScreen)
-        names = [plan.row.provider for plan in screen._plans.values()]
+        names = [plan.row.provider for plan in screen._model.plans.values()]
         await pilot.press("home", *["down"] * names.index("together"))
         await shows(pilot, "account   ✓ key works · ✓ account can fine-tune", "checked 20")
         # Who comes back to the screen soon does not ask again.

@@ -193,7 +193,7 @@ class HistogramDialog(ModalScreen[str | None]):
     HistogramDialog Horizontal { height: 1fr; }
     HistogramDialog ColumnList { height: 1fr; margin-right: 1; }
     HistogramDialog BarList > .bar--bar { color: $primary; }
-    HistogramDialog #histogram-said { height: 1; color: $text-muted; }
+    HistogramDialog #histogram-status { height: 1; color: $text-muted; }
     HistogramDialog #histogram-keys { height: 1; }
     """
 
@@ -202,7 +202,7 @@ class HistogramDialog(ModalScreen[str | None]):
         self._source = source
         self._list = ColumnList(columns, lambda _: "")
         self._bars = BarList()
-        self._status = Static(id="histogram-said", markup=False)
+        self._status = Static(id="histogram-status", markup=False)
         self._known: dict[str, Histogram] = {}
 
     def compose(self) -> ComposeResult:

@@ -65,7 +65,7 @@ class SamplePane(Vertical):
             placeholder="all rows", id="sample-where", compact=True, max_length=1000
         )
         self._where.cursor_blink = False
-        self._status = Static(id="sample-said")
+        self._status = Static(id="sample-status")
         self._button = Static(id="sample-train")
         self._button.auto_links = False
 

@@ -59,7 +59,7 @@ class PlanForm(Vertical):
         self._method = Choice("method", tuple(_METHODS), id="plan-method")
         self._hours = NumberField("1", id="plan-hours", digits=5, placeholder="0")
         self._budget = NumberField("", id="plan-budget", digits=7, placeholder="none", step=5)
-        self._status = Static(id="plan-said")
+        self._status = Static(id="plan-status")
 
     def compose(self) -> ComposeResult:
         yield self._dataset
