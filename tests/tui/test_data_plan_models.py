@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from waltzrl_tui.errors import DatasetError
-from waltzrl_tui.plans.model import Wish
+from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.store import Store
 from waltzrl_tui.tui.data.model import DataModel
 from waltzrl_tui.tui.plan.model import PlanModel
@@ -67,14 +67,14 @@ async def test_plans_are_priced_anew_and_a_pinned_one_stays_as_it_was(
 ) -> None:
     model = PlanModel()
     assert await model.take(None, workspace)
-    await model.read_surroundings(store, workspace)
+    await model.read_environment(store, workspace)
     await model.measure(lambda rows: None)
     assert model.ready
     assert not await model.take(model.sample, workspace)
-    model.reprice(None, Wish())
+    model.reprice(None, PlanSettings())
     id, before = next(item for item in model.plans.items() if item[1].row.total)
     model.pin(id)
-    model.reprice(100, replace(Wish(), epochs=6))
+    model.reprice(100, replace(PlanSettings(), epochs=6))
     assert model.pinned == (id, before)
     assert model.plans[id].load.rows < before.load.rows
     priced = [row.total.expected for row in model.rows if row.total]
