@@ -143,7 +143,7 @@ class _Sleeping:
         self._server = server
 
     async def stream(self, messages: Any, **settings: Any) -> AsyncGenerator[Any, None]:
-        from waltzrl_tui.endpoints.openai import Delta
+        from waltzrl_tui.endpoints.base import Delta
 
         self._server.note(1)
         self._server.calls += 1

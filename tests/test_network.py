@@ -20,10 +20,11 @@ from tests.support.emulators.openai import OpenAIEmulator
 from tests.support.emulators.together import TogetherEmulator
 from tests.support.servers.recording_proxy import RecordingProxy
 from tests.support.servers.scripted import ChatServer
+from waltzrl_tui.approvals import approve
 from waltzrl_tui.datasets.hub.pull import pull
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
-from waltzrl_tui.endpoints.prices import ask_list
-from waltzrl_tui.endpoints.retry import Patience
+from waltzrl_tui.endpoints.prices import fetch_price
+from waltzrl_tui.endpoints.retry import Timeouts
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.network import is_loopback, proxy_of
 from waltzrl_tui.plans.refresh import refresh
@@ -82,8 +83,8 @@ def an_agent(url: str) -> AgentRow:
 
 
 async def ask(url: str, *, streaming: bool) -> str | EndpointError:
-    once = Patience(attempts=1)
-    endpoint = OpenAIEndpoint(url, "k", "m", name="it", streaming=streaming, patience=once)
+    once = Timeouts(attempts=1)
+    endpoint = OpenAIEndpoint(url, "k", "m", name="it", streaming=streaming, timeouts=once)
     try:
         turns = [{"role": "user", "content": "hello"}]
         async with asyncio.timeout(20), aclosing(endpoint.stream(turns, max_tokens=9)) as deltas:
@@ -110,7 +111,7 @@ async def test_lists_of_models_and_prices_here_are_asked_without_a_proxy(
     listed = {"data": [{"id": "m", "pricing": {"input": 1, "output": 2}}]}
     flavours = [{"name": "t4-small", "unitLabel": "minute", "unitCostUSD": 0.01}]
     with RecordingProxy(body=json.dumps(listed).encode()) as server:
-        answer = await ask_list(an_agent(f"http://{server.address}/v1"), "")
+        answer = await fetch_price(an_agent(f"http://{server.address}/v1"), "")
         assert answer.price is not None, answer.words
     with RecordingProxy(body=json.dumps(flavours).encode()) as server:
         bases = {"hf_jobs": f"http://{server.address}"}
@@ -211,7 +212,7 @@ async def test_an_environment_that_cannot_work_is_named(
     assert isinstance(error, EndpointError)
     assert variable in error.message
     assert f"unset {variable}" in error.hint or "unset it" in error.hint
-    listed = await ask_list(an_agent(url), "")
+    listed = await fetch_price(an_agent(url), "")
     assert variable in listed.words
     assert PASSWORD not in f"{error} {listed.words}"
 
@@ -222,6 +223,7 @@ async def test_what_doctor_shows_of_a_provider_names_the_proxy(
     monkeypatch.setenv("ALL_PROXY", CLOSED)
     monkeypatch.setenv("OPENAI_API_KEY", "k" * 20)
     providers = Providers(workspace)
+    approve("openai", "https://models.invalid")
     (row,) = await probe(None, providers, ["openai"], urls={"openai": "https://models.invalid"})
     await providers.close()
     assert "through the proxy http://…@127.0.0.1:1 of ALL_PROXY" in row.words
@@ -230,7 +232,10 @@ async def test_what_doctor_shows_of_a_provider_names_the_proxy(
 async def test_a_provider_names_the_proxy_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for value, words in ((CLOSED, "through the proxy"), ("socks5://x:1", "is not supported")):
+    for value, words in (
+        (CLOSED, "through the proxy"),
+        ("socks5://x:1", "unsupported kind of proxy"),
+    ):
         monkeypatch.setenv("ALL_PROXY", value)
         for name in ("openai", "together", "fireworks", "mistral", "hf_jobs"):
             context = ProviderContext(lambda _: "k" * 20, "https://models.invalid", tmp_path)

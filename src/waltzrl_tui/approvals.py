@@ -1,7 +1,7 @@
-"""Where this user lets keys go: pairs of a key and a server, kept outside every workspace.
+"""The user's approvals: which key may go to which server. Stored outside every workspace.
 
-A workspace may come from somebody else, so an address in its store says nothing of what this user
-wants. A key goes to its provider's own address, or to one that is approved here.
+A workspace may come from somebody else, so an address in its store does not mean that this user
+trusts it. A key goes only to its provider's own address or to an approved one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.network import on_this_machine
 from waltzrl_tui.workspace import private_write
 
-# Stricter than the parsers of clients, which differ in what they take for the host of odd ones.
+# Stricter than the clients' parsers, which disagree about the host of odd URLs.
 _ORIGIN: Final = re.compile(
     r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?:[/?#]|\Z)", re.I
 )
@@ -24,7 +24,7 @@ _PORTS: Final = {"http": "80", "https": "443"}
 
 
 def origin_of(url: str) -> str:
-    """The server of an address as scheme://host:port, or "" for what is no plain address."""
+    """The server of a URL as scheme://host:port, or "" if it is not a plain URL."""
     parts = _ORIGIN.match(url)
     if parts is None:
         return ""
@@ -33,17 +33,17 @@ def origin_of(url: str) -> str:
 
 
 def unencrypted(url: str) -> bool:
-    """Whether others on the network could read a key that is sent there."""
+    """Whether others on the network could read a key sent there."""
     return not origin_of(url).startswith("https:") and not on_this_machine(url)
 
 
 def approvals_path() -> Path:
-    """`$WALTZRL_APPROVALS`, else a file in the user's folder for settings."""
-    if named := os.environ.get("WALTZRL_APPROVALS"):
-        return Path(named).expanduser()
+    """`$WALTZRL_APPROVALS`, else a file in the user's configuration folder."""
+    if path := os.environ.get("WALTZRL_APPROVALS"):
+        return Path(path).expanduser()
     base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     if not base.is_absolute():
-        # A relative one would lie in whatever folder this was started in.
+        # A relative path would depend on the current folder.
         base = Path("~/.config").expanduser()
     return base / "waltzrl-tui" / "approvals.json"
 
@@ -59,12 +59,12 @@ def approve(key: str, url: str) -> str:
 
     Raises:
         UsageError: `url` is not an address of a server.
-        WaltzError: The approval cannot be kept.
+        WaltzError: The approval cannot be stored.
     """
     origin = origin_of(url)
     if not origin:
         raise UsageError(
-            "No key can go there: it is not an address of a server.",
+            "No key can be sent there: it is not the address of a server.",
             hint="Give one like https://models.example.com/v1, without a user or a password.",
         )
     pairs = sorted({*_read(), (key, origin)})
@@ -74,8 +74,8 @@ def approve(key: str, url: str) -> str:
         private_write(path, json.dumps(document, indent=1) + "\n")
     except OSError as error:
         raise WaltzError(
-            f"The approval cannot be kept in {path}: {error.strerror or error}.",
-            hint="Make the folder writable, or name another file in WALTZRL_APPROVALS.",
+            f"The approval cannot be stored in {path}: {error.strerror or error}.",
+            hint="Make the folder writable, or set WALTZRL_APPROVALS to another file.",
         ) from error
     return origin
 

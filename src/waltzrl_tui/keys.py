@@ -1,4 +1,4 @@
-"""Keys of providers: from the environment, else the OS keyring; never stored by us or shown."""
+"""Providers' keys: from the environment, else the OS keyring; never stored by us or shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.providers import PROVIDERS
 
 PIECE: Final = 8
-"""Characters of a key in a row that count as giving it away."""
+"""Consecutive characters of a key that count as a leak."""
 
 KNOWN: Final = frozenset(
     name
@@ -19,9 +19,9 @@ KNOWN: Final = frozenset(
     # A profile is the name of an entry in a file of the user's, not a secret.
     if name != "AWS_PROFILE"
 )
-"""The variables with the keys of the providers that are known here."""
+"""The variables of the known providers' keys."""
 
-_looked_for: set[str] = set()
+_requested: set[str] = set()
 
 _SERVICE: Final = "waltzrl-tui"
 _SHOWN: Final = 3
@@ -31,31 +31,31 @@ _RUNS: Final = re.compile(rf"\S{{{PIECE},}}")
 def find_key(variable: str) -> str:
     """The key in the environment variable of that name, else in the OS keyring, else "".
 
-    Reading a keyring may block on its daemon: not on the event loop where `variable` is not set.
+    Reading a keyring may block on its daemon: do not call this on the event loop.
     """
-    _looked_for.add(variable)
+    _requested.add(variable)
     if value := os.environ.get(variable, "").strip():
         return value
     return _from_keyring(variable)
 
 
 def key_variables() -> set[str]:
-    """The variables that hold keys, as far as known: the providers' and all that were read."""
-    return {*KNOWN, *_looked_for}
+    """The known variables of keys: the providers' and all that were read."""
+    return {*KNOWN, *_requested}
 
 
-def where_found(variable: str) -> str:
+def key_source(variable: str) -> str:
     """ "environment", "keyring" or "": where `find_key` finds it."""
     if os.environ.get(variable, "").strip():
         return "environment"
     return "keyring" if _from_keyring(variable) else ""
 
 
-def keep_key(variable: str, value: str) -> None:
+def store_key(variable: str, value: str) -> None:
     """Put a key into the OS keyring.
 
     Raises:
-        WaltzError: There is no keyring here, or it refuses.
+        WaltzError: There is no keyring, or it refuses.
     """
     try:
         import keyring
@@ -67,15 +67,19 @@ def keep_key(variable: str, value: str) -> None:
             hint=f"pip install 'waltzrl-tui[keyring]', or set {variable} in the environment.",
         ) from error
     except Exception as error:
-        # Each backend of keyring has errors of its own.
+        # Each keyring backend has errors of its own.
         raise WaltzError(
-            f"The OS keyring did not take the key: {type(error).__name__}.",
+            f"The OS keyring did not store the key: {type(error).__name__}.",
             hint=f"Set {variable} in the environment.",
         ) from error
 
 
 def forget_key(variable: str) -> bool:
-    """Take a key out of the OS keyring; whether there was one."""
+    """Remove a key from the OS keyring.
+
+    Returns:
+        Whether there was one.
+    """
     if not _from_keyring(variable):
         return False
     import keyring
@@ -85,7 +89,7 @@ def forget_key(variable: str) -> bool:
 
 
 def masked(value: str) -> str:
-    """A key as it may be shown: its first characters where they only tell its kind."""
+    """A key as it may be shown: its first characters, if they only reveal its kind."""
     return f"{value[:_SHOWN]}…" if len(value) >= 16 else "…"
 
 
@@ -95,34 +99,34 @@ def _from_keyring(variable: str) -> str:
 
         return (keyring.get_password(_SERVICE, variable) or "").strip()
     except Exception:
-        # Not installed, or no backend on this machine (each has errors of its own): no key there.
+        # Not installed, or no backend on this machine (each has errors of its own).
         return ""
 
 
 class Keys:
-    """The keys that this process has used, in memory only, to take them out of what is said."""
+    """The keys that this process has used, in memory only, to mask them in messages."""
 
     def __init__(self) -> None:
         self._pieces: set[str] = set()
 
     def add(self, value: str) -> None:
-        """Know a key from now on; one that was replaced stays known."""
+        """Mask a key from now on; one that it replaces stays masked."""
         self._pieces.update(value[at : at + PIECE] for at in range(len(value) - PIECE + 1))
 
     def masked(self, text: str) -> str:
-        """`text` with every piece of a known key of `PIECE` characters or more as an ellipsis."""
-        return _RUNS.sub(self._cut, text) if self._pieces else text
+        """`text` with every piece of `PIECE` characters or more of a known key replaced by …."""
+        return _RUNS.sub(self._mask_run, text) if self._pieces else text
 
-    def _cut(self, found: re.Match[str]) -> str:
-        run, at, kept = found.group(), 0, []
+    def _mask_run(self, match: re.Match[str]) -> str:
+        run, at, parts = match.group(), 0, []
         while at < len(run):
             if run[at : at + PIECE] not in self._pieces:
-                kept.append(run[at])
+                parts.append(run[at])
                 at += 1
                 continue
             end = at + PIECE
             while end < len(run) and run[end - PIECE + 1 : end + 1] in self._pieces:
                 end += 1
-            kept.append("…")
+            parts.append("…")
             at = end
-        return "".join(kept)
+        return "".join(parts)

@@ -1,8 +1,8 @@
-"""How requests leave this process: which proxy they take, and by which certificates.
+"""How requests leave this process: their proxy and certificates.
 
-What runs on this machine is never asked through a proxy, whatever the environment says: a proxy
-could not reach it, and would read prompts and keys. Every HTTP client here is built on `transport`
-or `async_transport`, or asks `proxy_of`.
+Servers on this machine are never reached through a proxy, whatever the environment says: a proxy
+could not reach them, and would read prompts and keys. Every HTTP client here is built on
+`transport` or `async_transport`, or asks `proxy_of`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
 
 THROUGH: Final = "through the proxy"
-"""In the words of every failure of a request that took a proxy."""
+"""In the message of every failure behind a proxy."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"[\w.:%-]+")
@@ -91,7 +91,7 @@ def proxy_of(url: str) -> Proxy | None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
     except ValueError:
-        return None  # Whoever asks there says that it is no address.
+        return None  # The request itself reports that it is not a URL.
     proxies = getproxies()
     scheme = parts.scheme if proxies.get(parts.scheme) else "all"
     value = proxies.get(scheme)
@@ -101,10 +101,10 @@ def proxy_of(url: str) -> Proxy | None:
 
 
 def certificates(http: ModuleType) -> ssl.SSLContext:
-    """What servers' certificates are checked against. Blocks for some 30 ms.
+    """The context that servers' certificates are checked against. Blocks for some 30 ms.
 
     Args:
-        http: `httpx2` or `httpx`, whose usual certificates are taken.
+        http: `httpx2` or `httpx`, whose default certificates are used.
 
     Raises:
         RouteError: The environment names a file that cannot be read.
@@ -118,7 +118,7 @@ def certificates(http: ModuleType) -> ssl.SSLContext:
         place = f"{name}={one_line(os.environ[name], 120)}" if name else "this machine"
         raise RouteError(
             f"The certificates of {place} cannot be read: {error.strerror or error}.",
-            hint=f"Set {name or 'SSL_CERT_FILE'} to a file of certificates (PEM)"
+            hint=f"Set {name or 'SSL_CERT_FILE'} to a PEM file of certificates"
             f"{', or unset it' if name else ''}.",
         ) from error
     return context
@@ -127,10 +127,10 @@ def certificates(http: ModuleType) -> ssl.SSLContext:
 def async_transport(http: ModuleType, url: str = "") -> Any:
     """A transport for an `AsyncClient` of `httpx2` or `httpx`.
 
-    Raises `ConnectError` of that package at a request that cannot be sent for the environment.
+    A request that the environment prevents raises that package's `ConnectError`.
 
     Args:
-        url: An address that will be asked: its certificates are read now.
+        url: The address of later requests: its certificates are read now.
     """
     return _AsyncRoutes(http, http.AsyncHTTPTransport, url)
 
@@ -141,7 +141,7 @@ def transport(http: ModuleType, url: str = "") -> Any:
 
 
 def route_hub() -> None:
-    """See that all that huggingface_hub asks for takes these ways, too."""
+    """Route all requests of huggingface_hub in the same way."""
     import httpx2
     from huggingface_hub import set_client_factory
     from huggingface_hub.utils import _http
@@ -155,7 +155,7 @@ def route_hub() -> None:
         )
 
     global _hub_is_routed
-    if not _hub_is_routed:  # Each call closes the connections that there are.
+    if not _hub_is_routed:  # Each call closes the open connections.
         _hub_is_routed = True
         set_client_factory(client)
 
@@ -164,33 +164,33 @@ _hub_is_routed = False
 
 
 class _Routes:
-    """Transports of one HTTP package, one for each way that a request can take."""
+    """Transports of one HTTP package, one for each route that a request can take."""
 
     def __init__(self, http: ModuleType, kind: Any, url: str) -> None:
         self._http = http
         self._kind = kind
         self._transports: dict[tuple[Proxy | None, bool], Any] = {}
-        with suppress(RouteError):  # raised again by the request
+        with suppress(RouteError):  # the request raises it again
             self._open(url)
 
     def _open(self, url: str) -> tuple[Any, Proxy | None]:
         import ssl
 
         proxy, secure = proxy_of(url), url.startswith("https:")
-        way = (proxy, secure)
-        if way not in self._transports:
+        route = (proxy, secure)
+        if route not in self._transports:
             over_tls = proxy is not None and proxy.url.startswith("https:")
-            # Plain HTTP needs no certificates; without any, nothing else would be trusted.
+            # Plain HTTP needs no certificates; without them, no TLS server is trusted.
             empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context = certificates(self._http) if secure or over_tls else empty
-            self._transports[way] = self._kind(
+            self._transports[route] = self._kind(
                 verify=context,
                 limits=self._http.Limits(max_connections=1000, max_keepalive_connections=100),
                 socket_options=_KEEP_ALIVE,
                 proxy=proxy
                 and self._http.Proxy(proxy.url, ssl_context=context if over_tls else None),
             )
-        return self._transports[way], proxy
+        return self._transports[route], proxy
 
     def _choose(self, request: Any) -> tuple[Any, Proxy | None]:
         try:
@@ -201,11 +201,11 @@ class _Routes:
     def _failure(self, error: Exception, proxy: Proxy | None) -> Exception:
         if proxy is None:
             return error
-        # What the proxy refused never reached the server.
+        # A request refused by the proxy never reached the server.
         refused = isinstance(error, self._http.ProxyError)
         kind = self._http.ConnectError if refused else type(error)
-        words: Exception = kind(f"{error or type(error).__name__} ({proxy})")
-        return words
+        failure: Exception = kind(f"{error or type(error).__name__} ({proxy})")
+        return failure
 
 
 class _AsyncRoutes(_Routes):
@@ -216,9 +216,9 @@ class _AsyncRoutes(_Routes):
         await self.aclose()
 
     async def handle_async_request(self, request: Any) -> Any:
-        way, proxy = self._choose(request)
+        route, proxy = self._choose(request)
         try:
-            response = await way.handle_async_request(request)
+            response = await route.handle_async_request(request)
         except self._http.TransportError as error:
             raise self._failure(error, proxy) from error.__cause__
         if proxy is not None and response.status_code == 407:
@@ -227,9 +227,9 @@ class _AsyncRoutes(_Routes):
         return response
 
     async def aclose(self) -> None:
-        ways, self._transports = list(self._transports.values()), {}
-        for way in ways:
-            await way.aclose()
+        transports, self._transports = list(self._transports.values()), {}
+        for each in transports:
+            await each.aclose()
 
 
 class _SyncRoutes(_Routes):
@@ -240,9 +240,9 @@ class _SyncRoutes(_Routes):
         self.close()
 
     def handle_request(self, request: Any) -> Any:
-        way, proxy = self._choose(request)
+        route, proxy = self._choose(request)
         try:
-            response = way.handle_request(request)
+            response = route.handle_request(request)
         except self._http.TransportError as error:
             raise self._failure(error, proxy) from error.__cause__
         if proxy is not None and response.status_code == 407:
@@ -251,13 +251,13 @@ class _SyncRoutes(_Routes):
         return response
 
     def close(self) -> None:
-        ways, self._transports = list(self._transports.values()), {}
-        for way in ways:
-            way.close()
+        transports, self._transports = list(self._transports.values()), {}
+        for each in transports:
+            each.close()
 
 
 def _bypasses(host: str, port: int | None, entries: str) -> bool:
-    """Whether NO_PROXY names a host: as itself, by its domain, or by a network of addresses."""
+    """Whether NO_PROXY names a host, its domain, or its network."""
     from urllib.request import proxy_bypass
 
     if proxy_bypass(f"{host}:{port}" if ":" not in host else host):
@@ -273,24 +273,24 @@ def _bypasses(host: str, port: int | None, entries: str) -> bool:
 
 
 def _checked(variable: str, value: str, host: str) -> Proxy:
-    way_out = f"unset {variable}, or add {host} to NO_PROXY."
+    alternatives = f"unset {variable}, or add {host} to NO_PROXY."
     url = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(url)
         well_formed = bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
-        # A password with a slash ends up there.
+        # A password with a slash would end up there.
         well_formed = well_formed and "@" not in parts.path + parts.query + parts.fragment
     except ValueError:
         well_formed = False
     if not well_formed:
         raise RouteError(
             f"{variable} is not the address of a proxy.",
-            hint=f"Set it to one like http://127.0.0.1:3128, {way_out}",
+            hint=f"Set it to one like http://127.0.0.1:3128, {alternatives}",
         )
     if parts.scheme.lower() not in _PORTS:
         raise RouteError(
-            f"{variable} names a proxy of a kind that is not supported ({_masked(url)}).",
-            hint=f"Set it to an HTTP proxy, like http://127.0.0.1:3128, {way_out}",
+            f"{variable} names an unsupported kind of proxy ({_masked(url)}).",
+            hint=f"Set it to an HTTP proxy, like http://127.0.0.1:3128, {alternatives}",
         )
     return Proxy(variable=variable, url=url)
 
@@ -298,11 +298,11 @@ def _checked(variable: str, value: str, host: str) -> Proxy:
 def _masked(url: str) -> str:
     """A proxy's address without its user and password."""
     parts = urlsplit(url)
-    shown = parts.netloc.rpartition("@")
-    return one_line(f"{parts.scheme}://{'…@' if shown[1] else ''}{shown[2]}", 120)
+    _, at, host = parts.netloc.rpartition("@")
+    return one_line(f"{parts.scheme}://{'…@' if at else ''}{host}", 120)
 
 
 def _variable(scheme: str) -> str:
-    # Of the two spellings `getproxies` takes the lower one.
+    # If both spellings are set, `getproxies` takes the lower-case one.
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY")
     return next((name for name in names if os.environ.get(name)), "the system's proxy settings")

@@ -1,11 +1,11 @@
-"""Text from outside is hostile: make it safe to show on a terminal, and keep it as text."""
+"""Text from outside is hostile: make it safe to show on a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Bidirectional overrides and isolates can make a line read as another one; zero-width
-# characters hide text. Joiners (U+200C, U+200D) are kept: scripts and emoji need them.
+# Bidirectional overrides and isolates can reorder a line; zero-width characters hide text.
+# Joiners (U+200C, U+200D) stay: scripts and emoji need them.
 _INVISIBLE = {
     *range(0x202A, 0x202F),
     *range(0x2066, 0x206A),
@@ -62,5 +62,5 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 def normalised(text: str) -> str:
-    """The form in which two prompts count as the same: NFKC, case-folded, spaces collapsed."""
+    """The form in which prompts are compared: NFKC, case-folded, spaces collapsed."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from waltzrl_tui.endpoints.prices import near, read_list
+from waltzrl_tui.endpoints.prices import parse_list, similar_names
 from waltzrl_tui.store.answers import Price
 
 KEY = "sk-SECRET-of-the-list"
@@ -120,17 +120,17 @@ def add(cli: Cli, url: str, model: str, *more: str) -> Any:
     ],
 )
 def test_only_what_is_a_price_is_taken_for_one(body: Any, model: str, price: Price | None) -> None:
-    found = read_list(json.dumps(body).encode(), model, "http://list/models")
+    found = parse_list(json.dumps(body).encode(), model, "http://list/models")
     assert found.price == price
-    assert "lists no model" not in found.words
+    assert "does not list the model" not in found.words
 
 
 def test_names_that_come_near_are_found_without_their_maker_or_case() -> None:
     names = ["meta-llama/Llama-3.3-70B-Instruct-Turbo", "Qwen/Qwen3-8B", "mistral-small-latest"]
-    assert near("llama-3.3-70b-instruct", names)[0] == names[0]
-    assert near("qwen/qwen3-8b", names)[0] == names[1]
-    assert near("mistral-smal-latest", names)[0] == names[2]
-    assert near("something else entirely", names) == []
+    assert similar_names("llama-3.3-70b-instruct", names)[0] == names[0]
+    assert similar_names("qwen/qwen3-8b", names)[0] == names[1]
+    assert similar_names("mistral-smal-latest", names)[0] == names[2]
+    assert similar_names("something else entirely", names) == []
 
 
 def test_the_list_of_the_server_tells_the_price(cli: Cli, lists: Lists) -> None:
@@ -163,7 +163,7 @@ def test_a_model_that_is_not_listed_is_warned_of_and_added(cli: Cli, lists: List
     lists.body = json.dumps(TOGETHER).encode()
     ended = add(cli, lists.url, "llama-3.3-70b-instruct")
     assert ended.code == 0
-    assert "lists no model 'llama-3.3-70b-instruct'" in ended.err
+    assert "does not list the model 'llama-3.3-70b-instruct'" in ended.err
     assert "meta-llama/Llama-3.3-70B-Instruct-Turbo" in ended.err
     assert ended.document["agents"][0]["price"] is None
 
@@ -171,13 +171,13 @@ def test_a_model_that_is_not_listed_is_warned_of_and_added(cli: Cli, lists: List
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, b"{}", "wants a valid key"),
-        (404, b"{}", "gives no list"),
-        (200, b"<html>", "no JSON"),
-        (200, b"[" * 100_000, "no JSON"),
-        (200, b'{"object": "list"}', "no list of models"),
+        (401, b"{}", "needs a valid key"),
+        (404, b"{}", "returned no list"),
+        (200, b"<html>", "is not JSON"),
+        (200, b"[" * 100_000, "is not JSON"),
+        (200, b'{"object": "list"}', "is not a list of models"),
         (200, b" " * (8 * 1024 * 1024 + 1), "too long"),
-        (302, b"", "gives no list"),
+        (302, b"", "returned no list"),
     ],
 )
 def test_a_list_that_cannot_be_had_leaves_the_price_unknown(
@@ -203,7 +203,7 @@ def test_without_a_key_or_a_server_it_says_so(
     monkeypatch.setenv("LIST_KEY", KEY)
     assert cli("agents", "remove", "talk").code == 0
     nobody = add(cli, "http://127.0.0.1:9/v1", "m")
-    assert (nobody.code, "cannot be asked now" in nobody.err) == (0, True)
+    assert (nobody.code, "cannot be read now" in nobody.err) == (0, True)
     assert KEY not in nobody.out + nobody.err
 
 
@@ -212,7 +212,7 @@ def test_names_from_a_list_cannot_steer_the_terminal(cli: Cli, lists: Lists) -> 
     lists.body = json.dumps([{"id": evil}]).encode()
     ended = add(cli, lists.url, "llama")
     assert ended.code == 0
-    assert "near it" in ended.err
+    assert "similar: " in ended.err
     assert not set("\x1b\x07\u202e") & set(ended.err)
 
 

@@ -15,8 +15,7 @@ import pytest
 from tests.support.evaluation import Lab
 from tests.support.servers.scripted import Answer, ChatServer, Ended, Refused
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.endpoints.openai import Delta
-from waltzrl_tui.endpoints.retry import BEGUN
+from waltzrl_tui.endpoints.base import BEGUN, Delta
 from waltzrl_tui.errors import DatasetError, EndpointError, StoreError
 from waltzrl_tui.evaluation.answers import AgentClient
 from waltzrl_tui.evaluation.caveats import notes
@@ -279,7 +278,7 @@ async def test_prompts_without_a_label_are_refused(ready: Lab) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ("", "said nothing"),
+        ("", "reply is empty"),
         ("I'm sorry, I won't judge this.", "no JSON"),
         ('{"unsafe": "yes", "overrefuse": false}', "field unsafe"),
         ('{"unsafe": null, "overrefuse": 1}', "field unsafe"),

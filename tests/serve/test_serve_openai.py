@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.servers.paced import PacedServer
 from tests.support.servers.scripted import Answer, Ended, Refused
-from waltzrl_tui.endpoints.costs import Rate
+from waltzrl_tui.endpoints.costs import BillingRate
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.serve.meter import Meter, MeteredEndpoint
 from waltzrl_tui.serve.server import PairServer, ServerSettings
@@ -411,7 +411,7 @@ async def test_more_than_can_be_answered_wait_and_more_than_may_wait_are_refused
 
 def metered(pair: LivePair, meter: Meter) -> LivePair:
     """USD 1 for each token written by the conversation agent; the judge is free."""
-    rate = Rate(0.0, 0.0, 1e6)
+    rate = BillingRate(0.0, 0.0, 1e6)
     return replace(pair, conversation=MeteredEndpoint(pair.conversation, meter, rate, "talk"))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.chat import KEY, SAFE, Running, add_pair
 from tests.support.servers.paced import PacedServer
-from waltzrl_tui.endpoints.costs import FREE, Rate
+from waltzrl_tui.endpoints.costs import FREE, BillingRate
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
 from waltzrl_tui.workspace import Workspace
@@ -32,7 +32,7 @@ async def test_a_round_shows_its_cost_once_the_prices_are_known(
             # The server counts one token read and each word as one written.
             await prices.set_price(choice.conversation.name, Price(10_000.0, 100_000.0))
             await prices.set_price(choice.feedback.name, Price(0.0, 0.0))
-            known = Rate(0.0, 10_000.0, 100_000.0)
+            known = BillingRate(0.0, 10_000.0, 100_000.0)
             await chat.until(lambda: chat.left.side.pairs.rates == (known, FREE))
             chat.screen.field.text = "Hello"
             await chat.pilot.press("enter")
@@ -51,7 +51,9 @@ async def test_a_round_shows_its_cost_once_the_prices_are_known(
             # A yes holds until a price changes.
             await chat.ask("Once more")
             await prices.set_price(choice.feedback.name, Price(10_000.0, 50_000.0))
-            await chat.until(lambda: chat.left.side.pairs.rates[1] == Rate(0.0, 10_000.0, 50_000.0))
+            await chat.until(
+                lambda: chat.left.side.pairs.rates[1] == BillingRate(0.0, 10_000.0, 50_000.0)
+            )
             asked = len(server.requests)
             await chat.leave_prompt()
             await chat.pilot.press("r")

@@ -14,7 +14,7 @@ from tests.support.chat import KEY, SAFE, Chat, Running, add_pair
 from tests.support.screens import screen_text
 from tests.support.servers.paced import PacedServer
 from tests.support.servers.scripted import Answer, Ended
-from waltzrl_tui.chat.event_buffer import LONGEST
+from waltzrl_tui.chat.event_buffer import MAX_TURN_CHARACTERS
 from waltzrl_tui.tui.chat.edit import EditTurn
 from waltzrl_tui.tui.chat.find import FindChat
 from waltzrl_tui.tui.dialogs.confirm import ConfirmScreen
@@ -186,7 +186,7 @@ async def test_what_is_no_reply_is_told_and_no_unsafe_draft_stands(
 async def test_an_endless_reply_is_cut_off_and_the_other_side_is_not(
     run: Run, server: PacedServer
 ) -> None:
-    server.script = odd(("x" * 20_000 + " ") * (LONGEST // 20_000 + 3))
+    server.script = odd(("x" * 20_000 + " ") * (MAX_TURN_CHARACTERS // 20_000 + 3))
     async with run() as chat:
         await beside(chat)
         await chat.ask("Hello")
@@ -194,7 +194,7 @@ async def test_an_endless_reply_is_cut_off_and_the_other_side_is_not(
         assert "a plain answer" in chat.said(chat.right)
         assert "✓ safe" in chat.said(chat.right)
         held = chat.left.side.last
-        assert held is not None and len(held.rounds[0].reply) <= LONGEST + 20_001
+        assert held is not None and len(held.rounds[0].reply) <= MAX_TURN_CHARACTERS + 20_001
 
 
 async def test_a_price_that_is_not_known_is_not_called_free(

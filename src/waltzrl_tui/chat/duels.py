@@ -1,4 +1,4 @@
-"""Two pairs on the same prompts: what their replies did, and who won by a person's votes."""
+"""Duels of two pairs on the same prompts: flags of their replies, and votes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.evaluation.paired import Paired, mcnemar
+from waltzrl_tui.records.verdict import FLAGS
 from waltzrl_tui.store import DuelRow
 from waltzrl_tui.store.duels import DuelChange
 
@@ -18,12 +19,12 @@ BY_LABEL = "label and refusal detector"
 BY_VERDICTS = "the feedback agents' own verdicts"
 
 
-def flagged(left: Turn, right: Turn, harm: str) -> DuelChange:
-    """The flags of two final replies, both told in the same way, or none.
+def duel_flags(left: Turn, right: Turn, harm: str) -> DuelChange:
+    """The flags of two final replies, both from the same source, or none.
 
-    Where the prompt has a label, that and the refusal detector say them, as in an evaluation
-    (`evaluation.judges.LabelJudge`). Without one each feedback agent has judged its own partner,
-    which is worth less, and is told apart.
+    If the prompt has a label, they come from that and the refusal detector, as in an evaluation
+    (`evaluation.judges.LabelJudge`). Else each feedback agent has judged its own partner, which is
+    worth less and reported separately.
 
     Args:
         harm: "harmful", "benign", or "" where the prompt has no label.
@@ -32,18 +33,18 @@ def flagged(left: Turn, right: Turn, harm: str) -> DuelChange:
     if not all(turn.ended and not turn.error and not turn.stopped for turn in (left, right)):
         return change
     if not (left.reply and right.reply):
-        # No reply is neither safe nor a refusal.
+        # A missing reply is neither safe nor a refusal.
         return change
     if harm:
-        told = [_by_label(turn, harm) for turn in (left, right)]
+        flags = [_by_label(turn, harm) for turn in (left, right)]
         by = BY_LABEL
     else:
         verdicts = [turn.rounds[-1].verdict for turn in (left, right)]
-        told = [(each.unsafe, each.overrefuse) for each in verdicts if each is not None]
+        flags = [(each.unsafe, each.overrefuse) for each in verdicts if each is not None]
         by = BY_VERDICTS
-    if len(told) == 2:
-        (change["left_unsafe"], change["left_overrefuse"]) = told[0]
-        (change["right_unsafe"], change["right_overrefuse"]) = told[1]
+    if len(flags) == 2:
+        (change["left_unsafe"], change["left_overrefuse"]) = flags[0]
+        (change["right_unsafe"], change["right_overrefuse"]) = flags[1]
         change["flagged_by"] = by
     return change
 
@@ -53,15 +54,15 @@ def _by_label(turn: Turn, harm: str) -> tuple[bool, bool]:
     return harm == "harmful" and not refused, harm == "benign" and refused
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairComparison:
     """All duels of two pairs; `first` has won at least as often as `second`.
 
     Attributes:
-        duels: Prompts that both were asked.
-        blind, early: Votes that were given without knowing who is who; before both had ended.
-        unsafe, overrefuse: By who told the flags: the final replies of both on the same prompts.
-        seconds: Mean wall time of a whole answer, of either pair; None where none ended.
+        duels: Prompts that both answered.
+        blind, early: Votes cast without knowing which pair is which; before both had ended.
+        unsafe, overrefuse: By source of the flags: final replies of both on the same prompts.
+        seconds: Mean wall time of a whole answer, by pair; None if none ended.
     """
 
     first: str
@@ -78,17 +79,23 @@ class Standing:
     seconds: tuple[float | None, float | None]
 
     @property
+    def by_flag(self) -> tuple[tuple[str, dict[str, Paired]], ...]:
+        """The label of each flag, and its figures by source."""
+        pairs = (("unsafe", self.unsafe), ("overrefuse", self.overrefuse))
+        return tuple((FLAGS[name].label, figures) for name, figures in pairs)
+
+    @property
     def votes(self) -> int:
         return self.first_wins + self.second_wins + self.ties + self.both_bad
 
     @property
     def win_rate(self) -> Rate:
-        """How often `first` won, of the votes for one of the two; ties decide nothing."""
+        """The share of `first` in the votes for one of the two, ties left out."""
         return Rate(self.first_wins, self.first_wins + self.second_wins)
 
     @property
     def p(self) -> float:
-        """Of a fair coin giving wins as uneven as these (two-sided sign test)."""
+        """The p-value of a two-sided sign test of the wins."""
         return mcnemar(self.first_wins, self.second_wins)
 
     def to_json(self) -> dict[str, Any]:
@@ -111,38 +118,41 @@ class Standing:
         }
 
 
-def standings(duels: Iterable[DuelRow]) -> list[Standing]:
-    """The standing of every two pairs that met, those that met last first."""
+def compare_pairs(duels: Iterable[DuelRow]) -> list[PairComparison]:
+    """The comparison of every two pairs that met, latest first."""
     met: dict[tuple[str, str], list[DuelRow]] = {}
     for duel in duels:
         names = (duel.left_pair, duel.right_pair)
         key = names if names[0] <= names[1] else (names[1], names[0])
         met[key] = [*met.pop(key, []), duel]
-    return [_standing(key, rows) for key, rows in reversed(met.items())]
+    return [_compare(key, rows) for key, rows in reversed(met.items())]
 
 
-def _standing(names: tuple[str, str], rows: Sequence[DuelRow]) -> Standing:
+def _compare(names: tuple[str, str], rows: Sequence[DuelRow]) -> PairComparison:
     first, second = names
-    votes = Counter(_won(row, first) for row in rows)
+    votes = Counter(_winner(row, first) for row in rows)
     if votes["second"] > votes["first"] and first != second:
-        return _standing((second, first), rows)
-    return Standing(
-        first,
-        second,
-        len(rows),
-        votes["first"],
-        votes["second"],
-        votes["tie"],
-        votes["both bad"],
-        sum(row.blind for row in rows if row.vote),
-        sum(row.voted_early for row in rows if row.vote),
-        _paired(rows, first, "unsafe"),
-        _paired(rows, first, "overrefuse"),
-        (_mean(rows, first, True), _mean(rows, first, False)),
+        return _compare((second, first), rows)
+    return PairComparison(
+        first=first,
+        second=second,
+        duels=len(rows),
+        first_wins=votes["first"],
+        second_wins=votes["second"],
+        ties=votes["tie"],
+        both_bad=votes["both bad"],
+        blind=sum(row.blind for row in rows if row.vote),
+        early=sum(row.voted_early for row in rows if row.vote),
+        unsafe=_paired(rows, first, "unsafe"),
+        overrefuse=_paired(rows, first, "overrefuse"),
+        seconds=(
+            _mean_seconds(rows, first, of_first=True),
+            _mean_seconds(rows, first, of_first=False),
+        ),
     )
 
 
-def _won(row: DuelRow, first: str) -> str:
+def _winner(row: DuelRow, first: str) -> str:
     if row.vote not in ("left", "right"):
         return row.vote
     if row.left_pair == row.right_pair:
@@ -160,10 +170,10 @@ def _paired(rows: Sequence[DuelRow], first: str, flag: str) -> dict[str, Paired]
     return {by: Paired.of(each) for by, each in outcomes.items()}
 
 
-def _mean(rows: Sequence[DuelRow], first: str, of_first: bool) -> float | None:
-    took = [
+def _mean_seconds(rows: Sequence[DuelRow], first: str, *, of_first: bool) -> float | None:
+    seconds = [
         row.left_seconds if (row.left_pair == first) == of_first else row.right_seconds
         for row in rows
     ]
-    known = [each for each in took if each is not None]
+    known = [each for each in seconds if each is not None]
     return sum(known) / len(known) if known else None

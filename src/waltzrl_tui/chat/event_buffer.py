@@ -1,4 +1,4 @@
-"""A stream of events read in a task of its own, as records that can be taken in portions."""
+"""A stream of events, read by a task into records that are taken in batches."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Final
 
-from waltzrl_tui.chat.transcript import STREAMED, Record, error_record, joined, record
-from waltzrl_tui.endpoints.costs import Rates
+from waltzrl_tui.chat.transcript import STREAMED, Record, error_record, event_record, merge_pieces
+from waltzrl_tui.endpoints.costs import PairRates
 from waltzrl_tui.errors import EndpointError, WaltzError
 from waltzrl_tui.waltz.events import Event, ReplyText, VerdictText
+from waltzrl_tui.words import plural
 
-LONGEST: Final = 400_000
-"""Characters of all replies and verdicts of one turn; a server that sends more is cut off."""
+MAX_TURN_CHARACTERS: Final = 400_000
+"""Characters of all replies and verdicts of one turn; beyond that the turn is cut off."""
 
 _log = logging.getLogger(__name__)
 
 
-class Reading:
-    """Reads events in a task of its own, so that storing and drawing never hold the stream up."""
+class EventBuffer:
+    """Reads events in a task of its own, so that storing and drawing never delay the stream."""
 
-    def __init__(self, events: AsyncGenerator[Event, None], rates: Rates) -> None:
+    def __init__(self, events: AsyncGenerator[Event, None], rates: PairRates) -> None:
         self._rates = rates
         self._records: list[Record] = []
         self._arrived = asyncio.Event()
         self._milestone = asyncio.Event()
         self._characters = 0
-        self._text: tuple[str, int | None] = ("", None)
+        self._last_record: tuple[str, int | None] = ("", None)
         self._task = asyncio.create_task(self._read(events))
 
     async def take(self, every: float) -> list[Record]:
-        """What has come: at once for a first piece or a milestone, else after a pause.
+        """The records that have arrived: at once for a first piece or a milestone, else after a
+        pause.
 
-        Pauses end when the clock is at a multiple of `every`, so that replies which stream side
-        by side are drawn together.
+        Pauses end when the clock is at a multiple of `every` seconds, so that replies streaming
+        side by side are drawn together.
         """
         await self._arrived.wait()
         if not self._milestone.is_set():
@@ -46,7 +48,7 @@ class Reading:
         return self.rest()
 
     def rest(self) -> list[Record]:
-        records, self._records = joined(self._records), []
+        records, self._records = merge_pieces(self._records), []
         if not self._task.done():
             self._arrived.clear()
         self._milestone.clear()
@@ -59,9 +61,9 @@ class Reading:
 
     async def _read(self, events: AsyncGenerator[Event, None]) -> None:
         try:
-            async with aclosing(events) as told:
-                async for event in told:
-                    self._add(record(event, self._rates))
+            async with aclosing(events) as stream:
+                async for event in stream:
+                    self._add(event_record(event, self._rates))
                     if isinstance(event, ReplyText | VerdictText):
                         self._measure(event.text)
         except WaltzError as error:
@@ -70,30 +72,31 @@ class Reading:
             _log.exception("a reply failed")
             self._add(
                 error_record(
-                    f"Something unexpected went wrong: {type(error).__name__}: {error}.",
-                    "Ask again; if it stays, the log in state/logs tells more.",
+                    f"Unexpected error: {type(error).__name__}: {error}.",
+                    "Ask again. If it happens again, see the log in state/logs.",
                 )
             )
         finally:
             self._arrived.set()
             self._milestone.set()
 
-    def _add(self, found: Record | None) -> None:
-        if found is None:
+    def _add(self, record: Record | None) -> None:
+        if record is None:
             return
-        # Only text can wait, and not the first piece of it: that one is what a user waits for.
-        text = found[0], found[1].get("round")
-        can_wait = found[0] in STREAMED and text == self._text
-        self._text = text
-        self._records.append(found)
+        # Only text can wait, and not its first piece: that is what a user waits for.
+        kind, round_number = record[0], record[1].get("round")
+        can_wait = kind in STREAMED and (kind, round_number) == self._last_record
+        self._last_record = kind, round_number
+        self._records.append(record)
         self._arrived.set()
         if not can_wait:
             self._milestone.set()
 
     def _measure(self, text: str) -> None:
         self._characters += len(text)
-        if self._characters > LONGEST:
+        if self._characters > MAX_TURN_CHARACTERS:
             raise EndpointError(
-                f"The answer is longer than {LONGEST:,} characters; the rest was not read.",
-                hint="The endpoint does not keep to the cap it was given.",
+                f"The reply is longer than {plural(MAX_TURN_CHARACTERS, 'character')}; "
+                "the rest was not read.",
+                hint="The endpoint ignores the cap in the request.",
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.store.rows import TranscriptRow
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.waltz.round_view import (
@@ -31,7 +31,7 @@ def to_markdown(row: TranscriptRow, turns: Iterable[Turn]) -> str:
             title = f"{turn.pair}: {round_title(number, len(turn.rounds))}{_figures(state)}"
             reply, *remarks = reply_parts(title, state.reply, state.origin.finish)
             out += [f"### {_plain(one_line(reply.title, 120))}", "", _quoted(reply.text), ""]
-            out += [*_lines(remarks), *_metadata(state.origin)]
+            out += [*_lines(remarks), *_origin_line(state.origin)]
             if state.judged:
                 verdict = verdict_parts(
                     state.verdict,
@@ -39,7 +39,7 @@ def to_markdown(row: TranscriptRow, turns: Iterable[Turn]) -> str:
                     raw=state.verdict_text,
                     finish=state.verdict_origin.finish,
                 )
-                out += [*_lines(verdict), *_metadata(state.verdict_origin)]
+                out += [*_lines(verdict), *_origin_line(state.verdict_origin)]
         whole = bool(turn.rounds) and turn.ended and not turn.stopped and not turn.error
         if whole and turn.rounds[-1].reply != turn.reply:
             out += [f"### {FINAL_REPLY}", "", _quoted(turn.reply or EMPTY), ""]
@@ -94,14 +94,14 @@ def _lines(parts: Iterable[Part]) -> list[str]:
     return lines
 
 
-def _metadata(origin: Origin) -> list[str]:
+def _origin_line(origin: Origin) -> list[str]:
     """What the server reported about a reply or a verdict, on one line."""
     fields = (
         ("model", origin.model),
         ("ended", origin.finish),
         ("id", origin.id),
         ("fingerprint", origin.fingerprint),
-        ("asked without", ", ".join(origin.without)),
+        ("sent without", ", ".join(origin.without)),
     )
     line = " · ".join(f"{name} {_plain(value)}" for name, value in fields if value)
     return [f"<sub>{line}</sub>", ""] if line else []
@@ -117,7 +117,7 @@ def _figures(state: RoundState) -> str:
 
 
 def _quoted(text: str) -> str:
-    # A fence that is longer than any run of its mark in the text cannot be closed by it.
+    # A fence longer than any run of tildes in the text cannot be closed by the text.
     clean = printable(text)
     fence = "~~~"
     while fence in clean:

@@ -1,4 +1,4 @@
-"""Turns of a chat, corrected by hand, as rows of a dataset that the agents can learn from."""
+"""Turns of a chat, corrected by hand, as training rows for the agents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.text import one_line
-from waltzrl_tui.waltz.verdict import Verdict
 
 
 def conversation_row(
@@ -21,7 +21,7 @@ def conversation_row(
     """A row from which the conversation agent learns to answer `prompt` with `reply`.
 
     Args:
-        harm: The prompt's label; "" where nobody gave one, and the row is taken at its word.
+        harm: The prompt's label; "" if there is none.
         history: The turns before the prompt.
 
     Raises:
@@ -35,11 +35,11 @@ def conversation_row(
 def feedback_row(prompt: str, reply: str, verdict: Verdict, *, harm: Harm = "") -> dict[str, Any]:
     """A row from which the feedback agent learns to judge `reply` with `verdict`.
 
-    Its label and `refused` say the same as the flags do, so that whoever renders the row from
-    those gives it these flags.
+    Its label and `refused` agree with the flags, so that rendering the row from those gives the
+    same flags.
 
     Args:
-        harm: The prompt's label; a flag that is up says it by itself.
+        harm: The prompt's label; may be "" if a flag is up, which implies it.
 
     Raises:
         UsageError: There is no prompt or no reply; the flags contradict each other or the label;
@@ -49,27 +49,27 @@ def feedback_row(prompt: str, reply: str, verdict: Verdict, *, harm: Harm = "") 
     if verdict.unsafe and verdict.overrefuse:
         raise UsageError(
             "A reply cannot both give harmful content and decline a harmless prompt.",
-            hint="Take one of the two flags back.",
+            hint="Clear one of the two flags.",
         )
-    said: Harm = "harmful" if verdict.unsafe else "benign" if verdict.overrefuse else harm
-    if not said:
+    implied: Harm = "harmful" if verdict.unsafe else "benign" if verdict.overrefuse else harm
+    if not implied:
         raise UsageError(
             "A verdict without a flag needs the prompt's label.",
-            hint="Say whether the prompt is harmful or benign.",
+            hint="Choose whether the prompt is harmful or benign.",
         )
-    if harm and harm != said:
+    if harm and harm != implied:
         raise UsageError(
-            f"The flags say that the prompt is {said}, the label says {harm}.",
+            f"The flags say {implied}, but the label says {harm}.",
             hint="Change one of them.",
         )
     if verdict.triggers and not verdict.feedback.strip():
         raise UsageError(
-            "A flag is up, but there is no feedback.", hint="Write what the reply should be."
+            "A flag is up, but there is no feedback.", hint="Write how to revise the reply."
         )
-    refused = verdict.overrefuse or (said == "harmful" and not verdict.unsafe)
+    refused = verdict.overrefuse or (implied == "harmful" and not verdict.unsafe)
     return {
         "prompt": prompt,
-        "harm": said,
+        "harm": implied,
         "category": "",
         "reply": reply,
         "refused": refused,
@@ -79,10 +79,10 @@ def feedback_row(prompt: str, reply: str, verdict: Verdict, *, harm: Harm = "") 
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> int:
-    """Add `row` to the JSONL file at `path`, which is made (mode 0600) if it is not there.
+    """Append `row` to the JSONL file at `path`, created (mode 0600) if it does not exist.
 
     Returns:
-        The number of the line that it became.
+        The number of its line.
 
     Raises:
         UsageError: The name does not end in `.jsonl`.
@@ -90,7 +90,8 @@ def append_row(path: Path, row: Mapping[str, Any]) -> int:
     """
     if path.suffix != ".jsonl":
         raise UsageError(
-            f"{one_line(path.name, 80)} is no JSONL file.", hint="Choose a name ending in .jsonl."
+            f"{one_line(path.name, 80)} is not a JSONL file.",
+            hint="Choose a name ending in .jsonl.",
         )
     line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     try:
@@ -102,19 +103,19 @@ def append_row(path: Path, row: Mapping[str, Any]) -> int:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     line = b"\n" + line
-            # At once: another process may append to the same file.
+            # In one write: another process may append to the same file.
             file.write(line)
             file.seek(0)
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     except OSError as error:
         raise DatasetError(
             f"{one_line(str(path))} cannot be written: {error.strerror or error}.",
-            hint="Choose another file, or check the space and the permissions there.",
+            hint="Choose another file, or check free space and permissions.",
         ) from error
 
 
 def _check(prompt: str, reply: str) -> None:
     if not prompt.strip() or not reply.strip():
         raise UsageError(
-            "A training row needs a prompt and a reply.", hint="Write what is missing."
+            "A training row needs a prompt and a reply.", hint="Fill in what is missing."
         )

@@ -1,22 +1,21 @@
-"""A chat as records: what is stored of each turn, and the turns that the records tell."""
+"""A chat as stored records, and the turns built from them."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from waltzrl_tui.endpoints.costs import Rate, Rates
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
+from waltzrl_tui.endpoints.costs import BillingRate, PairRates
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.store.rows import PROMPT
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.waltz.events import (
-    NOWHERE,
+    NO_ORIGIN,
     DraftJudged,
     Event,
     ReplyEnded,
@@ -26,9 +25,9 @@ from waltzrl_tui.waltz.events import (
     VerdictRestarted,
     VerdictText,
     WaltzEnded,
-    standing,
+    standing_round,
 )
-from waltzrl_tui.waltz.verdict import FIELDS, LONGEST_VERDICT, Verdict
+from waltzrl_tui.waltz.verdict import partial_fields
 
 Record = tuple[str, dict[str, Any]]
 """The kind and the data of one event of a transcript, as the store keeps it."""
@@ -39,12 +38,16 @@ STREAMED: Final = frozenset({"reply_text", "verdict_text"})
 
 @dataclass(slots=True)
 class RoundState:
-    """One round as far as it is known. Text is as it came: make it printable before showing it.
+    """One round as far as known. Its text is untrusted: make it printable before showing it.
 
-    `seconds` and `tokens` are None until the endpoint was done, or where it did not count; the
-    `usd` of a reply and of its judging are None where no price is known. `reply_cut`: it was
-    found unsafe while it grew. `looks`: how often it was judged while it grew. `origin` and
-    `verdict_origin`: what the servers told of both. `edited`: a person corrected it.
+    Attributes:
+        seconds, tokens, verdict_seconds, verdict_tokens: None until the endpoint has finished, or
+            if it does not count.
+        usd, verdict_usd: None if no price is known.
+        reply_cut: The reply was judged unsafe while it streamed.
+        looks, look_tokens, look_usd: Checks of the reply while it streamed, and their cost.
+        origin, verdict_origin: What the servers reported of the reply and the verdict.
+        edited: A person corrected it.
     """
 
     reply: str = ""
@@ -55,7 +58,7 @@ class RoundState:
     first_token_seconds: float | None = None
     tokens: int | None = None
     usd: float | None = None
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
     looks: int = 0
     look_tokens: int = 0
     look_usd: float | None = 0.0
@@ -67,23 +70,23 @@ class RoundState:
     verdict_seconds: float | None = None
     verdict_tokens: int | None = None
     verdict_usd: float | None = None
-    verdict_origin: Origin = NOWHERE
+    verdict_origin: Origin = NO_ORIGIN
     edited: bool = False
 
     @property
     def all_seconds(self) -> float | None:
-        """Seconds of the reply and of its verdict, as far as they have ended."""
+        """Seconds of the reply and its verdict, as far as they have ended."""
         known = [each for each in (self.seconds, self.verdict_seconds) if each is not None]
         return sum(known) if known else None
 
     @property
     def all_tokens(self) -> int:
-        """Tokens generated: the reply, its verdict, and what was judged while it grew."""
+        """Tokens generated: the reply, its verdict, and checks while it streamed."""
         return (self.tokens or 0) + (self.verdict_tokens or 0) + self.look_tokens
 
     @property
     def all_usd(self) -> float | None:
-        """What all that cost; None while a part of it is not known."""
+        """The cost of all that; None while a part is not known."""
         parts = [self.usd, self.look_usd]
         if self.judged:
             parts.append(self.verdict_usd)
@@ -91,7 +94,7 @@ class RoundState:
         return sum(known) if len(known) == len(parts) else None
 
     def fields(self) -> dict[str, str | bool]:
-        """The verdict's fields as far as they have streamed in."""
+        """The verdict's fields, as far as they have streamed in."""
         if self.verdict is not None:
             return dict(self.verdict.model_dump())
         return partial_fields(self.verdict_text)
@@ -99,10 +102,14 @@ class RoundState:
 
 @dataclass(slots=True)
 class Turn:
-    """A prompt and what followed. `ended` is False while it goes on, and if it was cut off.
+    """A prompt and what followed.
 
-    `again`: the prompt of the turn before was asked once more; if a reply came, that turn is part
-    of no later history. `number` is its place in its transcript, from 0.
+    Attributes:
+        pair: The name of the pair that was asked.
+        again: The last turn's prompt was asked once more; if a reply came, that earlier turn is
+            left out of later histories.
+        ended: False while it streams, and if the app ended before it did.
+        number: Its place in its transcript, from 0.
     """
 
     prompt: str
@@ -118,33 +125,30 @@ class Turn:
 
     @property
     def reply(self) -> str:
-        """The reply that stands: the last one that was not broken off by an error; else "".
-
-        See `standing` for a draft that was found unsafe.
-        """
-        number = self.stands
+        """The reply that stands, else ""; see `standing_round`."""
+        number = self.standing_round
         return "" if number is None else self.rounds[number].reply
 
     @property
-    def stands(self) -> int | None:
-        """The number of the round whose reply stands."""
-        return standing(
+    def standing_round(self) -> int | None:
+        """The number of the round whose reply stands, of those that an error did not break off."""
+        return standing_round(
             [(each.reply if each.reply_ended else "", each.verdict) for each in self.rounds]
         )
 
     @property
     def tokens(self) -> int:
-        """Tokens generated in this turn, replies and verdicts, as far as endpoints counted."""
+        """Tokens generated in this turn, as far as endpoints counted."""
         return sum(state.all_tokens for state in self.rounds)
 
     @property
     def usd(self) -> float | None:
-        """What the turn cost; None while a part of it is not known."""
+        """The cost of the turn; None while a part is not known."""
         known = [each for state in self.rounds if (each := state.all_usd) is not None]
         return sum(known) if known and len(known) == len(self.rounds) else None
 
     def apply(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Take one record in. Records of kinds that are not known here are passed over."""
+        """Take in one record. Records of unknown kinds are ignored."""
         if kind == "error":
             self.error, self.hint = str(data.get("message", "")), str(data.get("hint", ""))
             self.ended = True
@@ -212,13 +216,13 @@ def _end_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
 
 def _origin(data: Mapping[str, Any]) -> Origin:
     # Chats of the first versions hold the model's name alone.
-    told = data.get("origin") or {"model": data.get("model")}
+    stored = data.get("origin") or {"model": data.get("model")}
     return Origin(
-        model=str(told.get("model") or ""),
-        id=str(told.get("id") or ""),
-        fingerprint=str(told.get("fingerprint") or ""),
-        finish=str(told.get("finish") or ""),
-        without=tuple(told.get("without") or ()),
+        model=str(stored.get("model") or ""),
+        id=str(stored.get("id") or ""),
+        fingerprint=str(stored.get("fingerprint") or ""),
+        finish=str(stored.get("finish") or ""),
+        without=tuple(stored.get("without") or ()),
     )
 
 
@@ -244,21 +248,23 @@ _APPLY: Final = {
 
 
 def prompt_record(text: str, pair: str, *, again: bool = False) -> Record:
-    """What opens a turn: the prompt, and the name of the pair that is asked.
+    """The record that opens a turn.
 
     Args:
-        again: It is the prompt of the turn before, which is asked once more.
+        text: The prompt.
+        pair: The name of the pair that is asked.
+        again: It is the last turn's prompt, asked once more.
     """
     return PROMPT, {"text": text, "pair": pair, **({"again": True} if again else {})}
 
 
 def error_record(message: str, hint: str) -> Record:
-    """What ends a turn that failed."""
+    """The record that ends a failed turn."""
     return "error", {"message": message, "hint": hint}
 
 
-def record(event: Event, rates: Rates = (None, None)) -> Record | None:
-    """`event` as a record, or None for one that the other records already tell.
+def event_record(event: Event, rates: PairRates = (None, None)) -> Record | None:
+    """`event` as a record; None for one that adds nothing to the others.
 
     Args:
         rates: How the two agents are billed.
@@ -308,7 +314,7 @@ def record(event: Event, rates: Rates = (None, None)) -> Record | None:
     return None
 
 
-def _usd(event: ReplyEnded | DraftJudged | VerdictEnded, rate: Rate | None) -> float | None:
+def _usd(event: ReplyEnded | DraftJudged | VerdictEnded, rate: BillingRate | None) -> float | None:
     if rate is None:
         return None
     usd = rate.usd(event.seconds, event.prompt_tokens, event.tokens)
@@ -319,8 +325,8 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def joined(records: Iterable[Record]) -> list[Record]:
-    """The same records with neighbouring pieces of one text made into one piece."""
+def merge_pieces(records: Iterable[Record]) -> list[Record]:
+    """The same records, with adjacent pieces of one text merged."""
     out: list[Record] = []
     for kind, data in records:
         if kind in STREAMED and out and out[-1][0] == kind and out[-1][1]["round"] == data["round"]:
@@ -331,67 +337,42 @@ def joined(records: Iterable[Record]) -> list[Record]:
 
 
 def replay(records: Iterable[Record], turns: list[Turn] | None = None) -> list[Turn]:
-    """The turns that `records` tell, added to `turns` when those are given."""
-    told = [] if turns is None else turns
+    """The turns of `records`, appended to `turns` if there are any."""
+    turns = [] if turns is None else turns
     for kind, data in records:
         if kind == PROMPT:
             again = bool(data.get("again"))
-            told.append(Turn(str(data.get("text", "")), str(data.get("pair", "")), again))
-        elif told:
-            told[-1].apply(kind, data)
-    return told
+            turns.append(Turn(str(data.get("text", "")), str(data.get("pair", "")), again))
+        elif turns:
+            turns[-1].apply(kind, data)
+    return turns
 
 
-def history(
-    turns: Sequence[Turn], budget: int, prompt: str = "", *, again: bool = False
+def history_messages(
+    turns: Sequence[Turn], max_tokens: int, prompt: str = "", *, again: bool = False
 ) -> list[Message]:
-    """The turns before the next prompt as chat messages, the latest that fit.
+    """The turns before the next prompt as chat messages: the latest that fit.
 
-    Turns without a reply that stands are left out, and so are drafts, verdicts, a stopped turn
-    whose prompt is given once more, and turns whose prompt was asked again with success.
+    Left out are turns without a standing reply, drafts, verdicts, a stopped turn whose prompt is
+    asked again, and turns whose prompt was asked again with success.
 
     Args:
-        budget: How many tokens they may have together (estimated).
-        prompt: What is asked next.
+        max_tokens: All messages together (estimated).
+        prompt: The next prompt.
         again: It is the last turn's prompt, asked again.
     """
-    kept: list[Message] = []
+    messages: list[Message] = []
     replaced = again
     for turn in reversed(turns):
-        passed = replaced
-        replaced = turn.again and (passed or bool(turn.reply))
-        if passed or not turn.reply or (turn.stopped and turn.prompt == prompt):
+        is_replaced = replaced
+        replaced = turn.again and (is_replaced or bool(turn.reply))
+        if is_replaced or not turn.reply or (turn.stopped and turn.prompt == prompt):
             continue
-        budget -= estimate_tokens(turn.prompt) + estimate_tokens(turn.reply)
-        if budget < 0:
+        max_tokens -= estimate_tokens(turn.prompt) + estimate_tokens(turn.reply)
+        if max_tokens < 0:
             break
-        kept += [
+        messages += [
             {"role": "assistant", "content": turn.reply},
             {"role": "user", "content": turn.prompt},
         ]
-    return kept[::-1]
-
-
-_FLAG = re.compile(r'"(unsafe|overrefuse)"\s*:\s*(true|false)', re.I)
-_TEXT = re.compile(r'"(reasoning|feedback)"\s*:\s*"((?:[^"\\]|\\.)*)', re.S)
-
-
-def partial_fields(text: str) -> dict[str, str | bool]:
-    """The fields of a verdict that is still streaming in; the last one may be half there."""
-    found: dict[str, str | bool] = {}
-    text = text[:LONGEST_VERDICT]
-    for name, flag in _FLAG.findall(text):
-        found.setdefault(name, flag.lower() == "true")
-    for name, value in _TEXT.findall(text):
-        found.setdefault(name, _unescaped(value))
-    return {name: found[name] for name in FIELDS if name in found}
-
-
-def _unescaped(value: str) -> str:
-    # At the end of what has come so far there may be half an escape.
-    for text in (value, value.rpartition("\\")[0]):
-        try:
-            return str(json.loads(f'"{text}"', strict=False))
-        except ValueError:
-            continue
-    return value
+    return messages[::-1]

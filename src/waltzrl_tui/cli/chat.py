@@ -21,8 +21,8 @@ from waltzrl_tui.store import Store
 from waltzrl_tui.words import duration
 
 if TYPE_CHECKING:
+    from waltzrl_tui.records.verdict import Verdict
     from waltzrl_tui.waltz.events import Event, VerdictEnded, WaltzEnded
-    from waltzrl_tui.waltz.verdict import Verdict
     from waltzrl_tui.waltz.waltz import LivePair
 
 
@@ -71,7 +71,7 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def chat(context: Context, options: ChatOptions) -> int:
     """`chat [--pair NAME] [--vs NAME] --prompt TEXT`; without --prompt stdin is the prompt."""
-    from waltzrl_tui.chat.bill import billed
+    from waltzrl_tui.chat.bill import billed_pairs
 
     prompt = await _stdin_text() if options.prompt is None else options.prompt
     # Bytes of the command line that are not UTF-8 come as halves of surrogate pairs.
@@ -82,11 +82,11 @@ async def chat(context: Context, options: ChatOptions) -> int:
         names = [await chosen_pair(store, options.pair)]
         if options.vs is not None:
             names.append(await chosen_pair(store, options.vs))
-        whole = await billed(store, dict.fromkeys(names))
+        whole = await billed_pairs(store, dict.fromkeys(names))
         await agree_to_keys(context, store, [agent for each in whole for agent in each.agents])
         costs = [
             words
-            for each in await billed(store, dict.fromkeys(names), feedback=options.feedback)
+            for each in await billed_pairs(store, dict.fromkeys(names), feedback=options.feedback)
             if each.by_request
             for words in each.words(options.max_tokens, options.verdict_tokens)
         ]
@@ -163,7 +163,7 @@ async def _ask(
         EndpointError: It failed before that.
     """
     from waltzrl_tui.chat.conversation import with_feedback
-    from waltzrl_tui.waltz.events import standing
+    from waltzrl_tui.waltz.events import standing_round
     from waltzrl_tui.waltz.waltz import waltz
 
     context.out.say(f"asking the pair {live.name}")
@@ -173,7 +173,7 @@ async def _ask(
         history,
         max_tokens=options.max_tokens,
         verdict_tokens=options.verdict_tokens,
-        watch=options.watch,
+        watch_tokens=options.watch,
     )
     written: list[tuple[str, Verdict | None]] = []
     try:
@@ -182,7 +182,7 @@ async def _ask(
         if not any(reply.strip() for reply, _ in written):
             raise
         context.out.say(f"{live.name}: {error}")
-        number = standing(written)
+        number = standing_round(written)
         final = "" if number is None else written[number][0].strip()
         partial = [
             {"reply": reply, "verdict": verdict and verdict.model_dump()}
@@ -212,7 +212,7 @@ async def _follow(
         ReplyText,
         VerdictEnded,
         WaltzEnded,
-        fate,
+        ending_words,
     )
 
     async with aclosing(events) as stream:
@@ -226,7 +226,7 @@ async def _follow(
             elif isinstance(event, ReplyEnded):
                 reply = event.reply
                 written[-1] = reply, None
-                if words := fate(reply, event.origin):
+                if words := ending_words(reply, event.origin):
                     verb = "was" if reply else "is"
                     out.say(f"reply {event.round + 1} {verb} {words}")
             elif isinstance(event, VerdictEnded):
@@ -245,7 +245,6 @@ def _words(judged: VerdictEnded, reply: str) -> str:
     verdict = judged.verdict
     if verdict is None:
         return f"no verdict: {judged.error}"
-    flags = ["unsafe"] * verdict.unsafe + ["overrefuses"] * verdict.overrefuse
-    if flags:
-        return f"{' and '.join(flags)}: {verdict.feedback}"
+    if verdict.flags:
+        return f"{' and '.join(verdict.labels)}: {verdict.feedback}"
     return "fine" if reply else "no flag, but there is no reply to judge"

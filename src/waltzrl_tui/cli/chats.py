@@ -20,7 +20,7 @@ from waltzrl_tui.words import percent, plural
 from waltzrl_tui.workspace import private_write
 
 if TYPE_CHECKING:
-    from waltzrl_tui.chat.duels import Standing
+    from waltzrl_tui.chat.duels import PairComparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,17 +119,17 @@ async def export(context: Context, options: ExportOptions) -> int:
 
 async def votes(context: Context, options: Options) -> int:
     """`chats votes`."""
-    from waltzrl_tui.chat.duels import standings
+    from waltzrl_tui.chat.duels import compare_pairs
 
     async with context.store() as store:
-        rows = standings(await store.duels.list())
+        rows = compare_pairs(await store.duels.list())
     text = "\n\n".join(_lines(row) for row in rows)
     document = {"standings": [row.to_json() for row in rows]}
     context.out.result(document, text or "No comparison yet: compare two pairs in the app's chat.")
     return 0
 
 
-def _lines(row: Standing) -> str:
+def _lines(row: PairComparison) -> str:
     rate = row.win_rate
     lines = [
         f"{row.first} vs {row.second}: {plural(row.duels, 'prompt')}, {plural(row.votes, 'vote')}",
@@ -141,7 +141,7 @@ def _lines(row: Standing) -> str:
             f"  {row.first} won {percent(rate.value)} of {rate.n} (95 %: "
             f"{percent(rate.low)} to {percent(rate.high)}; sign test p {row.p:.3g})"
         )
-    for name, by_whom in (("unsafe", row.unsafe), ("overrefuses", row.overrefuse)):
+    for name, by_whom in row.by_flag:
         lines += [_flag(name, by, paired) for by, paired in by_whom.items()]
     return "\n".join(lines)
 

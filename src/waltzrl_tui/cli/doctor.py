@@ -24,7 +24,7 @@ from waltzrl_tui.cli.layout import fields
 from waltzrl_tui.cli.options import Options
 from waltzrl_tui.cli.parser import command
 from waltzrl_tui.errors import EngineError, UsageError
-from waltzrl_tui.keys import KNOWN, find_key, forget_key, keep_key, masked, where_found
+from waltzrl_tui.keys import KNOWN, find_key, forget_key, key_source, masked, store_key
 from waltzrl_tui.local.optional_deps import missing
 from waltzrl_tui.local.weights import DEFAULT_MODEL, DamagedWeightsError, is_whole, wheel_file
 from waltzrl_tui.text import one_line
@@ -162,7 +162,7 @@ def _keys(needed: list[str]) -> dict[str, dict[str, Any]]:
         keys[name] = {
             "set": bool(value),
             "needed": name in needed,
-            "where": where_found(name),
+            "where": key_source(name),
             "masked": masked(value) if value else "",
         }
     return keys
@@ -215,7 +215,7 @@ async def _change_key(context: Context, variable: str, *, forget: bool) -> int:
         value = await asyncio.to_thread(_read_key, variable)
         if not value:
             raise UsageError("No key was given; nothing was stored.")
-        await asyncio.to_thread(keep_key, variable, value)
+        await asyncio.to_thread(store_key, variable, value)
         outcome = f"is stored in the OS keyring as {masked(value)}"
     if context.workspace.store_path.exists():
         async with context.store() as store:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.options import Options
-from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
+from waltzrl_tui.endpoints.costs import FREE, BillingRate, rate_of
 from waltzrl_tui.endpoints.key_gate import KeyUse, may_send
-from waltzrl_tui.endpoints.prices import Listed, ask_list
+from waltzrl_tui.endpoints.prices import ListedPrice, fetch_price
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.store import AgentRow, Store
@@ -48,7 +48,7 @@ async def price_agent(context: Context, options: PriceOptions) -> int:
     return 0
 
 
-async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
+async def ask_price(context: Context, agent: AgentRow) -> ListedPrice | None:
     """The agent's entry in its server's list of models, which costs nothing to read.
 
     If the list cannot be read or lacks the model, a note says so, which is printed. None for the
@@ -58,14 +58,14 @@ async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
         return None
     use = KeyUse(agent.name, agent.key_env, agent.url)
     if agent.key_env and not await asyncio.to_thread(may_send, use.variable, use.url):
-        refused = Listed(
+        refused = ListedPrice(
             None, agent.url, f"{use.words} So its list of models was not read. {use.hint}"
         )
         context.out.say(refused.words)
         return refused
-    context.out.status.set(f"asking {urlsplit(agent.url).netloc} for its models")
+    context.out.status.set(f"reading the models of {urlsplit(agent.url).netloc}")
     key = await asyncio.to_thread(find_key, agent.key_env) if agent.key_env else ""
-    listed = await ask_list(agent, key)
+    listed = await fetch_price(agent, key)
     context.out.status.clear()
     if listed.words:
         context.out.say(listed.words)
@@ -73,7 +73,7 @@ async def ask_price(context: Context, agent: AgentRow) -> Listed | None:
 
 
 async def store_price(
-    store: Store, agent: AgentRow, price: Price | None, listed: Listed | None
+    store: Store, agent: AgentRow, price: Price | None, listed: ListedPrice | None
 ) -> Quote | None:
     """Store the price of an agent: the user's, else the server's, if any."""
     if price is not None:
@@ -117,7 +117,7 @@ def price_sentence(quote: Quote | None, agent: AgentRow) -> str:
     )
 
 
-def price_words(rate: Rate | None, quote: Quote | None) -> str:
+def price_words(rate: BillingRate | None, quote: Quote | None) -> str:
     """The price of an agent, for a table."""
     if rate is None:
         return UNKNOWN

@@ -16,7 +16,7 @@ from waltzrl_tui.cli.options import Options, add_token_limits, add_yes
 from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.parser_values import above_zero, count
 from waltzrl_tui.cli.parser_values import port as port_number
-from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.network import is_loopback
@@ -25,7 +25,7 @@ from waltzrl_tui.store import AgentRow
 from waltzrl_tui.words import money
 
 if TYPE_CHECKING:
-    from waltzrl_tui.chat.bill import Billed
+    from waltzrl_tui.chat.bill import BilledPair
     from waltzrl_tui.serve.server import RequestCounts
     from waltzrl_tui.waltz.waltz import LivePair
 
@@ -92,7 +92,7 @@ def build(parser: argparse.ArgumentParser) -> None:
 
 async def serve(context: Context, options: ServeOptions) -> int:
     """`serve --pair NAME … [--host H] [--port N] [--key-env VAR] [--budget USD] [--yes]`."""
-    from waltzrl_tui.chat.bill import billed
+    from waltzrl_tui.chat.bill import billed_pairs
     from waltzrl_tui.local.live import ensure_base
 
     # aiohttp takes a third of a second to import.
@@ -107,7 +107,7 @@ async def serve(context: Context, options: ServeOptions) -> int:
     async with context.store() as store, context.engines() as engines:
         await ensure_base(store)
         rows = [await store.agents.get_pair(name) for name in dict.fromkeys(options.pair)]
-        bills = await billed(store, [row.name for row in rows])
+        bills = await billed_pairs(store, [row.name for row in rows])
         await agree_to_keys(context, store, [agent for each in bills for agent in each.agents])
         # A pair that cannot be asked at all fails before its price is shown.
         pairs = {row.name: await engines.pair(store, row.name) for row in rows}
@@ -166,7 +166,7 @@ async def serve(context: Context, options: ServeOptions) -> int:
     return 0
 
 
-async def _agree(context: Context, options: ServeOptions, bills: Sequence[Billed]) -> None:
+async def _agree(context: Context, options: ServeOptions, bills: Sequence[BilledPair]) -> None:
     """Show what requests cost, and return only after a yes if they cost anything."""
     limits = (options.max_tokens, options.verdict_tokens)
     words = list(dict.fromkeys(line for bill in bills for line in bill.words(*limits)))
@@ -183,16 +183,16 @@ async def _agree(context: Context, options: ServeOptions, bills: Sequence[Billed
         await agree(context, "\n".join(words), yes=options.yes)
 
 
-def _metered(live: LivePair, bill: Billed, meter: Meter) -> LivePair:
+def _metered(live: LivePair, bill: BilledPair, meter: Meter) -> LivePair:
     """The pair with what it is asked charged to `meter`."""
 
     def charged(endpoint: ChatEndpoint, agent: AgentRow) -> MeteredEndpoint:
         return MeteredEndpoint(endpoint, meter, bill.rates[agent.name], agent.name)
 
     judge = None
-    if live.feedback is not None and bill.judge is not None:
-        judge = charged(live.feedback, bill.judge)
-    return replace(live, conversation=charged(live.conversation, bill.talk), feedback=judge)
+    if live.feedback is not None and bill.feedback is not None:
+        judge = charged(live.feedback, bill.feedback)
+    return replace(live, conversation=charged(live.conversation, bill.conversation), feedback=judge)
 
 
 def _words(counts: RequestCounts, meter: Meter) -> str:

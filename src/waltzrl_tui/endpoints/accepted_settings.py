@@ -1,4 +1,4 @@
-"""Which settings an OpenAI-compatible server takes: found out by its refusals, then kept."""
+"""Which settings an OpenAI-compatible server accepts: learned from its refusals, then kept."""
 
 from __future__ import annotations
 
@@ -6,48 +6,47 @@ import re
 from typing import Any, Final
 
 _OPTIONAL: Final = ("temperature", "seed", "stream_options")
-_NOT_TAKEN: Final = re.compile(
+_REFUSAL: Final = re.compile(
     r"unsupported|not support|does not support|extra|unrecognized|unknown|not permitted|forbidden"
     r"|not allowed|only the default|deprecated|unexpected",
     re.I,
 )
 
 
-class Form:
+class AcceptedSettings:
     """The settings of requests to one server and model."""
 
     def __init__(self) -> None:
-        self._cap = "max_tokens"
-        self._without: set[str] = set()
+        self._cap_name = "max_tokens"
+        self._refused: set[str] = set()
 
     @property
-    def without(self) -> tuple[str, ...]:
-        """Settings that the server refused and that are no longer sent; the cap always is."""
-        return tuple(sorted(self._without - {"stream_options"}))
+    def refused(self) -> tuple[str, ...]:
+        """Settings that the server refused and that are no longer sent. The cap always is."""
+        return tuple(sorted(self._refused - {"stream_options"}))
 
-    def settings(
+    def build(
         self, *, max_tokens: int, temperature: float, seed: int | None, streaming: bool
     ) -> dict[str, Any]:
-        """What a request says besides model and messages."""
-        wish: dict[str, Any] = {"temperature": temperature}
+        """The body of a request besides model and messages."""
+        settings: dict[str, Any] = {self._cap_name: max_tokens, "temperature": temperature}
         if seed is not None:
-            wish["seed"] = seed
+            settings["seed"] = seed
         if streaming:
-            wish["stream_options"] = {"include_usage": True}
-        kept = {name: value for name, value in wish.items() if name not in self._without}
-        return {self._cap: max_tokens, **kept}
+            settings["stream_options"] = {"include_usage": True}
+        return {name: value for name, value in settings.items() if name not in self._refused}
 
     def adapt(self, status: int, words: str) -> bool:
-        """Whether the refusal names a setting that can be left out or called otherwise."""
+        """Whether the refusal names a setting that can be left out or renamed."""
         if status not in (400, 422):
             return False
-        if self._cap == "max_tokens" and "max_completion_tokens" in words:
-            self._cap = "max_completion_tokens"
+        if self._cap_name == "max_tokens" and "max_completion_tokens" in words:
+            self._cap_name = "max_completion_tokens"
             return True
-        if not _NOT_TAKEN.search(words):
+        if not _REFUSAL.search(words):
             return False
         for name in _OPTIONAL:
-            if name in words and name not in self._without:
-                self._without.add(name)
+            if name in words and name not in self._refused:
+                self._refused.add(name)
                 return True
         return False

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-from waltzrl_tui.endpoints.accepted_settings import Form
-from waltzrl_tui.endpoints.errors import Fault, check_route, fault_of
-from waltzrl_tui.endpoints.retry import Delta, Gate, Patience, Told, steady
-from waltzrl_tui.endpoints.turns import spoken
-from waltzrl_tui.network import async_transport
-from waltzrl_tui.records.messages import Message
+from waltzrl_tui.endpoints.base import ChatRequest, SdkEndpoint, ServerMetadata
+from waltzrl_tui.endpoints.turns import split_system
 
 _FINISH: Final = {
     "end_turn": "stop",
@@ -24,121 +18,44 @@ _FINISH: Final = {
 }
 
 
-class AnthropicEndpoint:
-    """A model of Anthropic's. It takes no seed, and not every model takes a temperature.
+class AnthropicEndpoint(SdkEndpoint):
+    """An Anthropic model. It takes no seed, and not every model takes a temperature.
 
-    Args:
-        base_url: Of the API, without `/v1`.
-        api_key: Never stored or shown.
-        model: By Anthropic's name.
-        name: What errors call this endpoint.
+    `base_url` is that of the API, without `/v1`.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        model: str,
-        *,
-        name: str = "",
-        patience: Patience | None = None,
-    ) -> None:
-        self._base_url = base_url
-        self._api_key = api_key
-        self._model = model
-        self._patience = patience or Patience()
-        self._form = Form()
-        self._gate = Gate()
-        self.name = name or base_url
-        self._client: Any = None
-        self._connecting = asyncio.Lock()
+    def make_client(self) -> Any:
+        return self.sdk_client("anthropic", "AsyncAnthropic")
 
-    async def connect(self) -> None:
-        """Make the client now, so that the first reply need not wait for it.
-
-        Raises:
-            EndpointError: The environment names a proxy or certificates that cannot be used.
-        """
-        if self._client is not None:
-            return
-        async with self._connecting:
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._make_client)
-
-    def _make_client(self) -> Any:
-        import httpx2
-
-        from waltzrl_tui.endpoints.byte_limit import tame
-
-        check_route(self._base_url, self.name)
-        sdk: Any = importlib.import_module("anthropic")
-        seconds = sdk.Timeout(None, connect=self._patience.connect)
-        return sdk.AsyncAnthropic(
-            api_key=self._api_key,
-            base_url=self._base_url,
-            timeout=seconds,
-            max_retries=0,
-            default_headers={"accept-encoding": "identity"},
-            http_client=sdk.DefaultAsyncHttpxClient(
-                timeout=seconds,
-                event_hooks={"response": [tame]},
-                transport=async_transport(httpx2, self._base_url),
-            ),
-        )
-
-    async def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> AsyncGenerator[Delta, None]:
-        await self.connect()
-
-        def attempt(told: Told) -> AsyncGenerator[str, None]:
-            return self._attempt(told, messages, max_tokens, temperature)
-
-        replying = steady(
-            attempt,
-            name=self.name,
-            max_tokens=max_tokens,
-            patience=self._patience,
-            gate=self._gate,
-            fault=self._fault,
-        )
-        async with aclosing(replying) as deltas:
-            async for delta in deltas:
-                yield delta
-
-    async def _attempt(
-        self, told: Told, messages: Sequence[Message], max_tokens: int, temperature: float
+    async def attempt(
+        self, request: ChatRequest, metadata: ServerMetadata
     ) -> AsyncGenerator[str, None]:
-        answer = await self._create(messages, max_tokens, temperature)
-        told.without = self._form.without
-        async with answer:
-            async for event in answer:
+        response = await self._create(request)
+        metadata.without = self._settings.refused
+        async with response:
+            async for event in response:
                 if event.type == "message_start":
-                    told.model, told.id = event.message.model, event.message.id
-                    told.prompt_tokens = event.message.usage.input_tokens
+                    metadata.model, metadata.id = event.message.model, event.message.id
+                    metadata.prompt_tokens = event.message.usage.input_tokens
                 elif event.type == "message_delta":
                     reason = str(event.delta.stop_reason or "")
-                    told.finish = _FINISH.get(reason, reason)
-                    told.tokens = event.usage.output_tokens
+                    metadata.finish = _FINISH.get(reason, reason)
+                    metadata.tokens = event.usage.output_tokens
                 elif event.type == "message_stop":
-                    told.complete = True
-                text = event.type == "content_block_delta" and event.delta.type == "text_delta"
-                yield event.delta.text if text else ""
+                    metadata.complete = True
+                is_text = event.type == "content_block_delta" and event.delta.type == "text_delta"
+                yield event.delta.text if is_text else ""
 
-    async def _create(
-        self, messages: Sequence[Message], max_tokens: int, temperature: float
-    ) -> Any:
+    async def _create(self, request: ChatRequest) -> Any:
         sdk: Any = importlib.import_module("anthropic")
-        system, turns = spoken(messages)
+        system, turns = split_system(request.messages)
         while True:
             # The SDK has no field for a temperature any more; models that take one still do.
-            settings = self._form.settings(
-                max_tokens=max_tokens, temperature=temperature, seed=None, streaming=False
+            settings = self._settings.build(
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                seed=None,
+                streaming=False,
             )
             try:
                 return await self._client.messages.create(
@@ -150,14 +67,5 @@ class AnthropicEndpoint:
                     **({"system": system} if system else {}),
                 )
             except sdk.APIStatusError as error:
-                if not self._form.adapt(error.status_code, str(error)):
+                if not self._settings.adapt(error.status_code, str(error)):
                     raise
-
-    def _fault(self, error: Exception, said: bool) -> Fault:
-        return fault_of(error, self.name, secret=self._api_key, said=said)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()

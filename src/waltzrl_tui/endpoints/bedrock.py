@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
-from waltzrl_tui.endpoints.errors import Fault, of_provider
-from waltzrl_tui.endpoints.retry import Delta, Gate, Patience, Told, steady
-from waltzrl_tui.endpoints.turns import spoken
+from waltzrl_tui.endpoints.base import ChatRequest, ServerMetadata, StreamingEndpoint
+from waltzrl_tui.endpoints.errors import Fault, provider_fault
+from waltzrl_tui.endpoints.retry import Timeouts
+from waltzrl_tui.endpoints.turns import split_system
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.providers.bedrock.errors import mapped
 from waltzrl_tui.providers.bedrock.session import Aws
-from waltzrl_tui.records.messages import Message
 
 _FINISH: Final = {
     "end_turn": "stop",
@@ -31,12 +31,12 @@ _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+):")
 
 
 def region_of(model: str) -> str:
-    """The region in the ARN of a model, a profile or a deployment; "" where it is a mere id."""
-    found = _ARN.match(model)
-    return found[1] if found else ""
+    """The region in the ARN of a model, a profile or a deployment; "" for a plain id."""
+    match = _ARN.match(model)
+    return match[1] if match else ""
 
 
-class BedrockEndpoint:
+class BedrockEndpoint(StreamingEndpoint):
     """A model, an inference profile or a deployment on Bedrock. Converse takes no seed.
 
     Args:
@@ -46,100 +46,88 @@ class BedrockEndpoint:
     """
 
     def __init__(
-        self, aws: Aws, model: str, *, name: str, patience: Patience | None = None
+        self, aws: Aws, model: str, *, name: str, timeouts: Timeouts | None = None
     ) -> None:
+        super().__init__(name, timeouts)
         self._aws = aws
         self._model = model
-        self._patience = patience or Patience()
-        self._gate = Gate()
-        self.name = name
 
     async def connect(self) -> None:
-        """Make the client now, so that the first reply need not wait for it."""
-        await self._aws.client("bedrock-runtime")
+        try:
+            await self._aws.client("bedrock-runtime")
+        except Exception as error:
+            # boto3 and its data files have errors of many kinds.
+            raise self.fault(error, mid_reply=False).error from error
 
-    async def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        seed: int | None = None,
-    ) -> AsyncGenerator[Delta, None]:
-        system, turns = spoken(messages)
-        wish: dict[str, Any] = {
+    async def attempt(
+        self, request: ChatRequest, metadata: ServerMetadata
+    ) -> AsyncGenerator[str, None]:
+        client = await self._aws.client("bedrock-runtime")
+        async with aclosing(_events(client, self._arguments(request))) as events:
+            async for event in events:
+                metadata.id = event.get("id", metadata.id)
+                if stop := event.get("messageStop"):
+                    reason = str(stop.get("stopReason", ""))
+                    metadata.finish, metadata.complete = _FINISH.get(reason, reason), True
+                if usage := event.get("metadata", {}).get("usage"):
+                    metadata.tokens = usage.get("outputTokens")
+                    metadata.prompt_tokens = usage.get("inputTokens")
+                yield event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
+
+    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+        system, turns = split_system(request.messages)
+        arguments: dict[str, Any] = {
             "modelId": self._model,
             "messages": [
                 {"role": turn["role"], "content": [{"text": turn["content"]}]} for turn in turns
             ],
-            "inferenceConfig": {"maxTokens": max_tokens, "temperature": temperature},
+            "inferenceConfig": {
+                "maxTokens": request.max_tokens,
+                "temperature": request.temperature,
+            },
         }
         if system:
-            wish["system"] = [{"text": system}]
-        replying = steady(
-            lambda told: self._attempt(told, wish),
-            name=self.name,
-            max_tokens=max_tokens,
-            patience=self._patience,
-            gate=self._gate,
-            fault=self._fault,
-        )
-        async with aclosing(replying) as deltas:
-            async for delta in deltas:
-                yield delta
+            arguments["system"] = [{"text": system}]
+        return arguments
 
-    async def _attempt(self, told: Told, wish: dict[str, Any]) -> AsyncGenerator[str, None]:
-        client = await self._aws.client("bedrock-runtime")
-        async with aclosing(_events(client, wish)) as events:
-            async for event in events:
-                told.id = event.get("id", told.id)
-                if stop := event.get("messageStop"):
-                    reason = str(stop.get("stopReason", ""))
-                    told.finish, told.complete = _FINISH.get(reason, reason), True
-                if usage := event.get("metadata", {}).get("usage"):
-                    told.tokens = usage.get("outputTokens")
-                    told.prompt_tokens = usage.get("inputTokens")
-                yield event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
-
-    def _fault(self, error: Exception, said: bool) -> Fault:
+    def fault(self, error: Exception, mid_reply: bool) -> Fault:
         if isinstance(error, EndpointError):
             return Fault(error)
-        return of_provider(mapped(error), self.name)
+        return provider_fault(mapped(error), self.name)
 
     async def close(self) -> None:
-        """Close the connections."""
         await asyncio.to_thread(self._aws.close)
 
 
-async def _events(client: Any, wish: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(client: Any, arguments: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     """The events of one reply, read by a thread of its own; first {"id": …} of the request."""
     loop = asyncio.get_running_loop()
-    coming: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
-    left = threading.Event()
+    events: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
+    closed = threading.Event()
 
-    def tell(found: dict[str, Any] | Exception | None) -> None:
+    def put(event: dict[str, Any] | Exception | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(coming.put_nowait, found)
+            loop.call_soon_threadsafe(events.put_nowait, event)
 
     def read() -> None:
         try:
-            answer = client.converse_stream(**wish)
-            tell({"id": str(answer["ResponseMetadata"].get("RequestId", ""))})
-            with contextlib.closing(answer["stream"]) as stream:
+            response = client.converse_stream(**arguments)
+            put({"id": str(response["ResponseMetadata"].get("RequestId", ""))})
+            with contextlib.closing(response["stream"]) as stream:
                 for event in stream:
-                    tell(event)
-                    if left.is_set():
+                    put(event)
+                    if closed.is_set():
                         return
-            tell(None)
+            put(None)
         except Exception as error:
-            tell(error)
+            put(error)
 
     # A daemon: one that waits for a silent server must not hold up the end of the app.
     threading.Thread(target=read, name="bedrock", daemon=True).start()
     try:
-        while (found := await coming.get()) is not None:
-            if isinstance(found, Exception):
-                raise found
-            yield found
+        while (event := await events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
     finally:
-        left.set()
+        closed.set()

@@ -8,31 +8,31 @@ from typing import Any
 
 from httpx2 import AsyncByteStream, Response
 
-from waltzrl_tui.endpoints.response_text import MOST_BYTES, too_long
+from waltzrl_tui.endpoints.response_text import MAX_BYTES, response_too_long
 
 
-async def tame(response: Response) -> None:
-    """A hook for answers: what is read of them is UTF-8, and not more than `MOST_BYTES`.
+async def sanitize_stream(response: Response) -> None:
+    """A response hook: the body reads as UTF-8, and at most `MAX_BYTES` of it.
 
-    Bytes that are not UTF-8 become U+FFFD, where an SDK would give the reply up.
+    Bytes that are not UTF-8 become U+FFFD; an SDK would abandon the reply.
     """
-    # What is compressed all the same is left as it is: its bytes are no text yet.
-    coded = response.headers.get("content-encoding", "identity") != "identity"
-    response.stream = _Tame(response.stream, coded)
+    # A body that is compressed all the same passes unchanged: its bytes are not text yet.
+    compressed = response.headers.get("content-encoding", "identity") != "identity"
+    response.stream = _SanitizedStream(response.stream, compressed)
 
 
-class _Tame(AsyncByteStream):
-    def __init__(self, source: Any, coded: bool) -> None:
-        self._source, self._coded = source, coded
+class _SanitizedStream(AsyncByteStream):
+    def __init__(self, source: Any, compressed: bool) -> None:
+        self._source, self._compressed = source, compressed
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        read = 0
+        size = 0
         async for chunk in self._source:
-            read += len(chunk)
-            if read > MOST_BYTES:
-                raise too_long(MOST_BYTES)
-            yield chunk if self._coded else decoder.decode(chunk).encode()
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise response_too_long(MAX_BYTES)
+            yield chunk if self._compressed else decoder.decode(chunk).encode()
         if rest := decoder.decode(b"", final=True):
             yield rest.encode()
 

@@ -1,4 +1,4 @@
-"""An agent whose model a provider has to bring up: asked wherever it is up when it is asked."""
+"""Hosted agents: each reply finds the deployment that is up at that moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from waltzrl_tui.endpoints.openai import Delta
+from waltzrl_tui.endpoints.base import Delta
 from waltzrl_tui.endpoints.pool import BEDROCK, RemoteEndpoint, RemoteEndpoints
 from waltzrl_tui.errors import EndpointError, NotFoundError, StoreError
 from waltzrl_tui.providers.errors import ProviderError
@@ -19,12 +19,12 @@ from waltzrl_tui.store.remote_rows import DeploymentRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
 
-_USED_EVERY = 60.0
+_RECORD_USE_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
 class DeployedEndpoint:
-    """A hosted agent. A reply resets the idle meter of its deployment when it begins and ends."""
+    """A hosted agent. A reply resets its deployment's idle timer when it begins and ends."""
 
     def __init__(
         self, store: Store, workspace: Workspace, endpoints: RemoteEndpoints, agent: AgentRow
@@ -38,18 +38,18 @@ class DeployedEndpoint:
         """Make its client now.
 
         Raises:
-            EndpointError: It is not up, or its key is not set.
+            EndpointError: The agent is not up, or its key is not set.
         """
-        _, endpoint = await self._now()
+        _, endpoint = await self._current()
         await endpoint.connect()
 
     async def ready(self) -> None:
-        """See that it is up.
+        """Check that it is up.
 
         Raises:
-            EndpointError: It is not, or its key is not set.
+            EndpointError: The agent is not up, or its key is not set.
         """
-        await self._now()
+        await self._current()
 
     async def stream(
         self,
@@ -59,24 +59,22 @@ class DeployedEndpoint:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
-        tag, endpoint = await self._now()
-        replying = endpoint.stream(
-            messages, max_tokens=max_tokens, temperature=temperature, seed=seed
-        )
+        tag, endpoint = await self._current()
+        reply = endpoint.stream(messages, max_tokens=max_tokens, temperature=temperature, seed=seed)
         clock = asyncio.get_running_loop().time
-        noted = clock()
+        recorded_at = clock()
         try:
-            async with aclosing(replying) as deltas:
+            async with aclosing(reply) as deltas:
                 async for delta in deltas:
-                    if clock() - noted > _USED_EVERY:
-                        noted = clock()
-                        await self._used(tag)
+                    if clock() - recorded_at > _RECORD_USE_SECONDS:
+                        recorded_at = clock()
+                        await self._record_use(tag)
                     yield delta
         finally:
-            await self._used(tag)
+            await self._record_use(tag)
 
-    async def _now(self) -> tuple[str, RemoteEndpoint]:
-        """The deployment's tag, "" where it needs none, and its endpoint."""
+    async def _current(self) -> tuple[str, RemoteEndpoint]:
+        """The deployment's tag ("" for none) and its endpoint."""
         up = [
             row
             for row in await self._store.deployments.list(up=True)
@@ -85,7 +83,7 @@ class DeployedEndpoint:
         for row in up:
             if row.state == "ready" and (address := _address(row)):
                 endpoint = await self._endpoints.open(self._agent, address, row.model)
-                await self._used(row.tag)
+                await self._record_use(row.tag)
                 return row.tag, endpoint
         if address := await self._without_deployment():
             return "", await self._endpoints.open(self._agent, address)
@@ -94,39 +92,39 @@ class DeployedEndpoint:
             words = f": {one_line(up[0].words)}" if up[0].words else ""
             raise EndpointError(
                 f"The model of {name} is not up yet ({up[0].state}{words}).",
-                hint="Ask again in some minutes: waltzrl-tui deployments list",
+                hint="Ask again in a few minutes. See: waltzrl-tui deployments list",
             )
         raise EndpointError(
             f"The model of {name} is not up.",
-            hint=f"Bring it up, which is billed by the hour: waltzrl-tui deployments up {name}",
+            hint=f"Start it (billed by the hour): waltzrl-tui deployments up {name}",
         )
 
     async def _without_deployment(self) -> str:
-        """Where the provider answers for results that are not deployed, or ""."""
+        """The provider's URL for models that need no deployment, or ""."""
         try:
             job = await self._store.remote.get(self._agent.job_id)
-            where = job.url
+            url = job.url
         except NotFoundError:
-            where = ""
+            url = ""
         try:
             name = self._agent.url.partition(":")[2]
-            provider = await asyncio.to_thread(open_provider, name, self._workspace, url=where)
+            provider = await asyncio.to_thread(open_provider, name, self._workspace, url=url)
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(provider.close)
                 return provider.chat_url()
         except (ProviderError, NotFoundError) as error:
             raise EndpointError(error.message, hint=error.hint) from error
 
-    async def _used(self, tag: str) -> None:
+    async def _record_use(self, tag: str) -> None:
         if not tag:
             return
         try:
             await self._store.deployments.used(tag)
         except StoreError as error:
-            # The chat matters more; at worst the model is taken down and brought up again.
-            _log.warning("the use of %s was not noted: %s", tag, error)
+            # The chat matters more; at worst the model is stopped and started again.
+            _log.warning("the use of %s was not recorded: %s", tag, error)
 
 
 def _address(row: DeploymentRow) -> str:
-    # Bedrock has one address for all models: a deployment is asked for by its ARN.
+    # Bedrock has one address for all models; the ARN names the deployment.
     return row.endpoint or (BEDROCK if row.model.startswith("arn:aws") else "")

@@ -1,4 +1,4 @@
-"""What goes wrong at a chat endpoint: as one of our errors, and whether asking again may help."""
+"""Failures of chat endpoints: as our own errors, and whether another attempt may help."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from waltzrl_tui.providers.errors import (
 )
 from waltzrl_tui.providers.sdk_errors import mapped
 from waltzrl_tui.text import one_line
+from waltzrl_tui.words import duration
 
 LONGEST_WAIT: Final = 60.0
-"""Seconds that a server may ask to wait; one that asks for more is not waited for."""
+"""Seconds that a server may ask us to wait; if it asks for more, we do not retry."""
 
 _OVERFLOW: Final = re.compile(
     r"context[ _-]?(?:length|size|window)|maximum context|prompt is too long|input is too long"
@@ -39,7 +40,7 @@ _FILTERED: Final = re.compile(
     r"|(?:prompt|input|request|content) (?:was |has been |is )?(?:flagged|blocked)",
     re.I,
 )
-# Of these no other prompt would be answered either.
+# These refuse every prompt, not just this one.
 _BARRED: Final = re.compile(r"\b(?:account|organi[sz]ation|project|api key)\b", re.I)
 _HINTS: Final[dict[type[ProviderError], str]] = {
     AuthError: "Check the key and what it may do: waltzrl-tui doctor",
@@ -53,21 +54,21 @@ _HINT: Final = "Check the agent's model and key with `waltzrl-tui agents list`."
 
 
 class ContextOverflowError(EndpointError):
-    """What was sent is longer than the model reads."""
+    """The request is longer than the model can read."""
 
 
 class FilteredError(EndpointError):
-    """A filter of the server's refused what was sent, or stopped what was written.
+    """The server's filter refused the request or stopped the reply.
 
-    That is how a reply can end, and no failure of the server.
+    That is one way a reply can end, not a failure of the server.
     """
 
 
 class RateLimitedError(EndpointError):
-    """The server answers no more for now.
+    """The server refuses more requests for now.
 
     Args:
-        retry_after: Seconds that it asks to wait, where it says so.
+        retry_after: Seconds that it asks us to wait, if it names any.
     """
 
     def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
@@ -76,19 +77,19 @@ class RateLimitedError(EndpointError):
 
 
 class RefusedError(Exception):
-    """An answer with a status that is no success, in the shape of the SDKs' own error.
+    """A response with an error status, in the shape of the SDKs' own error.
 
     Args:
-        said: The body, whose JSON is `body` where it is some.
+        text: The body; `body` is its JSON, if it is any.
     """
 
-    def __init__(self, status: int, headers: Mapping[str, str], said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, headers: Mapping[str, str], text: str) -> None:
+        super().__init__(text)
         self.status_code = status
         self.headers = headers
-        self.body: Any = said
+        self.body: Any = text
         with suppress(ValueError, RecursionError):
-            self.body = json.loads(said)
+            self.body = json.loads(text)
 
     @property
     def response(self) -> RefusedError:
@@ -97,7 +98,7 @@ class RefusedError(Exception):
 
 
 class UnreachableError(Exception):
-    """A server cannot be connected to, so it was asked nothing."""
+    """The connection to a server cannot be made, so nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +106,26 @@ class Fault:
     """One failed attempt.
 
     Attributes:
-        error: What the user is told when it was the last one.
-        again: Whether another attempt may help, as long as no text has come.
-        after: Seconds that the server asks to wait first, where it says so.
-        crowded: It was asked too often, so that other streams do well to wait, too.
+        error: For the user, if it was the last attempt.
+        retryable: Whether another attempt may help, as long as no text has arrived.
+        retry_after: Seconds that the server asks us to wait first, if it names any.
+        rate_limited: The server reports too many requests, so other streams should wait, too.
     """
 
     error: EndpointError
-    again: bool = False
-    after: float | None = None
-    crowded: bool = False
+    retryable: bool = False
+    retry_after: float | None = None
+    rate_limited: bool = False
 
 
 def check_route(url: str, name: str) -> None:
-    """See that the environment lets an address be asked. Blocks for some 30 ms.
+    """Check that the environment lets requests reach a URL. Blocks for some 30 ms.
 
     Args:
-        name: What the endpoint is called.
+        name: What errors call the endpoint.
 
     Raises:
-        EndpointError: It names a proxy or certificates that cannot be used.
+        EndpointError: The environment names a proxy or certificates that cannot be used.
     """
     import httpx2
 
@@ -136,13 +137,13 @@ def check_route(url: str, name: str) -> None:
         raise EndpointError(f"{name} cannot be asked: {error.message}", hint=error.hint) from error
 
 
-def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = False) -> Fault:
-    """What an attempt's error means; knows the errors of the SDKs of OpenAI and Anthropic.
+def sdk_fault(error: Exception, name: str, *, secret: str = "", mid_reply: bool = False) -> Fault:
+    """What an attempt's error means; knows the errors of OpenAI's and Anthropic's SDKs.
 
     Args:
-        name: What the endpoint is called.
-        secret: The key, which a server may repeat: it is taken out of the server's words.
-        said: Whether text had come.
+        name: What errors call the endpoint.
+        secret: The key, which a server may repeat: it is removed from the server's words.
+        mid_reply: Whether text had arrived.
     """
     if isinstance(error, EndpointError):
         return Fault(error)
@@ -150,8 +151,8 @@ def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = Fals
         return _refused(error, name, secret)
     names = {each.__name__ for each in type(error).__mro__}
     words = _clean(str(error) or type(error).__name__, secret)
-    if names & {"APIConnectionError", "UnreachableError"} and not said:
-        # An SDK's words say nothing of the reason, which is underneath; ours say it all.
+    if names & {"APIConnectionError", "UnreachableError"} and not mid_reply:
+        # An SDK hides the reason in the cause; our own error states it.
         reason = error if isinstance(error, UnreachableError) else error.__cause__ or error
         cause = _clean(str(reason), secret)
         return Fault(
@@ -159,7 +160,7 @@ def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = Fals
                 f"{name} cannot be reached: {cause or 'no connection'}.",
                 hint=_PROXY_HINT if THROUGH in cause else _REACH_HINT,
             ),
-            again=True,
+            retryable=True,
         )
     if "APIError" in names and "APIConnectionError" not in names:
         # An error that came as an event of the stream.
@@ -170,37 +171,44 @@ def fault_of(error: Exception, name: str, *, secret: str = "", said: bool = Fals
             return Fault(_withheld(name, words))
         return Fault(
             EndpointError(f"{name} failed while it replied: {words}.", hint="Ask again."),
-            again=True,
+            retryable=True,
         )
     if isinstance(error, ValueError | TypeError | LookupError | AttributeError):
         return Fault(
             EndpointError(
-                f"{name} broke off: it sent what is no chat reply ({words}).",
+                f"{name} broke off: what it sent is not a chat reply ({words}).",
                 hint="Check that its URL is that of an OpenAI-compatible API.",
             )
         )
-    where = "in the middle of its reply" if said else "before it replied"
+    where = "in the middle of its reply" if mid_reply else "before it replied"
     return Fault(
-        EndpointError(f"{name} broke off {where}: {words}.", hint="Ask again."), again=True
+        EndpointError(f"{name} broke off {where}: {words}.", hint="Ask again."), retryable=True
     )
 
 
-def of_provider(error: ProviderError, name: str) -> Fault:
-    """A refusal that a provider's own module has read."""
+def provider_fault(error: ProviderError, name: str) -> Fault:
+    """The fault for an error that the provider's own module has classified."""
     words = one_line(error.words or error.message, 300).rstrip(".")
     if _OVERFLOW.search(words):
         return Fault(_overflow(name, words))
     if isinstance(error, InvalidRequestError) and _filtered(error, words):
         return Fault(_withheld(name, words))
     if isinstance(error, RateLimitError | ConcurrencyError):
-        return Fault(_crowded(name, words, error.retry_after), True, error.retry_after, True)
-    again = isinstance(error, UnavailableError)
-    hint = error.hint or _HINTS.get(type(error), _HINT)
-    return Fault(EndpointError(f"{name}: {words}.", hint=hint), again, error.retry_after)
+        return Fault(
+            _rate_limited(name, words, error.retry_after),
+            retryable=True,
+            retry_after=error.retry_after,
+            rate_limited=True,
+        )
+    return Fault(
+        EndpointError(f"{name}: {words}.", hint=error.hint or _HINTS.get(type(error), _HINT)),
+        retryable=isinstance(error, UnavailableError),
+        retry_after=error.retry_after,
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the headers of an answer ask to wait, or None."""
+    """Seconds to wait by a response's headers, or None."""
     for header, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             seconds = float(headers.get(header, "")) / unit
@@ -216,34 +224,40 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _refused(error: Exception, name: str, secret: str) -> Fault:
     status: int = error.status_code  # type: ignore[attr-defined]
     headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
-    found = mapped(error, name)
-    words = _clean(found.words, secret)
-    after = retry_after(headers)
+    provider_error = mapped(error, name)
+    words = _clean(provider_error.words, secret)
+    seconds = retry_after(headers)
     if status in (400, 413, 422, 500) and _OVERFLOW.search(words):
         return Fault(_overflow(name, words))
     if status in (400, 403, 422, 451) and _filtered(error, words):
         return Fault(_withheld(name, words))
-    crowded = isinstance(found, RateLimitError | ConcurrencyError)
-    # A used-up quota is told with 429 as well, but never with a time to wait.
-    if crowded or (status == 429 and after is not None):
-        waits = after is None or after <= LONGEST_WAIT
-        return Fault(_crowded(name, words, after), waits, after, True)
+    rate_limited = isinstance(provider_error, RateLimitError | ConcurrencyError)
+    # A used-up quota is reported with 429 as well, but never with a time to wait.
+    if rate_limited or (status == 429 and seconds is not None):
+        return Fault(
+            _rate_limited(name, words, seconds),
+            retryable=seconds is None or seconds <= LONGEST_WAIT,
+            retry_after=seconds,
+            rate_limited=True,
+        )
     what = f"failed ({status})" if status >= 500 else f"refused the request ({status})"
-    hint = _HINTS.get(type(found), _HINT)
-    again = status in (408, 409) or status >= 500
-    if (told := headers.get("x-should-retry")) in ("true", "false"):
-        again = told == "true"
-    if after is not None and after > LONGEST_WAIT:
-        again = False
-    return Fault(EndpointError(f"{name} {what}: {words}.", hint=hint), again, after)
+    retryable = status in (408, 409) or status >= 500
+    if (header := headers.get("x-should-retry")) in ("true", "false"):
+        retryable = header == "true"
+    if seconds is not None and seconds > LONGEST_WAIT:
+        retryable = False
+    error_for_user = EndpointError(
+        f"{name} {what}: {words}.", hint=_HINTS.get(type(provider_error), _HINT)
+    )
+    return Fault(error_for_user, retryable=retryable, retry_after=seconds)
 
 
-def _crowded(name: str, words: str, after: float | None) -> RateLimitedError:
-    wait = f" in {after:.0f} s" if after is not None else " in a while"
+def _rate_limited(name: str, words: str, seconds: float | None) -> RateLimitedError:
+    when = "in a while" if seconds is None else f"in {duration(seconds, rough=True)}"
     return RateLimitedError(
-        f"{name} was asked too often: {words}.",
-        hint=f"Ask again{wait}, or less at once.",
-        retry_after=after,
+        f"{name} received too many requests: {words}.",
+        hint=f"Ask again {when}, or send fewer requests at once.",
+        retry_after=seconds,
     )
 
 
@@ -257,7 +271,9 @@ def _filtered(error: Exception, words: str) -> bool:
 
 
 def _withheld(name: str, words: str) -> FilteredError:
-    return FilteredError(f"A filter of {name} refused: {words}.", hint="Ask something else.")
+    return FilteredError(
+        f"A filter of {name} refused: {words}.", hint="Rephrase the prompt, or ask something else."
+    )
 
 
 def _overflow(name: str, words: str) -> ContextOverflowError:
@@ -269,7 +285,7 @@ def _overflow(name: str, words: str) -> ContextOverflowError:
 
 def _clean(words: Any, secret: str) -> str:
     text = str(words)
-    # Shorter ones are no secrets ("none"), and taking them out would spoil the words.
+    # Shorter ones are not secrets ("none"), and removing them would spoil the words.
     if len(secret) >= 8:
         text = text.replace(secret, "…")
     return one_line(text, 300).rstrip(". ")

@@ -1,4 +1,4 @@
-"""Which key may go to which server, asked before any key is read for an agent."""
+"""Which key may go to which server; checked before any key is read for an agent."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ class KeyUse:
 
     @property
     def words(self) -> str:
-        """What a user has to say yes to."""
-        open_words = ", unencrypted" if unencrypted(self.url) else ""
+        """What the user is asked to approve."""
+        suffix = ", unencrypted" if unencrypted(self.url) else ""
         return (
             f"The agent {one_line(self.agent, 40)} sends the key {one_line(self.variable, 40)} to "
-            f"{origin_of(self.url) or one_line(self.url, 80)}{open_words}. "
+            f"{origin_of(self.url) or one_line(self.url, 80)}{suffix}. "
             "You have not approved that on this machine."
         )
 
     @property
     def hint(self) -> str:
-        """How to say yes on the command line."""
+        """How to approve it on the command line."""
         name = quote(one_line(self.agent, 80))
         return f"If you trust that server: waltzrl-tui agents approve {name}"
 
 
 def may_send(variable: str, url: str) -> bool:
-    """Whether the key may go to that server: its provider's own, or one that the user approved."""
+    """Whether the key may go to that server: its provider's own, or an approved one."""
     origin = origin_of(url)
     own = (
         server
-        for place in PRESETS.values()
-        if place.key == variable and variable
-        for server in (place.url, *place.others)
+        for preset in PRESETS.values()
+        if preset.key == variable and variable
+        for server in (preset.url, *preset.others)
     )
     return bool(origin) and (
         origin in {origin_of(server) for server in own} or is_approved(variable, url)
@@ -63,7 +63,7 @@ def key_for(use: KeyUse) -> str:
     """The key, or "" where it is not set. Reading a keyring may block.
 
     Raises:
-        EndpointError: The user has not approved that it goes there.
+        EndpointError: The user has not approved sending it there.
     """
     if not may_send(use.variable, use.url):
         raise EndpointError(use.words, hint=use.hint)
@@ -71,7 +71,7 @@ def key_for(use: KeyUse) -> str:
 
 
 def unapproved(agents: Iterable[AgentRow], up: Iterable[DeploymentRow]) -> list[KeyUse]:
-    """The keys that asking `agents` would send to servers that the user has not approved.
+    """The keys that requests to `agents` would send to servers without the user's approval.
 
     Args:
         up: The deployments that are up.
@@ -81,7 +81,7 @@ def unapproved(agents: Iterable[AgentRow], up: Iterable[DeploymentRow]) -> list[
         KeyUse(agent.name, agent.key_env, url)
         for agent in agents
         if agent.kind in ("openai", "anthropic", "hosted") and agent.key_env
-        # What is not up fails for that, and one on Bedrock is asked with AWS credentials.
+        # An agent that is not up fails anyway; Bedrock uses AWS credentials.
         if origin_of(url := addresses.get(agent.name, "") if agent.kind == "hosted" else agent.url)
     ]
     return [use for use in dict.fromkeys(uses) if not may_send(use.variable, use.url)]

@@ -1,4 +1,4 @@
-"""Agents that live elsewhere, made ready to be asked: one client for each, kept open."""
+"""Endpoints of agents on servers: one client for each, kept open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from waltzrl_tui.endpoints.anthropic import AnthropicEndpoint
 from waltzrl_tui.endpoints.bedrock import BedrockEndpoint, region_of
 from waltzrl_tui.endpoints.key_gate import KeyUse, key_for
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
-from waltzrl_tui.endpoints.retry import Patience
+from waltzrl_tui.endpoints.retry import Timeouts
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.providers.bedrock.session import Aws
@@ -19,26 +19,26 @@ from waltzrl_tui.store.rows import AgentKind, AgentRow
 from waltzrl_tui.workspace import Workspace
 
 BEDROCK = "bedrock:"
-"""Begins the address of what answers on Bedrock."""
+"""The prefix of the address of a model on Bedrock."""
 
 RemoteEndpoint = OpenAIEndpoint | AnthropicEndpoint | BedrockEndpoint
 
-_HOME = "us-east-1"
-_WHOLE = Patience(first=600.0)
+_DEFAULT_REGION = "us-east-1"
+_WHOLE_REPLY = Timeouts(first_token=600.0)
 
 
 class RemoteEndpoints:
     """Makes endpoints and keeps their connections for the next chat.
 
     Args:
-        streaming: False for work that nobody watches: replies come in one piece.
+        streaming: False for unattended work, where replies arrive in one piece.
     """
 
     def __init__(self, workspace: Workspace, *, streaming: bool = True) -> None:
         self._workspace = workspace
         self._streaming = streaming
-        self._made: dict[tuple[str, ...], RemoteEndpoint] = {}
-        self._making = asyncio.Lock()
+        self._endpoints: dict[tuple[str, ...], RemoteEndpoint] = {}
+        self._lock = asyncio.Lock()
 
     async def open(self, agent: AgentRow, url: str = "", model: str = "") -> RemoteEndpoint:
         """The endpoint of an agent, at its own address or at another.
@@ -50,16 +50,16 @@ class RemoteEndpoints:
         url, model = url or agent.url, model or agent.base
         kind: AgentKind = "bedrock" if url.startswith(BEDROCK) else agent.kind
         key = "" if kind == "bedrock" else await self._key(agent, url)
-        wanted = (kind, agent.name, url, model, key)
-        async with self._making:  # Of two chats that begin together one makes it.
-            if wanted not in self._made:
-                self._made[wanted] = await self._make(kind, agent.name, url, model, key)
-            return self._made[wanted]
+        endpoint_key = (kind, agent.name, url, model, key)
+        async with self._lock:  # Of two chats that begin together one makes it.
+            if endpoint_key not in self._endpoints:
+                self._endpoints[endpoint_key] = await self._make(kind, agent.name, url, model, key)
+            return self._endpoints[endpoint_key]
 
     async def close(self) -> None:
         """Close all connections."""
-        made, self._made = list(self._made.values()), {}
-        await asyncio.gather(*(endpoint.close() for endpoint in made))
+        endpoints, self._endpoints = list(self._endpoints.values()), {}
+        await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
 
     async def _make(
         self, kind: AgentKind, name: str, url: str, model: str, key: str
@@ -69,22 +69,22 @@ class RemoteEndpoints:
         if kind == "anthropic":
             if find_spec("anthropic") is not None:
                 return AnthropicEndpoint(url, key, model, name=name)
-            # Without its SDK: its API in the form of OpenAI's.
+            # Without its SDK: through its OpenAI-compatible API.
             url = f"{url.rstrip('/')}/v1"
         if self._streaming:
             return OpenAIEndpoint(url, key, model, name=name)
-        return OpenAIEndpoint(url, key, model, name=name, patience=_WHOLE, streaming=False)
+        return OpenAIEndpoint(url, key, model, name=name, timeouts=_WHOLE_REPLY, streaming=False)
 
     def _bedrock(self, name: str, model: str) -> BedrockEndpoint:
         context = ProviderContext(find_key, "", self._workspace.cache / "providers" / "bedrock")
         try:
-            aws = Aws(context, "bedrock", _HOME, region=region_of(model))
+            aws = Aws(context, "bedrock", _DEFAULT_REGION, region=region_of(model))
             return BedrockEndpoint(aws, model, name=name)
         except ProviderError as error:
             raise EndpointError(error.message, hint=error.hint) from error
 
     async def _key(self, agent: AgentRow, url: str) -> str:
-        # A server on this machine may ask for no key, but the client must send something.
+        # A local server may need no key, but the client must send something.
         if not agent.key_env:
             return "none"
         # A keyring may block on its daemon.
@@ -92,7 +92,7 @@ class RemoteEndpoints:
         if not key:
             raise EndpointError(
                 f"The key of {agent.name} is not set.",
-                hint=f"Set {agent.key_env} in the environment and start again, or keep it in "
+                hint=f"Set {agent.key_env} in the environment and start again, or store it in "
                 f"the OS keyring: waltzrl-tui doctor --set-key {agent.key_env}",
             )
         return key

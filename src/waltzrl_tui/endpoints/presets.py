@@ -1,4 +1,4 @@
-"""Known places where models answer: by one word their address, their kind and their key."""
+"""Known servers of models by one word: address, kind and key variable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A place.
+    """A known server.
 
     Attributes:
-        title: As people call it.
-        url: Of its API; `bedrock:` is no address but a kind of client.
-        key: The variable with its key; "" where none is needed.
-        others: Further addresses of the same provider, to which its key may go as well.
+        title: Its usual name.
+        url: Of its API; `bedrock:` selects a client and is not an address.
+        key: The variable with its key; "" if none is needed.
+        others: More addresses of the same provider; its key may go there as well.
     """
 
     title: str

@@ -1,25 +1,26 @@
-"""The text of a server's answer, before we trust it."""
+"""Text in a server's response, which is not trusted."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.words import size
 
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of one answer that are read; SDKs buffer a line without an end for ever."""
+MAX_BYTES: Final = 64_000_000
+"""Bytes of one response that are read; SDKs buffer an endless line for ever."""
 
 
-def too_long(most: int) -> EndpointError:
-    """What is said of an answer of more than `most` bytes."""
+def response_too_long(limit: int) -> EndpointError:
+    """The error for a response of more than `limit` bytes."""
     return EndpointError(
-        f"The answer is longer than {most // 1024**2} MB; the rest was not read.",
-        hint="The endpoint sends what is no chat reply.",
+        f"The response is longer than {size(limit)}; the rest was not read.",
+        hint="The endpoint does not send a chat reply.",
     )
 
 
-class WholeText:
-    """Joins the halves of a character that came in two pieces; a half alone becomes U+FFFD."""
+class SurrogateJoiner:
+    """Joins the two halves of a character split across pieces; a lone half becomes U+FFFD."""
 
     def __init__(self) -> None:
         self._half = ""
@@ -42,7 +43,7 @@ class WholeText:
 
 
 def content_text(content: Any) -> str:
-    """The text of a message's content: a string, or parts of which those with text count."""
+    """The text of a message's content: a string, or the joined text of its text parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):

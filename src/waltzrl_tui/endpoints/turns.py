@@ -1,4 +1,4 @@
-"""A chat as APIs want it that know no system turn and no two turns of one role in a row."""
+"""Chats for APIs without system turns, where the roles must alternate."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from waltzrl_tui.records.messages import Message
 
 
-def spoken(messages: Sequence[Message]) -> tuple[str, list[Message]]:
-    """The system message, "" for none, and the turns: none empty, roles alternating."""
+def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
+    """The system message ("" for none) and the other turns: none empty, roles alternating."""
     system = "\n\n".join(turn["content"] for turn in messages if turn["role"] == "system")
     turns: list[Message] = []
     for turn in messages:

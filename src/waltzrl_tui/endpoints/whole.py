@@ -1,7 +1,7 @@
 """Whole replies by the hundred: one POST each, without an SDK's objects around it.
 
-The SDK takes some 1.2 ms more of this process for a reply, in which a server that allows eight
-requests at once stands idle (`benchmarks/bench_evaluate.py`).
+The SDK costs this process some 1.2 ms more per reply, while a server that allows eight requests
+at once sits idle (`benchmarks/bench_evaluate.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from waltzrl_tui.endpoints.errors import RefusedError, UnreachableError
-from waltzrl_tui.endpoints.response_text import MOST_BYTES, too_long
+from waltzrl_tui.endpoints.response_text import MAX_BYTES, response_too_long
 from waltzrl_tui.network import Proxy, certificates, proxy_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 _IDLE_SECONDS: Final = 4.0
-"""Servers close connections that were idle for five seconds or more."""
+"""Servers close connections after five idle seconds or more."""
 
 
 class WholeClient:
@@ -44,7 +44,7 @@ class WholeClient:
         """Read certificates and the environment's proxy. Blocks for some 30 ms.
 
         Raises:
-            RouteError: The environment names some that cannot be used.
+            RouteError: The environment names a proxy or certificates that cannot be used.
         """
         import aiohttp  # noqa: F401 - takes a third of a second, so not on the event loop
         import httpx2
@@ -55,29 +55,29 @@ class WholeClient:
             self._tls = certificates(httpx2)
 
     async def post(self, body: Mapping[str, Any]) -> Any:
-        """The server's answer to `body`, as JSON.
+        """The server's response to `body`, parsed from JSON.
 
         Raises:
-            RefusedError: It answered with a status that is no success.
-            UnreachableError: It cannot be connected to.
-            EndpointError: The answer is too long.
-            ValueError: The answer is no JSON.
+            RefusedError: The status is 400 or above.
+            UnreachableError: The connection cannot be made.
+            EndpointError: The response is too long.
+            ValueError: The response is not JSON.
             OSError, aiohttp.ClientError: The connection broke.
         """
         import aiohttp
 
-        asked = json.dumps(body).encode()
+        payload = json.dumps(body).encode()
         session = self._session or self._open()
         proxy = self._proxy.url if self._proxy else None
         try:
-            async with session.post(self._url, data=asked, proxy=proxy) as response:
+            async with session.post(self._url, data=payload, proxy=proxy) as response:
                 if response.status == 407 and self._proxy:
                     raise UnreachableError(f"407 Proxy Authentication Required ({self._proxy})")
                 text = await _read(response)
                 if response.status >= 400:
                     raise RefusedError(response.status, response.headers, text)
                 return json.loads(text)
-        # Neither of them may be taken for our own patience's end, or for nonsense in an answer.
+        # Neither may be mistaken for our own timeout, or for nonsense in a response.
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
             words = str(error) or type(error).__name__
             raise UnreachableError(f"{words} ({self._proxy})" if self._proxy else words) from error
@@ -95,11 +95,11 @@ class WholeClient:
         import aiohttp
 
         self._session = aiohttp.ClientSession(
-            # How many at once is decided by who asks.
+            # The caller decides how many run at once.
             connector=aiohttp.TCPConnector(
                 limit=0, ssl=self._tls or True, keepalive_timeout=_IDLE_SECONDS
             ),
-            # Waiting for an answer is ours: see `steady`.
+            # `StreamingEndpoint` times the reply itself.
             timeout=aiohttp.ClientTimeout(sock_connect=self._connect),
             headers={
                 "authorization": f"Bearer {self._api_key}",
@@ -111,12 +111,12 @@ class WholeClient:
 
 
 async def _read(response: ClientResponse) -> str:
-    """The body as text; what is not UTF-8 in it becomes U+FFFD."""
+    """The body as text; bytes that are not UTF-8 become U+FFFD."""
     pieces: list[bytes] = []
-    read = 0
+    size = 0
     async for piece in response.content.iter_any():
-        read += len(piece)
-        if read > MOST_BYTES:
-            raise too_long(MOST_BYTES)
+        size += len(piece)
+        if size > MAX_BYTES:
+            raise response_too_long(MAX_BYTES)
         pieces.append(piece)
     return b"".join(pieces).decode("utf-8", "replace")

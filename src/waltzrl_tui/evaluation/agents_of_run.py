@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from waltzrl_tui.endpoints.costs import Rate, rate_of
-from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.base import ChatEndpoint
+from waltzrl_tui.endpoints.costs import BillingRate, rate_of
 from waltzrl_tui.evaluation.answers import AgentClient
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price
@@ -102,7 +102,7 @@ async def known_prices(store: Store, agents: Mapping[str, AgentRow]) -> dict[str
     return {name: _by_token(rate_of(agent, up, prices)) for name, agent in agents.items()}
 
 
-def _by_token(rate: Rate | None) -> Price | None:
+def _by_token(rate: BillingRate | None) -> Price | None:
     return None if rate is None else Price(rate.usd_in or 0.0, rate.usd_out or 0.0)
 
 

@@ -15,8 +15,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
-from waltzrl_tui.endpoints.retry import BEGUN, Origin
+from waltzrl_tui.endpoints.base import BEGUN, ChatEndpoint, Delta, Origin
 from waltzrl_tui.endpoints.thinking import answer_of
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.endpoints.openai import Delta
+from waltzrl_tui.endpoints.base import Delta
 from waltzrl_tui.evaluation.agents_of_run import FREE, known_prices
 from waltzrl_tui.evaluation.answers import AgentClient, Answers, Kept
 from waltzrl_tui.evaluation.judges import DETECTOR

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.evaluation.judges import NO_REPLY, Labels, content_key, labels_of, settled
 from waltzrl_tui.evaluation.opinions import Opinion
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.store.evaluation_runs import HandLabel
-from waltzrl_tui.waltz.events import Outcome, outcome
-from waltzrl_tui.waltz.verdict import Verdict
+from waltzrl_tui.waltz.events import Outcome, outcome_of
 from waltzrl_tui.workspace import private_write
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,7 +49,7 @@ class EvalRound(BaseModel):
 
     @property
     def outcome(self) -> Outcome:
-        return outcome(self.reply, self.finish)
+        return outcome_of(self.reply, self.finish)
 
 
 class Played(BaseModel):

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.endpoints.errors import ContextOverflowError
-from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.evaluation.opinions import OPINION_TOKENS, Opinion, judge_messages, parse_opinion
 from waltzrl_tui.records.labels import Harm

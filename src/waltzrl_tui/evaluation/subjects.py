@@ -9,13 +9,13 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.endpoints.openai import Delta
+from waltzrl_tui.endpoints.base import Delta
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.evaluation.judges import Judge, labels_of
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.store import PairRow
 from waltzrl_tui.text import one_line
-from waltzrl_tui.waltz.verdict import Verdict
 
 SubjectKind = Literal["pair", "alone", "safeguard", "oracle"]
 
@@ -119,10 +119,6 @@ class OracleFeedback:
         seed: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
         labels = labels_of(await self._judge.opinion(self._row, self.reply), self._row.harm)
-        verdict = Verdict(
-            reasoning="the judge's label",
-            unsafe=labels is not None and labels.unsafe,
-            overrefuse=labels is not None and labels.overrefused,
-            feedback="",
-        )
+        flags = {"unsafe": labels and labels.unsafe, "overrefuse": labels and labels.overrefused}
+        verdict = Verdict.of(*filter(flags.get, flags), reasoning="the judge's label")
         yield Delta(json.dumps(verdict.model_dump()), 0, 0)

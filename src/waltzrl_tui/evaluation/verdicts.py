@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.evaluation.items import EvalItem
 from waltzrl_tui.evaluation.metrics import Rate
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.endpoints.deployed import DeployedEndpoint
-from waltzrl_tui.endpoints.openai import ChatEndpoint
 from waltzrl_tui.endpoints.pool import RemoteEndpoint, RemoteEndpoints
 from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.local.adapter_batches import Waves

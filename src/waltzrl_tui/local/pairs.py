@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from waltzrl_tui.chat.bill import Billed, billed_pair
+from waltzrl_tui.chat.bill import BilledPair, billed_pair
 from waltzrl_tui.chat.conversation import Feedback
-from waltzrl_tui.endpoints.costs import Rates, rate_of
+from waltzrl_tui.endpoints.costs import PairRates, rate_of
 from waltzrl_tui.endpoints.key_gate import KeyUse, unapproved
 from waltzrl_tui.errors import NotFoundError, WaltzError
 from waltzrl_tui.store import AgentRow, PairRow, Store
@@ -127,7 +127,7 @@ class PairSelection:
         return _EMBEDDED_BUDGET if self.choice and self.choice.embedded else _REMOTE_BUDGET
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> PairRates:
         """How the chosen pair's agents are billed."""
         if self.choice is None:
             return None, None
@@ -135,7 +135,7 @@ class PairSelection:
         talk = rate_of(self.choice.conversation, self._up, self._prices)
         return talk, rate_of(judge, self._up, self._prices) if judge else None
 
-    def billed(self, feedback: Feedback) -> Billed | None:
+    def billed(self, feedback: Feedback) -> BilledPair | None:
         """The chosen pair as its replies are billed; None while none is known.
 
         Args:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from waltzrl_tui.datasets.reading.rows import Row
-from waltzrl_tui.endpoints.openai import ChatEndpoint
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.local.serving import BULK
 from waltzrl_tui.records.roles import Role

@@ -13,8 +13,8 @@ from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint
-from waltzrl_tui.endpoints.retry import BEGUN
+from waltzrl_tui.endpoints.base import BEGUN, Delta
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import EndpointError, EngineError
 from waltzrl_tui.jobs.children import child_environment
 from waltzrl_tui.local.adapter_batches import Waves

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from waltzrl_tui.chat.transcript import record
+from waltzrl_tui.chat.transcript import event_record
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.serve.request import ChatRequest
 from waltzrl_tui.waltz.events import (
@@ -117,7 +117,7 @@ async def answer_request(
                     prompt_tokens=prompt_tokens,
                     tokens=tokens,
                 )
-            elif drafts and (recorded := record(event)) is not None:
+            elif drafts and (recorded := event_record(event)) is not None:
                 kind, fields = recorded
                 yield RoundEvent({"event": kind, **fields})
 

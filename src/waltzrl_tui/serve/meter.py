@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from waltzrl_tui.endpoints.costs import FREE, Rate, usd_words
-from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
+from waltzrl_tui.endpoints.base import ChatEndpoint, Delta
+from waltzrl_tui.endpoints.costs import FREE, BillingRate
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
+from waltzrl_tui.words import money
 
 
 class Meter:
@@ -36,9 +37,9 @@ class Meter:
 
     def words(self) -> str:
         """The cost so far, for people; "" while everything was free."""
-        spent = usd_words(self.usd) if self.usd else ""
+        spent = money(self.usd) if self.usd else ""
         if self.budget is not None:
-            spent = f"{usd_words(self.usd)} of {usd_words(self.budget)}"
+            spent = f"{money(self.usd)} of {money(self.budget)}"
         unknown = f"the cost of {', '.join(sorted(self.unpriced))}" if self.unpriced else ""
         return " + ".join(part for part in (spent, unknown) if part)
 
@@ -50,7 +51,9 @@ class MeteredEndpoint:
     billed all the same. A request that fails before any text costs nothing.
     """
 
-    def __init__(self, endpoint: ChatEndpoint, meter: Meter, rate: Rate | None, name: str) -> None:
+    def __init__(
+        self, endpoint: ChatEndpoint, meter: Meter, rate: BillingRate | None, name: str
+    ) -> None:
         self._endpoint = endpoint
         self._meter = meter
         self._rate = rate

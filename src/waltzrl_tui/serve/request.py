@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from waltzrl_tui.endpoints.response_text import WholeText, content_text
+from waltzrl_tui.endpoints.response_text import SurrogateJoiner, content_text
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.serve.errors import ApiError
 
@@ -163,5 +163,5 @@ def _text(content: Any, where: str) -> str:
         not isinstance(part.get("text"), str) for part in parts
     ):
         raise ApiError(400, "The content must be text or parts of text.", param=where)
-    whole = WholeText()
+    whole = SurrogateJoiner()
     return whole.feed(content_text(content)) + whole.rest()

@@ -169,6 +169,11 @@ class AgentRow:
     job_id: str
     created_at: str
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it runs on this machine's embedded engine."""
+        return self.kind == "embedded"
+
 
 @dataclass(frozen=True, slots=True)
 class PairRow:

@@ -14,10 +14,10 @@ from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.datasets.reply_labels import labelled_refusal
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.training_data.overrefusals import write_refusal
 from waltzrl_tui.training_data.training_file import TrainingRow
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
-from waltzrl_tui.waltz.verdict import Verdict
 
 Case = Literal[
     "harmful/complies",
@@ -49,7 +49,7 @@ _REASONING: dict[Case, str] = {
 }
 _DECISIONS = re.compile(
     r'(?<="reasoning": ")(?:Harm\w+|Unsafe|Safe)|(?:answered|declined)(?=\.", "unsafe")'
-    r'|(?<=": )(?:true|false)(?=, "(?:overrefuse|feedback)")|(?<="feedback": ).'
+    r'|(?<=": )(?:true|false)(?=, ")|(?<="feedback": ).'
 )
 
 # Both begin with the word that decides: a small model that hesitates over the first word of the
@@ -124,12 +124,8 @@ def verdict_for(case: Case, *, prompt: str, category: str) -> Verdict:
         feedback = _REFUSE[choice % len(_REFUSE)].format(named)
     elif overrefuse:
         feedback = _ANSWER[choice % len(_ANSWER)]
-    return Verdict(
-        reasoning=_REASONING[case].format(named),
-        unsafe=unsafe,
-        overrefuse=overrefuse,
-        feedback=feedback,
-    )
+    flags = [name for name, up in (("unsafe", unsafe), ("overrefuse", overrefuse)) if up]
+    return Verdict.of(*flags, reasoning=_REASONING[case].format(named), feedback=feedback)
 
 
 def conversation_rows(
@@ -262,8 +258,7 @@ def labelled_verdict(row: Row, case: Case) -> Verdict | None:
     except ValidationError:
         return None
     wanted = verdict_for(case, prompt=row.prompt, category=row.category)
-    agrees = (verdict.unsafe, verdict.overrefuse) == (wanted.unsafe, wanted.overrefuse)
-    return verdict if agrees else None
+    return verdict if verdict.flags == wanted.flags else None
 
 
 def wants_rollout(row: Row, judged: int) -> bool:

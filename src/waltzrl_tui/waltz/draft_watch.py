@@ -1,37 +1,35 @@
-"""A second look while a draft still grows: an unsafe one is stopped before it is whole."""
+"""Checks of a draft while it streams: an unsafe one is cut off."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from waltzrl_tui.endpoints.openai import ChatEndpoint
-from waltzrl_tui.endpoints.retry import Delta, Origin
+from waltzrl_tui.endpoints.base import ChatEndpoint, Delta
 from waltzrl_tui.errors import EndpointError
-from waltzrl_tui.waltz.events import NOWHERE, DraftJudged
+from waltzrl_tui.records.verdict import Verdict
+from waltzrl_tui.waltz.events import DraftJudged
 from waltzrl_tui.waltz.prompts import feedback_messages
-from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+from waltzrl_tui.waltz.streamed_text import StreamedText
+from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict, partial_fields
 
 
 class DraftWatch:
-    """Has the feedback agent judge a draft while it grows, one look at a time.
+    """Has the feedback agent judge a draft while it streams, one check at a time.
 
-    Only `unsafe` counts: half an answer often looks like a refusal. A look ends as soon as it has
-    said that the draft is not unsafe, and one that fails changes nothing.
+    Only `unsafe` counts: half an answer often looks like a refusal. A check ends once its verdict
+    says that the draft is not unsafe; one that fails changes nothing.
 
     Args:
         feedback: The feedback agent, with the version of its prompt.
         prompt: What is answered.
-        every: Pieces of the draft (tokens, as most endpoints send them) between two looks.
+        every: Pieces of the draft (tokens, as most endpoints send them) between two checks.
         verdict_tokens: Cap of one verdict, in tokens.
 
     Attributes:
-        cut: Set when the draft is found unsafe.
-        text: The verdict that cut, as far as it is there.
-        tokens, prompt_tokens, seconds: What that verdict took; None or 0.0 until it is whole.
-        origin: What the server told of it.
+        cut: Set when the draft is judged unsafe.
+        verdict_text: The verdict that cut it off, as far as it has arrived.
     """
 
     def __init__(
@@ -45,33 +43,29 @@ class DraftWatch:
         verdict_tokens: int,
     ) -> None:
         self.cut = asyncio.Event()
-        self.text = ""
-        self.tokens: int | None = None
-        self.prompt_tokens: int | None = None
-        self.seconds = 0.0
-        self.origin: Origin = NOWHERE
+        self.verdict_text = StreamedText()
         self._feedback, self._version, self._prompt = feedback, feedback_prompt, prompt
         self._round, self._every, self._cap = round, every, verdict_tokens
         self._pieces = 0
-        self._told: list[DraftJudged] = []
+        self._checks: list[DraftJudged] = []
         self._task: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
 
-    def grown(self, draft: str) -> None:
-        """The draft has a piece more; look at it when it is time and no look is under way."""
+    def update(self, draft: str) -> None:
+        """Take in the draft with one more piece; start a check when it is due and none runs."""
         self._pieces += 1
         idle = self._task is None or self._task.done()
         if self._pieces >= self._every and idle and not self.cut.is_set() and draft.strip():
             self._pieces = 0
-            self._task = asyncio.create_task(self._look(draft))
+            self._task = asyncio.create_task(self._check(draft))
 
-    def told(self) -> list[DraftJudged]:
-        """The looks that were finished since this was last asked."""
-        told, self._told = self._told, []
-        return told
+    def take_checks(self) -> list[DraftJudged]:
+        """The checks that have ended since the last call."""
+        checks, self._checks = self._checks, []
+        return checks
 
-    async def rest(self, stop: asyncio.Event | None) -> AsyncGenerator[Delta, None]:
-        """The pieces of the verdict that cut the draft, those to come as well until `stop`.
+    async def stream_verdict(self, stop: asyncio.Event | None) -> AsyncGenerator[Delta, None]:
+        """The pieces of the verdict that cut off the draft, including later ones, until `stop`.
 
         Raises:
             EndpointError: The feedback agent broke off.
@@ -84,10 +78,11 @@ class DraftWatch:
         try:
             while stop is None or not stop.is_set():
                 self._more.clear()
-                if self.text != shown:
-                    restart = not self.text.startswith(shown)
-                    piece = self.text if restart else self.text[len(shown) :]
-                    shown = self.text
+                text = self.verdict_text.text
+                if text != shown:
+                    restart = not text.startswith(shown)
+                    piece = text if restart else text[len(shown) :]
+                    shown = text
                     yield Delta(piece, restart=restart)
                 elif self._task.done():
                     self._task.result()
@@ -99,41 +94,33 @@ class DraftWatch:
                 stopping.cancel()
 
     def verdict(self) -> Verdict:
-        """What cut the draft. The flag that was seen stands, even where the rest is unreadable."""
+        """The verdict that cut off the draft; unsafe even if the rest cannot be read."""
         with suppress(VerdictError):
-            found = parse_verdict(self.text)
-            if found.unsafe:
-                return found
-        return Verdict(reasoning="", unsafe=True, overrefuse=False, feedback="")
+            verdict = parse_verdict(self.verdict_text.text)
+            if verdict.unsafe:
+                return verdict
+        return Verdict.of("unsafe")
 
     async def close(self) -> None:
-        """End a look that is under way."""
+        """End the check that is running, if any."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             with suppress(asyncio.CancelledError, EndpointError):
                 await self._task
 
-    async def _look(self, draft: str) -> None:
-        began = time.perf_counter()
+    async def _check(self, draft: str) -> None:
         messages = feedback_messages(self._version, self._prompt, draft.strip())
-        reader, unsafe = VerdictReader(), None
-        tokens = prompt_tokens = None
-        self.origin = NOWHERE
-        stream = self._feedback.stream(messages, max_tokens=self._cap)
+        text = self.verdict_text = StreamedText()
+        unsafe: str | bool | None = None
+        deltas = self._feedback.stream(messages, max_tokens=self._cap)
         try:
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    if delta.tokens is not None:
-                        tokens, prompt_tokens = delta.tokens, delta.prompt_tokens
-                    if delta.origin is not None:
-                        self.origin = delta.origin
-                    if delta.restart:
-                        reader, unsafe = VerdictReader(), unsafe or None
-                    for name, value in reader.feed(delta.text):
-                        if name == "unsafe":
-                            unsafe = value
+            async with aclosing(text.read(deltas)) as pieces:
+                async for piece in pieces:
+                    if piece.restart:
+                        unsafe = unsafe or None
+                    if unsafe is None:
+                        unsafe = partial_fields(text.text).get("unsafe")
                     if unsafe or self.cut.is_set():
-                        self.text = reader.text
                         self.cut.set()
                         self._more.set()
                     elif unsafe is False:
@@ -143,9 +130,14 @@ class DraftWatch:
                 raise
             return
         finally:
-            self.seconds = time.perf_counter() - began
             self._more.set()
-        self.tokens, self.prompt_tokens = tokens, prompt_tokens
         if not self.cut.is_set():
-            said = DraftJudged(self._round, len(draft), self.seconds, tokens, prompt_tokens)
-            self._told.append(said)
+            self._checks.append(
+                DraftJudged(
+                    round=self._round,
+                    length=len(draft),
+                    seconds=text.seconds,
+                    tokens=text.tokens,
+                    prompt_tokens=text.prompt_tokens,
+                )
+            )

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from waltzrl_tui.endpoints.retry import Origin
-from waltzrl_tui.waltz.verdict import Verdict
+from waltzrl_tui.endpoints.base import Origin
+from waltzrl_tui.records.verdict import Verdict
 
-NOWHERE: Final = Origin()
-"""Of a reply whose server told nothing of it: one that was stopped, or broke off."""
+NO_ORIGIN: Final = Origin()
+"""Of a reply that was stopped or broke off, so its server reported nothing."""
 
 Outcome = Literal["", "empty", "exhausted", "filtered", "failed"]
-"""How a reply is none, or not whole: without text for no known reason; cut off at its cap before
-any text, as by thinking; stopped by a filter of its server; broken off by an error there."""
+"""What is wrong with a reply: no text, for no known reason; cut off at its cap before any text, as
+by thinking; stopped by its server's filter; broken off by an error there."""
 
 _CUT_OFF: Final = {
     "length": "cut off at the length limit",
@@ -29,8 +29,8 @@ _NO_TEXT: Final[dict[Outcome, str]] = {
 }
 
 
-def outcome(reply: str, finish: str) -> Outcome:
-    """What is wrong with a reply that ended for the reason `finish`; "" for nothing."""
+def outcome_of(reply: str, finish: str) -> Outcome:
+    """What is wrong with a reply that ended with `finish`; "" if nothing is."""
     if finish == "content_filter":
         return "filtered"
     if finish == "error":
@@ -40,17 +40,15 @@ def outcome(reply: str, finish: str) -> Outcome:
     return "exhausted" if finish == "length" else "empty"
 
 
-def fate(reply: str, origin: Origin) -> str:
-    """What to say of a reply that is empty, or that its server ended before it was whole; else
-    ""."""
-    return cut_off(origin) if reply.strip() else _NO_TEXT[outcome(reply, origin.finish)]
+def ending_words(reply: str, origin: Origin) -> str:
+    """Words for a reply that is empty or that its server cut off; else ""."""
+    return cut_off_words(origin) if reply.strip() else _NO_TEXT[outcome_of(reply, origin.finish)]
 
 
-def standing(rounds: Sequence[tuple[str, Verdict | None]]) -> int | None:
-    """Which of the replies and verdicts is the one that stands; None for none.
+def standing_round(rounds: Sequence[tuple[str, Verdict | None]]) -> int | None:
+    """The number of the round whose reply stands; None if none does.
 
-    The last reply that has text. But an empty revision does not bring a draft back that was found
-    unsafe.
+    It is the last reply with text. But an empty revision does not bring back an unsafe draft.
     """
     for number in reversed(range(len(rounds))):
         reply, verdict = rounds[number]
@@ -60,8 +58,8 @@ def standing(rounds: Sequence[tuple[str, Verdict | None]]) -> int | None:
     return None
 
 
-def cut_off(origin: Origin) -> str:
-    """What to say of a text that its server ended before it was whole, else ""."""
+def cut_off_words(origin: Origin) -> str:
+    """Words for a text that its server cut off, else ""."""
     return _CUT_OFF.get(origin.finish, "")
 
 
@@ -78,17 +76,21 @@ class ReplyText:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRestarted:
-    """The text of the reply so far was thinking: it begins anew."""
+    """The reply's text so far was thinking; the reply starts over."""
 
     round: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyEnded:
-    """`seconds` from asking to the last token; `tokens` as the endpoint counted them, or None.
+    """A reply has ended.
 
-    `cut`: the feedback agent found the draft unsafe while it grew, and it was stopped there.
-    `prompt_tokens` were read for it; `origin` is what the server told of it at its end.
+    Attributes:
+        seconds: From the request to the last token.
+        tokens, prompt_tokens: Written and read, as the endpoint counted them, or None.
+        stopped: By the user.
+        cut: By the draft watch, which judged it unsafe.
+        origin: What the server reported.
     """
 
     round: int
@@ -99,23 +101,18 @@ class ReplyEnded:
     stopped: bool = False
     cut: bool = False
     prompt_tokens: int | None = None
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
 class DraftJudged:
-    """The first `length` characters of a draft that still grows were judged: not unsafe."""
+    """The draft watch judged the first `length` characters of a draft: not unsafe."""
 
     round: int
     length: int
     seconds: float
     tokens: int | None
     prompt_tokens: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictStarted:
-    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +123,14 @@ class VerdictText:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRestarted:
-    """The text of the verdict so far was thinking, and its fields are none of the verdict's."""
+    """The verdict's text so far was thinking; the verdict starts over."""
 
     round: int
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictField:
-    """A field of the verdict whose value is complete."""
-
-    round: int
-    name: str
-    value: str | bool
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictEnded:
-    """`verdict` is None when the text (`raw`) could not be read; `error` then says why."""
+    """A verdict has ended; it is None if its text (`raw`) cannot be read: `error` says why."""
 
     round: int
     verdict: Verdict | None
@@ -152,15 +140,15 @@ class VerdictEnded:
     tokens: int | None
     stopped: bool = False
     prompt_tokens: int | None = None
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One reply and what the feedback agent said about it.
+    """One reply and its verdict.
 
-    `seconds` and `tokens` cover both (tokens is 0 where no endpoint counted them). The origins
-    are what the servers told of the reply and of its verdict.
+    `seconds` and `tokens` cover both (tokens are 0 if no endpoint counted them). The origins are
+    what the servers reported of the reply and of its verdict.
     """
 
     reply: str
@@ -168,12 +156,12 @@ class Round:
     verdict_error: str
     seconds: float
     tokens: int
-    origin: Origin = NOWHERE
+    origin: Origin = NO_ORIGIN
     verdict_origin: Origin | None = None
 
     @property
     def outcome(self) -> Outcome:
-        return outcome(self.reply, self.origin.finish)
+        return outcome_of(self.reply, self.origin.finish)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -192,7 +180,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class WaltzEnded:
-    """The last event: all rounds and the reply that stands, "" for none."""
+    """The last event: all rounds and the reply that stands ("" for none)."""
 
     rounds: tuple[Round, ...]
     final: str
@@ -201,18 +189,18 @@ class WaltzEnded:
 
     @property
     def decisive(self) -> Round:
-        """The round of the reply that stands; where none does, the last one."""
-        number = standing([(each.reply, each.verdict) for each in self.rounds])
+        """The round of the reply that stands; if none does, the last one."""
+        number = standing_round([(each.reply, each.verdict) for each in self.rounds])
         return self.rounds[-1 if number is None else number]
 
     @property
     def outcome(self) -> Outcome:
-        """What is wrong with the reply that stands; "" for one that a user stopped."""
+        """What is wrong with the reply that stands; "" if the user stopped it."""
         return "" if self.stopped and not self.final else self.decisive.outcome
 
     @property
     def withheld(self) -> bool:
-        """Whether no reply stands although there is a draft: it was found unsafe."""
+        """Whether there is a draft but no reply stands: the draft was judged unsafe."""
         return not self.final and any(each.reply for each in self.rounds)
 
 
@@ -222,10 +210,8 @@ Event = (
     | ReplyRestarted
     | ReplyEnded
     | DraftJudged
-    | VerdictStarted
     | VerdictText
     | VerdictRestarted
-    | VerdictField
     | VerdictEnded
     | WaltzEnded
 )

@@ -12,10 +12,10 @@ from waltzrl_tui.records.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class RolePrompt:
-    """What a role is told.
+    """The prompt of a role.
 
     Attributes:
-        version: `<role>/<name>-<number>`; never changed once an agent was trained with it.
+        version: `<role>/<name>-<number>`; never changed once an agent has been trained with it.
         system: The system message.
         judged: For the feedback role, its one user turn, with `{prompt}` and `{reply}`.
     """
@@ -26,8 +26,8 @@ class RolePrompt:
     judged: str = ""
 
 
-# The brief prompts are for small models trained on them: every token of a prompt is paid for at
-# every example (on two cores, 200 tokens/s). The full prompts are for models that follow them.
+# The brief prompts are for small models trained on them: each example costs every token of its
+# prompt (on two cores, 200 tokens/s). The full prompts are for models that follow instructions.
 PROMPTS: dict[str, RolePrompt] = {
     prompt.version: prompt
     for prompt in (
@@ -43,8 +43,8 @@ PROMPTS: dict[str, RolePrompt] = {
             judged="Prompt: {prompt}\nReply: {reply}",
         ),
         RolePrompt(
-            # The reply first: the prompt, which has to be judged whatever was replied, is then
-            # what was read last (measured in docs/recipe.md).
+            # The reply first: the model then reads the prompt, which decides most, last
+            # (measured in docs/recipe.md).
             "feedback/brief-2",
             "feedback",
             "Judge the reply as JSON.",
@@ -111,14 +111,14 @@ def conversation_messages(version: str, history: Sequence[Message]) -> list[Mess
 
 
 def feedback_messages(version: str, prompt: str, reply: str) -> list[Message]:
-    """What the feedback agent is asked about one reply: a system message and one user turn."""
-    chosen = role_prompt(version)
+    """The request for a verdict on one reply: a system message and one user turn."""
+    role = role_prompt(version)
     return [
-        {"role": "system", "content": chosen.system},
-        {"role": "user", "content": chosen.judged.format(prompt=prompt, reply=reply)},
+        {"role": "system", "content": role.system},
+        {"role": "user", "content": role.judged.format(prompt=prompt, reply=reply)},
     ]
 
 
 def revision_turn(feedback: str) -> Message:
-    """The turn that asks for a revision: the feedback text alone, as in the paper (section 3)."""
+    """The user turn that asks for a revision: the feedback alone, as in the paper (section 3)."""
     return {"role": "user", "content": feedback}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from waltzrl_tui.endpoints.retry import Origin
-from waltzrl_tui.waltz.events import fate
-from waltzrl_tui.waltz.verdict import Verdict
+from waltzrl_tui.endpoints.base import Origin
+from waltzrl_tui.records.verdict import TEXTS, Verdict
+from waltzrl_tui.waltz.events import ending_words
 
 EMPTY: Final = "(empty)"
 """Stands where a reply has no text."""
@@ -43,7 +43,7 @@ def reply_parts(title: str, reply: str, finish: str = "") -> list[Part]:
         finish: Why it ended, in its server's word.
     """
     parts = [Part(title, reply if reply.strip() else EMPTY)]
-    if cause := fate(reply, Origin(finish=finish)):
+    if cause := ending_words(reply, Origin(finish=finish)):
         parts.append(Part(cause, tone="bad"))
     return parts
 
@@ -57,11 +57,12 @@ def verdict_parts(verdict: Verdict | None, *, error: str, raw: str, finish: str)
     """
     if verdict is None:
         return [Part(f"unreadable verdict: {error}", raw, "bad")] if error else []
-    flags = ", ".join(verdict.flags)
+    flags = ", ".join(verdict.labels)
     parts = [Part(f"verdict: {flags or 'satisfactory'}", tone="bad" if flags else "good")]
-    for title, text in (("reasoning", verdict.reasoning), ("feedback", verdict.feedback)):
+    for name, field in TEXTS.items():
+        text = getattr(verdict, name)
         if text.strip():
-            parts.append(Part(title, text, "soft"))
+            parts.append(Part(field.label, text, "soft"))
     if finish == "length":
         parts.append(Part("the verdict was cut off at its token limit", tone="bad"))
     return parts

@@ -1,4 +1,4 @@
-"""The feedback agent's verdict: read tolerantly as text, strictly as types."""
+"""Reading the feedback agent's verdict: tolerant of its text, strict about its types."""
 
 from __future__ import annotations
 
@@ -7,25 +7,19 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from waltzrl_tui.endpoints.thinking import answer_of
+from waltzrl_tui.records.verdict import FIELDS, FLAGS, TEXTS, Verdict
 
-_SAFER = "Decline this request, and offer something safe instead."
-_BOLDER = "Answer the request directly: it is harmless."
+MAX_VERDICT_CHARACTERS: Final = 20_000
+"""Characters of a feedback agent's text that are read. A verdict has a few hundred; a server that
+sends a megabyte must not cost a scan of it at every piece."""
 
-FIELDS = ("reasoning", "unsafe", "overrefuse", "feedback")
-
-LONGEST_VERDICT = 20_000
-"""Characters of a feedback agent's text that are looked at. A verdict has a few hundred; a server
-that sends a megabyte must not cost a scan of it at every piece."""
-
-
-_MOST_OBJECTS = 16
-_FLAGS = {"unsafe", "overrefuse"}
-_CLOSING = re.compile(r"(?:[\s`*_.$})\]]|</?\w+>)*")
+_MAX_OBJECTS: Final = 16
+_CLOSING: Final = re.compile(r"(?:[\s`*_.$})\]]|</?\w+>)*")
 """What may follow a verdict that ends the text: a fence, a tag, the end of a sentence."""
 
 
@@ -33,90 +27,49 @@ class VerdictError(ValueError):
     """The feedback agent's text holds no verdict; the message says why."""
 
 
-class Verdict(BaseModel):
-    """A judgement of one reply.
-
-    Attributes:
-        reasoning: Why, in a few words. Never sent to the conversation agent.
-        unsafe: The reply gives harmful content.
-        overrefuse: The reply declines what could be answered without harm.
-        feedback: How to revise; the only field that the conversation agent sees.
-    """
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-    reasoning: str
-    unsafe: bool
-    overrefuse: bool
-    feedback: str
-
-    @property
-    def advice(self) -> str:
-        """What to tell the conversation agent: the feedback, or, where a flag is up without a
-        word, what that flag alone means."""
-        if self.feedback.strip() or not self.triggers:
-            return self.feedback
-        return _SAFER if self.unsafe else _BOLDER
-
-    @property
-    def triggers(self) -> bool:
-        """Whether a revision is asked for (the paper's feedback trigger)."""
-        return self.unsafe or self.overrefuse
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The names of the flags that are up."""
-        up = (("unsafe", self.unsafe), ("overrefuse", self.overrefuse))
-        return tuple(name for name, is_up in up if is_up)
-
-    def to_json(self) -> str:
-        """One line of JSON with the four fields in the order that the agents are trained on."""
-        return json.dumps(self.model_dump(), ensure_ascii=False)
-
-
 def parse_verdict(text: str) -> Verdict:
     """The verdict in `text`.
 
-    Tolerated: prose (with braces in it, too) or a code fence around the object, Python's
-    True/False, trailing commas, a missing end, outer objects, more fields, no reasoning, no
-    feedback. Not tolerated: a missing flag, a flag that is not a boolean, a text that is not a
-    string. Of verdicts that differ the last one counts where it ends the text. Only the first
-    `LONGEST_VERDICT` characters are looked at.
+    Tolerated: prose (even with braces) or a code fence around the object, Python's True/False,
+    trailing commas, a missing end, outer objects, extra fields, no reasoning, no feedback. Not
+    tolerated: a missing flag, a flag that is not a boolean, a text that is not a string. If
+    verdicts differ, the last one counts, provided that it ends the text. Only the first
+    `MAX_VERDICT_CHARACTERS` are read.
 
     Raises:
         VerdictError: There is no such object; the message says what is wrong with it.
     """
-    answer = answer_of(text[:LONGEST_VERDICT])
+    answer = answer_of(text[:MAX_VERDICT_CHARACTERS])
     if answer is None:
         raise VerdictError("the feedback agent's thinking did not come to a verdict")
     if not answer.strip():
-        raise VerdictError("the feedback agent said nothing")
-    objects = list(islice(_objects(answer), _MOST_OBJECTS + 1))
+        raise VerdictError("the feedback agent's reply is empty")
+    objects = list(islice(_objects(answer), _MAX_OBJECTS + 1))
     if not objects:
         raise VerdictError("no JSON object in the feedback agent's text")
-    if len(objects) > _MOST_OBJECTS:
-        raise VerdictError(f"more than {_MOST_OBJECTS} objects in the feedback agent's text")
+    if len(objects) > _MAX_OBJECTS:
+        raise VerdictError(f"more than {_MAX_OBJECTS} objects in the feedback agent's text")
     decoded = [(value, end) for value, end in objects if value is not None]
     if not decoded:
         raise VerdictError("the JSON object in the feedback agent's text is broken")
-    flagged = [each for each in decoded if _FLAGS & each[0].keys()]
+    flagged = [each for each in decoded if FLAGS.keys() & each[0].keys()]
     if not flagged:
         return _verdict(decoded[0][0])
     verdicts = []
     for value, _ in flagged[:-1]:
-        # A try, or the form of a verdict repeated: neither has to be right.
+        # A first try, or the schema repeated: neither has to be valid.
         with suppress(VerdictError):
             verdicts.append(_verdict(value))
     value, end = flagged[-1]
     last = _verdict(value)
-    flags = {(each.unsafe, each.overrefuse) for each in (*verdicts, last)}
+    flags = {each.flags for each in (*verdicts, last)}
     if len(flags) > 1 and not _CLOSING.fullmatch(answer, end):
         raise VerdictError("the feedback agent gave several verdicts that differ")
     return last
 
 
 def _verdict(value: dict[str, Any]) -> Verdict:
-    texts = {name: "" for name in ("reasoning", "feedback") if value.get(name) is None}
+    texts = {name: "" for name in TEXTS if value.get(name) is None}
     try:
         return Verdict.model_validate({**value, **texts})
     except ValidationError as error:
@@ -126,10 +79,10 @@ def _verdict(value: dict[str, Any]) -> Verdict:
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, Any] | None, int]]:
-    """The objects in `text`, None for one that is broken, each with the place where it ends.
+    """The objects in `text`, None for a broken one, each with the position of its end.
 
-    What stands in an object is never taken for the verdict, or a reply that is quoted in the
-    reasoning could bring its own.
+    Nothing inside an object is taken for the verdict: a reply quoted in the reasoning could
+    contain its own.
     """
     at = text.find("{")
     while at >= 0:
@@ -162,7 +115,7 @@ def _decoded(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
 
 def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
     """The object with the flags: `value`, or the only object in it."""
-    while not _FLAGS & value.keys():
+    while not FLAGS.keys() & value.keys():
         inner = [each for each in value.values() if isinstance(each, dict)]
         if len(inner) != 1:
             break
@@ -171,10 +124,10 @@ def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repaired(text: str) -> tuple[str, int]:
-    """Near-JSON brought closer: literals, trailing commas, and the closers that are missing.
+    """Near-JSON repaired: Python literals, trailing commas, missing closers.
 
     Returns:
-        The object, and how many characters of `text` it took.
+        The object, and how many characters of `text` it spans.
     """
     out: list[str] = []
     closers: list[str] = []
@@ -223,43 +176,27 @@ def _drop_comma(out: list[str]) -> None:
         out.pop()
 
 
-_FLAG = {name: re.compile(rf'"{name}"\s*:\s*(true|false)', re.I) for name in FIELDS[1:3]}
-_TEXT = {
-    name: re.compile(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)*")', re.S)
-    for name in ("reasoning", "feedback")
+# A text whose closing quote is still to come matches as well.
+_STREAMED: Final = {
+    **{name: re.compile(rf'"{name}"\s*:\s*(true|false)', re.I) for name in FLAGS},
+    **{name: re.compile(rf'"{name}"\s*:\s*"((?:[^"\\]|\\.)*)', re.S) for name in TEXTS},
 }
 
 
-class VerdictReader:
-    """Finds the fields of a verdict while its text is still streaming in."""
+def partial_fields(text: str) -> dict[str, str | bool]:
+    """The fields of a verdict that is still streaming in. Its last text may be incomplete."""
+    fields: dict[str, str | bool] = {}
+    for name in FIELDS:
+        if match := _STREAMED[name].search(text, 0, MAX_VERDICT_CHARACTERS):
+            fields[name] = match[1].lower() == "true" if name in FLAGS else _unescaped(match[1])
+    return fields
 
-    def __init__(self) -> None:
-        self.text = ""
-        self._found: set[str] = set()
 
-    def feed(self, text: str) -> list[tuple[str, str | bool]]:
-        """Add `text`; the fields that became complete with it, as (name, value)."""
-        self.text += text
-        if len(self.text) - len(text) > LONGEST_VERDICT:
-            return []
-        complete: list[tuple[str, str | bool]] = []
-        for name in FIELDS:
-            if name in self._found:
-                continue
-            value = self._value(name)
-            if value is not None:
-                self._found.add(name)
-                complete.append((name, value))
-        return complete
-
-    def _value(self, name: str) -> str | bool | None:
-        if name in _FLAG:
-            flag = _FLAG[name].search(self.text)
-            return None if flag is None else flag.group(1).lower() == "true"
-        text = _TEXT[name].search(self.text)
-        if text is None:
-            return None
+def _unescaped(value: str) -> str:
+    # The text so far may end in half an escape.
+    for text in (value, value.rpartition("\\")[0]):
         try:
-            return str(json.loads(text.group(1), strict=False))
+            return str(json.loads(f'"{text}"', strict=False))
         except ValueError:
-            return None
+            continue
+    return value

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 
-from waltzrl_tui.endpoints.openai import ChatEndpoint, Delta
-from waltzrl_tui.endpoints.retry import Origin
-from waltzrl_tui.errors import EndpointError
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
 from waltzrl_tui.waltz.draft_watch import DraftWatch
 from waltzrl_tui.waltz.events import (
-    NOWHERE,
     Event,
     ReplyEnded,
     ReplyRestarted,
@@ -24,29 +21,28 @@ from waltzrl_tui.waltz.events import (
     ReplyText,
     Round,
     VerdictEnded,
-    VerdictField,
     VerdictRestarted,
-    VerdictStarted,
     VerdictText,
     WaltzEnded,
-    cut_off,
-    standing,
+    cut_off_words,
+    standing_round,
 )
 from waltzrl_tui.waltz.prompts import conversation_messages, feedback_messages, revision_turn
-from waltzrl_tui.waltz.verdict import Verdict, VerdictError, VerdictReader, parse_verdict
+from waltzrl_tui.waltz.streamed_text import StreamedText
+from waltzrl_tui.waltz.verdict import VerdictError, parse_verdict
 
 
 @dataclass(frozen=True, slots=True)
 class LivePair:
-    """Two agents that can be asked now.
+    """Two agents that are ready to answer.
 
     Attributes:
         name: The pair's name in the store.
         conversation: Answers.
         conversation_prompt: Version of its system prompt.
-        feedback: Judges; None when replies are not judged.
+        feedback: Judges; None if replies are not judged.
         feedback_prompt: Version of its system prompt.
-        rounds: T, how many revisions may be asked for (0: judge only).
+        rounds: T, the revisions allowed (0: judge only).
     """
 
     name: str
@@ -55,40 +51,6 @@ class LivePair:
     feedback: ChatEndpoint | None = None
     feedback_prompt: str = ""
     rounds: int = 1
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What one endpoint has said so far, and what it took."""
-
-    text: str = ""
-    seconds: float = 0.0
-    first: float | None = None
-    tokens: int | None = None
-    prompt_tokens: int | None = None
-    origin: Origin = NOWHERE
-
-    async def read(
-        self, deltas: AsyncGenerator[Delta, None], *ends: asyncio.Event
-    ) -> AsyncGenerator[Delta, None]:
-        """The pieces that matter to who shows it: text, and that text before was thinking."""
-        began = time.perf_counter()
-        try:
-            async with aclosing(deltas), aclosing(_until(deltas, ends)) as pieces:
-                async for delta in pieces:
-                    if delta.tokens is not None:
-                        self.tokens, self.prompt_tokens = delta.tokens, delta.prompt_tokens
-                    if delta.origin is not None:
-                        self.origin = delta.origin
-                    if delta.restart:
-                        self.text = ""
-                    if delta.text and self.first is None:
-                        self.first = time.perf_counter() - began
-                    self.text += delta.text
-                    if delta.text or delta.restart:
-                        yield delta
-        finally:
-            self.seconds = time.perf_counter() - began
 
 
 async def waltz(
@@ -100,48 +62,51 @@ async def waltz(
     temperature: float = 0.0,
     seed: int | None = None,
     stop: asyncio.Event | None = None,
-    watch: int = 0,
+    watch_tokens: int = 0,
 ) -> AsyncGenerator[Event, None]:
     """Answer the last user turn of `history`; judge the answer; revise it if a flag is up.
 
-    A verdict that cannot be read leaves the reply standing; an empty revision does not leave a
-    draft standing that was found unsafe. Setting `stop` ends the stream in
-    good order: what was streamed until then comes back in `ReplyEnded` and `WaltzEnded`.
+    A verdict that cannot be read lets the reply stand. A draft with an unsafe verdict does not
+    stand, even if its revision is empty. Setting `stop` ends the stream in good order: what has
+    arrived comes back in `ReplyEnded` and `WaltzEnded`.
 
     Args:
         pair: The agents.
         history: The turns so far, without a system message, ending with the user's.
         max_tokens: Cap of one reply, in tokens.
         verdict_tokens: Cap of one verdict, in tokens.
-        watch: Have the growing reply judged every so many tokens, and stop it as soon as it is
-            found unsafe (0: judge whole replies only). The looks cost tokens, too.
+        temperature, seed: Of both agents' sampling; 0.0 is greedy.
+        stop: Set it to stop.
+        watch_tokens: Judge the growing reply every so many tokens, and stop it once it is judged
+            unsafe (0: judge whole replies only). These checks cost tokens, too.
 
     Raises:
         EndpointError: An endpoint failed; the events before it hold what was streamed.
     """
+    # Each round, until a verdict has no flag, cannot be read, or `pair.rounds` are used up:
+    #   1. stream the reply; the watch may judge it meanwhile and cut it off;
+    #   2. stream its verdict: the watch's own if that cut the reply, else a new one;
+    #   3. if a flag is up, append the reply and the feedback to the turns.
     began = time.perf_counter()
     prompt = next((turn["content"] for turn in reversed(history) if turn["role"] == "user"), "")
     turns = list(history)
     rounds: list[Round] = []
     stopped = False
-    ends = () if stop is None else (stop,)
-
-    def asked_to_stop() -> bool:
-        return stop is not None and stop.is_set()
+    stops = () if stop is None else (stop,)
 
     for number in range(pair.rounds + 1):
-        reply = _Stream()
-        watching: DraftWatch | None = None
-        if watch and pair.feedback is not None:
-            watching = DraftWatch(
+        reply = StreamedText()
+        watch: DraftWatch | None = None
+        if watch_tokens and pair.feedback is not None:
+            watch = DraftWatch(
                 pair.feedback,
                 pair.feedback_prompt,
                 prompt,
                 round=number,
-                every=watch,
+                every=watch_tokens,
                 verdict_tokens=verdict_tokens,
             )
-        looked = 0
+        check_tokens = 0
         yield ReplyStarted(number)
         deltas = pair.conversation.stream(
             conversation_messages(pair.conversation_prompt, turns),
@@ -150,160 +115,111 @@ async def waltz(
             seed=seed,
         )
         try:
-            cuts = () if watching is None else (watching.cut,)
-            async with aclosing(reply.read(deltas, *ends, *cuts)) as pieces:
+            cuts = () if watch is None else (watch.cut,)
+            async with aclosing(reply.read(deltas, *stops, *cuts)) as pieces:
                 async for piece in pieces:
                     if piece.restart:
                         yield ReplyRestarted(number)
                     if not piece.text:
                         continue
                     yield ReplyText(number, piece.text)
-                    if watching is not None:
-                        watching.grown(reply.text)
-                        for look in watching.told():
-                            looked += look.tokens or 0
-                            yield look
-            stopped = asked_to_stop()
-            cut = watching if watching is not None and watching.cut.is_set() else None
+                    if watch is not None:
+                        watch.update(reply.text)
+                        for check in watch.take_checks():
+                            check_tokens += check.tokens or 0
+                            yield check
+            stopped = stop is not None and stop.is_set()
+            cut = watch if watch is not None and watch.cut.is_set() else None
             text = reply.text.strip()
             yield ReplyEnded(
-                number,
-                text,
-                reply.seconds,
-                reply.first,
-                reply.tokens,
-                stopped,
-                cut is not None and not stopped,
-                reply.prompt_tokens,
-                reply.origin,
+                round=number,
+                reply=text,
+                seconds=reply.seconds,
+                first_token_seconds=reply.first_token_seconds,
+                tokens=reply.tokens,
+                stopped=stopped,
+                cut=cut is not None and not stopped,
+                prompt_tokens=reply.prompt_tokens,
+                origin=reply.origin,
             )
-            seconds, tokens = reply.seconds, (reply.tokens or 0) + looked
-            if stopped or pair.feedback is None:
-                rounds.append(Round(text, None, "", seconds, tokens, reply.origin))
-                break
-
-            said = _Stream()
-            reader = VerdictReader()
-            yield VerdictStarted(number)
-            if cut is None:
-                if watching is not None:
-                    await watching.close()
-                deltas = pair.feedback.stream(
-                    feedback_messages(pair.feedback_prompt, prompt, text),
-                    max_tokens=verdict_tokens,
-                    temperature=temperature,
-                    seed=seed,
+            judging, verdict, error = StreamedText(), None, ""
+            judge = None if stopped else pair.feedback
+            if judge is not None:
+                if cut is None:
+                    if watch is not None:
+                        await watch.close()
+                    deltas = judge.stream(
+                        feedback_messages(pair.feedback_prompt, prompt, text),
+                        max_tokens=verdict_tokens,
+                        temperature=temperature,
+                        seed=seed,
+                    )
+                    verdict_deltas = judging.read(deltas, *stops)
+                else:
+                    judging, verdict_deltas = cut.verdict_text, cut.stream_verdict(stop)
+                async with aclosing(verdict_deltas) as pieces:
+                    async for piece in pieces:
+                        if piece.restart:
+                            yield VerdictRestarted(number)
+                        if piece.text:
+                            yield VerdictText(number, piece.text)
+                stopped = stop is not None and stop.is_set()
+                if cut is None or stopped:
+                    verdict, error = _read_verdict(judging, stopped, verdict_tokens)
+                else:
+                    verdict = cut.verdict()
+                yield VerdictEnded(
+                    round=number,
+                    verdict=verdict,
+                    error=error,
+                    raw=judging.text,
+                    seconds=judging.seconds,
+                    tokens=judging.tokens,
+                    stopped=stopped,
+                    prompt_tokens=judging.prompt_tokens,
+                    origin=judging.origin,
                 )
-                spoken = said.read(deltas, *ends)
-            else:
-                spoken = cut.rest(stop)
-            async with aclosing(spoken) as pieces:
-                async for piece in pieces:
-                    if piece.restart:
-                        reader = VerdictReader()
-                        yield VerdictRestarted(number)
-                    if piece.text:
-                        yield VerdictText(number, piece.text)
-                    for name, value in reader.feed(piece.text):
-                        yield VerdictField(number, name, value)
-            stopped = asked_to_stop()
-            if cut is not None:
-                said.text, said.seconds = cut.text, cut.seconds
-                said.tokens, said.prompt_tokens = cut.tokens, cut.prompt_tokens
-                said.origin = cut.origin
-            if cut is None or stopped:
-                verdict, error = _judged(said, stopped, verdict_tokens)
-            else:
-                verdict, error = cut.verdict(), ""
-            yield VerdictEnded(
-                number,
-                verdict,
-                error,
-                said.text,
-                said.seconds,
-                said.tokens,
-                stopped,
-                said.prompt_tokens,
-                said.origin,
-            )
         finally:
-            if watching is not None:
-                await watching.close()
+            if watch is not None:
+                await watch.close()
         rounds.append(
             Round(
-                text,
-                verdict,
-                error,
-                seconds + said.seconds,
-                tokens + (said.tokens or 0),
-                reply.origin,
-                said.origin,
+                reply=text,
+                verdict=verdict,
+                verdict_error=error,
+                seconds=reply.seconds + judging.seconds,
+                tokens=(reply.tokens or 0) + check_tokens + (judging.tokens or 0),
+                origin=reply.origin,
+                verdict_origin=judging.origin if judge else None,
             )
         )
         if stopped or verdict is None or not verdict.triggers:
             break
-        asked = revision_turn(verdict.advice)
+        revision = revision_turn(verdict.advice)
         if text:
-            turns += [{"role": "assistant", "content": text}, asked]
+            turns += [{"role": "assistant", "content": text}, revision]
         else:
-            # Servers take neither an empty turn nor two of the user's in a row.
-            before = turns[-1]["content"]
-            turns[-1] = {"role": "user", "content": f"{before}\n\n{asked['content']}"}
-    stands = standing([(each.reply, each.verdict) for each in rounds])
-    final = "" if stands is None else rounds[stands].reply
+            # Servers accept neither an empty turn nor two user turns in a row.
+            joined = f"{turns[-1]['content']}\n\n{revision['content']}"
+            turns[-1] = {"role": "user", "content": joined}
+    standing = standing_round([(each.reply, each.verdict) for each in rounds])
+    final = "" if standing is None else rounds[standing].reply
     yield WaltzEnded(tuple(rounds), final, time.perf_counter() - began, stopped)
 
 
-def _judged(said: _Stream, stopped: bool, cap: int) -> tuple[Verdict | None, str]:
+def _read_verdict(
+    judging: StreamedText, stopped: bool, verdict_tokens: int
+) -> tuple[Verdict | None, str]:
+    """The verdict, or None and why there is none."""
     if stopped:
         return None, "stopped before the verdict was complete"
     try:
-        return parse_verdict(said.text), ""
+        return parse_verdict(judging.text), ""
     except VerdictError as error:
-        if said.origin.finish == "length":
-            return None, f"{error}; it was cut off at {cap} tokens, so raise --verdict-tokens"
-        if off := cut_off(said.origin):
-            return None, f"{error}; it was {off}"
+        if judging.origin.finish == "length":
+            return None, (
+                f"{error}; it was cut off at {verdict_tokens} tokens, so raise --verdict-tokens"
+            )
+        if words := cut_off_words(judging.origin):
+            return None, f"{error}; it was {words}"
         return None, str(error)
-
-
-async def _until(
-    source: AsyncGenerator[Delta, None], ends: Sequence[asyncio.Event]
-) -> AsyncGenerator[Delta, None]:
-    """`source`, left at once when one of `ends` is set, even while it waits for a piece."""
-    if not ends:
-        async for delta in source:
-            yield delta
-        return
-    coming: deque[Delta] = deque()
-    arrived = asyncio.Event()
-
-    async def read() -> None:
-        try:
-            async for delta in source:
-                coming.append(delta)
-                arrived.set()
-        finally:
-            arrived.set()
-
-    # One task for all pieces: one for each would cost as much as the client itself.
-    reading = asyncio.create_task(read())
-    ending = [asyncio.ensure_future(end.wait()) for end in ends]
-    for each in ending:
-        each.add_done_callback(lambda _: arrived.set())
-    try:
-        while not any(end.is_set() for end in ends):
-            if coming:
-                yield coming.popleft()
-            elif reading.done():
-                reading.result()
-                return
-            else:
-                arrived.clear()
-                await arrived.wait()
-    finally:
-        for each in ending:
-            each.cancel()
-        reading.cancel()
-        with suppress(asyncio.CancelledError, EndpointError):
-            await reading

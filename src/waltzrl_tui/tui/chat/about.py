@@ -9,10 +9,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
-from waltzrl_tui.endpoints.retry import Origin
+from waltzrl_tui.endpoints.base import Origin
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.dialog import Dialog
-from waltzrl_tui.waltz.events import cut_off
+from waltzrl_tui.waltz.events import cut_off_words
 from waltzrl_tui.words import duration, money, plural, tokens
 
 
@@ -49,7 +49,7 @@ def _part(name: str, origin: Origin, figures: str) -> list[Content]:
     # Servers report the model at the end of a reply, which a stopped one does not reach.
     lines.append(_row("model", origin.model or "not reported"))
     if origin.finish:
-        off = cut_off(origin)
+        off = cut_off_words(origin)
         lines.append(_row("ended", f"{origin.finish}: {off}" if off else origin.finish))
     for label, value in (("id", origin.id), ("fingerprint", origin.fingerprint)):
         if value:

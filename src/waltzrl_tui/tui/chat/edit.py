@@ -20,10 +20,10 @@ from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.records.messages import Message
+from waltzrl_tui.records.verdict import FLAGS, TEXTS, Verdict
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.dialogs.dialog import Dialog
 from waltzrl_tui.tui.dialogs.fields import Choice
-from waltzrl_tui.waltz.verdict import Verdict
 
 _KINDS: Final = ("conversation", "feedback")
 _LABELS: Final[dict[str, Harm]] = {"no label": "", "benign": "benign", "harmful": "harmful"}
@@ -91,15 +91,15 @@ class EditTurn(Dialog[EditResult]):
         with VerticalScroll(classes="dialog chat-edit") as box:
             box.border_title = "Training row"
             box.border_subtitle = "ctrl+s save · ctrl+t other agent · tab next field · esc cancel"
-            yield Choice("for the", _KINDS, id="edit-kind")
-            yield Choice("prompt is", tuple(_LABELS), id="edit-harm")
+            yield Choice("for the", _KINDS, id="edit-kind", label_width=12)
+            yield Choice("prompt is", tuple(_LABELS), id="edit-harm", label_width=12)
             yield _text("prompt", self._turn.prompt, "edit-prompt")
             yield _text("reply", self._reply("conversation"), "edit-reply")
             with Vertical(id="edit-verdict"):
-                yield Choice("unsafe", _YES, id="edit-unsafe")
-                yield Choice("refuses", _YES, id="edit-overrefuse")
-                yield _text("reasoning", verdict.reasoning, "edit-reasoning")
-                yield _text("feedback", verdict.feedback, "edit-feedback")
+                for name, flag in FLAGS.items():
+                    yield Choice(flag.label, _YES, id=f"edit-{name}", label_width=12)
+                for name in TEXTS:
+                    yield _text(name, getattr(verdict, name), f"edit-{name}")
             field = Input(self._file, id="edit-file", compact=True, max_length=400)
             field.cursor_blink = False
             field.border_title = "into"
@@ -110,8 +110,8 @@ class EditTurn(Dialog[EditResult]):
         verdict = self._verdict
         label = next(word for word, harm in _LABELS.items() if harm == self._harm)
         self.query_one("#edit-harm", Choice).value = label
-        self.query_one("#edit-unsafe", Choice).value = _YES[verdict.unsafe]
-        self.query_one("#edit-overrefuse", Choice).value = _YES[verdict.overrefuse]
+        for name in FLAGS:
+            self.query_one(f"#edit-{name}", Choice).value = _YES[name in verdict.flags]
         self._fit()
         self.query_one("#edit-reply", TextArea).focus()
 
@@ -155,12 +155,9 @@ class EditTurn(Dialog[EditResult]):
         if self._kind == "conversation":
             return conversation_row(prompt, reply, harm=harm, history=self._before), change
         old = self._verdict
-        verdict = Verdict(
-            reasoning=self._field("edit-reasoning", old.reasoning),
-            unsafe=self.query_one("#edit-unsafe", Choice).value == "yes",
-            overrefuse=self.query_one("#edit-overrefuse", Choice).value == "yes",
-            feedback=self._field("edit-feedback", old.feedback),
-        )
+        flags = {name: self.query_one(f"#edit-{name}", Choice).value == "yes" for name in FLAGS}
+        texts = {name: self._field(f"edit-{name}", getattr(old, name)) for name in TEXTS}
+        verdict = Verdict.model_validate(flags | texts)
         if verdict != self._stored_verdict:
             change["verdict"] = verdict.model_dump()
         return feedback_row(prompt, reply, verdict, harm=harm), change
@@ -181,8 +178,7 @@ class EditTurn(Dialog[EditResult]):
 
     @property
     def _verdict(self) -> Verdict:
-        empty = Verdict(reasoning="", unsafe=False, overrefuse=False, feedback="")
-        return self._stored_verdict or empty
+        return self._stored_verdict or Verdict.of()
 
     def _show_status(self, text: str, style: str) -> None:
         status = self.query_one("#edit-status", Static)

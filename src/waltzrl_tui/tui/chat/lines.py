@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from waltzrl_tui.chat.transcript import RoundState, Turn
+from waltzrl_tui.records.verdict import FLAGS, TEXTS, no_flag
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.chat.diff import changed_words, growing_words
 from waltzrl_tui.tui.chat.side import Look
 from waltzrl_tui.tui.chat.wrap import Line, Span, beside, indented, plain, styled
 from waltzrl_tui.tui.shell.keys import press
-from waltzrl_tui.waltz.events import cut_off, fate
+from waltzrl_tui.waltz.events import cut_off_words, ending_words
 from waltzrl_tui.words import duration, money, plural, tokens
 
 STYLES: Final = (
@@ -125,7 +126,7 @@ def _reply(turn: Turn, number: int, room: int, look: Look, replaced: bool) -> li
     if not state.reply:
         if not _no_text(state):
             return []
-        words = "(an empty reply)" if look.blind else f"({fate(state.reply, state.origin)})"
+        words = "(an empty reply)" if look.blind else f"({ending_words(state.reply, state.origin)})"
         return _block("reply", "label", plain(words, room, "faint"))
     growing = not (state.reply_ended or turn.ended)
     text = _clean(_end_of(state.reply) if growing else state.reply)
@@ -167,11 +168,11 @@ def _verdict(state: RoundState, width: int, look: Look, replaced: bool) -> list[
             out += raw[:_RAW_LINES]
             out += [(("…", "faint"),)] if len(raw) > _RAW_LINES else []
         return out
-    flagged = fields.get("unsafe") is True or fields.get("overrefuse") is True
-    for name, style in (("reasoning", "draft"), ("feedback", "feedback")):
+    flagged = any(fields.get(name) is True for name in FLAGS)
+    for name, field in TEXTS.items():
         value = _clean(str(fields.get(name, ""))[:_GROWING]).strip()
         if value and (look.whole or (flagged and name == "feedback")):
-            out += indented(plain(value, max(2, width - 11), style), ((name, "faint"),), 11)
+            out += indented(plain(value, max(2, width - 11), field.style), ((name, "faint"),), 11)
     return out
 
 
@@ -182,8 +183,8 @@ def _figures(state: RoundState, replaced: bool) -> list[str]:
     return [
         "corrected by hand" if state.edited else "",
         "draft cut off" if state.reply_cut else "",
-        _cut(cut_off(state.origin), "draft ") if replaced else "",
-        _cut(cut_off(state.verdict_origin), "verdict "),
+        _cut(cut_off_words(state.origin), "draft ") if replaced else "",
+        _cut(cut_off_words(state.verdict_origin), "verdict "),
         f"draft {draft}" if draft else "",
         f"verdict {verdict}" if verdict and replaced else verdict,
         f"{plural(state.looks, 'check')} {tokens(state.look_tokens)}" if state.looks else "",
@@ -197,14 +198,12 @@ def _flags(state: RoundState, fields: dict[str, str | bool]) -> list[Span]:
     if state.judged and state.verdict is None:
         return [("? unreadable verdict", "unknown")]
     flags: list[Span] = []
-    if fields.get("unsafe") is True:
-        flags.append(("✗ unsafe", "unsafe"))
-    if fields.get("overrefuse") is True:
-        flags.append(("⊘ overrefuses", "refusal"))
-    if not flags and fields.get("unsafe") is False and fields.get("overrefuse") is False:
+    for name, flag in FLAGS.items():
+        if fields.get(name) is True:
+            flags += [("  ", "")] if flags else []
+            flags.append((f"{flag.symbol} {flag.label}", flag.style))
+    if no_flag(fields):
         flags.append(("– nothing to judge", "faint") if _no_text(state) else ("✓ safe", "safe"))
-    if len(flags) == 2:
-        flags.insert(1, ("  ", ""))
     return flags or [("… judging", "faint")]
 
 
@@ -264,7 +263,7 @@ def _activity(turn: Turn, waiting_for: str) -> str:
 
 def _ended(state: RoundState) -> str:
     # Of an empty reply that stands in its place.
-    return _cut(cut_off(state.origin)) if state.reply else ""
+    return _cut(cut_off_words(state.origin)) if state.reply else ""
 
 
 def _cut(off: str, what: str = "") -> str:

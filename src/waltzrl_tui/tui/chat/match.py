@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from waltzrl_tui.chat.duels import flagged
+from waltzrl_tui.chat.duels import duel_flags
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.store import DuelRow, Store, Vote
@@ -108,7 +108,7 @@ class Match:
         """Store what the final replies of both sides did; None is a side without one."""
         await self.link()
         if left is not None and right is not None:
-            await self._store.duels.update(row.id, **flagged(left, right, row.harm))
+            await self._store.duels.update(row.id, **duel_flags(left, right, row.harm))
 
     async def decide(self, vote: Vote) -> None:
         """Store the vote at once, whether or not replies still stream; then show who is who.

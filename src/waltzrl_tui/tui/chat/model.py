@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waltzrl_tui.chat.conversation import Conversation
-from waltzrl_tui.chat.duels import Standing, standings
+from waltzrl_tui.chat.duels import PairComparison, compare_pairs
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.endpoints.key_gate import KeyUse
@@ -209,12 +209,12 @@ class ChatModel:
             side.watch = watch
         return watch
 
-    async def standings(self) -> list[Standing]:
+    async def comparisons(self) -> list[PairComparison]:
         """The results of all duels, without one whose result would give away a blind match."""
         duels = await self._store.duels.list()
         if self.side.look.blind and self.match.row is not None:
             duels = [duel for duel in duels if duel.id != self.match.row.id]
-        return await asyncio.to_thread(standings, duels)
+        return await asyncio.to_thread(compare_pairs, duels)
 
     # A queue of prompts
 

@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from waltzrl_tui.chat.duels import Standing
+from waltzrl_tui.chat.duels import PairComparison
 from waltzrl_tui.evaluation.paired import Paired
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.dialogs.dialog import Dialog
@@ -25,67 +25,67 @@ class ResultsScreen(Dialog[None]):
 
     BINDINGS = [Binding("escape,q,w,enter", "leave", "close")]
 
-    def __init__(self, standings: Sequence[Standing]) -> None:
+    def __init__(self, comparisons: Sequence[PairComparison]) -> None:
         super().__init__()
-        self._standings = standings
+        self._comparisons = comparisons
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog chat-results") as box:
             box.border_title = "Who wins"
             box.border_subtitle = "esc close"
-            if not self._standings:
+            if not self._comparisons:
                 yield Static(
                     Content(
                         "No comparison yet. Press "
                         f"{press('beside', 'chat')} to set two side by side, ask, and vote."
                     )
                 )
-            for standing in self._standings:
-                yield Static(Content("\n").join([*_lines(standing), Content("")]))
+            for comparison in self._comparisons:
+                yield Static(Content("\n").join([*_lines(comparison), Content("")]))
 
 
-def _lines(standing: Standing) -> list[Content]:
-    first, second = one_line(standing.first, 28), one_line(standing.second, 28)
-    votes = f"{plural(standing.duels, 'prompt')} · {plural(standing.votes, 'vote')}"
-    votes += f", {standing.blind} blind" if standing.blind else ""
-    votes += f", {standing.early} early" if standing.early else ""
+def _lines(comparison: PairComparison) -> list[Content]:
+    first, second = one_line(comparison.first, 28), one_line(comparison.second, 28)
+    votes = f"{plural(comparison.duels, 'prompt')} · {plural(comparison.votes, 'vote')}"
+    votes += f", {comparison.blind} blind" if comparison.blind else ""
+    votes += f", {comparison.early} early" if comparison.early else ""
     lines = [
         Content.assemble(
             (first, "bold $safe"), (" against ", "$text-muted"), (second, "bold $accent")
         ),
         Content.styled(f"  {votes}", "$faint"),
-        *_votes(standing),
+        *_votes(comparison),
     ]
-    rate = standing.win_rate
+    rate = comparison.win_rate
     if rate.value is not None:
         lines += [
             _row("wins", f"{percent(rate.value)} of {rate.n} decided"),
             _aside(
                 f"95 % interval {percent(rate.low)} to {percent(rate.high)}, "
-                f"sign test {_p_value(standing.p)}"
+                f"sign test {_p_value(comparison.p)}"
             ),
         ]
-    for name, by_whom in (("unsafe", standing.unsafe), ("overrefuses", standing.overrefuse)):
+    for name, by_whom in comparison.by_flag:
         for by, paired in by_whom.items():
             lines += _flag(name, by, paired)
-    one, other = standing.seconds
+    one, other = comparison.seconds
     if one is not None and other is not None:
         lines.append(_row("mean time", f"{duration(one)} against {duration(other)}"))
     return lines
 
 
-def _votes(standing: Standing) -> list[Content]:
+def _votes(comparison: PairComparison) -> list[Content]:
     parts = (
-        (standing.first_wins, "█", "$safe", "first"),
-        (standing.ties, "▒", "$faint", "tie"),
-        (standing.both_bad, "░", "$unsafe", "both bad"),
-        (standing.second_wins, "█", "$accent", "second"),
+        (comparison.first_wins, "█", "$safe", "first"),
+        (comparison.ties, "▒", "$faint", "tie"),
+        (comparison.both_bad, "░", "$unsafe", "both bad"),
+        (comparison.second_wins, "█", "$accent", "second"),
     )
-    if not standing.votes:
+    if not comparison.votes:
         return []
     line = Content(f"  {'votes':<12}")
     for number, glyph, style, _ in parts:
-        line = line.append(Content.styled(glyph * round(number / standing.votes * _BAR), style))
+        line = line.append(Content.styled(glyph * round(number / comparison.votes * _BAR), style))
     words = " · ".join(f"{name} {number}" for number, _, _, name in parts if number)
     return [line, _aside(words)]
 

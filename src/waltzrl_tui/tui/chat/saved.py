@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from waltzrl_tui.chat.conversation import Conversation
 from waltzrl_tui.chat.export import to_jsonl, to_markdown
-from waltzrl_tui.chat.transcript import Turn, history
+from waltzrl_tui.chat.transcript import Turn, history_messages
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.edit import EditResult, EditTurn
@@ -73,7 +73,7 @@ class SavedChats:
         """Ask for a correction of a turn; it is saved as a training row."""
         screen, side = self._screen, self._screen.model.side
         chat = side.chat
-        before = history([each for each in chat.turns if each.number < turn.number], 2000)
+        before = history_messages([each for each in chat.turns if each.number < turn.number], 2000)
         harm = screen.model.source.harm if turn is side.last else ""
 
         def correct(result: EditResult | None) -> None:

@@ -399,7 +399,7 @@ class ChatScreen(WaltzScreen):
         self.start(self._results(), group="results", exclusive=True)
 
     async def _results(self) -> None:
-        self.app.push_screen(ResultsScreen(await self.model.standings()))
+        self.app.push_screen(ResultsScreen(await self.model.comparisons()))
 
     # A queue of prompts
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from waltzrl_tui.chat.conversation import LONGEST_REPLY, Conversation, Feedback
+from waltzrl_tui.chat.conversation import MAX_REPLY_TOKENS, Conversation, Feedback
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.errors import StoreError
 from waltzrl_tui.local.pairs import PairSelection
@@ -130,8 +130,8 @@ class ChatSide:
         bill = self.pairs.billed(self.look.mode)
         if bill is None or not bill.by_request:
             return []
-        sentences = bill.words(LONGEST_REPLY)
-        if self.watch and bill.judge is not None:
+        sentences = bill.words(MAX_REPLY_TOKENS)
+        if self.watch and bill.feedback is not None:
             sentences.append("Watching drafts asks the feedback agent several times a reply.")
         return sentences
 
@@ -170,9 +170,9 @@ class ChatSide:
             stop=self._stop,
             again=again,
             feedback=self.look.mode,
-            watch=WATCH_TOKENS if self.watch else 0,
+            watch_tokens=WATCH_TOKENS if self.watch else 0,
             rates=self.pairs.rates,
-            budget=self.pairs.budget,
+            history_tokens=self.pairs.budget,
             every=_UPDATE_SECONDS,
         )
         try:

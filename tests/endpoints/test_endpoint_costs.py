@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from waltzrl_tui.endpoints.costs import FREE, Rate, rate_of
+from waltzrl_tui.endpoints.costs import FREE, BillingRate, rate_of
 from waltzrl_tui.evaluation.agents_of_run import known_prices
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.answers import Price
@@ -57,7 +57,7 @@ async def up(store: Store, usd_per_hour: float | None, state: str = "ready") -> 
     await store.deployments.add(row)
 
 
-async def rate(store: Store, name: str) -> Rate | None:
+async def rate(store: Store, name: str) -> BillingRate | None:
     return rate_of(
         await store.agents.get(name),
         await store.deployments.list(up=True),
@@ -87,7 +87,7 @@ async def test_what_runs_here_is_free_and_what_does_not_is_unknown(store: Store)
 async def test_a_price_that_was_said_counts_everywhere(store: Store) -> None:
     for name in ("local", "far", "tuned"):
         await store.answers.set_price(name, Price(1.0, 4.0))
-        assert await rate(store, name) == Rate(0.0, 1.0, 4.0)
+        assert await rate(store, name) == BillingRate(0.0, 1.0, 4.0)
         assert await price(store, name) == Price(1.0, 4.0)
     await store.answers.set_price("far", Price(0.0, 0.0))
     assert await rate(store, "far") == FREE
@@ -98,7 +98,7 @@ async def test_a_price_that_was_said_counts_everywhere(store: Store) -> None:
 async def test_a_deployment_is_billed_by_the_hour_while_it_is_up(store: Store) -> None:
     await store.answers.set_price("tuned", Price(1.0, 4.0))
     await up(store, 4.0)
-    assert await rate(store, "tuned") == Rate(4.0)
+    assert await rate(store, "tuned") == BillingRate(4.0)
     assert await price(store, "tuned") == Price(0.0, 0.0)
 
 
@@ -109,4 +109,4 @@ async def test_a_deployment_without_an_hourly_price_is_billed_by_the_token(
     await up(store, usd_per_hour)
     assert await rate(store, "tuned") is None
     await store.answers.set_price("tuned", Price(1.0, 4.0))
-    assert await rate(store, "tuned") == Rate(0.0, 1.0, 4.0)
+    assert await rate(store, "tuned") == BillingRate(0.0, 1.0, 4.0)

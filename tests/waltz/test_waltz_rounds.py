@@ -13,7 +13,6 @@ from waltzrl_tui.waltz.events import (
     ReplyEnded,
     ReplyText,
     VerdictEnded,
-    VerdictField,
     WaltzEnded,
 )
 from waltzrl_tui.waltz.waltz import LivePair, waltz
@@ -53,8 +52,6 @@ async def test_only_the_feedback_reaches_the_conversation_agent(
     revision = [messages for model, messages in chat_server.requests if model == "talk"][1]
     assert [turn["role"] for turn in revision] == ["system", "user", "assistant", "user"]
     assert revision[-1]["content"] == "Refuse this."
-    fields = [event.name for event in events if isinstance(event, VerdictField)]
-    assert fields[:4] == ["reasoning", "unsafe", "overrefuse", "feedback"]
 
 
 async def test_a_safe_reply_stands_unrevised(pair: LivePair, chat_server: ChatServer) -> None:

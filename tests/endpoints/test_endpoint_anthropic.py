@@ -13,8 +13,8 @@ from tests.support.servers.raw import Line, RawServer, Script
 pytest.importorskip("anthropic")
 
 from waltzrl_tui.endpoints.anthropic import AnthropicEndpoint
+from waltzrl_tui.endpoints.base import Delta, Origin
 from waltzrl_tui.endpoints.errors import ContextOverflowError
-from waltzrl_tui.endpoints.openai import Delta, Origin
 from waltzrl_tui.errors import EndpointError
 
 TURNS = [

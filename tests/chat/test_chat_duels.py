@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from waltzrl_tui.chat.duels import BY_LABEL, BY_VERDICTS, flagged, standings
+from waltzrl_tui.chat.duels import BY_LABEL, BY_VERDICTS, compare_pairs, duel_flags
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.store import DuelRow, Vote
 
@@ -25,7 +25,7 @@ def test_votes_follow_the_pair_whichever_side_it_stood_on() -> None:
         duel("a", "b"),
         duel("a", "c", "right"),
     ]
-    last, first = standings(rows)
+    last, first = compare_pairs(rows)
     assert (first.first, first.second) == ("a", "b")
     assert (first.first_wins, first.second_wins, first.ties, first.both_bad) == (2, 1, 1, 1)
     assert (first.duels, first.votes, first.blind, first.early) == (6, 5, 1, 1)
@@ -36,7 +36,9 @@ def test_votes_follow_the_pair_whichever_side_it_stood_on() -> None:
 
 
 def test_a_pair_against_itself_is_told_by_sides() -> None:
-    (told,) = standings([duel("a", "a", "right"), duel("a", "a", "right"), duel("a", "a", "left")])
+    (told,) = compare_pairs(
+        [duel("a", "a", "right"), duel("a", "a", "right"), duel("a", "a", "left")]
+    )
     assert (told.first_wins, told.second_wins) == (1, 2)
 
 
@@ -47,7 +49,7 @@ def test_flags_are_paired_by_prompt_and_by_who_told_them() -> None:
     rows = [flags("a", "b", (True, False), BY_LABEL) for _ in range(4)]
     rows += [flags("b", "a", (False, True), BY_LABEL) for _ in range(2)]
     rows += [flags("b", "a", (True, True), BY_VERDICTS), duel("a", "b")]
-    (told,) = standings(rows)
+    (told,) = compare_pairs(rows)
     by_label = told.unsafe[BY_LABEL]
     assert (by_label.only_first, by_label.only_second, by_label.n) == (6, 0, 6)
     assert by_label.p == pytest.approx(2 / 2**6)
@@ -67,15 +69,15 @@ def turn(reply: str, unsafe: bool | None = None) -> Turn:
 
 def test_both_replies_are_flagged_in_the_same_way_or_not_at_all() -> None:
     refusal, answer = turn("I can't help with that."), turn("Sure, do this.", unsafe=True)
-    harmful = flagged(refusal, answer, "harmful")
+    harmful = duel_flags(refusal, answer, "harmful")
     assert (harmful["left_unsafe"], harmful["right_unsafe"]) == (False, True)
     assert harmful["flagged_by"] == BY_LABEL
-    benign = flagged(refusal, answer, "benign")
+    benign = duel_flags(refusal, answer, "benign")
     assert (benign["left_overrefuse"], benign["right_overrefuse"]) == (True, False)
     # Only one of them was judged.
-    assert "flagged_by" not in flagged(refusal, answer, "")
-    assert flagged(turn("x", unsafe=False), answer, "")["flagged_by"] == BY_VERDICTS
+    assert "flagged_by" not in duel_flags(refusal, answer, "")
+    assert duel_flags(turn("x", unsafe=False), answer, "")["flagged_by"] == BY_VERDICTS
     broken = Turn("p", "pair")
     broken.apply("error", {"message": "gone"})
-    assert "flagged_by" not in flagged(broken, answer, "harmful")
-    assert flagged(broken, answer, "harmful")["right_seconds"] == 2.0
+    assert "flagged_by" not in duel_flags(broken, answer, "harmful")
+    assert duel_flags(broken, answer, "harmful")["right_seconds"] == 2.0

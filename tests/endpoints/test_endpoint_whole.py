@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.servers.raw import Line, RawServer, Script
-from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin, Patience
+from waltzrl_tui.endpoints.base import Delta, Origin
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
+from waltzrl_tui.endpoints.retry import Timeouts
 from waltzrl_tui.errors import EndpointError
 
 KEY = "sk-verysecretkey123"
@@ -27,10 +29,10 @@ async def server() -> AsyncIterator[RawServer]:
 
 
 async def ask(
-    url: str, *, streaming: bool = False, patience: Patience | None = None
+    url: str, *, streaming: bool = False, timeouts: Timeouts | None = None
 ) -> list[Delta] | EndpointError:
     endpoint = OpenAIEndpoint(
-        url, KEY, "m", name="it", streaming=streaming, patience=patience, extra_body={"lora": []}
+        url, KEY, "m", name="it", streaming=streaming, timeouts=timeouts, extra_body={"lora": []}
     )
     try:
         async with asyncio.timeout(30), aclosing(endpoint.stream(ASKED, max_tokens=64)) as deltas:
@@ -99,9 +101,9 @@ async def test_a_refusal_reads_as_that_of_a_stream(
         await line.refuse(status, said)
 
     server.scripts = [refuse]
-    once = Patience(attempts=1, crowded=1)
-    whole = failed(await ask(server.url, patience=once))
-    stream = failed(await ask(server.url, patience=once, streaming=True))
+    once = Timeouts(attempts=1, rate_limited_attempts=1)
+    whole = failed(await ask(server.url, timeouts=once))
+    stream = failed(await ask(server.url, timeouts=once, streaming=True))
     assert (type(whole), whole.message, whole.hint) == (
         type(stream),
         stream.message.replace('"', ""),
@@ -146,7 +148,7 @@ async def test_a_reply_that_breaks_off_is_asked_for_again(server: RawServer) -> 
 )
 async def test_nonsense_is_no_reply(server: RawServer, sent: bytes) -> None:
     server.scripts = [sending(sent)]
-    found = failed(await ask(server.url, patience=Patience(attempts=1)))
+    found = failed(await ask(server.url, timeouts=Timeouts(attempts=1)))
     assert found.message.startswith("it broke off")
 
 
@@ -158,7 +160,7 @@ async def test_bytes_that_are_no_utf8_are_replaced(server: RawServer) -> None:
 async def test_a_body_without_an_end_is_cut_off(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.endpoints.whole.MOST_BYTES", 1024**2)
+    monkeypatch.setattr("waltzrl_tui.endpoints.whole.MAX_BYTES", 1024**2)
 
     async def endless(line: Line) -> None:
         await line.begin()
@@ -166,14 +168,14 @@ async def test_a_body_without_an_end_is_cut_off(
             await line.chunk(b" " * 65536)
 
     server.scripts = [endless]
-    assert "1 MB" in failed(await ask(server.url)).message
+    assert "1.0 MB" in failed(await ask(server.url)).message
 
 
 async def test_a_server_that_is_not_there_cannot_be_reached() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    found = failed(await ask(f"http://127.0.0.1:{port}/v1", patience=Patience(attempts=2)))
+    found = failed(await ask(f"http://127.0.0.1:{port}/v1", timeouts=Timeouts(attempts=2)))
     assert found.message.startswith("it cannot be reached")
 
 
@@ -182,7 +184,7 @@ async def test_a_silent_server_is_left(server: RawServer) -> None:
         await asyncio.sleep(60)
 
     server.scripts = [silent]
-    found = failed(await ask(server.url, patience=Patience(first=0.3)))
+    found = failed(await ask(server.url, timeouts=Timeouts(first_token=0.3)))
     assert "did not begin to reply" in found.message
     async with asyncio.timeout(10):
         await server.gone.wait()

@@ -15,9 +15,9 @@ from tests.support.servers.raw import Line, RawServer, Script
 
 pytest.importorskip("boto3")
 
+from waltzrl_tui.endpoints.base import Delta, Origin
 from waltzrl_tui.endpoints.bedrock import BedrockEndpoint
 from waltzrl_tui.endpoints.errors import RateLimitedError
-from waltzrl_tui.endpoints.openai import Delta, Origin
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.providers.bedrock.session import Aws

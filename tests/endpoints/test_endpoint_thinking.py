@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.servers.paced import PacedServer
-from waltzrl_tui.chat.transcript import record, replay
+from waltzrl_tui.chat.transcript import event_record, replay
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.endpoints.thinking import Thinking, answer_of
 from waltzrl_tui.waltz.events import Event, ReplyRestarted, ReplyText, VerdictEnded, WaltzEnded
@@ -162,7 +162,7 @@ async def test_what_is_shown_of_a_reply_begins_anew_when_it_was_thinking(
     shown = []
     turns = replay([("prompt", {"text": "?"})])
     async for event in waltz(LivePair("pair", talk, "conversation/brief-1"), ASKED):
-        if found := record(event):
+        if found := event_record(event):
             replay([found], turns)
         if turns[0].rounds:
             shown.append(turns[0].rounds[0].reply)

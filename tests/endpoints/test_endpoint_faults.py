@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from tests.support.servers.raw import HEAD, Line, RawServer, Script
+from waltzrl_tui.endpoints.base import Delta, Origin
 from waltzrl_tui.endpoints.errors import ContextOverflowError, RateLimitedError
-from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin, Patience
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
+from waltzrl_tui.endpoints.retry import Timeouts
 from waltzrl_tui.errors import EndpointError
 
 ASKED = [{"role": "user", "content": "hello"}]
@@ -138,7 +140,7 @@ async def test_before_the_first_token_it_asks_again(server: RawServer, first: Sc
             refusing(429, said("You exceeded your current quota", code="insufficient_quota"), ()),
             "credit",
         ),
-        (refusing(429, said("later"), [("retry-after", "3600")]), "3600 s"),
+        (refusing(429, said("later"), [("retry-after", "3600")]), "1h00m"),
         (refusing(503, said("down"), [("retry-after", "3600")]), "Ask again"),
     ],
     ids=["key", "model", "quota", "an hour", "down for an hour"],
@@ -184,7 +186,7 @@ async def test_a_rate_limit_holds_the_other_streams_back(server: RawServer) -> N
 async def test_a_limit_that_stays_is_told_as_one(server: RawServer) -> None:
     heard = await ask(server, refusing(429, said("slow down")))
     assert isinstance(heard.error, RateLimitedError)
-    assert len(server.bodies) == Patience().crowded
+    assert len(server.bodies) == Timeouts().rate_limited_attempts
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -198,7 +200,7 @@ async def test_a_stall_is_left(server: RawServer, begun: bool) -> None:
             await line.chunk(b": still here\n\n")
             await asyncio.sleep(0.05)
 
-    heard = await ask(server, stall, good, patience=Patience(first=0.4, pause=0.4))
+    heard = await ask(server, stall, good, timeouts=Timeouts(first_token=0.4, next_token=0.4))
     assert heard.text == ("half" if begun else "")
     assert heard.error is not None
     assert ("in the middle" if begun else "did not begin") in heard.error.message
@@ -243,7 +245,7 @@ async def test_a_line_of_a_megabyte_is_read(server: RawServer) -> None:
 async def test_a_line_without_an_end_is_cut_off(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.endpoints.byte_limit.MOST_BYTES", 1024**2)
+    monkeypatch.setattr("waltzrl_tui.endpoints.byte_limit.MAX_BYTES", 1024**2)
 
     async def endless(line: Line) -> None:
         await line.begin()
@@ -253,14 +255,14 @@ async def test_a_line_without_an_end_is_cut_off(
 
     heard = await ask(server, endless)
     assert heard.error is not None
-    assert "1 MB" in heard.error.message
+    assert "1.0 MB" in heard.error.message
 
 
 @pytest.mark.parametrize("text", ["word " * 200, ""], ids=["text", "nothing"])
 async def test_an_endless_reply_is_cut_off(
     server: RawServer, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waltzrl_tui.endpoints.retry._MOST_SILENT", 200)
+    monkeypatch.setattr("waltzrl_tui.endpoints.retry._MAX_EMPTY_PIECES", 200)
 
     async def endless(line: Line) -> None:
         await line.begin()

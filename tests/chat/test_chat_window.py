@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers.scripted import ChatServer
-from waltzrl_tui.chat.conversation import KEPT_TURNS, PAGE, Conversation
+from waltzrl_tui.chat.conversation import MAX_TURNS_IN_MEMORY, PAGE, Conversation
 from waltzrl_tui.chat.transcript import Record, Turn, prompt_record
 from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.store import Store
@@ -54,11 +54,11 @@ async def test_any_turn_of_a_long_chat_is_reached_and_few_are_held(store: Store,
     chat = await Conversation.reopen(store, long)
     assert shown(chat) == (MANY - PAGE, MANY - 1)
     while await chat.earlier():
-        assert len(chat.turns) <= KEPT_TURNS
+        assert len(chat.turns) <= MAX_TURNS_IN_MEMORY
         shown(chat)
     assert shown(chat)[0] == 0
     while await chat.later():
-        assert len(chat.turns) <= KEPT_TURNS
+        assert len(chat.turns) <= MAX_TURNS_IN_MEMORY
         shown(chat)
     assert shown(chat)[1] == MANY - 1
     middle = (await store.transcripts.openings(long))[250]
@@ -78,7 +78,9 @@ async def test_what_is_asked_follows_the_last_turns_wherever_one_looked(
         return LivePair("pair", talk, "conversation/brief-1")
 
     stop = asyncio.Event()
-    turn = [turn async for turn in chat.ask("And now?", "pair", live, stop=stop, budget=40)][-1]
+    turn = [
+        turn async for turn in chat.ask("And now?", "pair", live, stop=stop, history_tokens=40)
+    ][-1]
     await talk.close()
     assert turn.number == MANY
     told = [turn["content"] for turn in chat_server.requests[0][1]]

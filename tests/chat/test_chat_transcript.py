@@ -12,22 +12,21 @@ from hypothesis import strategies as st
 
 from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.chat.conversation import Conversation
-from waltzrl_tui.chat.event_buffer import LONGEST
+from waltzrl_tui.chat.event_buffer import MAX_TURN_CHARACTERS
 from waltzrl_tui.chat.export import to_jsonl, to_markdown
 from waltzrl_tui.chat.transcript import (
     Record,
     Turn,
-    history,
-    joined,
-    partial_fields,
+    history_messages,
+    merge_pieces,
     prompt_record,
     replay,
 )
-from waltzrl_tui.endpoints.openai import Delta, OpenAIEndpoint, Origin
+from waltzrl_tui.endpoints.base import Delta, Origin
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.errors import EngineError
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.store import Store
-from waltzrl_tui.waltz.verdict import Verdict
 from waltzrl_tui.waltz.waltz import LivePair
 from waltzrl_tui.workspace import Workspace
 
@@ -50,33 +49,13 @@ _RECORDS = st.lists(
 
 @given(_RECORDS)
 def test_joining_pieces_changes_nothing_that_is_told(records: list[Record]) -> None:
-    assert replay(joined(records)) == replay(records)
+    assert replay(merge_pieces(records)) == replay(records)
 
 
 @given(_RECORDS, st.integers(0, 30))
 def test_records_read_in_two_parts_tell_the_same(records: list[Record], cut: int) -> None:
     turns = replay(records[:cut])
     assert replay(records[cut:], turns) == replay(records)
-
-
-@given(
-    st.builds(
-        Verdict, reasoning=_TEXT, unsafe=st.booleans(), overrefuse=st.booleans(), feedback=_TEXT
-    ),
-    st.data(),
-)
-def test_fields_that_stream_in_only_grow_towards_the_verdict(
-    verdict: Verdict, data: st.DataObject
-) -> None:
-    text = verdict.to_json()
-    seen = partial_fields(text[: data.draw(st.integers(0, len(text)))])
-    whole = verdict.model_dump()
-    for name, value in seen.items():
-        if isinstance(value, str):
-            assert whole[name].startswith(value)
-        else:
-            assert whole[name] is value
-    assert partial_fields(text) == whole
 
 
 def _turn(prompt: str, reply: str) -> Turn:
@@ -91,11 +70,11 @@ def test_history_holds_the_latest_turns_that_fit_without_their_drafts() -> None:
     failed.apply("reply_text", {"round": 0, "text": "half of"})
     failed.apply("error", {"message": "gone"})
     turns = [_turn("one", "word " * 50), _turn("two", "second"), failed]
-    assert history(turns, 20) == [
+    assert history_messages(turns, 20) == [
         {"role": "user", "content": "two"},
         {"role": "assistant", "content": "second"},
     ]
-    assert len(history(turns, 200)) == 4
+    assert len(history_messages(turns, 200)) == 4
 
 
 class Endless:
@@ -159,7 +138,7 @@ async def test_a_server_that_never_ends_is_cut_off(store: Store) -> None:
 
     turn = [turn async for turn in chat.ask("Go on.", "pair", live, stop=asyncio.Event())][-1]
     assert "longer than" in turn.error and endpoint.closed
-    assert LONGEST <= len(turn.rounds[0].reply) <= LONGEST + 50_000
+    assert MAX_TURN_CHARACTERS <= len(turn.rounds[0].reply) <= MAX_TURN_CHARACTERS + 50_000
 
 
 async def test_a_pair_that_cannot_be_made_ready_ends_the_turn_with_its_reason(
@@ -177,7 +156,7 @@ async def test_a_pair_that_cannot_be_made_ready_ends_the_turn_with_its_reason(
 
 def test_a_prompt_asked_again_takes_the_place_of_its_turn_if_a_reply_came() -> None:
     def said(turns: list[Turn], **how: bool) -> list[str]:
-        return [turn["content"] for turn in history(turns, 1000, "next", **how)]
+        return [turn["content"] for turn in history_messages(turns, 1000, "next", **how)]
 
     first, again = _turn("one", "worse"), _turn("one", "better")
     again.again = True

@@ -12,8 +12,9 @@ from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.errors import DatasetError, UsageError
 from waltzrl_tui.records.labels import Harm
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.training_data.rendering import conversation_rows, feedback_rows
-from waltzrl_tui.waltz.verdict import Verdict, parse_verdict
+from waltzrl_tui.waltz.verdict import parse_verdict
 from waltzrl_tui.workspace import Workspace
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.servers.raw import Line, RawServer
 from waltzrl_tui.approvals import approve
+from waltzrl_tui.endpoints.base import ChatEndpoint
 from waltzrl_tui.endpoints.bedrock import BedrockEndpoint
 from waltzrl_tui.endpoints.deployed import DeployedEndpoint
-from waltzrl_tui.endpoints.openai import ChatEndpoint, OpenAIEndpoint
+from waltzrl_tui.endpoints.openai import OpenAIEndpoint
 from waltzrl_tui.endpoints.pool import RemoteEndpoints
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.local.live import Engines
@@ -145,7 +146,7 @@ async def test_a_deployment_on_bedrock_is_asked_by_its_arn(
     await deployed(store, "", model=arn)
     agent = await store.agents.get("tuned")
     endpoint = DeployedEndpoint(store, engines._workspace, engines._remote, agent)
-    _, found = await endpoint._now()
+    _, found = await endpoint._current()
     assert isinstance(found, BedrockEndpoint)
     assert found._model == arn
 
