@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Self
 
 from waltzrl_tui.chat.transcript import Record, prompt_record
+from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.evaluation.items import EvalRound, Played
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.opinions import Opinion
@@ -53,20 +54,11 @@ class Clock(datetime):
         return cls.fromtimestamp(cls.at.timestamp(), tz)
 
 
-def _write_rows(workspace: Workspace, name: str, rows: Sequence[_Row], *more: str) -> None:
-    names = ("prompt", "harm", "category", "reply")
-    lines = [*(json.dumps(dict(zip(names, row, strict=True))) for row in rows), *more]
-    (workspace.data / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
 def add_dataset(workspace: Workspace) -> None:
-    """A dataset of 60 rows, one of which is broken and some of which are duplicates."""
-    several = [
-        (f"{prompt} (version {version})" if version else prompt, harm, category, reply)
-        for version in range(7)
-        for prompt, harm, category, reply in _ROWS
-    ]
-    _write_rows(workspace, DATASET, [*several, *_ROWS[:3]], '{"prompt": "Where does this')
+    """60 rows of the bundled dataset, three of which are there twice and one of which is broken."""
+    rows = bundled(STARTER).read_text(encoding="utf-8").splitlines()
+    lines = [*rows[:56], *rows[:3], '{"prompt": "Where does this']
+    (workspace.data / DATASET).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 async def add_pair(store: Store) -> None:
@@ -107,6 +99,9 @@ async def add_jobs(store: Store) -> None:
     Clock.at = START - timedelta(seconds=25)
     await store.jobs.event("k3f-conv", "checkpoint 30 saved")
     await store.jobs.update("k3f-conv", eta_seconds=190.0)
+    await store.jobs.update(
+        "k3f-feed", reason="waits for a free slot: this machine trains one agent at a time"
+    )
     Clock.at = START
 
 
@@ -195,7 +190,9 @@ def _round(
 
 async def add_run(store: Store, workspace: Workspace) -> None:
     """An evaluation that is done: the pair alone and the pair with its feedback agent."""
-    _write_rows(workspace, SUITE, _ROWS)
+    names = ("prompt", "harm", "category", "reply")
+    lines = [json.dumps(dict(zip(names, row, strict=True))) for row in _ROWS]
+    (workspace.data / SUITE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     agents = {"conversation": f"{PAIR}-conversation", "feedback": f"{PAIR}-feedback"}
     spec = RunSpec(
         suites=(

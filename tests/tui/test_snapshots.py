@@ -107,14 +107,15 @@ def open_app(workspace: Workspace, screen: str) -> WaltzApp:
 
 
 async def settle(pilot: Pilot[None], texts: tuple[str, ...]) -> None:
-    """Wait until all of `texts` are shown and nothing is being read any more."""
+    """Wait until all of `texts` are shown, nothing is being read any more, and nothing moves."""
+
+    before = ""
 
     def settled() -> bool:
-        at_work = [each for each in pilot.app.workers if not each.is_finished]
-        shown = screen_text(pilot)
-        return {each.name for each in at_work} <= {"watch-store"} and all(
-            text in shown for text in texts
-        )
+        nonlocal before
+        busy = {each.name for each in pilot.app.workers if not each.is_finished} - {"watch-store"}
+        last, before = before, screen_text(pilot)
+        return not busy and last == before and all(text in before for text in texts)
 
     for field in (*pilot.app.screen.query(Input), *pilot.app.screen.query(TextArea)):
         field.cursor_blink = False
