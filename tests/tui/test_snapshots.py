@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from tests.support import example
-from tests.support.example import PAIR, Clock
+from tests.support.example import DATASET, PAIR, Clock
 from tests.support.plans import environment
 from tests.support.screens import screen_text, until
 from waltzrl_tui.jobs import control
@@ -35,18 +35,18 @@ Compare = Callable[..., bool]
 _CLOCKS = ("store.rows", "tui.jobs.lines", "tui.evaluate.runs", "tui.chat.find")
 _TERMINAL = ("TEXTUAL_THEME", "NO_COLOR", "COLUMNS", "LINES", "SSH_TTY")
 
-# What stands on a screen once it has read all that it shows.
+# What stands on a screen once it has read all that it shows: data rather than wording.
 SHOWN = {
-    "data": ("60 rows", "train", "valid", "Row 1 ·", "bad rows"),
-    "plan": ("support.jsonl", "Sum ·", "train", "valid"),
-    "jobs": ("Jobs ●2", "34/60", "checkpoint 30 saved"),
-    "chat": (PAIR, "2 rounds", "end it with kill"),
-    "evaluate": ("✓ done", "16 of 16", "ASR"),
+    "data": (DATASET, "Spreading unprovable", " 59", " 50 "),
+    "plan": (DATASET, "SmolLM2-135M-Instruct", "Together", " 50 "),
+    "jobs": ("●2", "34/60", "checkpoint 30 saved"),
+    "chat": (PAIR, "end it with kill", "Answer: say how"),
+    "evaluate": ("16 of 16", "alone", PAIR),
 }
 EMPTY = {
-    "jobs": ("No jobs yet",),
-    "chat": ("Ask base",),
-    "evaluate": ("bundled", "Pairs · 1 of 1", "evaluates"),
+    "jobs": ("No jobs",),
+    "chat": ("Ask base", "untrained"),
+    "evaluate": ("SmolLM2-135M-Instruct", "refusal-detector"),
 }
 
 
@@ -124,7 +124,7 @@ async def settle(pilot: Pilot[None], texts: tuple[str, ...]) -> None:
 
 async def open_chat(pilot: Pilot[None]) -> None:
     """Open the stored chat, as a user does."""
-    await settle(pilot, (f"Ask {PAIR}",))
+    await settle(pilot, (PAIR,))
     await pilot.app.run_action("screen.open")
     await until(pilot, lambda: isinstance(pilot.app.screen, FindChat))
     await pilot.press("enter")
@@ -141,7 +141,7 @@ def test_the_screen_looks_as_it_did(
         if screen == "chat":
             await open_chat(pilot)
         elif screen == "evaluate" and size[0] < 110:
-            await settle(pilot, ("Pairs",))
+            await settle(pilot, (PAIR,))
             await pilot.app.run_action("screen.results")
         elif screen == "jobs":
             await settle(pilot, ("k3f-conv",))
