@@ -1,32 +1,46 @@
 # make run                      set up, then the app
 # make run ARGS="run --quick"   set up, then any command
-# make test                     set up, then lint, types, import contracts, tests
+# make test                     set up, then lint, types, import contracts, all tests
+# make test T=tests/cli         set up, then only these tests: a folder, a file, file::test
+# make lint                     set up, then lint, types, import contracts
 # make setup                    set up only
 # make demo-jobs                the app on twelve jobs at an emulated provider, 60 times as fast
+# make pictures                 record the README's pictures; ARGS="--home DIR jobs" for one
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
+T ?=
 
-.PHONY: run test lint setup clean demo-jobs
+.PHONY: run test lint setup clean demo-jobs pictures
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.ready-local
 	@$(BIN)/waltzrl-tui $(ARGS)
 
+ifeq ($(strip $(T)),)
 # Tests that train for real want all cores: they run last and alone.
+test: lint
+	$(BIN)/pytest -q -n 2 -m "not real"
+	$(BIN)/pytest -q -m real
+else
 test: $(VENV)/.ready-dev
+	$(BIN)/pytest -q $(T)
+endif
+
+lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "not real"
-	$(BIN)/pytest -q -m real
 
 demo-jobs: $(VENV)/.ready-dev
 	@$(BIN)/python docs/demo_jobs.py
+
+pictures: $(VENV)/.ready-dev
+	@$(BIN)/python docs/make_screenshots.py $(ARGS)
 
 setup: $(VENV)/.ready-local
 

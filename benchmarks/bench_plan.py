@@ -39,24 +39,23 @@ def cpu_seconds(code: str, *arguments: str) -> float:
 
 def pricing(repeats: int) -> list[float]:
     """Milliseconds of CPU of pricing all rows, each time for another number of rows."""
-    from waltzrl_tui.plans.load import measure_load
-
     from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.plans.catalogue import load_catalogue
-    from waltzrl_tui.plans.model import Surroundings, Wish
-    from waltzrl_tui.plans.price import price
+    from waltzrl_tui.plans.model import Environment, PlanSettings
+    from waltzrl_tui.plans.price import price_plans
+    from waltzrl_tui.plans.workload import measure_workload
 
     path = ROOT / "data" / "starter.jsonl"
     catalogue = load_catalogue(None)
-    load = measure_load(path, SampleRecipe(str(path)))
-    around = Surroundings(frozenset(), (), False, 200.0, {}, date(2026, 11, 22))
-    found = []
+    workload = measure_workload(path, SampleRecipe(str(path)))
+    environment = Environment(frozenset(), (), False, 200.0, {}, date(2026, 11, 22))
+    times = []
     for number in range(repeats):
-        scaled = load.scaled(100 + number)
+        scaled = workload.scaled(100 + number)
         began = time.process_time()
-        price(catalogue, scaled, Wish(epochs=1 + number % 7), around)
-        found.append(1000 * (time.process_time() - began))
-    return found
+        price_plans(catalogue, scaled, PlanSettings(epochs=1 + number % 7), environment)
+        times.append(1000 * (time.process_time() - began))
+    return times
 
 
 def main() -> None:

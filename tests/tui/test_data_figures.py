@@ -6,27 +6,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from waltzrl_tui.datasets.reading.rows import Mapping
-from waltzrl_tui.tui.data.figures import bar, duration, levels, short_count, size_of
+from waltzrl_tui.tui.data.figures import bar, levels
 from waltzrl_tui.tui.tables.columns import GAP, columns, fit
 
 
 @pytest.mark.parametrize(
     ("made", "shown"),
     [
-        (size_of(0), "0 B"),
-        (size_of(999), "999 B"),
-        (size_of(1000), "1.0 kB"),
-        (size_of(9_960), "10 kB"),
-        (size_of(999_600), "1.0 MB"),
-        (size_of(2_147_483_648), "2.1 GB"),
-        (short_count(9_999), "9,999"),
-        (short_count(41_234), "41.2k"),
-        (short_count(999_960), "1.0M"),
-        (duration(0.2), "1 s"),
-        (duration(59.4), "59 s"),
-        (duration(61), "1 min"),
-        (duration(3_599), "1 h"),
-        (duration(7_800), "2 h 10 min"),
         (levels([0, 0, 1, 0, 8, 0]), "▂ █"),
         (levels([0, 0]), ""),
         (bar(0, 8), ""),

@@ -77,7 +77,7 @@ async def test_bad_rows_are_shown_alone_with_their_reasons_and_exported(
         await shows(pilot, "· 2 bad", "61  ✗ broken JSON at column 12", "122  ✗ empty prompt")
         await shows(pilot, "Row 61 · ✗ bad", "1 of 2")
         await pilot.press("x")
-        await shows(pilot, "2 bad rows with their reasons are in")
+        await shows(pilot, "2 bad rows written with reasons to")
         await pilot.press("down")
         await shows(pilot, "Row 122 · ✗ bad")
         await pilot.press("b")
@@ -171,7 +171,7 @@ async def test_an_expression_filters_and_a_wrong_one_is_told_by_its_word(
         await shows(pilot, "→ Columns: prompt, reply, harm, category, line, tokens, row,")
         assert isinstance(pilot.app.focused, Input)
         await pilot.press(*["backspace"] * 8, *"score > 3", "enter")
-        await shows(pilot, "0 where score > 3", "For no row is this true. Press w")
+        await shows(pilot, "0 where score > 3", "No row matches. Press w")
         assert isinstance(pilot.app.focused, RowTable)
 
 
@@ -223,7 +223,7 @@ async def test_duplicates_are_listed_with_what_they_waste_and_opened(workspace: 
     async with WaltzApp(workspace).run_test(size=(120, 40)) as pilot:
         await shows(pilot, "mine.jsonl · 46 rows", "exact duplicates")
         await pilot.press("d")
-        await shows(pilot, "Rows to look at before paying", "3 × the same pair", "Again and")
+        await shows(pilot, "Check these rows before paying", "3 × the same pair", "Again and")
         await pilot.press("enter")
         await shows(pilot, "3 the same pair", "1 of 3", "Row 41 ·")
         assert shown_rows(pilot) == [41, 45, 46]
@@ -410,7 +410,7 @@ async def test_training_asks_first_and_tells_what_it_costs(
         await shows(pilot, "90 train  10 valid")
         await pilot.press("t")
         await until(pilot, lambda: isinstance(pilot.app.screen, TrainDialog))
-        await shows(pilot, "starter.jsonl", "90 rows to train on, 10 for validation", "$0.00")
+        await shows(pilot, "starter.jsonl", "90 rows to train on, 10 for validation", "cost     $0")
         await shows(pilot, "not measured yet on this machine", "SmolLM2-135M-Instruct")
         await pilot.press("escape")
         await pilot.pause()
@@ -438,7 +438,7 @@ async def test_the_time_is_that_of_the_last_launch_with_these_settings(
         await shows(pilot, "562" + READY)
         await pilot.press("t")
         # 12 minutes for 200 rows are 37 for 624.
-        await shows(pilot, "624 rows · ~ 37 min", "measured here in old")
+        await shows(pilot, "624 rows · ~37m", "estimated from job old")
         await pilot.press("k")
         await until(pilot, lambda: bool(launched))
     assert launched[0].quick

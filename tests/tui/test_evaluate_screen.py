@@ -106,7 +106,7 @@ async def test_nothing_was_evaluated_yet(workspace: Workspace, size: tuple[int, 
         # The first run costs nothing and is one key away.
         assert "evaluates" in screen_text(pilot)
         if size[0] > 100:
-            assert "Nothing was evaluated yet" in screen_text(pilot)
+            assert "No evaluation yet" in screen_text(pilot)
         await pilot.press("space")
         await shows(pilot, "Pairs · 0 of 1", "choose a suite, a pair")
         await pilot.press("enter")
@@ -254,7 +254,7 @@ async def test_a_run_that_cannot_work_says_why(home: Workspace, server: ChatServ
         await pilot.press("enter")
         await until(pilot, lambda: "✗ failed" in screen_text(pilot), 60)
         await until(pilot, lambda: "scripted failure" in figures(screen))
-        await shows(pilot, "g go on")
+        await shows(pilot, "g resume")
 
 
 async def test_mistakes_of_the_form_are_told(home: Workspace) -> None:

@@ -16,11 +16,12 @@ from waltzrl_tui.plans.model import CostItem, Money, PlanRow, PlanSettings
 from waltzrl_tui.plans.refresh import BASES
 from waltzrl_tui.tui.data.train import TrainDialog
 from waltzrl_tui.tui.dialogs.export_to import ExportTo
-from waltzrl_tui.tui.plan.lines import enough_decimals, money, state, time_range
+from waltzrl_tui.tui.plan.lines import enough_decimals, spread, state
 from waltzrl_tui.tui.plan.screen import PlanScreen
 from waltzrl_tui.tui.shell.app import WaltzApp
 from waltzrl_tui.tui.shell.bars import KeyBar
 from waltzrl_tui.tui.tables.keyed_table import KeyedTable
+from waltzrl_tui.words import money
 from waltzrl_tui.workspace import Workspace
 
 
@@ -52,7 +53,7 @@ def table_of(pilot: Pilot[None]) -> KeyedTable:
 
 def plans(pilot: Pilot[None]) -> list[PlanRow]:
     """The plans in the order of the table."""
-    return [plan.row for plan in screen_of(pilot)._plans.values()]
+    return [plan.row for plan in screen_of(pilot)._model.plans.values()]
 
 
 def footer(pilot: Pilot[None]) -> str:
@@ -183,10 +184,10 @@ async def test_the_sum_adds_up_line_by_line_at_every_provider(workspace: Workspa
         await open_plans(pilot)
         for number, row in enumerate(plans(pilot)):
             await pilot.press("down" if number else "home")
-            await shows(pilot, f"Sum · {row.title}")
+            await shows(pilot, f"Breakdown · {row.title}")
             if row.total is None:
                 continue
-            pane = screen_text(pilot).partition("Sum · ")[2].partition("\n")[2]
+            pane = screen_text(pilot).partition("Breakdown · ")[2].partition("\n")[2]
             above, _, below = pane.partition("────")
             amounts = [float(found.replace(",", "")) for found in _first_amounts(above)]
             (total, *_) = _first_amounts(below.partition("total, both agents")[2])
@@ -224,7 +225,7 @@ async def test_a_plan_is_kept_and_others_and_changes_are_shown_beside_it(
         await pilot.press("e", "tab", "6")
         await shows(pilot, "epochs   3", "+3")
         await pilot.press("escape", "escape")
-        await shows(pilot, f"Sum · {b.title}", "c compare")
+        await shows(pilot, f"Breakdown · {b.title}", "c compare")
 
 
 async def test_enter_trains_here_and_does_nothing_elsewhere(workspace: Workspace) -> None:
@@ -368,7 +369,7 @@ async def test_at_every_size_table_form_and_sum_can_be_reached(
         row = plans(pilot)[0]
         await shows(pilot, row.title, "✓ ready")
         await pilot.press("d")
-        await shows(pilot, f"Sum · {row.title}", "total, both agents")
+        await shows(pilot, f"Breakdown · {row.title}", "total, both agents")
         await pilot.press("escape", "e")
         await shows(pilot, "rows", "epochs", "budget $")
         assert pilot.app.focused is not None
@@ -424,19 +425,14 @@ def test_shown_parts_add_up_to_the_shown_total(parts: list[Money]) -> None:
     assert round(shown, decimals) == round(total.expected, decimals)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (None, "–"),
-        ((640, 660), "~ 11 min"),
-        ((1200, 2400), "20–40 min"),
-        ((30, 200), "30 s – 3 min"),
-        ((3000, 7200), "50 min – 2 h"),
-        ((5400, 10800), "1.5–3.0 h"),
-    ],
-)
-def test_times_are_said_shortly(seconds: tuple[float, float] | None, said: str) -> None:
-    assert time_range(seconds) == said
+def test_a_part_below_a_cent_is_not_shown_as_free() -> None:
+    parts = [CostItem("", Money.of(usd, usd, usd)) for usd in (4.5, 0.003)]
+    assert enough_decimals(Money.sum(part.usd for part in parts), parts) == 3
+
+
+def test_a_range_is_shown_only_where_its_ends_differ() -> None:
+    assert spread(Money.of(0.8, 1, 1.2)) == "$0.80–1.20"
+    assert spread(Money.of(1, 1.001, 1.002)) == ""
 
 
 def test_the_default_settings_are_those_of_the_form(workspace: Workspace) -> None:

@@ -49,7 +49,7 @@ async def _launch_dialog(pilot: Pilot[None]) -> None:
     await shows(pilot, "Together")
     screen = pilot.app.screen
     assert isinstance(screen, PlanScreen)
-    names = [plan.row.provider for plan in screen._plans.values()]
+    names = [plan.row.provider for plan in screen._model.plans.values()]
     await pilot.press("home", *["down"] * names.index("together"))
     await shows(pilot, "enter launch")
     await pilot.press("enter")
@@ -63,7 +63,7 @@ async def test_a_launch_asks_and_is_watched_to_its_pair(
     app = WaltzApp(workspace, screen="plan")
     async with app.run_test(size=(140, 44)) as pilot:
         await _launch_dialog(pilot)
-        await shows(pilot, "in all", "at most $", "Qwen/Qwen3-8B")
+        await shows(pilot, "total", "at most $", "Qwen/Qwen3-8B")
         assert there.count("POST", "/v1/files") == 0
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, PlanScreen))
@@ -95,7 +95,7 @@ async def test_a_higher_price_of_the_providers_own_waits_for_a_yes(
         await shows(pilot, "draft", "more than the $")
         assert there.jobs == {}
         app.screen.query_one(KeyedTable).focus()
-        await shows(pilot, "y agree to price")
+        await shows(pilot, "y accept price")
         await pilot.press("y")
         await until(pilot, lambda: len(there.jobs) == 1, 30)
 
@@ -110,9 +110,9 @@ async def test_plan_says_what_each_account_may_do(
         asked = there.count("GET", "/v2/supported-models")
         screen = app.screen
         assert isinstance(screen, PlanScreen)
-        names = [plan.row.provider for plan in screen._plans.values()]
+        names = [plan.row.provider for plan in screen._model.plans.values()]
         await pilot.press("home", *["down"] * names.index("together"))
-        await shows(pilot, "account   ✓ key works · ✓ may tune", "asked 20")
+        await shows(pilot, "account   ✓ key works · ✓ account can fine-tune", "checked 20")
         # Who comes back to the screen soon does not ask again.
         await pilot.press("1")
         await shows(pilot, "mine.jsonl · 60 rows")

@@ -178,7 +178,7 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
     catalogue = await asyncio.to_thread(load_catalogue, context.workspace)
 
     def with_key() -> list[str]:
-        names = ["embedded"]
+        names: list[str] = []
         for name in provider_names():
             entry = catalogue.provider.get(name)
             if entry is None or any(find_key(key) for key in entry.keys):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from waltzrl_tui.datasets.reading.formats import named_like_data
+from waltzrl_tui.datasets.reading.read import countable
 from waltzrl_tui.datasets.starter import STARTER, copy_bundled
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
@@ -63,3 +64,16 @@ def first_files(folder: Path) -> list[DataFile]:
         return files
     copy_bundled(folder, STARTER)
     return list_files(folder)
+
+
+def count_rows(path: Path) -> int | None:
+    """The rows of the dataset at `path`; None when it cannot be counted. Blocks."""
+    try:
+        index = countable(path)
+        if index is None:
+            return None
+        with index:
+            index.build()
+            return index.rows
+    except DatasetError:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from waltzrl_tui.datasets.reading.formats import unreadable
 from waltzrl_tui.datasets.reading.parse import BadLine, RowReader, bad_row, reader_of
 from waltzrl_tui.datasets.reading.read import open_lines
 from waltzrl_tui.datasets.reading.rows import BadRow, Mapping
+from waltzrl_tui.errors import DatasetError
 
 # JSON may escape these, so their bytes cannot be searched for.
 _ESCAPED = set('"\\/')
@@ -139,3 +141,34 @@ def _reason(fields: dict[str, Any], reader: RowReader) -> BadLine | None:
     except BadLine as reason:
         return reason
     return None
+
+
+def export_bad_rows(path: Path, mapping: Mapping, target: Path, *, stop: Callable[[], bool]) -> int:
+    """Write every bad row as a JSON line (`line, reason, raw`) to `target`. Blocks.
+
+    Returns:
+        The number of bad rows.
+
+    Raises:
+        DatasetError: One of the files cannot be read or written.
+    """
+    lines = array("Q")
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            part.chmod(0o600)
+
+            def write(row: BadRow, raw: bytes) -> None:
+                text = raw.decode("utf-8", "replace")
+                record = {"line": row.line, "reason": row.reason, "raw": text}
+                out.write(json.dumps(record) + "\n")
+
+            bad_lines(path, mapping, lines, on_bad=write, stop=stop)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise DatasetError(
+            f"The bad rows cannot be written to {target}: {error.strerror or error}.",
+            hint="Make room, or check the permissions of the folder.",
+        ) from error
+    return len(lines)

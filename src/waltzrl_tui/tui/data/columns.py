@@ -24,11 +24,12 @@ from waltzrl_tui.datasets.query.values import Histogram, HistogramBar
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.data.figures import bar, short_count
+from waltzrl_tui.tui.data.figures import bar
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import OpenDataset
+from waltzrl_tui.words import percent, plural, short_count
 
 _PAUSE: Final = 0.12
 
@@ -43,14 +44,14 @@ class ColumnChoice:
 
 def choices(columns: Sequence[QueryColumn], mapping: Mapping) -> list[ColumnChoice]:
     """The columns to offer: those that the mapping makes, then fields that none is made of."""
-    found = [ColumnChoice(name, name) for name in ("harm", "category") if mapping.text(name)]
+    offered = [ColumnChoice(name, name) for name in ("harm", "category") if mapping.text(name)]
     texts = [name for name in ("prompt", "reply") if mapping.text(name)]
     if any(column.name == "tokens" and not column.field for column in columns):
-        found.append(ColumnChoice("tokens", "tokens"))
-    found += [ColumnChoice(f"length of {name}", f"length({name})") for name in texts]
-    found += [ColumnChoice(name, name) for name in texts]
+        offered.append(ColumnChoice("tokens", "tokens"))
+    offered += [ColumnChoice(f"length of {name}", f"length({name})") for name in texts]
+    offered += [ColumnChoice(name, name) for name in texts]
     fields = [one for one in columns if one.field and one.name not in mapping.fields]
-    return found + [ColumnChoice(one_line(field.name, 40), field.quoted) for field in fields]
+    return offered + [ColumnChoice(one_line(field.name, 40), field.quoted) for field in fields]
 
 
 class ColumnList(LineList):
@@ -147,9 +148,9 @@ class BarList(LineList):
         self._bars: tuple[HistogramBar, ...] = ()
         self._rows = self._top = 0
 
-    def show(self, found: Histogram | None) -> None:
-        self._bars = found.bars if found else ()
-        self._rows = found.rows if found else 0
+    def show(self, histogram: Histogram | None) -> None:
+        self._bars = histogram.bars if histogram else ()
+        self._rows = histogram.rows if histogram else 0
         self._top = max((one.rows for one in self._bars), default=0)
         self.cursor = 0
         self.count = len(self._bars)
@@ -192,7 +193,7 @@ class HistogramDialog(ModalScreen[str | None]):
     HistogramDialog Horizontal { height: 1fr; }
     HistogramDialog ColumnList { height: 1fr; margin-right: 1; }
     HistogramDialog BarList > .bar--bar { color: $primary; }
-    HistogramDialog #histogram-said { height: 1; color: $text-muted; }
+    HistogramDialog #histogram-status { height: 1; color: $text-muted; }
     HistogramDialog #histogram-keys { height: 1; }
     """
 
@@ -201,7 +202,7 @@ class HistogramDialog(ModalScreen[str | None]):
         self._source = source
         self._list = ColumnList(columns, lambda _: "")
         self._bars = BarList()
-        self._said = Static(id="histogram-said", markup=False)
+        self._status = Static(id="histogram-status", markup=False)
         self._known: dict[str, Histogram] = {}
 
     def compose(self) -> ComposeResult:
@@ -211,7 +212,7 @@ class HistogramDialog(ModalScreen[str | None]):
             with Horizontal():
                 yield self._list
                 yield self._bars
-            yield self._said
+            yield self._status
             keys = (("↑↓", "column"), ("→", "bars"), ("enter", "show these rows"))
             yield Static(_keys(keys), id="histogram-keys")
 
@@ -243,35 +244,35 @@ class HistogramDialog(ModalScreen[str | None]):
             self.dismiss(None)
 
     async def _load(self, column: ColumnChoice) -> None:
-        found = self._known.get(column.value)
-        if found is None:
+        histogram = self._known.get(column.value)
+        if histogram is None:
             # Who only passes by does not have the file read.
             await asyncio.sleep(_PAUSE)
             self._bars.show(None)
-            self._said.update("counting…")
+            self._status.update("counting…")
             try:
-                found = await self._count(column)
+                histogram = await self._count(column)
             except WaltzError as error:
-                self._said.update(f"✗ {printable(str(error))}")
+                self._status.update(f"✗ {printable(str(error))}")
                 return
-            if found is None:
+            if histogram is None:
                 return
-            self._known[column.value] = found
-        self._bars.show(found)
-        self._said.update(_summary(found))
+            self._known[column.value] = histogram
+        self._bars.show(histogram)
+        self._status.update(_summary(histogram))
 
     async def _count(self, column: ColumnChoice) -> Histogram | None:
         source = self._source
 
         def so_far(read: int) -> None:
             if self._list.chosen is column and column.value not in self._known:
-                self._said.update(f"counting, {read * 100 // max(1, source.size)}%")
+                self._status.update(f"counting, {percent(read / max(1, source.size))}")
 
-        tell = from_thread(so_far)
+        on_progress = from_thread(so_far)
 
         def work(stop: Callable[[], bool]) -> Histogram | None:
             values = column_values(
-                source.path, source.mapping, column.value, on_progress=tell, stop=stop
+                source.path, source.mapping, column.value, on_progress=on_progress, stop=stop
             )
             if values is None:
                 return None
@@ -283,10 +284,10 @@ class HistogramDialog(ModalScreen[str | None]):
         return await in_thread(work)
 
 
-def _summary(found: Histogram) -> str:
-    parts = [f"{found.rows:,} rows", f"{found.different:,} different"]
-    if found.summary:
-        low, middle, high, total = found.summary
+def _summary(histogram: Histogram) -> str:
+    parts = [plural(histogram.rows, "row"), f"{histogram.different:,} different"]
+    if histogram.summary:
+        low, middle, high, total = histogram.summary
         parts.append(f"{_figure(low)} to {_figure(high)}, median {_figure(middle)}")
         parts.append(f"sum {short_count(round(total))}")
     return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""The row under the cursor, whole."""
+"""The full row under the cursor."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from waltzrl_tui.datasets.refusals import is_refusal
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tokenizers.estimate import estimate_tokens
 from waltzrl_tui.tui.shell.keys import EMPTY
+from waltzrl_tui.words import plural
 
 _LABEL: Final = 10
 _SHOWN: Final = 20_000
@@ -53,7 +54,7 @@ class Fields(Widget):
         return self._wrapped[1]
 
     def _wrap(self, width: int) -> list[Content]:
-        found: list[Content] = []
+        wrapped: list[Content] = []
         named = any(name for name, _, _ in self._fields)
         beside = width >= 48 and named
         for name, text, style in self._fields:
@@ -61,16 +62,16 @@ class Fields(Widget):
             lines = body.wrap(max(8, width - _LABEL if beside else width))
             if beside:
                 label = Content.styled(f"{name:<{_LABEL - 1}} ", "$faint")
-                found.append(label + lines[0] if lines else label)
-                found += [Content(" " * _LABEL) + line for line in lines[1:]]
+                wrapped.append(label + lines[0] if lines else label)
+                wrapped += [Content(" " * _LABEL) + line for line in lines[1:]]
             else:
-                found += [Content.styled(name, "$faint")] if name else []
-                found += lines
-        return found
+                wrapped += [Content.styled(name, "$faint")] if name else []
+                wrapped += lines
+        return wrapped
 
 
 class RowDetail(VerticalScroll):
-    """One row of the dataset, or why the line under the cursor gives none."""
+    """One row of the dataset, or why the line under the cursor is not one."""
 
     def __init__(self) -> None:
         super().__init__(id="detail", classes="pane")
@@ -91,7 +92,7 @@ class RowDetail(VerticalScroll):
         self.border_subtitle = ""
         if row is None:
             self.border_title = title
-            self._fields.show([("", "This line is blank; it is passed over.", "$faint")])
+            self._fields.show([("", "This line is blank and is skipped.", "$faint")])
         elif isinstance(row, BadRow):
             self.border_title = Content.assemble(title, (" · ✗ bad", "$text-error"))
             text = _cut(printable(raw[:_SHOWN].decode("utf-8", "replace")), len(raw))
@@ -101,7 +102,7 @@ class RowDetail(VerticalScroll):
         else:
             self.border_title = _title(title, row)
             tokens = estimate_tokens(row.prompt) + estimate_tokens(row.reply)
-            self.border_subtitle = f"≈ {tokens:,} tokens"
+            self.border_subtitle = f"≈ {plural(tokens, 'token')}"
             self._fields.show(_fields(row))
 
 
@@ -116,22 +117,22 @@ def _title(title: str, row: Row) -> Content:
 
 
 def _fields(row: Row) -> list[tuple[str, str, str]]:
-    found = [("prompt", _text(row.prompt), "")]
+    fields = [("prompt", _text(row.prompt), "")]
     if history := row.history:
         turns = [f"{turn['role']}: {turn['content']}" for turn in history]
-        found.insert(0, ("before", _text("\n".join(turns)), "$text-muted"))
+        fields.insert(0, ("before", _text("\n".join(turns)), "$text-muted"))
     if row.reply:
         refuses = is_refusal(row.reply)
-        found.append(("reply", _text(row.reply), ""))
-        said = "⊘ refuses" if refuses else "✓ answers"
-        said += f" · labelled {row.reply_label}" if row.reply_label else ""
-        found.append(("", said, "$faint"))
+        fields.append(("reply", _text(row.reply), ""))
+        summary = "⊘ refuses" if refuses else "✓ answers"
+        summary += f" · labelled {row.reply_label}" if row.reply_label else ""
+        fields.append(("", summary, "$faint"))
     for name, value in row.extra.items():
         if value in (None, "") or (history and name in ("history", "system")):
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        found.append((one_line(name, _LABEL - 1), _text(text), "$text-muted"))
-    return found
+        fields.append((one_line(name, _LABEL - 1), _text(text), "$text-muted"))
+    return fields
 
 
 def _text(text: str) -> str:

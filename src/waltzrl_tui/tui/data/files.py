@@ -1,4 +1,4 @@
-"""The files of the workspace's `data/`, with their rows."""
+"""The list of the workspace's files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from rich.style import Style
 from textual.binding import Binding
 from textual.message import Message
 
-from waltzrl_tui.datasets.data_folder import DataFile
-from waltzrl_tui.datasets.reading.read import countable
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.datasets.data_folder import DataFile, count_rows
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.figures import size_of
 from waltzrl_tui.tui.shell.background import run_exclusive
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
+from waltzrl_tui.words import size
 
 _COUNTED: Final = 256 * 1024 * 1024
 
@@ -34,7 +32,7 @@ class FileList(LineList):
 
     @dataclass
     class Opened(Message):
-        """The user asked for this file."""
+        """The user opened this file."""
 
         path: Path
 
@@ -48,7 +46,7 @@ class FileList(LineList):
         return self._files
 
     def show(self, files: list[DataFile]) -> None:
-        """Show these files and count their rows one after the other."""
+        """Show these files and count their rows one by one."""
         known = {(file.path, file.size): file for file in self._files}
         self._files = [known.get((file.path, file.size), file) for file in files]
         self.count = len(files)
@@ -65,7 +63,7 @@ class FileList(LineList):
         self.refresh()
 
     def set_rows(self, path: Path, rows: int) -> None:
-        """Show how many rows a file has."""
+        """Show the rows of a file."""
         self._files = [
             replace(file, rows=rows, bad=False) if file.path == path else file
             for file in self._files
@@ -81,7 +79,7 @@ class FileList(LineList):
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
         file = self._files[index]
-        count = size_of(file.size) if file.rows is None else f"{file.rows:,}"
+        count = size(file.size) if file.rows is None else f"{file.rows:,}"
         count = "✗" if file.bad else count
         marker = "▸ " if file.path == self._open else "  "
         name = fit(one_line(file.path.name), width - 4 - len(count))
@@ -104,18 +102,6 @@ class FileList(LineList):
             if file.readable and file.rows is None and file.size <= _COUNTED:
                 if file.path == self._open:
                     continue
-                rows = await asyncio.to_thread(_rows_of, file.path)
+                rows = await asyncio.to_thread(count_rows, file.path)
                 if rows is not None:
                     self.set_rows(file.path, rows)
-
-
-def _rows_of(path: Path) -> int | None:
-    try:
-        index = countable(path)
-        if index is None:
-            return None
-        with index:
-            index.build()
-            return index.rows
-    except DatasetError:
-        return None

@@ -1,4 +1,4 @@
-"""What a profile found that nobody should pay for, as a list whose rows can be opened."""
+"""Rows that nobody should pay for, by reason, as a list that opens them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from waltzrl_tui.tui.plan.sheet import Sheet
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import Filter, OpenDataset
+from waltzrl_tui.words import plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
@@ -33,11 +34,11 @@ _ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Rows that belong together for a reason.
+    """Rows that share a problem.
 
     Attributes:
-        name: The reason. `detail`: more of it.
-        rows: How many; `lines` (from 0) are the first of them.
+        name: The reason. `detail`: more about it.
+        rows: Their number; `lines` (from 0) are the first of them.
     """
 
     name: str
@@ -51,21 +52,21 @@ class Finding:
 
 
 def findings(profile: Profile) -> list[Finding]:
-    """All groups of rows in the profile that can be opened, what costs most first."""
-    found = []
+    """All groups of rows in the profile that can be opened, most expensive kind first."""
+    groups = []
     if rows := profile.contaminated.rows:
         suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
         lines = [one.line - 1 for one in profile.contaminated.examples]
-        found.append(Finding("in an evaluation suite", suites, rows, lines))
+        groups.append(Finding("in an evaluation suite", suites, rows, lines))
     if rows := profile.contradicting.rows:
-        prompts = f"{profile.contradicting.prompts:,} prompts"
+        prompts = plural(profile.contradicting.prompts, "prompt")
         lines = [line - 1 for line in profile.contradicting.lines]
-        found.append(Finding("both harmful and benign", prompts, rows, lines))
+        groups.append(Finding("both harmful and benign", prompts, rows, lines))
     if rows := profile.personal.rows:
         kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
         lines = [one.line - 1 for one in profile.personal.examples]
-        found.append(Finding("personal data or secrets", kinds, rows, lines))
-    return [*found, *map(_of_cluster, _in_order(profile.clusters))]
+        groups.append(Finding("personal data or secrets", kinds, rows, lines))
+    return [*groups, *map(_of_cluster, _in_order(profile.clusters))]
 
 
 def _in_order(clusters: Iterable[Cluster]) -> list[Cluster]:
@@ -79,35 +80,35 @@ def _of_cluster(cluster: Cluster) -> Finding:
         name, detail = f"the same {one}", ""
     else:
         name = f"nearly the same {one}"
-        detail = f"{cluster.texts:,} wordings, similarity ≥ {cluster.similarity:.2f}"
+        detail = f"{plural(cluster.texts, 'wording')}, similarity ≥ {cluster.similarity:.2f}"
     return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
 
 
-def first_texts(source: OpenDataset, found: Sequence[Finding]) -> list[str]:
+def first_texts(source: OpenDataset, groups: Sequence[Finding]) -> list[str]:
     """The prompt, or the reply, of the first row of each finding. Blocks."""
-    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in found]
+    lines = [source.lines(one.lines[0], 1) if one.lines else [] for one in groups]
     return [
         (line[0].reply if one.name.endswith("reply") else line[0].prompt) if line else ""
-        for one, line in zip(found, lines, strict=True)
+        for one, line in zip(groups, lines, strict=True)
     ]
 
 
 class FindingList(LineList):
-    """Findings, one a line: how many rows, why, and the beginning of the first of them."""
+    """Findings, one per line: rows, reason, and the start of the first row."""
 
     DEFAULT_CSS = "FindingList { height: auto; max-height: 20; background: $surface; }"
 
-    def __init__(self, found: Sequence[Finding], first: Sequence[str]) -> None:
+    def __init__(self, groups: Sequence[Finding], first: Sequence[str]) -> None:
         super().__init__(id="findings")
-        self._found, self._first = found, first
+        self._findings, self._first = groups, first
 
     def on_mount(self) -> None:
-        self.count = len(self._found)
+        self.count = len(self._findings)
 
     def segments(self, index: int, width: int, base: Style, here: bool) -> list[Segment]:
-        one = self._found[index]
-        digits = max(len(f"{each.rows:,}") for each in self._found)
-        name = max(len(each.name) for each in self._found)
+        one = self._findings[index]
+        digits = max(len(f"{each.rows:,}") for each in self._findings)
+        name = max(len(each.name) for each in self._findings)
         faint = self.part("line--faint", base)
         head = f"{'▸ ' if here else '  '}{one.rows:>{digits},} × {fit(one.name, name)}  "
         rest = max(1, width - len(head))
@@ -123,10 +124,10 @@ class FindingList(LineList):
 
 
 class FindingsDialog(ModalScreen[Finding | None]):
-    """Asks which of the findings to open.
+    """Asks which finding to open.
 
     Args:
-        first: The beginning of the first row of each.
+        first: The start of the first row of each finding.
     """
 
     BINDINGS = [
@@ -138,19 +139,19 @@ class FindingsDialog(ModalScreen[Finding | None]):
     def __init__(
         self,
         profile: Profile,
-        found: Sequence[Finding],
+        groups: Sequence[Finding],
         first: Sequence[str],
         priced: PricedWaste | None = None,
     ) -> None:
         super().__init__()
-        self._list = FindingList(found, first)
-        self._found = found
+        self._list = FindingList(groups, first)
+        self._findings = groups
         self._waste = Sheet()
         self._waste.show(lambda width: [*waste_table(profile, width, priced), Content("")])
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = "Rows to look at before paying"
+            box.border_title = "Check these rows before paying"
             box.border_subtitle = "enter show these rows · esc close"
             yield self._waste
             yield self._list
@@ -160,5 +161,5 @@ class FindingsDialog(ModalScreen[Finding | None]):
 
     @on(LineList.Chosen)
     def action_choose(self) -> None:
-        if self._found:
-            self.dismiss(self._found[self._list.cursor])
+        if self._findings:
+            self.dismiss(self._findings[self._list.cursor])

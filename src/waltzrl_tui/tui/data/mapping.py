@@ -24,7 +24,7 @@ from waltzrl_tui.tui.tables.columns import fit
 
 _NONE: Final = "–"
 _CONSTANTS: Final = {"harm": ("=harmful", "=benign")}
-_SAID: Final = {"=harmful": "all harmful", "=benign": "all benign"}
+_CONSTANT_LABELS: Final = {"=harmful": "all harmful", "=benign": "all benign"}
 _LABEL: Final = 12
 _BY_NAME: Final = "as its values say"
 _VALUES: Final = 20
@@ -140,7 +140,7 @@ def _words(part: str, fields: Sequence[str], mapping: Mapping, guessed: Mapping)
     # Such as two fields of which the first that is filled counts.
     values += [each.text(part) for each in (mapping, guessed)]
     values += [*fields, *_CONSTANTS.get(part, ())]
-    return {_SAID.get(value) or one_line(value, 40) or _NONE: value for value in values}
+    return {_CONSTANT_LABELS.get(value) or one_line(value, 40) or _NONE: value for value in values}
 
 
 def _word(words: dict[str, str], value: str) -> str:
@@ -149,20 +149,20 @@ def _word(words: dict[str, str], value: str) -> str:
 
 def _shown(rows: Sequence[Row | BadRow], width: int) -> list[Content]:
     """Three rows, good ones before bad ones, a line for each part."""
-    found: list[Content] = []
+    lines: list[Content] = []
     for row in sorted(rows, key=lambda row: isinstance(row, BadRow))[:_SHOWN]:
-        found.append(Content.styled(f"row {row.line:,}", "$faint"))
+        lines.append(Content.styled(f"row {row.line:,}", "$faint"))
         if isinstance(row, BadRow):
             text = fit(f"  ✗ {one_line(row.reason, 200)}", width).rstrip()
-            found.append(Content.styled(text, "$text-error"))
+            lines.append(Content.styled(text, "$text-error"))
             continue
         harm = row.harm or (f"{one_line(row.label, 40)} is not understood" if row.label else _NONE)
-        told = [harm, one_line(row.category, 40), row.reply_label and f"{row.reply_label} reply"]
+        labels = [harm, one_line(row.category, 40), row.reply_label and f"{row.reply_label} reply"]
         for name, text in (
             ("prompt", row.prompt),
             ("reply", row.reply or _NONE),
-            ("labels", " · ".join(word for word in told if word)),
+            ("labels", " · ".join(word for word in labels if word)),
         ):
             line = fit(one_line(text, 200), max(1, width - 10)).rstrip()
-            found.append(Content.assemble((f"  {name:<8}", "$text-muted"), line))
-    return found
+            lines.append(Content.assemble((f"  {name:<8}", "$text-muted"), line))
+    return lines

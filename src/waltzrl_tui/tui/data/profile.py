@@ -19,19 +19,18 @@ from waltzrl_tui.datasets.profiling.profile import Profile, profile
 from waltzrl_tui.datasets.reading.rows import Mapping
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.data.figures import bar, levels, short_count
+from waltzrl_tui.tui.data.figures import bar, levels
+from waltzrl_tui.tui.data.model import AUTOMATIC
 from waltzrl_tui.tui.data.waste import chosen_settings, named_line, waste_lines
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.tui.tables.pages import OpenDataset
+from waltzrl_tui.words import percent, short_count
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
     from waltzrl_tui.tui.shell.app import WaltzApp
-
-AUTOMATIC: Final = 32 * 1024 * 1024
-"""Bytes up to which a dataset is profiled without being asked: a second or two of one core."""
 
 _KEPT: Final = 20
 _VALUES: Final = 3
@@ -54,7 +53,7 @@ class ProfilePane(Widget):
         self._source: OpenDataset | None = None
         self._known: dict[_Key, Profile] = {}
         self._profile: Profile | None = None
-        self._said = ""
+        self._status = ""
         self._priced: PricedWaste | None = None
         self._pricing: Worker[None] | None = None
 
@@ -76,21 +75,21 @@ class ProfilePane(Widget):
 
     def reprice(self) -> None:
         """Price the waste for the run and at the provider that are chosen now."""
-        found = self._profile
-        if found is not None and any(waste.rows for waste in found.waste.values()):
-            self._pricing = run_exclusive(self, "price-waste", partial(self._price, found))
+        counted = self._profile
+        if counted is not None and any(waste.rows for waste in counted.waste.values()):
+            self._pricing = run_exclusive(self, "price-waste", partial(self._price, counted))
 
-    async def _price(self, found: Profile) -> None:
+    async def _price(self, counted: Profile) -> None:
         # Only who looks at a profile with waste in it needs prices.
         waste = await asyncio.to_thread(import_module, "waltzrl_tui.plans.waste")
         model = await asyncio.to_thread(import_module, "waltzrl_tui.plans.model")
         app = cast("WaltzApp", self.app)
         settings = chosen_settings(app) or model.PlanSettings()
         try:
-            priced = await waste.price_waste(app.store, app.workspace, found, settings)
+            priced = await waste.price_waste(app.store, app.workspace, counted, settings)
         except WaltzError:
             priced = None  # The Plan screen says what is wrong.
-        if found is self._profile:
+        if counted is self._profile:
             self._priced = priced
             self.refresh()
 
@@ -101,27 +100,27 @@ class ProfilePane(Widget):
         self._profile = self._known.get(_key(source)) if source else None
         self._priced = self._pricing = None
         self.reprice()
-        self._said = ""
+        self._status = ""
         self._retitle()
         if source and self._profile is None:
             if source.size <= AUTOMATIC:
                 self._start(source)
             else:
-                self._said = f"press {press('profile', 'data')} to count"
+                self._status = f"press {press('profile', 'data')} to count"
         self.refresh()
 
     def toggle(self) -> None:
         """Count the open dataset, or stop counting it."""
         if self.running:
             self.workers.cancel_group(self, "profile")
-            self._said = f"stopped; {press('profile', 'data')} counts again"
+            self._status = f"stopped; {press('profile', 'data')} counts again"
             self._retitle()
             self.refresh()
         elif self._source is not None:
             self._start(self._source)
 
     def _start(self, source: OpenDataset) -> None:
-        self._said = ""
+        self._status = ""
         run_exclusive(self, "profile", partial(self._count, source))
         self.refresh()
 
@@ -129,15 +128,17 @@ class ProfilePane(Widget):
         # Rows and sample come first; who only passes through a file needs no profile of it.
         await asyncio.sleep(_PAUSE)
         key = _key(source)
-        tell = from_thread(lambda rows: self._progress(source, rows))
+        on_progress = from_thread(lambda rows: self._progress(source, rows))
         try:
-            found = await in_thread(lambda stop: profile(source.path, on_progress=tell, stop=stop))
+            counted = await in_thread(
+                lambda stop: profile(source.path, on_progress=on_progress, stop=stop)
+            )
         except WaltzError as error:
-            self._said = f"✗ {printable(error.message)}"
+            self._status = f"✗ {printable(error.message)}"
         else:
             while len(self._known) >= _KEPT:
                 del self._known[next(iter(self._known))]
-            self._known[key] = self._profile = found
+            self._known[key] = self._profile = counted
             self.reprice()
             self.post_message(self.Counted())
         self._retitle()
@@ -146,50 +147,50 @@ class ProfilePane(Widget):
     def _progress(self, source: OpenDataset, rows: int) -> None:
         if source is self._source and self.running:
             total = source.index.rows
-            self._said = f"counted {rows:,}"
-            self.border_subtitle = f"{min(99, rows * 100 // total)}%" if total else ""
+            self._status = f"counted {rows:,}"
+            self.border_subtitle = percent(min(0.99, rows / total)) if total else ""
             self.refresh()
 
     def _retitle(self) -> None:
         self.border_subtitle = ""
 
     def render(self) -> Content:
-        found = self._profile
-        if found is None:
-            return Content.styled(self._said, "$faint")
+        counted = self._profile
+        if counted is None:
+            return Content.styled(self._status, "$faint")
         size = self.content_size
-        lines = profile_lines(found, size.width, self._priced)
+        lines = profile_lines(counted, size.width, self._priced)
         if len(lines) > size.height:
             more = Content.styled(f"{press('profile', 'data')} shows all of it", "$faint")
             lines = [*lines[: max(0, size.height - 1)], more]
         return Content("\n").join(lines)
 
 
-def profile_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+def profile_lines(figures: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
     """The figures of a profile for a narrow pane, the most important first."""
-    lines = [named_line(("rows",), f"{found.rows:,}", width)]
-    if found.bad_row_count:
-        bad = f"{found.bad_row_count:,} left out"
+    lines = [named_line(("rows",), f"{figures.rows:,}", width)]
+    if figures.bad_row_count:
+        bad = f"{figures.bad_row_count:,} left out"
         lines.append(named_line(("✗ bad rows", "✗ bad"), bad, width, "$text-error"))
     else:
         lines.append(named_line(("bad rows",), "0", width))
-    lines += waste_lines(found, width, priced)
-    if found.refusals.rows:
-        names = ("replies that refuse", "refusals")
-        lines.append(named_line(names, f"{found.refusals.share:.0%}", width))
-    for values in found.label_values.values():
+    lines += waste_lines(figures, width, priced)
+    if figures.refusals.rows:
+        names = ("refusing replies", "refusals")
+        lines.append(named_line(names, percent(figures.refusals.share), width))
+    for values in figures.label_values.values():
         lines += _values(values, width)
-    if found.contradicting.prompts:
+    if figures.contradicting.prompts:
         names = ("✗ prompts with both labels", "✗ both labels")
-        prompts = f"{found.contradicting.prompts:,}"
+        prompts = f"{figures.contradicting.prompts:,}"
         lines.append(named_line(names, prompts, width, "$text-warning"))
-    if found.personal.rows:
-        rows = f"{found.personal.rows:,}"
+    if figures.personal.rows:
+        rows = f"{figures.personal.rows:,}"
         lines.append(named_line(("✗ personal data",), rows, width, "$text-warning"))
-    lines.append(named_line(("different prompts",), f"{found.prompts:,}", width))
-    if found.replies:
-        lines.append(named_line(("different replies",), f"{found.replies:,}", width))
-    return [*lines, *_tokens(found, width), *_labels(found, width)]
+    lines.append(named_line(("different prompts",), f"{figures.prompts:,}", width))
+    if figures.replies:
+        lines.append(named_line(("different replies",), f"{figures.replies:,}", width))
+    return [*lines, *_tokens(figures, width), *_labels(figures, width)]
 
 
 def _key(source: OpenDataset) -> _Key:
@@ -228,12 +229,12 @@ def _values(values: list[LabelValue], width: int) -> list[Content]:
     ]
 
 
-def _labels(found: Profile, width: int) -> list[Content]:
+def _labels(figures: Profile, width: int) -> list[Content]:
     lines = []
-    top = max(found.labels["harm"].values(), default=0)
-    for name, count in found.labels["harm"].items():
+    top = max(figures.labels["harm"].values(), default=0)
+    for name, count in figures.labels["harm"].items():
         lines.append(share_line(name or "no harm label", count, top, width, harm_style(name)))
-    categories = {name: count for name, count in found.labels["category"].items() if name}
+    categories = {name: count for name, count in figures.labels["category"].items() if name}
     top = max(categories.values(), default=0)
     for name, count in categories.items():
         lines.append(share_line(one_line(name, 60), count, top, width, "$primary"))

@@ -23,7 +23,7 @@ class PromptBar(Horizontal):
     PromptBar { height: 1; display: none; background: $panel; }
     PromptBar Label { color: $accent; text-style: bold; padding: 0 1; }
     PromptBar Input { width: 1fr; background: $panel; }
-    PromptBar #prompt-said { max-width: 50%; color: $text-warning; text-style: none; }
+    PromptBar #prompt-status { max-width: 50%; color: $text-warning; text-style: none; }
     """
 
     @dataclass
@@ -43,7 +43,7 @@ class PromptBar(Horizontal):
         field = Input(compact=True, max_length=1000)
         field.cursor_blink = False
         yield field
-        yield Label("", id="prompt-said", markup=False)
+        yield Label("", id="prompt-status", markup=False)
 
     @property
     def asking(self) -> bool:
@@ -67,9 +67,9 @@ class PromptBar(Horizontal):
 
     def say(self, message: str) -> None:
         """Show a few words about what was typed, at the right."""
-        said = self.query_one("#prompt-said", Label)
-        said.update(message)
-        said.display = bool(message)
+        status = self.query_one("#prompt-status", Label)
+        status.update(message)
+        status.display = bool(message)
 
     def close(self) -> None:
         self.display = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -24,14 +23,12 @@ from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, Sur
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.data.model import AUTOMATIC, SamplePlan
 from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.pages import OpenDataset
-
-AUTOMATIC: Final = 32 * 1024 * 1024
-"""Bytes up to which the sample is counted without being asked."""
 
 _BUTTON: Final = Content.assemble(
     (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
@@ -44,19 +41,6 @@ _MAP: Final = Content.assemble(
 ).stylize(click("screen.mapping"))
 _MANY: Final = 1000
 _PAUSE: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class SamplePlan:
-    """What the form asks for, and how large that is when it is known.
-
-    Attributes:
-        roles: The agents that it can train, as far as is known.
-    """
-
-    recipe: SampleRecipe
-    counts: SampleCounts | None
-    roles: tuple[Role, ...] = ROLES
 
 
 class SamplePane(Vertical):
@@ -73,16 +57,16 @@ class SamplePane(Vertical):
         self._surveys: dict[tuple[object, ...], Survey] = {}
         self._groups = GroupCache()
         self._counts: SampleCounts | None = None
-        self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all")
+        self._rows = NumberField("", id="sample-rows", digits=7, placeholder="all", whole=True)
         self._dedupe = Choice("dedupe", ("exact", "near", "off"), id="sample-dedupe")
         self._balance = Choice("balance", ("harm", "category", "none"), id="sample-balance")
-        self._valid = NumberField("10", id="sample-valid", digits=2)
-        self._seed = NumberField("7", id="sample-seed", digits=5)
+        self._valid = NumberField("10", id="sample-valid", digits=2, whole=True)
+        self._seed = NumberField("7", id="sample-seed", digits=5, whole=True)
         self._where = Input(
             placeholder="all rows", id="sample-where", compact=True, max_length=1000
         )
         self._where.cursor_blink = False
-        self._said = Static(id="sample-said")
+        self._status = Static(id="sample-status")
         self._button = Static(id="sample-train")
         self._button.auto_links = False
 
@@ -100,7 +84,7 @@ class SamplePane(Vertical):
         with Horizontal(classes="fields"):
             yield Label("where")
             yield self._where
-        yield self._said
+        yield self._status
         yield self._button
 
     @property
@@ -190,11 +174,11 @@ class SamplePane(Vertical):
         balance = self._balance.value
         return SampleRecipe(
             source=str(self._source.path) if self._source else "",
-            n=self._rows.number,
-            seed=self._seed.number or 0,
+            n=self._rows.integer,
+            seed=self._seed.integer or 0,
             dedupe=_dedupe(self._dedupe.value),
             balance=None if balance == "none" else balance,
-            valid=(self._valid.number or 0) / 100,
+            valid=(self._valid.integer or 0) / 100,
             where=self._where.value.strip(),
         )
 
@@ -206,34 +190,36 @@ class SamplePane(Vertical):
             self._say("✗ rows ≥ 1, valid ≤ 50", "$text-error")
             return
         try:
-            seen = self._surveys.get(recipe.survey_key)
-            if seen is None:
-                seen = await self._survey(source, recipe)
+            scan = self._surveys.get(recipe.survey_key)
+            if scan is None:
+                scan = await self._survey(source, recipe)
                 # Two are enough to go back and forth between two choices.
                 while len(self._surveys) >= 2:
                     del self._surveys[next(iter(self._surveys))]
-                self._surveys[recipe.survey_key] = seen
-            known = seen
-            found = await in_thread(lambda _: counts(known, recipe))
+                self._surveys[recipe.survey_key] = scan
+            known = scan
+            size = await in_thread(lambda _: counts(known, recipe))
         except WaltzError as error:
             self._say(f"✗ {error.message}", "$text-error")
             return
-        self._counts = found
-        self._tell(found)
+        self._counts = size
+        self._show_size(size)
 
     async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
-        tell = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
-        return await in_thread(lambda stop: _surveyed(source, recipe, self._groups, tell, stop))
+        on_progress = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
+        return await in_thread(
+            lambda stop: _surveyed(source, recipe, self._groups, on_progress, stop)
+        )
 
-    def _tell(self, found: SampleCounts) -> None:
-        if not found.train:
+    def _show_size(self, size: SampleCounts) -> None:
+        if not size.train:
             self._say("✗ no usable row", "$text-error")
             return
         text = Content.assemble(
             ("→ ", "$faint"),
-            (f"{found.train:,}", "bold $foreground"),
+            (f"{size.train:,}", "bold $foreground"),
             (" train  ", "$text-muted"),
-            (f"{found.valid:,}", "bold $foreground"),
+            (f"{size.valid:,}", "bold $foreground"),
             (" valid", "$text-muted"),
         )
         self._show(text)
@@ -241,9 +227,9 @@ class SamplePane(Vertical):
     def _say(self, text: str, style: str = "") -> None:
         self._show(Content.styled(printable(text), style))
 
-    def _show(self, said: Content) -> None:
+    def _show(self, text: Content) -> None:
         # Both lines keep their place, so nothing has to be laid out anew.
-        self._said.update(said, layout=False)
+        self._status.update(text, layout=False)
         button = _MAP if self._missing() else Content("")
         if self.trainable:
             button = _BUTTON if len(self.roles) > 1 else _ONE
@@ -259,22 +245,22 @@ def _surveyed(
     source: OpenDataset,
     recipe: SampleRecipe,
     cache: GroupCache,
-    tell: Callable[[int], None],
+    on_progress: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> Survey:
     lines = None
     if recipe.where:
-        found = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
-        lines = frozenset(line + 1 for line in found)
-    return survey(_until(source, tell, stop), recipe, lines=lines, cache=cache, stop=stop)
+        matches = matching_lines(source.path, source.mapping, recipe.where, stop=stop)
+        lines = frozenset(line + 1 for line in matches)
+    return survey(_until(source, on_progress, stop), recipe, lines=lines, cache=cache, stop=stop)
 
 
 def _until(
-    source: OpenDataset, tell: Callable[[int], None], stop: Callable[[], bool]
+    source: OpenDataset, on_progress: Callable[[int], None], stop: Callable[[], bool]
 ) -> Iterator[Row | BadRow]:
     for number, row in enumerate(iter_rows(source.path, source.mapping)):
         if number % 1000 == 999:
-            tell(number + 1)
+            on_progress(number + 1)
             if stop():
                 return
         yield row

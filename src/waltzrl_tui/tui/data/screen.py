@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from waltzrl_tui.datasets.data_folder import first_files, list_files
 from waltzrl_tui.datasets.profiling.figures import Profile
 from waltzrl_tui.datasets.query.columns import query_columns
-from waltzrl_tui.datasets.reading.mappings import guess_mapping
-from waltzrl_tui.datasets.reading.parse import BadLine, parse_object
-from waltzrl_tui.datasets.starter import STARTER
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import printable
 from waltzrl_tui.tui.data.columns import (
@@ -31,23 +25,22 @@ from waltzrl_tui.tui.data.detail import RowDetail
 from waltzrl_tui.tui.data.files import FileList
 from waltzrl_tui.tui.data.findings import FindingsDialog, findings, first_texts
 from waltzrl_tui.tui.data.mapping import MappingDialog
+from waltzrl_tui.tui.data.model import DataModel
 from waltzrl_tui.tui.data.profile import ProfilePane
 from waltzrl_tui.tui.data.sample import SamplePane
 from waltzrl_tui.tui.data.sheet import ProfileDialog
-from waltzrl_tui.tui.shell.background import in_thread
 from waltzrl_tui.tui.shell.keys import EMPTY, bindings
 from waltzrl_tui.tui.shell.screen import WaltzScreen
-from waltzrl_tui.tui.tables.find import write_bad_rows
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import OpenDataset
 from waltzrl_tui.tui.tables.pane import TablePane
+from waltzrl_tui.words import plural
 
 _SLOW_SECONDS = 0.3
-_HEAD = 100
 
 
 class DataScreen(WaltzScreen):
-    """What there is to train on."""
+    """The datasets: files, rows, profile, and the form of the sample."""
 
     NAME = "data"
     BINDINGS = bindings("data")
@@ -56,8 +49,6 @@ class DataScreen(WaltzScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._source: OpenDataset | None = None
-        self._path: Path | None = None
         self._ready = False
 
     def compose_body(self) -> ComposeResult:
@@ -71,6 +62,7 @@ class DataScreen(WaltzScreen):
                 yield RowDetail()
 
     def on_mount(self) -> None:
+        self._model = DataModel(self.waltz.store, self.waltz.workspace)
         self._table = self.query_one(TablePane)
         self._files = self.query_one(FileList)
         self._profile = self.query_one(ProfilePane)
@@ -81,42 +73,35 @@ class DataScreen(WaltzScreen):
         self.start(self._find_files(), group="files")
 
     async def on_unmount(self) -> None:
-        if self._source is not None:
-            await asyncio.to_thread(self._source.close)
+        if self._ready:
+            await self._model.close()
 
     # Files -----------------------------------------------------------------------------------
 
     async def _find_files(self) -> None:
         try:
-            files = await asyncio.to_thread(first_files, self.waltz.workspace.data)
+            files, first = await self._model.find_files()
         except DatasetError as error:
             self._table.fail(error, name="data")
             return
         self._files.show(files)
-        by_name = {file.path.name: file.path for file in files}
-        chosen = by_name.get(STARTER) or next((file.path for file in files), None)
-        if chosen is None:
+        if first is None:
             self._table.say(EMPTY["data.files"])
         else:
-            self._open(chosen)
+            self._open(first)
 
     def action_reload(self) -> None:
         self.start(self._reload(), group="files", exclusive=True)
 
     @on(events.ScreenResume)
     def _look_again(self) -> None:
-        if self._ready and self._path is not None:
+        if self._ready and self._model.path is not None:
             self.action_reload()
-            self._profile.reprice()  # another provider may have been chosen on Plan
+            self._profile.reprice()  # Plan may have chosen another provider
 
     async def _reload(self) -> None:
-        files = await asyncio.to_thread(list_files, self.waltz.workspace.data)
+        files, path = await self._model.look_again()
         self._files.show(files)
-        source, path = self._source, self._path
-        if source is not None and not await asyncio.to_thread(source.index.changed):
-            return
-        if path is None or all(file.path != path for file in files):
-            path = next((file.path for file in files), path)
         if path is not None:
             self._open(path)
 
@@ -130,56 +115,54 @@ class DataScreen(WaltzScreen):
         self.start(self._open_file(path), group="open", exclusive=True)
 
     async def _open_file(self, path: Path) -> None:
-        old, self._source, self._path = self._source, None, path
         self._table.clear()
         self._table.name_file(path.name)
-        # Said only when it takes long: most files are open within the blink of an eye.
+        # Shown only when it takes long: most files open within the blink of an eye.
         slow = self.set_timer(_SLOW_SECONDS, lambda: self._table.say("reading…", name=path.name))
         self._show_in_panes(None)
         self._files.mark(path)
         try:
-            if old is not None:
-                await asyncio.to_thread(old.close)
-            self._source = await in_thread(lambda stop: _opened(path, stop))
+            await self._model.open(path)
         except DatasetError as error:
             self._table.fail(error, name=path.name)
             self._files.set_bad(path)
         finally:
             slow.stop()
-        if self._source is not None:
-            self._table.show(self._source)
-            self._show_in_panes(self._source)
+        dataset = self._model.dataset
+        if dataset is not None:
+            self._table.show(dataset)
+            self._show_in_panes(dataset)
             if self.focused is None:
                 self._table.rows.focus()
         elif self.focused is None:
             self._files.focus()
         self.refresh_bindings()
 
-    def _show_in_panes(self, source: OpenDataset | None) -> None:
-        self._profile.use(source)
-        self._sample.use(source)
-        if source is None:
+    def _show_in_panes(self, dataset: OpenDataset | None) -> None:
+        self._profile.use(dataset)
+        self._sample.use(dataset)
+        if dataset is None:
             self._detail.clear()
 
     @on(TablePane.Counted)
     def _counted(self, event: TablePane.Counted) -> None:
         self._files.set_rows(event.source.path, event.source.index.rows)
-        if event.source is self._source:
+        if event.source is self._model.dataset:
             self._sample.suggest(event.source.index.rows)
 
     # Rows ------------------------------------------------------------------------------------
 
     @on(LineList.Moved, "#rows")
     def _moved(self) -> None:
-        if self._source is not None:
-            self.start(self._show_row(self._source), group="detail", exclusive=True)
+        if self._model.dataset is not None:
+            self.start(self._show_row(self._model.dataset), group="detail", exclusive=True)
 
-    async def _show_row(self, source: OpenDataset) -> None:
+    async def _show_row(self, dataset: OpenDataset) -> None:
         number = self._table.rows.line_number()
         if number is None:
             self._detail.clear()
         else:
-            self._detail.show(number, *await asyncio.to_thread(source.row, number))
+            self._detail.show(number, *await asyncio.to_thread(dataset.row, number))
 
     @on(LineList.Chosen, "#rows")
     def action_detail(self) -> None:
@@ -211,20 +194,20 @@ class DataScreen(WaltzScreen):
         self._table.rows.focus()
 
     def _shows_bad(self) -> bool:
-        return self._table.found is not None and self._table.found.kind == "bad"
+        return self._table.active_filter is not None and self._table.active_filter.kind == "bad"
 
     def action_findings(self) -> None:
         self.start(self._open_finding(), group="dialog")
 
     async def _open_finding(self) -> None:
-        source, profile = self._source, self._profile.profile
-        if source is None or profile is None:
+        dataset, profile = self._model.dataset, self._profile.profile
+        if dataset is None or profile is None:
             return
-        found = findings(profile)
-        first = await asyncio.to_thread(first_texts, source, found)
-        dialog = FindingsDialog(profile, found, first, await self._profile.priced())
+        rows = findings(profile)
+        first = await asyncio.to_thread(first_texts, dataset, rows)
+        dialog = FindingsDialog(profile, rows, first, await self._profile.priced())
         chosen = await self.app.push_screen_wait(dialog)
-        if chosen is not None and source is self._source:
+        if chosen is not None and dataset is self._model.dataset:
             self._come_back()
             self._table.show_lines(chosen.filter())
 
@@ -242,23 +225,23 @@ class DataScreen(WaltzScreen):
         self.start(self._sort(), group="dialog")
 
     async def _sort(self) -> None:
-        source, order = self._source, self._table.order
-        if source is None:
+        dataset, order = self._model.dataset, self._table.order
+        if dataset is None:
             return
         now = Sorting(order.column, order.descending) if order else Sorting("", False)
-        chosen = await self.app.push_screen_wait(SortDialog(await _columns(source), now))
-        if chosen is not None and source is self._source:
+        chosen = await self.app.push_screen_wait(SortDialog(await _columns(dataset), now))
+        if chosen is not None and dataset is self._model.dataset:
             self._table.sort(chosen.value, descending=chosen.descending)
 
     def action_histogram(self) -> None:
         self.start(self._show_histogram(), group="dialog")
 
     async def _show_histogram(self) -> None:
-        source = self._source
-        if source is None:
+        dataset = self._model.dataset
+        if dataset is None:
             return
-        where = await self.app.push_screen_wait(HistogramDialog(source, await _columns(source)))
-        if where and source is self._source:
+        where = await self.app.push_screen_wait(HistogramDialog(dataset, await _columns(dataset)))
+        if where and dataset is self._model.dataset:
             self._come_back()
             self._table.look_for(f"where {where}")
 
@@ -266,31 +249,28 @@ class DataScreen(WaltzScreen):
         self.start(self._map_fields(), group="dialog")
 
     async def _map_fields(self) -> None:
-        source = self._source
-        if source is None:
+        dataset = self._model.dataset
+        if dataset is None:
             return
-        lines, objects = await asyncio.to_thread(_head_of, source)
-        guessed = guess_mapping(objects)
-        dialog = MappingDialog(source.path.name, source.mapping, guessed, lines, objects)
-        chosen = await self.app.push_screen_wait(dialog)
-        if chosen is None or chosen == source.mapping:
+        head = await self._model.read_head(dataset)
+        dialog = MappingDialog(
+            dataset.path.name, dataset.mapping, head.guess, head.lines, head.objects
+        )
+        mapping = await self.app.push_screen_wait(dialog)
+        if mapping is None or mapping == dataset.mapping:
             return
-        if chosen == guessed:
-            await self.waltz.store.mappings.clear(source.path)
-        else:
-            await self.waltz.store.mappings.set(source.path, chosen.to_json())
-        self._open(source.path)
+        await self._model.set_mapping(dataset, mapping, head.guess)
+        self._open(dataset.path)
 
     def action_export(self) -> None:
         self.start(self._export_bad(), group="export", exclusive=True)
 
     async def _export_bad(self) -> None:
-        source = self._source
-        if source is not None:
-            target = self.waltz.workspace.home / f"{source.path.name}.bad.jsonl"
-            count = await in_thread(lambda stop: write_bad_rows(source, target, stop))
-            said = f"{count:,} bad rows with their reasons are in {target}."
-            self.notify(printable(said), title="Exported", markup=False)
+        dataset = self._model.dataset
+        if dataset is not None:
+            count, target = await self._model.export_bad(dataset)
+            text = f"{plural(count, 'bad row')} written with reasons to {target}."
+            self.notify(printable(text), title="Exported", markup=False)
 
     # Keys ------------------------------------------------------------------------------------
 
@@ -306,12 +286,12 @@ class DataScreen(WaltzScreen):
                 return here and rows.count > 0
             case "train" | "train_one":
                 many = len(self._sample.roles) > 1
-                asked = many if action == "train" else not many
-                return asked and self._source is not None and self._sample.trainable
+                matches = many if action == "train" else not many
+                return matches and self._model.dataset is not None and self._sample.trainable
             case "filter" | "goto" | "where":
-                return self._source is not None and not self._table.asking
+                return self._model.dataset is not None and not self._table.asking
             case "sample" | "profile" | "sort" | "histogram" | "mapping":
-                return self._source is not None
+                return self._model.dataset is not None
             case "bad_rows":
                 known = self._profile.profile
                 return bool(known and known.bad_row_count) or self._shows_bad()
@@ -369,27 +349,6 @@ class DataScreen(WaltzScreen):
             self.waltz.action_show("jobs")
 
 
-async def _columns(source: OpenDataset) -> list[ColumnChoice]:
-    columns = await asyncio.to_thread(query_columns, source.path, source.mapping)
-    return choices(columns, source.mapping)
-
-
-def _head_of(source: OpenDataset) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """The first lines of the file, and the objects among them."""
-    lines = [line for line in source.index.page(0, _HEAD) if line.strip()]
-    objects = []
-    for line in lines:
-        try:
-            objects.append(parse_object(line))
-        except BadLine:
-            continue
-    return lines, objects
-
-
-def _opened(path: Path, stop: Callable[[], bool]) -> OpenDataset | None:
-    """The dataset at `path`, closed again when nobody waits for it any more."""
-    source = OpenDataset(path)
-    if stop():
-        source.close()
-        return None
-    return source
+async def _columns(dataset: OpenDataset) -> list[ColumnChoice]:
+    columns = await asyncio.to_thread(query_columns, dataset.path, dataset.mapping)
+    return choices(columns, dataset.mapping)

@@ -1,4 +1,4 @@
-"""The whole profile of a dataset: what the pane of the Data screen has no room for."""
+"""The full profile of a dataset, for which the Data screen has no room."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from waltzrl_tui.datasets.contradictions import contradiction_warning
 from waltzrl_tui.datasets.label_values import format_label_values
 from waltzrl_tui.datasets.profiling.figures import TOKEN_BUCKETS, Profile
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.figures import bar, short_count
+from waltzrl_tui.tui.data.figures import bar
 from waltzrl_tui.tui.data.profile import harm_style
 from waltzrl_tui.tui.data.waste import waste_table
 from waltzrl_tui.tui.plan.sheet import Layout, Sheet, hanging
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
+from waltzrl_tui.words import percent, plural, short_count
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
@@ -31,7 +32,7 @@ _BUCKET: Final = 12
 
 
 class ProfileDialog(ModalScreen[bool]):
-    """Shows all figures of a profile; the answer is whether its findings are to be opened."""
+    """Shows all figures of a profile; returns whether to open its findings."""
 
     BINDINGS = [
         Binding("d", "dismiss(True)", "duplicates"),
@@ -52,16 +53,16 @@ class ProfileDialog(ModalScreen[bool]):
             yield self._sheet
 
 
-def profile_layout(found: Profile, priced: PricedWaste | None) -> Layout:
+def profile_layout(profile: Profile, priced: PricedWaste | None) -> Layout:
     """Rows, waste in dollars, tokens by role, refusals, labels, contamination, personal data."""
 
     def lines(width: int) -> list[Content]:
         parts = [
-            list(_rows(found, width)),
-            waste_table(found, width, priced),
-            list(_tokens(found, width)),
-            list(_shares("harm label", found.labels["harm"], found.rows, width)),
-            list(_shares("category", found.labels["category"], found.rows, width)),
+            list(_rows(profile, width)),
+            waste_table(profile, width, priced),
+            list(_tokens(profile, width)),
+            list(_shares("harm label", profile.labels["harm"], profile.rows, width)),
+            list(_shares("category", profile.labels["category"], profile.rows, width)),
         ]
         shown = [part for part in parts if part]
         return [line for part in shown for line in (*part, Content(""))][:-1]
@@ -69,73 +70,73 @@ def profile_layout(found: Profile, priced: PricedWaste | None) -> Layout:
     return lines
 
 
-def _rows(found: Profile, width: int) -> Iterable[Content]:
-    yield from _fact("rows", f"{found.rows:,}", width)
-    if found.bad_row_count:
-        bad = f"{found.bad_row_count:,}, left out and not paid for; {press('bad_rows', 'data')}"
+def _rows(profile: Profile, width: int) -> Iterable[Content]:
+    yield from _fact("rows", f"{profile.rows:,}", width)
+    if profile.bad_row_count:
+        bad = f"{profile.bad_row_count:,}, left out and not paid for; {press('bad_rows', 'data')}"
         yield from _fact("✗ bad rows", f"{bad} shows them", width, "$text-error")
     for name, different in (
-        ("prompts", found.prompts),
-        ("replies", found.replies),
-        ("pairs", found.pairs),
+        ("prompts", profile.prompts),
+        ("replies", profile.replies),
+        ("pairs", profile.pairs),
     ):
-        near = found.near.get(name, different)
-        fewer = f", {near:,} when near ones count once" if near != different else ""
+        near = profile.near.get(name, different)
+        fewer = f", {near:,} counting near duplicates once" if near != different else ""
         if different:
             yield from _fact(name, f"{different:,} different{fewer}", width)
-    if found.refusals.rows:
-        yield from _fact("refusals", _refusals(found), width)
-    for label, values in found.label_values.items():
+    if profile.refusals.rows:
+        yield from _fact("refusals", _refusals(profile), width)
+    for label, values in profile.label_values.items():
         if values:
             style = "" if all(each.meaning for each in values) else "$text-warning"
             yield from _fact(f"{label} label", format_label_values(values, 12), width, style)
-    if found.contradicting.prompts:
-        words = contradiction_warning(found.contradicting.prompts)
+    if profile.contradicting.prompts:
+        words = contradiction_warning(profile.contradicting.prompts)
         yield from _fact("✗ both labels", words, width, "$text-warning")
     suites = ", ".join(
-        f"{one_line(name, 40)} {rows:,}" for name, rows in found.contaminated.suites.items()
+        f"{one_line(name, 40)} {rows:,}" for name, rows in profile.contaminated.suites.items()
     )
-    if found.contaminated.rows:
-        text = f"{found.contaminated.rows:,} rows: {suites}"
+    if profile.contaminated.rows:
+        text = f"{plural(profile.contaminated.rows, 'row')}: {suites}"
         yield from _fact("✗ in evaluation", text, width, "$text-warning")
     else:
-        yield from _fact("in evaluation", "no row stands in an evaluation suite", width)
-    if found.personal.rows:
-        kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in found.personal.kinds.items())
-        text = f"{found.personal.rows:,} rows: {kinds}"
+        yield from _fact("in evaluation", "no overlap with evaluation suites", width)
+    if profile.personal.rows:
+        kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in profile.personal.kinds.items())
+        text = f"{plural(profile.personal.rows, 'row')}: {kinds}"
         yield from _fact("✗ personal data", text, width, "$text-warning")
     else:
-        yield from _fact("personal data", "none found, and no secrets", width)
+        yield from _fact("personal data", "none, and no secrets", width)
 
 
-def _refusals(found: Profile) -> str:
-    refusals = found.refusals
+def _refusals(profile: Profile) -> str:
+    refusals = profile.refusals
     about = "" if refusals.looked_at == refusals.rows else "about "
-    said = f"{about}{refusals.share:.0%} of {refusals.rows:,} replies"
+    total = f"{about}{percent(refusals.share)} of {plural(refusals.rows, 'reply', 'replies')}"
     by_harm = ", ".join(
         f"{refused:,} of {rows:,} to {harm} prompts"
         for harm, (refused, rows) in refusals.by_harm.items()
         if harm and rows
     )
-    return f"{said}: {by_harm}" if by_harm else said
+    return f"{total}: {by_harm}" if by_harm else total
 
 
 def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
     return hanging(f"{name:<17}", text, width, style or "$faint", style)
 
 
-def _tokens(found: Profile, width: int) -> Iterable[Content]:
+def _tokens(profile: Profile, width: int) -> Iterable[Content]:
     """Rows by tokens: of the prompts, of the replies, and of both together."""
-    sides = [(name, each) for name, each in found.sides.items() if each.total]
+    sides = [(name, each) for name, each in profile.sides.items() if each.total]
     columns = [(f"{name} ≈ {short_count(each.total)}", each.histogram) for name, each in sides]
     if len(columns) != 1:
-        columns.append((f"rows ≈ {short_count(found.tokens)}", found.histogram))
+        columns.append((f"rows ≈ {short_count(profile.tokens)}", profile.histogram))
     if not any(any(counts) for _, counts in columns):
         return
     cell = max(12, (width - _BUCKET) // len(columns))
     heads = "".join(fit(name, cell) for name, _ in columns)
     yield Content.styled(f"{'tokens':<{_BUCKET}}{heads}".rstrip(), "$faint")
-    bounds = [f"to {bound:,}" for bound in TOKEN_BUCKETS] + ["more"]
+    bounds = [f"≤ {bound:,}" for bound in TOKEN_BUCKETS] + ["more"]
     filled = [place for place, _ in enumerate(bounds) if any(each[place] for _, each in columns)]
     for place in range(filled[0], filled[-1] + 1):
         parts: list[Content | str | tuple[str, str]] = [
@@ -144,11 +145,11 @@ def _tokens(found: Profile, width: int) -> Iterable[Content]:
         for _, counts in columns:
             parts += _bar(counts, place, cell)
         yield Content.assemble(*parts)
-    yield Content.styled(f"longest row ≈ {found.longest:,} tokens, estimated", "$text-muted")
+    yield Content.styled(f"longest row ≈ {profile.longest:,} tokens, estimated", "$text-muted")
 
 
 def _bar(counts: Sequence[int], place: int, cell: int) -> list[tuple[str, str]]:
-    """One bucket of one histogram, `cell` cells wide: the bar and how many."""
+    """One bucket of one histogram, `cell` cells wide: the bar and the count."""
     digits = len(f"{max(counts):,}")
     room = max(1, cell - digits - 3)
     drawn = bar(counts[place] / max(1, *counts), room)
@@ -157,20 +158,20 @@ def _bar(counts: Sequence[int], place: int, cell: int) -> list[tuple[str, str]]:
 
 
 def _shares(title: str, counts: dict[str, int], rows: int, width: int) -> Iterable[Content]:
-    """A bar a value with its rows and their share."""
+    """A bar per value, with its rows and their share."""
     if not any(counts):
         return
     digits = len(f"{max(counts.values()):,}")
     room = max(1, width - _LABEL - digits - 7)
     top = max(counts.values())
-    yield Content.styled(f"{title}, {len(counts):,} values", "$faint")
+    yield Content.styled(f"{title}, {plural(len(counts), 'value')}", "$faint")
     for name, count in list(counts.items())[:_CATEGORIES]:
         style = harm_style(name) if title == "harm label" else "$primary"
         yield Content.assemble(
             (fit(one_line(name, 60) or "(none)", _LABEL - 1) + " ", "$text-muted"),
             (bar(count / top, room).ljust(room), style),
             f" {count:>{digits},}",
-            (f"{count / max(1, rows):>6.0%}", "$text-muted"),
+            (f"{percent(count / max(1, rows)):>6}", "$text-muted"),
         )
     if len(counts) > _CATEGORIES:
         yield Content.styled(f"… and {len(counts) - _CATEGORIES:,} more", "$faint")

@@ -1,4 +1,4 @@
-"""The dialog before training: what is trained on, what will run, what it costs and takes."""
+"""The dialog before training: the data, the steps, the cost and the time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from waltzrl_tui.datasets.sampling.sampling import SampleCounts, SampleRecipe
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import one_line
 from waltzrl_tui.training.time_estimate import Estimate, estimate
-from waltzrl_tui.tui.data.figures import duration
-from waltzrl_tui.tui.data.sample import SamplePlan
+from waltzrl_tui.tui.data.model import SamplePlan
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import duration, money, percent, plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.training.launch import Stage1
@@ -34,7 +34,7 @@ Speed = Literal["full", "quick"]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One way to train that the dialog offers; `counts` is None when they are not known."""
+    """One way to train; `counts` is None when not known."""
 
     speed: Speed
     recipe: SampleRecipe
@@ -43,7 +43,7 @@ class Offer:
 
     @property
     def rows(self) -> int | None:
-        """How many rows it takes, None when that is not known."""
+        """Rows it trains on, None when not known."""
         if self.counts is None:
             return None
         known = self.counts.train + self.counts.valid
@@ -51,17 +51,17 @@ class Offer:
 
 
 async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
-    """Ask, and launch the jobs if the answer is yes; whether they were launched.
+    """Ask, and launch the jobs after a yes. Returns whether they were launched.
 
     Raises:
         WaltzError: The sample cannot be drawn, or the engine cannot train here.
     """
-    # Its import takes a moment, and nobody needs it before.
+    # A slow import, not needed earlier.
     stage1 = await asyncio.to_thread(import_module, "waltzrl_tui.training.launch")
     full: Stage1 = stage1.Stage1(plan.recipe, roles=plan.roles)
     most = stage1.Stage1(plan.recipe, quick=True).settings.rows
-    wanted = plan.recipe.n
-    fewer = replace(plan.recipe, n=most if wanted is None else min(most, wanted))
+    limit = plan.recipe.n
+    fewer = replace(plan.recipe, n=most if limit is None else min(most, limit))
     quick: Stage1 = stage1.Stage1(fewer, roles=plan.roles, quick=True)
     rows = plan.counts.train + plan.counts.valid if plan.counts else 0
     offers = [
@@ -86,7 +86,7 @@ async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
 
 
 class TrainDialog(ModalScreen[Speed | None]):
-    """Asks whether to train; the answer is how, or None."""
+    """Asks whether to train; returns the speed, or None."""
 
     BINDINGS = [
         Binding("enter,t", "answer('full')", "train"),
@@ -124,9 +124,9 @@ class TrainDialog(ModalScreen[Speed | None]):
                 _fact("" if number > 1 else "runs", f"{number}  {step}")
                 for number, step in enumerate(self._steps(), 1)
             ),
-            _fact("", "They go on when this app or the connection is closed."),
+            _fact("", "They continue when this app or the connection is closed."),
             Content(""),
-            _fact("cost", Content.styled("$0.00", "bold $text-success")),
+            _fact("cost", Content.styled(money(0), "bold $text-success")),
             _fact("time", _time(self._full, self._quick)),
         ]
         return Content("\n").join(lines)
@@ -154,9 +154,9 @@ def _fact(name: str, text: str | Content) -> Content:
 
 def _sample(offer: Offer) -> str:
     if offer.counts is None:
-        wanted = "all rows" if offer.recipe.n is None else f"up to {offer.recipe.n:,} rows"
-        return f"{wanted}, {offer.recipe.valid:.0%} of them for validation (not counted yet)"
-    return f"{offer.counts.train:,} rows to train on, {offer.counts.valid:,} for validation"
+        size = "all rows" if offer.recipe.n is None else f"up to {plural(offer.recipe.n, 'row')}"
+        return f"{size}, {percent(offer.recipe.valid)} of them for validation (not counted yet)"
+    return f"{plural(offer.counts.train, 'row')} to train on, {offer.counts.valid:,} for validation"
 
 
 def _drawn(recipe: SampleRecipe) -> str:
@@ -169,15 +169,16 @@ def _time(*offers: Offer) -> str:
     known = [offer.estimate for offer in offers if offer.estimate]
     if not known:
         return "not measured yet on this machine"
-    return f"measured here in {' and '.join(dict.fromkeys(each.after for each in known))}"
+    jobs = " and ".join(dict.fromkeys(estimate.after for estimate in known))
+    return f"estimated from job {jobs}"
 
 
 def _choice(key: str, label: str, speed: Speed, offer: Offer) -> Content:
-    facts = [f"{offer.rows:,} rows"] if offer.rows else []
+    facts = [plural(offer.rows, "row")] if offer.rows else []
     if speed == "quick":
         facts.append("less training")
     if offer.estimate:
-        facts.append(f"~ {duration(offer.estimate.seconds)}")
+        facts.append(f"~{duration(offer.estimate.seconds, rough=True)}")
     bright = speed == "full"
     line = Content.assemble(
         (f" {key:^5} ", "bold $background on $accent" if bright else "bold $accent on $panel"),

@@ -1,4 +1,4 @@
-"""What is paid for without being learnt from: in rows, tokens and dollars."""
+"""Rows that cost money and teach nothing: in rows, tokens and dollars."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from textual.content import Content
 
 from waltzrl_tui.datasets.profiling.figures import Profile
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.figures import short_count
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import money, short_count
 
 if TYPE_CHECKING:
     from waltzrl_tui.plans.model import PlanSettings
@@ -23,7 +23,7 @@ REASONS: Final = {
     "near": ("near duplicates", "near ones"),
     "contaminated": ("in an evaluation suite", "in evaluation", "in a suite"),
 }
-"""Why rows are not worth paying for, in words, the longest first."""
+"""Labels of the reasons why rows are not worth paying for, longest first."""
 
 _IN_ALL: Final = "in all"
 _WITH_TOKENS: Final = 54
@@ -31,18 +31,13 @@ _PLAN: Final = press("show('plan')", "data")
 
 
 def chosen_settings(app: App[Any]) -> PlanSettings | None:
-    """The run and the provider of the Plan screen; None when that was not looked at."""
+    """The run and provider chosen on the Plan screen; None before it was opened."""
     try:
         screen = app.get_screen_stack("plan")[0]
     except (KeyError, IndexError):
         return None
     settings: PlanSettings | None = getattr(screen, "waste_settings", None)
     return settings
-
-
-def usd(amount: float) -> str:
-    """`$0.04`, and `<$0.01` for what is less."""
-    return f"${amount:,.2f}" if amount >= 0.005 or amount == 0 else "<$0.01"
 
 
 def named_line(names: tuple[str, ...], value: str, width: int, style: str = "") -> Content:
@@ -52,9 +47,9 @@ def named_line(names: tuple[str, ...], value: str, width: int, style: str = "") 
     return Content.assemble((f"{fit(name, room)} ", style or "$text-muted"), (value, style))
 
 
-def waste_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
-    """A line a reason, for a narrow pane, and under them the provider whose prices they are."""
-    wasted = {reason: found.waste[reason] for reason in REASONS if _rows(found, reason)}
+def waste_lines(profile: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """A line per reason, for a narrow pane, and the provider whose prices apply."""
+    wasted = {reason: profile.waste[reason] for reason in REASONS if _rows(profile, reason)}
     if not wasted:
         return []
     lines = []
@@ -68,25 +63,25 @@ def waste_lines(found: Profile, width: int, priced: PricedWaste | None) -> list[
         value = f"{waste.rows:,}{_cost(priced, reason)}"
         lines.append(named_line(names, value, width, "$text-warning"))
     tokens = sum(waste.tokens for waste in wasted.values())
-    said = f"≈ {short_count(tokens)} tokens"
+    caption = f"≈ {short_count(tokens)} tokens"
     if priced is not None:
-        said = f"at {one_line(priced.title, 20)}, {_epochs(priced)}"
-    lines.append(Content.styled(fit(said.rjust(width), width), "$faint"))
+        caption = f"at {one_line(priced.title, 20)}, {_epochs(priced)}"
+    lines.append(Content.styled(fit(caption.rjust(width), width), "$faint"))
     return lines
 
 
-def waste_table(found: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
-    """The same as a table with headings, and what the prices are for in a sentence."""
-    wasted = {reason: found.waste[reason] for reason in REASONS if _rows(found, reason)}
+def waste_table(profile: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
+    """The same as a table, with a sentence on what the prices apply to."""
+    wasted = {reason: profile.waste[reason] for reason in REASONS if _rows(profile, reason)}
     if not wasted:
-        return [Content.styled("✓ no row stands there twice", "$text-success")]
+        return [Content.styled("✓ no duplicates", "$text-success")]
     figures = [
         (REASONS[reason][0], waste.rows, waste.tokens, reason) for reason, waste in wasted.items()
     ]
     if len(wasted) > 1:
         rows = sum(waste.rows for waste in wasted.values())
         tokens = sum(waste.tokens for waste in wasted.values())
-        figures.append(("in all", rows, tokens, _IN_ALL))
+        figures.append(("total", rows, tokens, _IN_ALL))
     with_tokens = width >= _WITH_TOKENS
     heads = f"{'not worth paying for':<24}{'rows':>9}"
     heads += f"{'tokens':>11}" if with_tokens else ""
@@ -94,22 +89,22 @@ def waste_table(found: Profile, width: int, priced: PricedWaste | None) -> list[
     for name, rows, tokens, reason in figures:
         text = f"{name:<24}{rows:>9,}"
         text += f"{'≈ ' + short_count(tokens):>11}" if with_tokens else ""
-        text += f"{usd(priced.usd[reason]):>10}" if priced else ""
+        text += f"{money(priced.usd[reason]):>10}" if priced else ""
         lines.append(Content.styled(text, "bold $text-warning" if reason == _IN_ALL else ""))
-    for said in _for_what(priced):
-        lines += Content.styled(said, "$text-muted").wrap(max(8, width))
+    for sentence in _price_basis(priced):
+        lines += Content.styled(sentence, "$text-muted").wrap(max(8, width))
     return lines
 
 
-def _for_what(priced: PricedWaste | None) -> list[str]:
-    """Whose prices they are, for what, and how to have others."""
+def _price_basis(priced: PricedWaste | None) -> list[str]:
+    """Whose prices these are, for which run, and how to change that."""
     if priced is None:
         return []
     who = one_line(priced.title, 40)
     who += f", as chosen on {_PLAN} Plan" if priced.chosen else ", the cheapest hosted provider"
     settings = priced.settings
     run = f"{agents_named(settings.roles)}, {settings.method.upper()}, {_epochs(priced)}"
-    other = [] if priced.chosen else [f"The cursor on {_PLAN} Plan chooses another."]
+    other = [] if priced.chosen else [f"Choose another on {_PLAN} Plan."]
     return [f"at {who}: {run}", *other]
 
 
@@ -118,13 +113,13 @@ def _epochs(priced: PricedWaste) -> str:
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
-def _rows(found: Profile, reason: str) -> int:
-    waste = found.waste.get(reason)
+def _rows(profile: Profile, reason: str) -> int:
+    waste = profile.waste.get(reason)
     return waste.rows if waste else 0
 
 
 def _cost(priced: PricedWaste | None, reason: str) -> str:
     if priced is None or reason not in priced.usd:
         return ""
-    amount = usd(priced.usd[reason])
+    amount = money(priced.usd[reason])
     return f" {amount}" if amount.startswith("<") else f" = {amount}"

@@ -14,12 +14,12 @@ from waltzrl_tui.text import one_line, printable
 
 
 class AskText(ModalScreen[str | None]):
-    """Gives back what was typed, or None when it was left.
+    """Returns the text, or None when cancelled.
 
     Args:
-        title: What is asked for.
-        hint: How it is written, below the field.
-        text: What stands in the field.
+        title: The name of the value.
+        hint: Its format, shown below the field.
+        text: The initial text.
     """
 
     BINDINGS = [Binding("escape", "leave", "cancel")]
@@ -31,7 +31,7 @@ class AskText(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = Content(one_line(self._title))
-            box.border_subtitle = "enter go on · esc cancel"
+            box.border_subtitle = "enter ok · esc cancel"
             field = Input(self._text, compact=True, max_length=400)
             field.cursor_blink = False
             yield field

@@ -1,4 +1,4 @@
-"""A question that is answered with one key before something is stopped."""
+"""A question that is answered with one key."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from waltzrl_tui.tui.shell.bars import click
 
 
 class ConfirmScreen(ModalScreen[str]):
-    """Asks; gives back the key of the answer chosen, or "" when nothing is to be done.
+    """Asks, and returns the key of the answer, or "" when cancelled.
 
     Args:
-        title: What is asked.
+        title: The question.
         text: What the answers lead to.
-        answers: Keys, each with what it does.
+        answers: Keys, each with its effect.
     """
 
     BINDINGS = [Binding("escape,n,q", "answer('')", "no")]
@@ -42,7 +42,7 @@ class ConfirmScreen(ModalScreen[str]):
 
     def _entries(self) -> list[tuple[str, str, str]]:
         keys = [(key, what, key) for key, what in self._answers]
-        return [*keys, ("esc", "leave it as it is", "")]
+        return [*keys, ("esc", "cancel", "")]
 
     def action_answer(self, key: str) -> None:
         self.dismiss(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from textual import events
 from textual.binding import Binding
@@ -13,33 +14,59 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input
 
+_WHOLE: Final = r"[0-9]*"
+_DECIMAL: Final = r"[0-9]*\.?[0-9]*"
+
 
 class NumberField(Input):
-    """A whole number of at most `digits` digits; it may be empty. Up and down change it by one."""
+    """A number that is not negative; it may be empty. Up and down change it.
+
+    Args:
+        digits: The most characters.
+        placeholder: What an empty field means.
+        step: What up and down add and subtract.
+        minimum: Below it, down empties the field.
+        whole: Whether it takes no fraction.
+    """
 
     BINDINGS = [
         Binding("up", "step(1)", "more", show=False),
         Binding("down", "step(-1)", "less", show=False),
     ]
     DEFAULT_CSS = """
-    NumberField { width: 8; background: $panel; }
+    NumberField { width: 9; background: $panel; }
     NumberField:focus { background: $block-cursor-background; }
     """
 
-    def __init__(self, value: str, *, id: str, digits: int, placeholder: str = "") -> None:
+    def __init__(
+        self,
+        value: str,
+        *,
+        id: str,
+        digits: int,
+        placeholder: str = "",
+        step: float = 1,
+        minimum: float = 0,
+        whole: bool = False,
+    ) -> None:
         super().__init__(
             value,
             placeholder,
             id=id,
-            restrict=r"[0-9]*",
+            restrict=_WHOLE if whole else _DECIMAL,
             max_length=digits,
             compact=True,
         )
+        self._step = step
+        self._minimum = minimum
+        self._whole = whole
         # A blinking cursor would write to the terminal for ever.
         self.cursor_blink = False
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        return character is not None and character.isdigit()
+        if character is None or "+" in key:
+            return False  # with alt a number changes the screen
+        return character.isdecimal() or (character == "." and not self._whole)
 
     async def _on_key(self, event: events.Key) -> None:
         # Letters are not for this field, so they stay the screen's keys.
@@ -47,12 +74,18 @@ class NumberField(Input):
             event.prevent_default()
 
     @property
-    def number(self) -> int | None:
-        """The number, None when the field is empty."""
-        return int(self.value) if self.value.isdigit() else None
+    def number(self) -> float | None:
+        """The number, None when the field is empty or holds only a point."""
+        return float(self.value) if self.value.strip(".") else None
+
+    @property
+    def integer(self) -> int | None:
+        """The number without its fraction, None when the field is empty."""
+        return None if self.number is None else int(self.number)
 
     def action_step(self, by: int) -> None:
-        value = str(max(0, (self.number or 0) + by))
+        number = (self.number or 0) + by * self._step
+        value = f"{number:.2f}".rstrip("0").rstrip(".") if number >= self._minimum else ""
         if len(value) <= (self.max_length or 0):
             self.value = value
 
@@ -73,7 +106,7 @@ class Choice(Widget, can_focus=True):
 
     @dataclass
     class Changed(Message):
-        """Another word was chosen."""
+        """The choice changed."""
 
         choice: Choice
         value: str
@@ -85,7 +118,7 @@ class Choice(Widget, can_focus=True):
         self.set_reactive(Choice.value, words[0])
 
     def set_words(self, words: Sequence[str]) -> None:
-        """Offer other words; what was chosen stays chosen where it is among them."""
+        """Offer other words; the current one stays where it is among them."""
         self._words = tuple(words)
         if self.value not in self._words:
             self.value = self._words[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from rich.cells import set_cell_size
@@ -135,33 +135,48 @@ def interval_bar(rate: Rate, size: int, style: str) -> list[tuple[str, str]]:
 
 
 def _figures(reports: Sequence[Report], width: int) -> Iterator[Content]:
-    wide = width >= _WIDE
+    """The figures beside the rates, as many as fit, the less important ones last."""
     label = _label(width)
-    heads = ["FTR %", "labels ok %", "bad verdicts", "no opinion", "no reply"]
-    sizes = [7, 13, 13, 11, 9, 8, 8]
-    heads += ["s draft", "s final"]
-    if wide:
-        heads.append("cost a reply")
-        sizes.append(14)
-    row = "".join(f"{head:>{size}}" for head, size in zip(heads, sizes, strict=True))
-    yield Content.styled(" " * label + row, "$faint")
-    for report in reports:
-        errors = report.parse_errors
-        cells = [
-            _share(report.ftr),
-            f"{_share(report.label_accuracy.first)} → {_share(report.label_accuracy.final)}"
-            if report.label_accuracy.first.n
-            else words.NONE,
-            f"{errors.first.hits}+{errors.final.hits}" if errors.first.n else words.NONE,
-            f"{report.judge_errors.first.hits}+{report.judge_errors.final.hits}",
-            f"{report.no_reply.first.hits}+{report.no_reply.final.hits}",
-            f"{report.latency_first.median:.2f}",
-            f"{report.latency.median:.2f}",
-        ]
-        if wide:
-            cells.append(words.money(report.usd, unknown="?"))
-        text = "".join(f"{cell:>{size}}" for cell, size in zip(cells, sizes, strict=True))
-        yield Content.assemble((_fitted(report.pair, label), "$foreground"), text)
+    columns = []
+    room = width - label
+    for head, text in _FIGURES:
+        cells = [head, *map(text, reports)]
+        size = max(map(len, cells)) + 2
+        room -= size
+        if room < 0:
+            break
+        columns.append([f"{cell:>{size}}" for cell in cells])
+    first, *rows = ("".join(row) for row in zip(*columns, strict=True))
+    yield Content.styled(" " * label + first, "$faint")
+    for report, row in zip(reports, rows, strict=True):
+        yield Content.assemble((_fitted(report.pair, label), "$foreground"), row)
+
+
+def _label_accuracy(report: Report) -> str:
+    accuracy = report.label_accuracy
+    if not accuracy.first.n:
+        return words.NONE
+    return f"{_share(accuracy.first)} → {_share(accuracy.final)}"
+
+
+def _hits(both: FirstFinal) -> str:
+    """A count on the draft and one on the final reply."""
+    return f"{both.first.hits}+{both.final.hits}"
+
+
+_FIGURES: Final[tuple[tuple[str, Callable[[Report], str]], ...]] = (
+    ("FTR %", lambda report: _share(report.ftr)),
+    ("labels ok %", _label_accuracy),
+    (
+        "bad verdicts",
+        lambda report: _hits(report.parse_errors) if report.parse_errors.first.n else words.NONE,
+    ),
+    ("no opinion", lambda report: _hits(report.judge_errors)),
+    ("no reply", lambda report: _hits(report.no_reply)),
+    ("s final", lambda report: f"{report.latency.median:.2f}"),
+    ("s draft", lambda report: f"{report.latency_first.median:.2f}"),
+    ("cost a reply", lambda report: words.money(report.usd, unknown="?")),
+)
 
 
 def _differences(results: RunResults, view: View, width: int) -> Iterator[Content]:

@@ -1,4 +1,4 @@
-"""The sum of one plan line by line, how it was computed, and what stands against it."""
+"""The cost of one plan line by line, how it was computed, and what blocks it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from textual.content import Content
 from waltzrl_tui.plans.model import PlanRow, Probe, Workload
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.data.figures import short_count
 from waltzrl_tui.tui.plan.lines import (
     age,
     enough_decimals,
-    money,
-    money_range,
+    spread,
     state,
-    time_range,
 )
 from waltzrl_tui.tui.plan.sheet import Layout, hanging
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import duration_range, money, percent, plural, short_count
 
 STYLES: Final = {
     "good": "$text-success",
@@ -52,65 +50,67 @@ def sum_layout(
     launches: bool = False,
     account: Probe | str | None = None,
 ) -> Layout:
-    """The lines of the pane that tells all of one plan.
+    """The lines of the breakdown pane.
 
     Args:
-        launches: Whether a launch can go there from this app.
-        account: What the provider says of the account, or that it is being asked.
+        launches: Whether this app can launch at the provider.
+        account: What the provider reports about the account, or a progress text.
     """
 
     def lines(width: int) -> list[Content]:
-        found = _headline(row, width)
+        content = _headline(row, width)
         for text in _next(row, launches):
-            found += hanging("→ ", text, width, "$accent")
-        # What can be done about it comes before what it would cost.
+            content += hanging("→ ", text, width, "$accent")
+        # The next step comes before the cost.
         for text in row.blockers:
-            found += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
+            content += hanging("✗ ", one_line(text, _NOTE), width, "$text-error")
         if account is not None:
-            found += _account(account, width)
-        found += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
-        found += _facts(row, workload, width, today)
+            content += _account(account, width)
+        content += [Content(""), *_sum(row, min(width, _SUM_CELLS)), Content("")]
+        content += _facts(row, workload, width, today)
         for text in row.warnings:
-            found += hanging("! ", one_line(text, _NOTE), width, "$text-warning")
+            content += hanging("! ", one_line(text, _NOTE), width, "$text-warning")
         for text in row.notes:
-            found += hanging("· ", one_line(text, _NOTE), width, "$faint", "$text-muted")
-        return found
+            content += hanging("· ", one_line(text, _NOTE), width, "$faint", "$text-muted")
+        return content
 
     return lines
 
 
 def _headline(row: PlanRow, width: int) -> list[Content]:
-    # What blocks it stands under the headline, so it is not said twice.
-    said, style = state(row, short=row.reason in row.blockers)
-    return hanging("", said, width, "", STYLES[style])
+    # Blockers are listed below the headline and not repeated in it.
+    text, style = state(row, short=row.reason in row.blockers)
+    return hanging("", text, width, "", STYLES[style])
 
 
 def _next(row: PlanRow, launches: bool) -> Iterator[str]:
-    """What to do to have this plan, as far as it is not its blockers that say it."""
+    """The next step towards this plan, unless its blockers name it."""
     if row.state == "needs_key":
         key = row.reason.removeprefix("needs ").removeprefix("another ")
         key = key.split(" or ")[0].partition(";")[0]
-        yield f"export it, or keep it by waltzrl-tui doctor --set-key {key}"
+        yield f"export it, or store it with waltzrl-tui doctor --set-key {key}"
     elif row.state == "needs_gpu":
-        yield "run waltzrl-tui on the machine that has one, over ssh for example"
+        yield "run waltzrl-tui on a machine that has one, over ssh for example"
     elif row.state == "ready" and launches:
-        yield f"{_LAUNCH} launches it, after it has asked"
+        yield f"{_LAUNCH} launches it (asks first)"
     elif row.state == "ready":
         yield (
-            "the app does not launch there: waltzrl-tui data sample writes the files, "
-            f"with --for {row.provider}"
+            "the app does not launch there: write the files with waltzrl-tui data sample "
+            f"--for {row.provider}"
         )
 
 
-def _account(said: Probe | str, width: int) -> list[Content]:
-    """What the provider says of the account, in its words, and when it was asked."""
-    if isinstance(said, str):
-        return _fact("account", said, width)
-    key = {True: "✓ key works", False: "✗ key refused", None: ""}[said.key_ok]
-    tune = {True: "✓ may tune", False: "✗ may not tune", None: ""}[said.allowed]
-    words = f"“{one_line(said.words, 200)}”" if said.words else ""
-    at = f"asked {said.at[:16].replace('T', ' ')} UTC"
-    bad = said.key_ok is False or said.allowed is False
+def _account(account: Probe | str, width: int) -> list[Content]:
+    """What the provider reports about the account, and when."""
+    if isinstance(account, str):
+        return _fact("account", account, width)
+    key = {True: "✓ key works", False: "✗ key refused", None: ""}[account.key_ok]
+    tune = {True: "✓ account can fine-tune", False: "✗ account cannot fine-tune", None: ""}[
+        account.allowed
+    ]
+    words = f"“{one_line(account.words, 200)}”" if account.words else ""
+    at = f"checked {account.at[:16].replace('T', ' ')} UTC"
+    bad = account.key_ok is False or account.allowed is False
     text = " · ".join(filter(None, (key, tune, words, at)))
     return _fact("account", text, width, "$text-warning" if bad else "")
 
@@ -118,29 +118,24 @@ def _account(said: Probe | str, width: int) -> list[Content]:
 def _sum(row: PlanRow, width: int) -> list[Content]:
     """The parts, a rule and the total, with the amounts under each other."""
     if row.total is None:
-        return [Content.styled("No price: see the reason.", "$text-muted")]
+        return [Content.styled("No price; see the reason above.", "$text-muted")]
     decimals = enough_decimals(row.total, row.parts)
     amounts = [*(part.usd for part in row.parts), row.total]
-    ranges = width >= _WITH_RANGES and any(map(money_range, amounts))
-    found = []
+    ranges = width >= _WITH_RANGES and any(map(spread, amounts))
+    lines = []
     for part in row.parts:
-        amount = _amount(part.usd.expected, decimals)
-        span = money_range(part.usd)
-        found += _entry(one_line(part.what, 200), amount, span if ranges else "", width, ranges)
+        amount = money(part.usd.expected, decimals=decimals)
+        span = spread(part.usd)
+        lines += _entry(one_line(part.what, 200), amount, span if ranges else "", width, ranges)
     rule = width - (_RANGE_CELLS if ranges else 0)
-    found.append(Content.styled("─" * max(0, rule), "$line"))
-    total = _amount(row.total.expected, decimals)
-    span = money_range(row.total)
+    lines.append(Content.styled("─" * max(0, rule), "$line"))
+    total = money(row.total.expected, decimals=decimals)
+    span = spread(row.total)
     what = f"total, {agents_named(row.roles)}"
-    found += _entry(what, total, span if ranges else "", width, ranges, "bold $foreground")
+    lines += _entry(what, total, span if ranges else "", width, ranges, "bold $foreground")
     if span and not ranges:
-        found.append(Content.styled(f"between {span}", "$text-muted"))
-    return found
-
-
-def _amount(usd: float, decimals: int) -> str:
-    # Cents also of great amounts: what is added up must be seen to.
-    return f"${usd:,.2f}" if usd >= 1000 else money(usd, decimals)
+        lines.append(Content.styled(f"between {span}", "$text-muted"))
+    return lines
 
 
 def _entry(
@@ -156,23 +151,23 @@ def _entry(
 
 
 def _facts(row: PlanRow, workload: Workload, width: int, today: date) -> list[Content]:
-    found = []
+    lines = []
     if row.seconds is not None:
-        found += _fact("time", f"{time_range(row.seconds)} for {agents_named(row.roles)}", width)
-    if row.training_tokens:
-        found += _fact("tokens", _tokens(row, workload), width)
-    if row.price_as_of is not None:
-        said = f"{age(row.price_as_of, row.price_stale, today)}"
-        old = (
-            f" — older than 90 days; {_REFRESH} asks who publishes theirs"
-            if row.price_stale
-            else ""
+        lines += _fact(
+            "time", f"{duration_range(*row.seconds)} for {agents_named(row.roles)}", width
         )
-        text = f"{row.price_as_of.isoformat()} ({said}){old}"
-        found += _fact("price of", text, width, "$text-warning" if row.price_stale else "")
+    if row.training_tokens:
+        lines += _fact("tokens", _tokens(row, workload), width)
+    if row.price_as_of is not None:
+        how_old = age(row.price_as_of, row.price_stale, today)
+        old = (
+            f" — older than 90 days; {_REFRESH} fetches published prices" if row.price_stale else ""
+        )
+        text = f"{row.price_as_of.isoformat()} ({how_old}){old}"
+        lines += _fact("price of", text, width, "$text-warning" if row.price_stale else "")
     if row.price_source:
-        found += _fact("source", one_line(row.price_source, _NOTE), width)
-    return found
+        lines += _fact("source", one_line(row.price_source, _NOTE), width)
+    return lines
 
 
 def _tokens(row: PlanRow, workload: Workload) -> str:
@@ -180,7 +175,7 @@ def _tokens(row: PlanRow, workload: Workload) -> str:
     if row.exact:
         return f"{counted}, counted with the model's own tokenizer"
     error = max((role.error for role in workload.roles.values()), default=0.0)
-    return f"≈ {counted}, estimated{f' ± {error:.0%}' if error else ''}"
+    return f"≈ {counted}, estimated{f' ± {percent(error)}' if error else ''}"
 
 
 def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
@@ -188,29 +183,29 @@ def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
 
 
 def load_layout(workload: Workload, roles: Sequence[Role]) -> Layout:
-    """What is trained: rows and tokens of each role's file, and which agent cannot be."""
+    """Rows and tokens of each role's file, and which agents cannot be trained."""
 
     def lines(width: int) -> list[Content]:
-        found: list[Content] = []
+        content: list[Content] = []
         for name, role in workload.only(roles).roles.items():
             mark = "" if role.exact else "≈ "
-            found += [
-                _pair(name, f"{role.rows:,} rows", width, "$foreground"),
+            content += [
+                _pair(name, plural(role.rows, "row"), width, "$foreground"),
                 _pair("  tokens/epoch", f"{mark}{short_count(role.tokens)}", width),
                 _pair("  longest row", f"{mark}{role.longest:,}", width),
             ]
             how = one_line(role.tokenizer, 60) if role.exact else _estimate(role.error)
-            found.append(Content.styled(f"  {how}"[:width], "$faint"))
+            content.append(Content.styled(f"  {how}"[:width], "$faint"))
         for name, why in _UNTAUGHT.items():
             if name not in workload.roles:
-                found += hanging("! ", f"no {name} agent: {why}", width, "$text-warning")
-        return found
+                content += hanging("! ", f"no {name} agent: {why}", width, "$text-warning")
+        return content
 
     return lines
 
 
-def rows_said(workload: Workload) -> Content:
-    """How many rows train and validate, for the form."""
+def row_counts(workload: Workload) -> Content:
+    """Rows to train and validate on, for the form."""
     first = next(iter(workload.roles.values()), None)
     if first is None:
         return Content.styled("✗ no usable row", "$text-error")
@@ -224,7 +219,7 @@ def rows_said(workload: Workload) -> Content:
 
 
 def _estimate(error: float) -> str:
-    return f"estimated ± {error:.0%}" if error else "estimated"
+    return f"estimated ± {percent(error)}" if error else "estimated"
 
 
 def _pair(name: str, value: str, width: int, style: str = "$text-muted") -> Content:

@@ -1,54 +1,38 @@
-"""What if: two plans side by side, and what differs between them."""
+"""Two plans side by side, and their differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from textual.content import Content
 
-from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
+from waltzrl_tui.plans.model import PlanRow
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chat.wrap import breaks
-from waltzrl_tui.tui.data.figures import short_count
 from waltzrl_tui.tui.plan.lines import (
-    NONE,
     SIZES,
     enough_decimals,
-    money,
-    money_range,
+    spread,
     state,
     time_range,
 )
+from waltzrl_tui.tui.plan.model import Plan
 from waltzrl_tui.tui.plan.sheet import Layout
 from waltzrl_tui.tui.shell.keys import press
+from waltzrl_tui.words import NONE, money, percent, short_count
 
 PINNED: Final = "◆"
 """Marks the plan that another is compared with; the table marks it the same way."""
 
 _NEXT: Final = (
-    f"{PINNED} is kept. The cursor puts another plan beside it, "
-    f"{press('edit', 'plan')} changes the run."
+    f"{PINNED} is pinned. Move the cursor to another plan, or press "
+    f"{press('edit', 'plan')} to change the run."
 )
 _LABEL: Final = 9
 _DIFFERENCE: Final = 18
 _GAP: Final = 2
 _WITH_DIFFERENCE: Final = 62
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A row of the table with what it was priced for, so that both can be kept."""
-
-    row: PlanRow
-    workload: Workload
-    settings: PlanSettings
-
-    @property
-    def rows(self) -> int:
-        """Rows to train on and to validate with."""
-        return self.workload.rows
 
 
 _Line = tuple[str, str, str, str]
@@ -63,14 +47,14 @@ def compare_layout(pinned: Plan, other: Plan) -> Layout:
         wide = width >= _WITH_DIFFERENCE
         room = width - _LABEL - (_GAP + _DIFFERENCE if wide else 0) - _GAP
         cells = max(6, room // 2)
-        found: list[Content] = []
+        content: list[Content] = []
         if pinned == other:
-            found += [*Content.styled(_NEXT, "$text-muted").wrap(max(8, width)), Content("")]
+            content += [*Content.styled(_NEXT, "$text-muted").wrap(max(8, width)), Content("")]
         for number, (label, left, right, difference) in enumerate(table):
             if not wide and difference and number:
                 right = f"{right}\n{difference}"
-            found += _columns(label, left, right, difference if wide else "", cells, number == 0)
-        return found
+            content += _columns(label, left, right, difference if wide else "", cells, number == 0)
+        return content
 
     return lines
 
@@ -81,11 +65,11 @@ def _columns(
     lefts, rights = _wrapped(left, cells), _wrapped(right, cells)
     same = "$text-muted" if left == right and not head else "$foreground"
     strong = "bold " if head or label == "total" else ""
-    found = []
+    lines = []
     for place in range(max(len(lefts), len(rights))):
         a = lefts[place] if place < len(lefts) else ""
         b = rights[place] if place < len(rights) else ""
-        found.append(
+        lines.append(
             Content.assemble(
                 (f"{'' if place else label:<{_LABEL}}", "$faint"),
                 (_filled(a, cells), f"{strong}{same}"),
@@ -95,7 +79,7 @@ def _columns(
                 ("" if place else difference, f"{strong}$text-accent"),
             )
         )
-    return found
+    return lines
 
 
 def _wrapped(text: str, cells: int) -> list[str]:
@@ -108,7 +92,7 @@ def _filled(text: str, cells: int) -> str:
 
 def _table(pinned: Plan, other: Plan) -> list[_Line]:
     a, b = pinned, other
-    found: list[_Line] = [
+    lines: list[_Line] = [
         ("", f"{PINNED} {one_line(a.row.title)}", f"▸ {one_line(b.row.title)}", "difference"),
         ("total", _total(a.row), _total(b.row), _dearer(a.row, b.row)),
         ("between", _range(a.row), _range(b.row), ""),
@@ -118,7 +102,7 @@ def _table(pinned: Plan, other: Plan) -> list[_Line]:
         ("sum", _parts(a.row), _parts(b.row), ""),
         _counted("tokens", a, b, lambda plan: plan.row.training_tokens),
     ]
-    asked: list[_Line] = [
+    settings: list[_Line] = [
         ("dataset", one_line(a.workload.source, 60), one_line(b.workload.source, 60), ""),
         _counted("rows", a, b, lambda plan: plan.rows),
         (
@@ -132,9 +116,9 @@ def _table(pinned: Plan, other: Plan) -> list[_Line]:
         ("chat h", *_hours(a.settings.chat_hours, b.settings.chat_hours)),
         ("price of", _as_of(a.row), _as_of(b.row), ""),
     ]
-    # What was asked for is only told where it differs; the form shows the rest.
-    found += [line for line in asked if line[1] != line[2] or line[0] in ("rows", "price of")]
-    return [line for line in found if (line[1], line[2]) not in (("", ""), (NONE, NONE))]
+    # Settings are listed only where they differ; the form shows the rest.
+    lines += [line for line in settings if line[1] != line[2] or line[0] in ("rows", "price of")]
+    return [line for line in lines if (line[1], line[2]) not in (("", ""), (NONE, NONE))]
 
 
 def _total(row: PlanRow) -> str:
@@ -142,7 +126,7 @@ def _total(row: PlanRow) -> str:
 
 
 def _range(row: PlanRow) -> str:
-    return money_range(row.total) if row.total else ""
+    return spread(row.total) if row.total else ""
 
 
 def _parts(row: PlanRow) -> str:
@@ -150,7 +134,7 @@ def _parts(row: PlanRow) -> str:
         return NONE
     decimals = enough_decimals(row.total, row.parts)
     return "\n".join(
-        f"{money(part.usd.expected, decimals)} {one_line(part.what)}" for part in row.parts
+        f"{money(part.usd.expected, decimals=decimals)} {one_line(part.what)}" for part in row.parts
     )
 
 
@@ -163,10 +147,12 @@ def _as_of(row: PlanRow) -> str:
 def _dearer(a: PlanRow, b: PlanRow) -> str:
     if a.total is None or b.total is None:
         return ""
-    # Of the amounts as they are shown, so that the three agree.
-    before, after = (round(total.expected, 2) for total in (a.total, b.total))
-    if abs(after - before) < 0.005:
+    before, after = a.total.expected, b.total.expected
+    if money(before) == money(after):
         return "the same"
+    if min(before, after) >= 0.01:
+        # From the amounts as shown, so that the three agree.
+        before, after = round(before, 2), round(after, 2)
     share = f", {_share(before, after)}" if before else ""
     return f"{_sign(after - before)}{money(abs(after - before))}{share}"
 
@@ -203,7 +189,7 @@ def _share(before: float, after: float) -> str:
     change = after / before - 1
     if abs(change) >= 9.995:
         return f"× {after / before:,.0f}"
-    return f"{_sign(change)}{abs(change):.0%}"
+    return f"{_sign(change)}{percent(abs(change))}"
 
 
 def _sign(value: float) -> str:

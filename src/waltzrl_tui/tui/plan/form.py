@@ -16,8 +16,7 @@ from waltzrl_tui.errors import UsageError
 from waltzrl_tui.plans.model import PlanSettings, Size
 from waltzrl_tui.records.roles import ROLES, Method, Role
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.dialogs.fields import Choice
-from waltzrl_tui.tui.plan.fields import AmountField
+from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.plan.lines import SIZES
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
@@ -47,20 +46,20 @@ class PlanForm(Vertical):
         self._dataset.auto_links = False
         self._agents = Choice("agents", tuple(_AGENTS), id="plan-agents")
         self._one_only = False
-        self._rows = AmountField(
-            "", id="plan-rows", digits=8, placeholder="all", step=50, least=1, whole=True
+        self._rows = NumberField(
+            "", id="plan-rows", digits=8, placeholder="all", step=50, minimum=1, whole=True
         )
-        self._epochs = AmountField(
-            "3", id="plan-epochs", digits=5, placeholder=f"{_EPOCHS:g}", least=1
+        self._epochs = NumberField(
+            "3", id="plan-epochs", digits=5, placeholder=f"{_EPOCHS:g}", minimum=1
         )
         self._model_size = Choice("size", tuple(_SIZES), id="plan-size")
         self._model_size.set_reactive(Choice.value, SIZES["default"])
         self._model = Choice("model", (_ANY_MODEL,), id="plan-model")
         self._models: Mapping[Size, Sequence[str]] = {}
         self._method = Choice("method", tuple(_METHODS), id="plan-method")
-        self._hours = AmountField("1", id="plan-hours", digits=5, placeholder="0")
-        self._budget = AmountField("", id="plan-budget", digits=7, placeholder="none", step=5)
-        self._said = Static(id="plan-said")
+        self._hours = NumberField("1", id="plan-hours", digits=5, placeholder="0")
+        self._budget = NumberField("", id="plan-budget", digits=7, placeholder="none", step=5)
+        self._status = Static(id="plan-status")
 
     def compose(self) -> ComposeResult:
         yield self._dataset
@@ -72,15 +71,15 @@ class PlanForm(Vertical):
         yield self._method
         yield from self._line("chat h", self._hours)
         yield from self._line("budget $", self._budget)
-        yield self._said
+        yield self._status
 
-    def _line(self, name: str, field: AmountField) -> ComposeResult:
+    def _line(self, name: str, field: NumberField) -> ComposeResult:
         with Horizontal(classes="fields"):
             yield Label(name)
             yield field
 
     @property
-    def first(self) -> AmountField:
+    def first(self) -> NumberField:
         """The field to go to when the form is asked for."""
         return self._rows
 
@@ -143,7 +142,7 @@ class PlanForm(Vertical):
 
     def say(self, text: str | Content) -> None:
         """Show what comes of the form, or what is wrong with it, in one line."""
-        self._said.update(text, layout=False)
+        self._status.update(text, layout=False)
 
     @on(Input.Changed)
     @on(Choice.Changed)

@@ -1,4 +1,4 @@
-"""The dialog before a launch at a provider: what is sent, what it costs, and a yes."""
+"""The dialog before a launch at a provider: what is sent and what it costs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from waltzrl_tui.plans.model import PlanRow, PlanSettings
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import money, plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.remote.launch import Quote
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 async def ask_and_launch(
     app: WaltzApp, recipe: SampleRecipe, row: PlanRow, settings: PlanSettings
 ) -> bool:
-    """Quote, ask, and launch if the answer is yes; whether it was launched.
+    """Quote, ask, and launch after a yes. Returns whether it was launched.
 
     Raises:
         WaltzError: The sample cannot be drawn, or the provider cannot be opened.
@@ -35,33 +36,33 @@ async def ask_and_launch(
     from waltzrl_tui.remote.launch import RemoteWish, launch, quote
 
     app.notify(f"Pricing a launch at {one_line(row.title)}…", timeout=2, markup=False)
-    wanted = RemoteWish(recipe, row.provider, replace(settings, provider=row.provider))
-    quoted = await quote(app.store, app.workspace, remote.providers, wanted)
-    if not await app.push_screen_wait(LaunchDialog(quoted)):
+    request = RemoteWish(recipe, row.provider, replace(settings, provider=row.provider))
+    priced = await quote(app.store, app.workspace, remote.providers, request)
+    if not await app.push_screen_wait(LaunchDialog(priced)):
         return False
-    jobs = await launch(app.store, app.workspace, quoted)
+    jobs = await launch(app.store, app.workspace, priced)
     remote.start()
     app.notify(f"Launched {', '.join(job.id for job in jobs)}.", title=row.title, markup=False)
     return True
 
 
 class LaunchDialog(ModalScreen[bool]):
-    """Asks whether to launch; the answer is yes or no. With a blocker there is only no."""
+    """Asks whether to launch. With a blocker the only answer is no."""
 
     BINDINGS = [
         Binding("y", "answer(True)", "launch"),
         Binding("escape,q,n", "answer(False)", "cancel"),
     ]
 
-    def __init__(self, quoted: Quote) -> None:
+    def __init__(self, quote: Quote) -> None:
         super().__init__()
-        self._quoted = quoted
+        self._quote = quote
 
     def compose(self) -> ComposeResult:
-        title = one_line(self._quoted.row.title)
+        title = one_line(self._quote.row.title)
         with VerticalScroll(classes="dialog") as box:
             box.border_title = Content(
-                f"Launch {agents_named(self._quoted.wanted.settings.roles)} at {title}"
+                f"Launch {agents_named(self._quote.wanted.settings.roles)} at {title}"
             )
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
@@ -70,63 +71,57 @@ class LaunchDialog(ModalScreen[bool]):
             yield choices
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (parameters == (True,) and self._quoted.blockers)
+        return not (parameters == (True,) and self._quote.blockers)
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)
 
     def _facts(self) -> Content:
-        quoted = self._quoted
+        quote = self._quote
         lines = [
-            _fact("base", one_line(quoted.model, 80)),
-            _fact("epochs", f"{quoted.wanted.settings.epochs:g}"),
-            _fact("price of", f"{quoted.row.price_as_of or 'not known'}"),
-            _fact("", one_line(quoted.row.price_source, 120)),
+            _fact("base", one_line(quote.model, 80)),
+            _fact("epochs", f"{quote.wanted.settings.epochs:g}"),
+            _fact("price of", f"{quote.row.price_as_of or 'not known'}"),
+            _fact("", one_line(quote.row.price_source, 120)),
             Content(""),
         ]
-        for role in quoted.wanted.settings.roles:
-            file = quoted.workload.roles.get(role)
+        for role in quote.wanted.settings.roles:
+            file = quote.workload.roles.get(role)
             if file is None:
                 continue
-            tokens = f"{'' if file.exact else '≈ '}{file.tokens:,} tokens"
-            cost = f"{_usd(quoted.usd[role]):>9}"
-            lines.append(_fact(role[:12], f"{file.rows:>7,} rows {tokens:>20}{cost}"))
+            tokens = f"{'' if file.exact else '≈ '}{plural(file.tokens, 'token')}"
+            cost = f"{money(quote.usd[role]):>9}"
+            lines.append(_fact(role[:12], f"{plural(file.rows, 'row'):>12} {tokens:>20}{cost}"))
         lines += [
             Content(""),
-            _fact("in all", "no price is known")
-            if quoted.row.total is None
+            _fact("total", "not known")
+            if quote.row.total is None
             else Content.assemble(
-                (f"{'in all':<13}", "$faint"),
-                (f"about {_usd(quoted.total)}", "bold $foreground"),
-                f", at most {_usd(quoted.most)}",
+                (f"{'total':<13}", "$faint"),
+                (f"about {money(quote.total)}", "bold $foreground"),
+                f", at most {money(quote.most)}",
             ),
-            _fact("", "A higher price of the provider's own waits for your yes."),
-            _fact("chat", "not in it: see the plan's sum"),
+            _fact("", "If the provider asks for more, you are asked again."),
+            _fact("chat", "not included; see the plan's breakdown"),
         ]
         lines += [
-            Content.styled(f"! {printable(text)}", "$text-warning") for text in quoted.row.warnings
+            Content.styled(f"! {printable(text)}", "$text-warning") for text in quote.row.warnings
         ]
-        lines += [Content.styled(f"✗ {printable(text)}", "$text-error") for text in quoted.blockers]
+        lines += [Content.styled(f"✗ {printable(text)}", "$text-error") for text in quote.blockers]
         return Content("\n").join(lines)
 
     def _choices(self) -> Content:
         lines = [Content("")]
-        if not self._quoted.blockers:
+        if not self._quote.blockers:
             yes = Content.assemble(
                 ("   y   ", "bold $background on $accent"),
-                (f" launch for about {_usd(self._quoted.total)}", "bold $foreground"),
+                (f" launch for about {money(self._quote.total)}", "bold $foreground"),
             )
             lines.append(yes.stylize(click("screen.answer(True)")))
-        no = Content.assemble(("  esc  ", "bold $accent on $panel"), " leave it")
+        no = Content.assemble(("  esc  ", "bold $accent on $panel"), " cancel")
         lines.append(no.stylize(click("screen.answer(False)")))
         return Content("\n").join(lines)
 
 
 def _fact(name: str, text: str) -> Content:
     return Content.assemble((f"{name:<13}", "$faint"), text)
-
-
-def _usd(amount: float) -> str:
-    if amount == float("inf"):
-        return "not known"
-    return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.4f}"

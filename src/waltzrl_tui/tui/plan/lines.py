@@ -1,4 +1,4 @@
-"""A plan in words: money, times, states, and one line of the table a provider."""
+"""A plan as text: states, price ages, and its line in the table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 from waltzrl_tui.plans.model import CostItem, Money, PlanRow, Size, State
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.chart.plot import MARKERS
-from waltzrl_tui.tui.data.figures import bar, duration
+from waltzrl_tui.tui.data.figures import bar
 from waltzrl_tui.tui.tables.keyed_table import Cell, TableColumn, TableRow
 from waltzrl_tui.waltz.prompts import agents_named
+from waltzrl_tui.words import NONE, duration_range, money, money_range, plural
 
-NONE: Final = "–"
 STATES: Final[Mapping[State, tuple[str, str, str]]] = {
     "ready": ("✓", "ready", "good"),
     "needs_key": ("○", "needs key", "idle"),
@@ -22,58 +22,38 @@ STATES: Final[Mapping[State, tuple[str, str, str]]] = {
     "closed": ("∅", "closed", "faint"),
     "blocked": ("✗", "blocked", "bad"),
 }
-"""Of each state: a glyph, the word, and the style of both in the table."""
+"""The glyph, word and table style of each state."""
 SIZES: Final[Mapping[Size, str]] = {"small": "≤3B", "default": "7–9B", "large": "70B"}
-"""How the sizes of models are written."""
+"""Labels of the model sizes."""
 
 OLD: Final = "▲"
 """Marks a price that is too old to rely on."""
 
 _INSTEAD: Final = re.compile(r"(?P<when>.*?); use (?P<instead>.+?) instead(?P<why>.*)")
 _LONGEST_BAR: Final = 14
-_CENT: Final = 0.005
 _WITH_REASONS: Final = 64
 _WITH_AGE: Final = 32
 
 
-def money(usd: float, decimals: int = 2) -> str:
-    """An amount as "$4.40", "<$0.01", "$1,234"."""
-    if 0 < usd < _CENT and decimals == 2:
-        return "<$0.01"
-    if usd >= 1000 and decimals == 2:
-        return f"${usd:,.0f}"
-    return f"${usd:,.{decimals}f}"
-
-
-def money_range(amount: Money) -> str:
-    """A range of money as "$0.80–1.20", or nothing when there is only one figure."""
-    low, high = money(amount.low), money(amount.high)
-    if low == high:
-        return ""
-    return f"{low}–{high}" if low.startswith("<") else f"{low}–{high.removeprefix('$')}"
+def spread(amount: Money) -> str:
+    """A range of money as "$0.80–1.20", empty where both ends look the same."""
+    text = money_range(amount.low, amount.high)
+    return "" if text == money(amount.low) else text
 
 
 def enough_decimals(total: Money, parts: Sequence[CostItem]) -> int:
-    """How many decimals the parts need so that what is shown of them adds up to the total."""
+    """The decimals at which the parts, as shown, add up to the total and none shows as zero."""
     for decimals in (2, 3, 4, 5):
         shown = sum(round(part.usd.expected, decimals) for part in parts)
-        if abs(shown - round(total.expected, decimals)) < 10**-decimals / 2:
+        visible = all(round(part.usd.expected, decimals) for part in parts if part.usd.expected)
+        if visible and abs(shown - round(total.expected, decimals)) < 10**-decimals / 2:
             return decimals
     return 6
 
 
 def time_range(seconds: tuple[float, float] | None) -> str:
-    """A range of seconds as "~ 11 min", "20–40 min", "1.5–3 h"; a dash when it is not known."""
-    if seconds is None:
-        return NONE
-    low, high = (duration(each) for each in seconds)
-    if low == high:
-        return f"~ {low}"
-    if seconds[0] >= 3600:
-        return f"{seconds[0] / 3600:.1f}–{seconds[1] / 3600:.1f} h"
-    if seconds[0] >= 60 and seconds[1] < 3570:
-        return f"{low.removesuffix(' min')}–{high}"
-    return f"{low} – {high}"
+    """A range of seconds as "~11m", "20m–40m"; a dash when not known."""
+    return NONE if seconds is None else duration_range(*seconds)
 
 
 def age(as_of: date | None, stale: bool, today: date) -> str:
@@ -81,23 +61,23 @@ def age(as_of: date | None, stale: bool, today: date) -> str:
     if as_of is None:
         return NONE
     days = (today - as_of).days
-    said = "today" if days <= 0 else "1 day" if days == 1 else f"{days} days"
-    return f"{OLD} {said}" if stale else said
+    text = "today" if days <= 0 else plural(days, "day")
+    return f"{OLD} {text}" if stale else text
 
 
 def state(row: PlanRow, *, short: bool = False) -> tuple[str, str]:
-    """The state, unless `short` the reason too, in one line, and the style in the table."""
+    """The state on one line, with its reason unless `short`, and its table style."""
     glyph, word, style = STATES[row.state]
     reason = one_line(row.reason, 600)
     if short or not reason:
         return f"{glyph} {word}", style
     if row.state == "ready":
         return f"{glyph} {word} · {reason}", style
-    # What to use instead must not be what a narrow column cuts off.
-    if row.state == "closed" and (found := _INSTEAD.fullmatch(reason)):
-        when = found["when"].removeprefix(word).strip()
-        return f"{glyph} {word} · use {found['instead']} · {when}{found['why']}", style
-    # Elsewhere the reason says the state as well: "needs HF_TOKEN", "no GPU found here".
+    # A narrow column must not cut off the alternative.
+    if row.state == "closed" and (match := _INSTEAD.fullmatch(reason)):
+        when = match["when"].removeprefix(word).strip()
+        return f"{glyph} {word} · use {match['instead']} · {when}{match['why']}", style
+    # Other reasons name the state themselves: "needs HF_TOKEN", "no GPU found here".
     return f"{glyph} {reason}", style
 
 
@@ -108,19 +88,8 @@ def title(hours: float, method: str, rows: Collection[PlanRow], width: int) -> s
     how = "" if method == "sft" else f" by {method.upper()}"
     agents = agents_named(next(iter(rows)).roles)
     short = f"{agents[:1].upper()}{agents[1:]}{how}{chat}"
-    long = f"Train {agents}{how}{chat} · {len(rows)} plans · {ready} ready"
+    long = f"Train {agents}{how}{chat} · {plural(len(rows), 'plan')} · {ready} ready"
     return long if len(long) <= width - 6 else short
-
-
-def row_ids(rows: Sequence[PlanRow]) -> list[str]:
-    """What tells the rows apart, also after prices have changed their order and model."""
-    found: list[str] = []
-    for row in rows:
-        id = f"{row.provider} {row.title}"
-        while id in found:
-            id += f" {row.model}"
-        found.append(id)
-    return found
 
 
 def columns(rows: Sequence[PlanRow], width: int) -> tuple[TableColumn, ...]:
@@ -142,19 +111,19 @@ def columns(rows: Sequence[PlanRow], width: int) -> tuple[TableColumn, ...]:
 
 
 def bar_cells(width: int) -> int:
-    """How long the bars are in a table `width` cells wide."""
+    """The length of the bars in a table `width` cells wide."""
     return max(5, min(_LONGEST_BAR, width // 9))
 
 
 def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> TableRow:
-    """One provider as the columns show it.
+    """One provider as a line of the table.
 
     Args:
-        top: The highest total of all rows, in USD, which is a whole bar.
-        width: Of the table, in cells.
-        pinned: Whether others are compared with it.
+        top: The highest total of all rows in USD; a full bar.
+        width: The table's width in cells.
+        pinned: Whether other plans are compared with it.
     """
-    said, style = state(row, short=width < _WITH_REASONS)
+    text, style = state(row, short=width < _WITH_REASONS)
     dim = "faint" if row.state == "closed" else "text"
     priced = age(row.price_as_of, row.price_stale, today)
     old = [(f"{OLD} ", "idle")] if row.price_stale else []
@@ -165,7 +134,7 @@ def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> Tab
         _bar(row.total, top, bar_cells(width)),
         [(time_range(row.seconds), dim if row.seconds else "faint")],
         [(priced, "idle" if row.price_stale else "faint")],
-        [(said, style)],
+        [(text, style)],
     )
     return TableRow(cells, (MARKERS[0], "run-0") if pinned else (" ", "text"))
 
@@ -175,7 +144,7 @@ def _total(row: PlanRow) -> str:
 
 
 def _bar(total: Money | None, top: float, cells: int) -> Cell:
-    """What is expected as a bar, and up to the highest figure as a line."""
+    """The expected cost as a bar, the highest as a line."""
     if total is None or top <= 0:
         return [("", "rest")]
     drawn = bar(total.expected / top, cells)

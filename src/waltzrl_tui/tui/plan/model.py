@@ -1,20 +1,17 @@
-"""What the Plan screen prices: the dataset's workload, the catalogue, what this machine has."""
+"""The Plan screen without Textual: the dataset's workload, the catalogue, and the priced plans."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-
-from textual.app import App
-from textual.css.query import NoMatches
 
 from waltzrl_tui.datasets.data_folder import first_files
 from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, SampleRecipe
 from waltzrl_tui.datasets.starter import STARTER
-from waltzrl_tui.errors import UsageError, WaltzError
+from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.model import SIZES, Environment, PlanRow, PlanSettings, Size, Workload
@@ -25,7 +22,7 @@ from waltzrl_tui.plans.workload import measure_workload
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import Store
 from waltzrl_tui.tokenizers.counting import TokenCounter
-from waltzrl_tui.tui.data.sample import AUTOMATIC, SamplePane, SamplePlan
+from waltzrl_tui.tui.data.model import AUTOMATIC, SamplePlan
 from waltzrl_tui.tui.shell.background import in_thread
 from waltzrl_tui.workspace import Workspace
 
@@ -34,17 +31,37 @@ _ENOUGH: Final = 5_000
 _SEED: Final = 7
 
 
-class PlanBoard:
-    """Reads all of it beside the event loop; `price` is quick and reads nothing.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A row of the table with the run that it was priced for."""
+
+    row: PlanRow
+    workload: Workload
+    settings: PlanSettings
+
+    @property
+    def rows(self) -> int:
+        """Rows to train on and to validate with."""
+        return self.workload.rows
+
+
+class PlanModel:
+    """What the Plan screen plans for, and the plans. `reprice` is quick and reads nothing.
 
     Attributes:
-        sample: The sample that is planned for, as the Data screen or the first file gives it.
-        whole: The workload of all its rows, once it is measured.
+        sample: The sample to train on, from the Data screen or the first file.
+        whole: The workload of all its rows, once measured.
+        plans: The priced plans by row id, cheapest first; empty before the first `reprice`.
+        pinned: The id and plan that others are compared with.
+        highest_usd: The highest total of all plans.
     """
 
     def __init__(self) -> None:
         self.sample: SamplePlan | None = None
         self.whole: Workload | None = None
+        self.plans: dict[str, Plan] = {}
+        self.pinned: tuple[str, Plan] | None = None
+        self.highest_usd = 0.0
         self._total = 0
         self._stamp: tuple[int, int] | None = None
         self._measured: dict[int, Workload] = {}
@@ -59,7 +76,7 @@ class PlanBoard:
 
     @property
     def models(self) -> dict[Size, list[str]]:
-        """The base models by size that anybody can have the weights of."""
+        """The open-weight base models by size."""
         known = self._catalogue.base if self._catalogue else {}
         return {
             size: [name for name, model in known.items() if model.hub and model.size == size]
@@ -67,7 +84,7 @@ class PlanBoard:
         }
 
     def with_keys(self, names: Collection[str]) -> list[str]:
-        """Those of these providers of which a key is set."""
+        """Those of these providers that have a key set."""
         if self._catalogue is None or self._environment is None:
             return []
         known, keys = self._catalogue.provider, self._environment.keys
@@ -75,7 +92,7 @@ class PlanBoard:
 
     @property
     def ready(self) -> bool:
-        """Whether all is read that prices need."""
+        """Whether everything that prices need has been read."""
         return None not in (self.whole, self._catalogue, self._environment)
 
     @property
@@ -107,13 +124,13 @@ class PlanBoard:
         self._catalogue = catalogue
 
     async def take(self, sample: SamplePlan | None, workspace: Workspace) -> bool:
-        """Plan for this sample from now on, without one for the first file there is.
+        """Plan for this sample from now on; without one, for the first file.
 
         Returns:
-            Whether it is another one than before, so that `measure` has to be called.
+            Whether the sample changed, so that `measure` has to be called.
 
         Raises:
-            DatasetError: There is no file and none can be put there.
+            DatasetError: There is no file and the bundled one cannot be copied.
         """
         if sample is None or not sample.recipe.source:
             sample = await asyncio.to_thread(_first_sample, workspace.data)
@@ -127,8 +144,8 @@ class PlanBoard:
         self.sample, self._stamp = sample, stamp
         return True
 
-    async def measure(self, tell: Callable[[int], None]) -> None:
-        """Measure the workload of all rows. `tell` hears, in a thread, how many rows were read.
+    async def measure(self, on_progress: Callable[[int], None]) -> None:
+        """Measure the workload of all rows. `on_progress` gets the rows read so far, in a thread.
 
         Raises:
             DatasetError: The dataset cannot be read or trained on.
@@ -141,45 +158,48 @@ class PlanBoard:
         def count(rows: int) -> None:
             nonlocal read
             read = max(read, rows)
-            tell(rows)
+            on_progress(rows)
 
         huge = self._stamp is not None and self._stamp[0] > AUTOMATIC
-        # All rows of a huge file would not fit into memory; so many tell its averages.
+        # All rows of a huge file would not fit into memory; a part gives its averages.
         self.whole = await self._read(self.sample.recipe, _ENOUGH if huge else None, count)
         counts = self.sample.counts
         self._total = (counts.available if counts else read) if huge else 0
 
     async def refine(self, rows: int | None) -> bool:
-        """Measure a sample of just so many rows, where that is quick; whether it was done.
+        """Measure a sample of exactly `rows` rows, where that is quick.
 
-        What `workload` makes of the whole dataset until then is right on average.
+        Until then, `workload` scales the workload of all rows, which is right on average.
+
+        Returns:
+            Whether it was measured.
         """
         if self.sample is None or rows is None or rows >= self.available:
             return False
         if rows in self._measured or (self._stamp and self._stamp[0] > AUTOMATIC):
             return False
         try:
-            found = await self._read(self.sample.recipe, rows, lambda _: None)
+            workload = await self._read(self.sample.recipe, rows, lambda _: None)
         except WaltzError:
-            # Too few rows of a kind, say; that is told when it is launched.
+            # Such as too few rows of a kind, which the launch reports.
             return False
         while len(self._measured) >= _KEPT:
             del self._measured[next(iter(self._measured))]
-        self._measured[rows] = found
+        self._measured[rows] = workload
         return True
 
     async def _read(
-        self, recipe: SampleRecipe, rows: int | None, tell: Callable[[int], None]
+        self, recipe: SampleRecipe, rows: int | None, on_progress: Callable[[int], None]
     ) -> Workload:
-        path, wanted = Path(recipe.source), replace(recipe, n=rows)
+        path, sample = Path(recipe.source), replace(recipe, n=rows)
         counters = self._counters or ()
         return await in_thread(
             lambda stop: measure_workload(
                 path,
-                wanted,
+                sample,
                 counters=counters,
                 cache=self._groups,
-                on_progress=tell,
+                on_progress=on_progress,
                 stop=stop,
             )
         )
@@ -192,25 +212,44 @@ class PlanBoard:
         """
         if self.whole is None:
             raise RuntimeError("the dataset is not measured")
-        wanted = self.available if rows is None else min(rows, self.available)
-        if wanted == self._basis:
+        count = self.available if rows is None else min(rows, self.available)
+        if count == self._basis:
             return self.whole
-        if wanted in self._measured:
-            return self._measured[wanted]
-        return self.whole.scaled(wanted)
+        return self._measured.get(count) or self.whole.scaled(count)
 
-    def price(self, rows: int | None, settings: PlanSettings) -> list[PlanRow]:
-        """All plans for it, those with a price first, the cheapest on top.
+    def reprice(self, rows: int | None, settings: PlanSettings) -> Workload:
+        """Price all plans for a sample of `rows` rows (None for all) into `plans`.
+
+        Takes a few milliseconds, so it can run while the user types.
+
+        Returns:
+            The workload of the agents that are trained.
 
         Raises:
-            RuntimeError: Something that it needs is not read yet.
+            RuntimeError: Not `ready`.
         """
         if self._catalogue is None or self._environment is None:
             raise RuntimeError("the price list is not read")
-        return price_plans(self._catalogue, self.workload(rows), settings, self._environment)
+        workload = self.workload(rows)
+        priced = price_plans(self._catalogue, workload, settings, self._environment)
+        shown = workload.only(settings.roles)
+        self.plans = {
+            id: Plan(row, shown, settings) for id, row in zip(row_ids(priced), priced, strict=True)
+        }
+        self.highest_usd = max((row.total.high for row in priced if row.total), default=0.0)
+        return shown
+
+    @property
+    def rows(self) -> list[PlanRow]:
+        """The plans as the table lists them."""
+        return [plan.row for plan in self.plans.values()]
+
+    def pin(self, id: str) -> None:
+        """Compare other plans with this one, as it is now."""
+        self.pinned = (id, self.plans[id])
 
     def sample_of(self, rows: int | None, roles: tuple[Role, ...]) -> SamplePlan | None:
-        """What the train dialog is to ask about: the same sample with so many rows."""
+        """The sample with `rows` rows, for the train dialog."""
         if self.sample is None or self.whole is None:
             return None
         first = next(iter(self.workload(rows).only(roles).roles.values()), None)
@@ -226,26 +265,17 @@ class PlanBoard:
         return SamplePlan(replace(self.sample.recipe, n=rows), counts, roles)
 
 
-def sample_on_data(app: App[None]) -> SamplePlan | None:
-    """What is chosen on the Data screen, None when that has not been looked at."""
-    try:
-        below, *_ = app.get_screen_stack("data")
-        return below.query_one(SamplePane).plan()
-    except (KeyError, ValueError, NoMatches, UsageError):
-        return None
-
-
 def _counters(catalogue: Catalogue, workspace: Workspace) -> list[TokenCounter]:
-    """The tokenizers of all sizes, so that another size needs no other count. Blocks."""
-    found: dict[str, TokenCounter] = {}
+    """The tokenizers of all sizes, so that changing the size needs no recount. Blocks."""
+    counters: dict[str, TokenCounter] = {}
     for size in SIZES:
         for counter in counters_for(catalogue, workspace, PlanSettings(size=size)):
-            found.setdefault(counter.name, counter)
-    return list(found.values())
+            counters.setdefault(counter.name, counter)
+    return list(counters.values())
 
 
 def _first_sample(folder: Path) -> SamplePlan:
-    """All of the bundled dataset, or of the first file where the user has brought others."""
+    """All of the bundled dataset, or else of the first file."""
     paths = [file.path for file in first_files(folder) if file.readable]
     path = next((path for path in paths if path.name == STARTER), paths[0])
     return SamplePlan(SampleRecipe(str(path), seed=_SEED), None)
@@ -253,7 +283,18 @@ def _first_sample(folder: Path) -> SamplePlan:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
+
+
+def row_ids(rows: Sequence[PlanRow]) -> list[str]:
+    """Unique ids of the rows, stable when prices change their order and model."""
+    ids: list[str] = []
+    for row in rows:
+        id = f"{row.provider} {row.title}"
+        while id in ids:
+            id += f" {row.model}"
+        ids.append(id)
+    return ids

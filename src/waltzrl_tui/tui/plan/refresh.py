@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def refresh_prices(
-    app: WaltzApp, titles: Mapping[str, str], tell: Callable[[str], None]
+    app: WaltzApp, titles: Mapping[str, str], on_progress: Callable[[str], None]
 ) -> bool:
     """Ask the user, then the providers; say what came of it. Whether anybody was asked.
 
@@ -35,9 +35,9 @@ async def refresh_prices(
         name: urlsplit(os.environ.get(variable) or usual).netloc
         for name, (variable, usual) in prices.BASES.items()
     }
-    asked = "\n".join(f"  {titles.get(name, name)}  {host}" for name, host in hosts.items())
+    listing = "\n".join(f"  {titles.get(name, name)}  {host}" for name, host in hosts.items())
     text = (
-        f"These are asked what they charge now, with the keys that are set:\n\n{asked}\n\n"
+        f"These are asked what they charge now, with the keys that are set:\n\n{listing}\n\n"
         "It is free and nothing about your data is sent. What they answer is kept in this"
         " workspace with today's date."
     )
@@ -50,23 +50,23 @@ async def refresh_prices(
     def done(_: RefreshResult) -> None:
         nonlocal through
         through += 1
-        tell(f"asking for prices… {through} of {len(hosts)}")
+        on_progress(f"asking for prices… {through} of {len(hosts)}")
 
-    tell(f"asking for prices… 0 of {len(hosts)}")
+    on_progress(f"asking for prices… 0 of {len(hosts)}")
     try:
-        found: list[RefreshResult] = await prices.refresh(app.workspace, on_done=done)
+        results: list[RefreshResult] = await prices.refresh(app.workspace, on_done=done)
     finally:
-        tell("")
-    _say(app, found, titles)
+        on_progress("")
+    _say(app, results, titles)
     return True
 
 
-def _say(app: WaltzApp, found: list[RefreshResult], titles: Mapping[str, str]) -> None:
+def _say(app: WaltzApp, results: list[RefreshResult], titles: Mapping[str, str]) -> None:
     def title(done: RefreshResult) -> str:
         return one_line(titles.get(done.provider, done.provider))
 
-    good = [f"✓ {title(done)}: {done.prices} prices" for done in found if not done.error]
-    bad = [f"✗ {title(done)}: {one_line(done.error)}" for done in found if done.error]
+    good = [f"✓ {title(done)}: {done.prices} prices" for done in results if not done.error]
+    bad = [f"✗ {title(done)}: {one_line(done.error)}" for done in results if done.error]
     lines = "\n".join([*good, *bad])
     app.notify(
         f"{lines}\n{'The others stay as they were.' if bad else ''}".strip(),

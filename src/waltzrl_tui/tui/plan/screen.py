@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from textual import events, on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
@@ -19,18 +20,21 @@ from textual.widgets import Static
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
 from waltzrl_tui.plans.model import PlanSettings
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.plan import lines as words
-from waltzrl_tui.tui.plan.breakdown import load_layout, rows_said, sum_layout
-from waltzrl_tui.tui.plan.compare import PINNED, Plan, compare_layout
+from waltzrl_tui.tui.data.model import SamplePlan
+from waltzrl_tui.tui.data.sample import SamplePane
+from waltzrl_tui.tui.plan import lines
+from waltzrl_tui.tui.plan.breakdown import load_layout, row_counts, sum_layout
+from waltzrl_tui.tui.plan.compare import PINNED, compare_layout
 from waltzrl_tui.tui.plan.export import ask_and_export
 from waltzrl_tui.tui.plan.form import PlanForm
-from waltzrl_tui.tui.plan.model import PlanBoard, sample_on_data
+from waltzrl_tui.tui.plan.model import Plan, PlanModel
 from waltzrl_tui.tui.plan.probe import Probing
 from waltzrl_tui.tui.plan.sheet import SheetPane
 from waltzrl_tui.tui.shell.background import from_thread
 from waltzrl_tui.tui.shell.keys import bindings, press
 from waltzrl_tui.tui.shell.screen import WaltzScreen
 from waltzrl_tui.tui.tables.keyed_table import KeyedTable, TableRow
+from waltzrl_tui.words import plural
 
 _SLOW_SECONDS: Final = 0.3
 _TYPED_SECONDS: Final = 0.6
@@ -39,7 +43,7 @@ _DATA: Final = press("show('data')", "plan")
 
 
 class PlanScreen(WaltzScreen):
-    """The run on the left, one line a provider on the right, the sum of the chosen one below."""
+    """The run on the left, a line per provider on the right, its cost breakdown below."""
 
     NAME = "plan"
     CSS_PATH = "plan.tcss"
@@ -50,16 +54,13 @@ class PlanScreen(WaltzScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = PlanBoard()
+        self._model = PlanModel()
         self._load = SheetPane(id="plan-load")
-        self._table = KeyedTable(words.columns([], 80), self._line, id="plan-table")
-        self._table.add_class("pane")
+        self._table = KeyedTable(lines.columns([], 80), self._line, id="plan-table").add_class(
+            "pane"
+        )
         self._detail = SheetPane(id="plan-detail")
         self._note = Static(id="plan-note", markup=False)
-        self._plans: dict[str, Plan] = {}
-        self._pinned: tuple[str, Plan] | None = None
-        self._top = 0.0
-        self._shown = ""
         self._refreshing = False
         self._typed: Timer | None = None
         self._probing = Probing()
@@ -77,7 +78,7 @@ class PlanScreen(WaltzScreen):
 
     def on_mount(self) -> None:
         self._load.border_title = _TRAINED
-        self._detail.border_title = "Sum"
+        self._detail.border_title = "Breakdown"
         self.add_class("-empty")
 
     # What is planned -------------------------------------------------------------------------
@@ -87,21 +88,21 @@ class PlanScreen(WaltzScreen):
         self.start(self._read(), group="plan", exclusive=True)
 
     async def _read(self) -> None:
-        board, waltz = self._board, self.waltz
-        before = board.sample
-        # Said only when it takes long: most datasets are measured within the blink of an eye.
+        model, waltz = self._model, self.waltz
+        before = model.sample
+        # Shown only when it takes long: most datasets are measured within the blink of an eye.
         slow = self.set_timer(_SLOW_SECONDS, partial(self._progress, 0))
         try:
             news, _ = await asyncio.gather(
-                board.take(sample_on_data(waltz) or before, waltz.workspace),
-                board.read_environment(waltz.store, waltz.workspace),
+                model.take(_sample_on_data(waltz) or before, waltz.workspace),
+                model.read_environment(waltz.store, waltz.workspace),
             )
-            sample = board.sample
+            sample = model.sample
             if news and sample is not None:
                 self._form.name_dataset(Path(sample.recipe.source).name)
                 if before is None or before.recipe != sample.recipe:
                     self._form.set_rows(sample.recipe.n)
-                await board.measure(from_thread(self._progress))
+                await model.measure(from_thread(self._progress))
         except WaltzError as error:
             more = ""
             if isinstance(error, UsageError):
@@ -112,34 +113,34 @@ class PlanScreen(WaltzScreen):
             return
         finally:
             slow.stop()
-        if board.whole is not None:
-            self._form.offer_agents(board.whole.roles)
-        self._form.offer_models(board.models)
+        if model.whole is not None:
+            self._form.offer_agents(model.whole.roles)
+        self._form.offer_models(model.models)
         self._reprice()
         self.start(self._probe(), group="probe")
         await self._refine()
 
     async def _probe(self) -> None:
-        """Ask the providers of which there is a key whether it works and may tune."""
-        names = self._probing.wanted(self._board.with_keys(_launchable()))
+        """Ask the providers that have a key set whether it works and may fine-tune."""
+        names = self._probing.wanted(self._model.with_keys(_launchable()))
         if not names:
             return
-        asked = asyncio.ensure_future(self._probing.ask(self.waltz, names))
+        probing = asyncio.ensure_future(self._probing.ask(self.waltz, names))
         self._paint_detail(top=False)
-        await asked
-        await self._board.read_environment(self.waltz.store, self.waltz.workspace)
+        await probing
+        await self._model.read_environment(self.waltz.store, self.waltz.workspace)
         self._reprice()
 
     def _progress(self, rows: int) -> None:
-        if not self._board.ready:
-            path = self._board.path
+        if not self._model.ready:
+            path = self._model.path
             name = one_line(path.name, 60) if path else "the price list"
-            self._say(f"reading {name}…{f' {rows:,} rows' if rows else ''}")
+            self._say(f"reading {name}… {plural(rows, 'row') if rows else ''}")
 
     def _say(self, text: str) -> None:
         """Show a message in place of the table."""
         self.add_class("-empty")
-        self._plans = {}
+        self._model.plans = {}
         self._form.say("")
         self._load.show(lambda _: [], title=_TRAINED, top=True)
         self.refresh_bindings()
@@ -156,31 +157,26 @@ class PlanScreen(WaltzScreen):
         self.start(self._refine(), group="refine", exclusive=True)
 
     async def _refine(self) -> None:
-        """Count the very rows of the sample, where there was only the average of all before."""
+        """Count the rows of the sample exactly, in place of the average of all rows."""
         try:
             rows = self._form.rows
         except UsageError:
             return
-        if self._board.ready and await self._board.refine(rows):
+        if self._model.ready and await self._model.refine(rows):
             self._reprice()
 
     def _reprice(self) -> None:
-        """Price everything anew; it takes a few milliseconds, so it happens while typing."""
-        board = self._board
-        if not board.ready:
+        """Price all plans and show them."""
+        model = self._model
+        if not model.ready:
             return
         try:
             rows, settings = self._form.rows, self._form.settings
         except UsageError as error:
             self._form.say(Content.styled(f"✗ {error.message}", "$text-error"))
             return
-        workload = board.workload(rows)
-        priced = board.price(rows, settings)
-        ids = words.row_ids(priced)
-        shown = workload.only(settings.roles)
-        self._plans = {id: Plan(row, shown, settings) for id, row in zip(ids, priced, strict=True)}
-        self._top = max((row.total.high for row in priced if row.total), default=0.0)
-        self._form.say(rows_said(shown))
+        workload = model.reprice(rows, settings)
+        self._form.say(row_counts(workload))
         self._load.show(load_layout(workload, settings.roles), title=_TRAINED, top=False)
         self._paint()
 
@@ -189,11 +185,11 @@ class PlanScreen(WaltzScreen):
     @property
     def _plan(self) -> Plan | None:
         """The plan at the cursor."""
-        return self._plans.get(self._table.selected or "")
+        return self._model.plans.get(self._table.selected or "")
 
     @property
     def waste_settings(self) -> PlanSettings | None:
-        """The run, at the provider of the cursor if that costs something: waste is priced so."""
+        """The run that waste is priced for: at the provider under the cursor, if it costs money."""
         plan = self._plan
         if plan is None:
             return None
@@ -204,33 +200,37 @@ class PlanScreen(WaltzScreen):
         table = self._table
         first = self.has_class("-empty")
         self.remove_class("-empty")
-        rows = [plan.row for plan in self._plans.values()]
+        rows = self._model.rows
         width = table.scrollable_content_region.width
-        table.set_columns(words.columns(rows, width or self.size.width))
-        table.show(list(self._plans))
+        table.set_columns(lines.columns(rows, width or self.size.width))
+        table.show(list(self._model.plans))
         table.update()
-        settings = next(iter(self._plans.values())).settings if rows else None
+        settings = next(iter(self._model.plans.values())).settings if rows else None
         if settings is not None:
-            title = words.title(settings.chat_hours, settings.method, rows, table.size.width)
+            title = lines.title(settings.chat_hours, settings.method, rows, table.size.width)
             _entitle(table, title)
         self._paint_detail(top=False)
         if first and self.focused is None:
             table.focus()
 
     def _line(self, id: str) -> TableRow:
-        pinned = self._pinned is not None and self._pinned[0] == id
-        environment = self._board.environment
+        pinned = self._model.pinned is not None and self._model.pinned[0] == id
+        environment = self._model.environment
         assert environment is not None  # There are no rows before it is read.
         width = self._table.scrollable_content_region.width
-        return words.line(self._plans[id].row, self._top, width, pinned, environment.today)
+        return lines.line(
+            self._model.plans[id].row, self._model.highest_usd, width, pinned, environment.today
+        )
 
     def _paint_detail(self, *, top: bool) -> None:
-        plan, environment = self._plan, self._board.environment
+        plan, environment = self._plan, self._model.environment
         if plan is not None and environment is not None:
             name = one_line(plan.row.title)
-            if self._pinned is not None:
-                layout = compare_layout(self._pinned[1], plan)
-                title = f"Compare · {PINNED} {one_line(self._pinned[1].row.title)} with ▸ {name}"
+            if self._model.pinned is not None:
+                layout = compare_layout(self._model.pinned[1], plan)
+                title = (
+                    f"Compare · {PINNED} {one_line(self._model.pinned[1].row.title)} with ▸ {name}"
+                )
             else:
                 launches = plan.row.provider in _launchable()
                 asking = plan.row.provider in self._probing.under_way
@@ -241,7 +241,7 @@ class PlanScreen(WaltzScreen):
                     launches=launches,
                     account="asking…" if asking else environment.probes.get(plan.row.provider),
                 )
-                title = f"Sum · {name} · {one_line(plan.row.model)}".removesuffix(" · ")
+                title = f"Breakdown · {name} · {one_line(plan.row.model)}".removesuffix(" · ")
             self._detail.show(layout, title=title, top=top)
         self.refresh_bindings()
 
@@ -252,7 +252,7 @@ class PlanScreen(WaltzScreen):
 
     @on(KeyedTable.Scrolled)
     def _resized(self) -> None:
-        if self._plans:
+        if self._model.plans:
             self._paint()
 
     # Keys ------------------------------------------------------------------------------------
@@ -265,16 +265,16 @@ class PlanScreen(WaltzScreen):
                     return False
                 return plan.row.state == "ready" and plan.row.provider in _launchable()
             case "compare":
-                return plan is not None and self._pinned is None
+                return plan is not None and self._model.pinned is None
             case "end_compare":
-                return self._pinned is not None
+                return self._model.pinned is not None
             case "detail" | "export":
                 return plan is not None
             case "refresh_prices":
                 return not self._refreshing
             case "back":
                 away = self.focused not in (None, self._table)
-                return away or self._pinned is not None or self.has_class("-reading")
+                return away or self._model.pinned is not None or self.has_class("-reading")
         return True
 
     @on(events.DescendantFocus)
@@ -302,12 +302,12 @@ class PlanScreen(WaltzScreen):
     def action_compare(self) -> None:
         plan = self._plan
         if plan is not None and self._table.selected:
-            self._pinned = (self._table.selected, plan)
+            self._model.pin(self._table.selected)
             self._paint()
 
     def action_end_compare(self) -> None:
-        self._pinned = None
-        if self._plans:
+        self._model.pinned = None
+        if self._model.plans:
             self._paint()
 
     # Leading on ------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ class PlanScreen(WaltzScreen):
         plan = self._plan
         if plan is None:
             return
-        sample = self._board.sample_of(self._form.rows, plan.settings.roles)
+        sample = self._model.sample_of(self._form.rows, plan.settings.roles)
         if sample is None:
             return
         if plan.row.provider == "embedded":
@@ -340,9 +340,9 @@ class PlanScreen(WaltzScreen):
             self.waltz.action_show("jobs")
 
     def action_export(self) -> None:
-        path = self._board.path
-        if path is not None and self._plans:
-            rows = [plan.row for plan in self._plans.values()]
+        path = self._model.path
+        if path is not None and self._model.plans:
+            rows = self._model.rows
             self.start(ask_and_export(self.waltz, path, rows), group="export", exclusive=True)
 
     def action_refresh_prices(self) -> None:
@@ -351,21 +351,30 @@ class PlanScreen(WaltzScreen):
     async def _refresh(self) -> None:
         from waltzrl_tui.tui.plan.refresh import refresh_prices
 
-        titles = {plan.row.provider: plan.row.title for plan in self._plans.values()}
+        titles = {plan.row.provider: plan.row.title for plan in self._model.plans.values()}
         self._refreshing = True
         try:
-            asked = await refresh_prices(self.waltz, titles, self._tell_refreshing)
+            refreshed = await refresh_prices(self.waltz, titles, self._show_refreshing)
         finally:
             self._refreshing = False
             self.refresh_bindings()
-        if asked:
+        if refreshed:
             self._probing.forget()
             self.start(self._probe(), group="probe")
-            await self._board.read_environment(self.waltz.store, self.waltz.workspace)
+            await self._model.read_environment(self.waltz.store, self.waltz.workspace)
             self._reprice()
 
-    def _tell_refreshing(self, how_far: str) -> None:
+    def _show_refreshing(self, how_far: str) -> None:
         self._table.border_subtitle = how_far
+
+
+def _sample_on_data(app: App[None]) -> SamplePlan | None:
+    """The sample chosen on the Data screen, None before it was opened."""
+    try:
+        below, *_ = app.get_screen_stack("data")
+        return below.query_one(SamplePane).plan()
+    except (KeyError, ValueError, NoMatches, UsageError):
+        return None
 
 
 @cache

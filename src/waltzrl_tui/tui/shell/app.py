@@ -27,7 +27,8 @@ from waltzrl_tui.tui.shell.keys import bindings, section
 from waltzrl_tui.tui.shell.messages import StoreChanged
 from waltzrl_tui.tui.shell.screen import WaltzScreen
 from waltzrl_tui.tui.shell.screens import SCREENS, ScreenEntry
-from waltzrl_tui.tui.shell.theme import DARK, FALLBACKS, THEMES, far_away, keep_theme, kept_theme
+from waltzrl_tui.tui.shell.theme import DARK, FALLBACKS, THEMES, far_away, save_theme, saved_theme
+from waltzrl_tui.words import plural
 from waltzrl_tui.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class WaltzApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         if "TEXTUAL_THEME" not in os.environ:
-            kept = kept_theme(workspace)
-            self.theme = kept if kept in self.available_themes else DARK.name
+            saved = saved_theme(workspace)
+            self.theme = saved if saved in self.available_themes else DARK.name
 
     @property
     def store(self) -> Store:
@@ -127,7 +128,7 @@ class WaltzApp(App[None]):
 
     def watch_theme(self, name: str) -> None:
         if self.is_running and self._store is not None:
-            keep_theme(self.workspace, name)
+            save_theme(self.workspace, name)
 
     async def on_load(self) -> None:
         # Before there is any screen, so that a screen always has an open store.
@@ -263,10 +264,10 @@ class WaltzApp(App[None]):
                 self.unfinished = await store.jobs.unfinished()
                 await self._watch_remote(store)
                 if first:
-                    self._tell_of_running()
+                    self._announce_running()
                     first = False
                 else:
-                    self._tell_screens()
+                    self._notify_screens()
                 busy = self.unfinished > 0
                 while True:
                     if busy and loop.time() - reconciled >= _RECONCILE_SECONDS:
@@ -294,12 +295,12 @@ class WaltzApp(App[None]):
         jobs = [job for job in await store.jobs.list(limit=200) if job.provider != "embedded"]
         self._remote_notices.show_ended(jobs)
 
-    def _tell_of_running(self) -> None:
+    def _announce_running(self) -> None:
         if self.unfinished:
-            what = "1 job is" if self.unfinished == 1 else f"{self.unfinished} jobs are"
-            self.notify(f"{what} not finished; press 3 to watch.", markup=False)
+            count = plural(self.unfinished, "job is", "jobs are")
+            self.notify(f"{count} not finished; press 3 to watch.", markup=False)
 
-    def _tell_screens(self) -> None:
+    def _notify_screens(self) -> None:
         for screen in self.screen_stack:
             if isinstance(screen, WaltzScreen):
                 screen.post_message(StoreChanged())

@@ -1,4 +1,4 @@
-"""Work in threads that ends when nobody waits for it any more."""
+"""Work in threads that ends when nobody waits for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from textual.dom import DOMNode
-from textual.worker import Worker
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+    from textual.worker import Worker
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 def run_exclusive(
     node: DOMNode, group: str, work: Callable[[], Coroutine[Any, Any, None]]
 ) -> Worker[None]:
-    """Run `work` as the worker `group` of `node`; one of that group that still runs is ended."""
+    """Run `work` as the worker `group` of `node`, ending a running one of that group."""
     worker: Worker[None] = node.run_worker(work, group=group, name=group, exclusive=True)
     return worker
 
@@ -31,8 +32,8 @@ async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
         ended.set()
 
 
-def from_thread(tell: Callable[..., None], *, every: float = 0.15) -> Callable[..., None]:
-    """A function for a thread that calls `tell` on this event loop, at most each `every` s."""
+def from_thread(callback: Callable[..., None], *, every: float = 0.15) -> Callable[..., None]:
+    """A function for a thread that calls `callback` on this event loop, at most every `every` s."""
     loop = asyncio.get_running_loop()
     last = 0.0
 
@@ -41,6 +42,6 @@ def from_thread(tell: Callable[..., None], *, every: float = 0.15) -> Callable[.
         now = time.monotonic()
         if now - last >= every and not loop.is_closed():
             last = now
-            loop.call_soon_threadsafe(tell, *values)
+            loop.call_soon_threadsafe(callback, *values)
 
     return call

@@ -104,13 +104,13 @@ class KeyBar(Widget):
 
     def _working(self) -> list[Key]:
         active = self.screen.active_bindings
-        found = []
+        keys = []
         for key in shown(self._section):
             bound = active.get(key.first)
             if bound is None or bound.binding.action != key.action or not bound.enabled:
                 continue
-            found.append(key)
-        return found
+            keys.append(key)
+        return keys
 
 
 def _entry(key: Key) -> Content:

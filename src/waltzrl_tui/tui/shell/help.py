@@ -33,8 +33,8 @@ class HelpScreen(ModalScreen[None]):
             yield Static(_listing("Everywhere", everywhere, width))
             yield Static(
                 Content.styled(
-                    "tab and shift+tab go from pane to pane. The mouse works too; hold shift to"
-                    " select text as the terminal does.",
+                    "tab and shift+tab move between panes. The mouse works too; hold shift to"
+                    " select text with the terminal.",
                     "$faint",
                 )
             )

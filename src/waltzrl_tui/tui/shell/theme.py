@@ -115,16 +115,16 @@ FALLBACKS: Final[dict[str, str]] = {
 """Our variables, for Textual's own themes, which do not define them."""
 
 
-def kept_theme(workspace: Workspace) -> str:
-    """The name of the theme that was chosen in this workspace, or ""."""
+def saved_theme(workspace: Workspace) -> str:
+    """The theme saved in this workspace, or ""."""
     try:
         return (workspace.state / _FILE).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def keep_theme(workspace: Workspace, name: str) -> None:
-    """Remember the chosen theme; one that cannot be written down is only forgotten."""
+def save_theme(workspace: Workspace, name: str) -> None:
+    """Save the theme; one that cannot be written is forgotten."""
     with contextlib.suppress(OSError):
         private_write(workspace.state / _FILE, f"{name}\n")
 

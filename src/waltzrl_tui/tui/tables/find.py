@@ -1,17 +1,13 @@
-"""Finding rows by what was typed, words or an expression after "where", and sorting them."""
+"""Finding rows by text or by an expression after "where", and sorting them."""
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections.abc import Callable
-from pathlib import Path
 
 from waltzrl_tui.datasets.query.query import column_values, matching_lines
 from waltzrl_tui.datasets.query.search import bad_lines, search
-from waltzrl_tui.datasets.reading.rows import BadRow
-from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.shell.keys import EMPTY
 from waltzrl_tui.tui.tables.pages import Filter, OpenDataset, Order
@@ -21,48 +17,48 @@ _WHERE = re.compile(r"\s*where\b", re.I)
 
 
 def expression(typed: str) -> str | None:
-    """The expression in what was typed; None when it is words to look for."""
-    found = _WHERE.match(typed)
-    return typed[found.end() :].strip() if found else None
+    """The expression after "where"; None when the text is searched for as it is."""
+    match = _WHERE.match(typed)
+    return typed[match.end() :].strip() if match else None
 
 
 def empty_filter(typed: str) -> Filter:
-    """What `find` fills."""
+    """The filter that `find` fills."""
     where = expression(typed)
     if where is None:
-        said = f"with “{one_line(typed, 30)}”"
-        return Filter(said, array("Q"), asked=typed, mark=typed, empty=EMPTY["data.filtered"])
-    said = f"where {one_line(where, 40)}"
-    return Filter(said, array("Q"), asked=typed, empty=EMPTY["data.where"])
+        title = f"with “{one_line(typed, 30)}”"
+        return Filter(title, array("Q"), query=typed, mark=typed, empty=EMPTY["data.filtered"])
+    title = f"where {one_line(where, 40)}"
+    return Filter(title, array("Q"), query=typed, empty=EMPTY["data.where"])
 
 
 def bad_filter() -> Filter:
-    """What `find` fills with the rows that cannot be used."""
-    return Filter("bad", array("Q"), empty="No row is bad.", kind="bad")
+    """The filter that `find` fills with the bad rows."""
+    return Filter("bad", array("Q"), empty="No bad rows.", kind="bad")
 
 
 def find(
     source: OpenDataset,
-    found: Filter,
+    matches: Filter,
     on_progress: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> None:
-    """Put the lines of `source` that were asked for into `found`. Blocks for the whole file.
+    """Add the matching lines of `source` to `matches`. Blocks for the whole file.
 
     Raises:
         UsageError: The expression is wrong.
         DatasetError: The file cannot be read.
     """
-    if found.kind == "bad":
-        bad_lines(source.path, source.mapping, found.lines, on_progress=on_progress, stop=stop)
+    if matches.kind == "bad":
+        bad_lines(source.path, source.mapping, matches.lines, on_progress=on_progress, stop=stop)
         return
-    where = expression(found.asked)
+    where = expression(matches.query)
     if where is not None:
         matching_lines(
             source.path,
             source.mapping,
             where,
-            lines=found.lines,
+            lines=matches.lines,
             on_progress=on_progress,
             stop=stop,
         )
@@ -70,8 +66,8 @@ def find(
         search(
             source.path,
             source.mapping,
-            found.asked,
-            found.lines,
+            matches.query,
+            matches.lines,
             on_progress=on_progress,
             stop=stop,
         )
@@ -96,34 +92,3 @@ def order_by(
         return Order(column, descending, values.order(descending=descending))
     finally:
         values.close()
-
-
-def write_bad_rows(source: OpenDataset, target: Path, stop: Callable[[], bool]) -> int:
-    """Write every bad row as a JSON line (`line, reason, raw`) into `target`; how many. Blocks.
-
-    Raises:
-        DatasetError: One of the files cannot be read or written.
-    """
-    found = array("Q")
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            part.chmod(0o600)
-
-            def write(row: BadRow, raw: bytes) -> None:
-                told = {
-                    "line": row.line,
-                    "reason": row.reason,
-                    "raw": raw.decode("utf-8", "replace"),
-                }
-                out.write(json.dumps(told) + "\n")
-
-            bad_lines(source.path, source.mapping, found, on_bad=write, stop=stop)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DatasetError(
-            f"The bad rows cannot be written to {target}: {error.strerror or error}.",
-            hint="Make room, or check the permissions of the folder.",
-        ) from error
-    return len(found)

@@ -89,22 +89,22 @@ class OpenDataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filter:
-    """The lines that a search found, ascending; it goes on growing while the search runs.
+    """The matching lines, ascending; they grow while the search runs.
 
     Attributes:
-        said: How they were found, for the title: "with “kill”", "where tokens > 100".
-        asked: What was typed to find them, "" when they were found in another way.
-        mark: The text to be marked in them.
-        empty: What is said when there is none.
-        kind: Whether they are looked for by what was asked, for being bad, or are given.
+        title: What they share, for the title of the pane: "with “kill”", "where tokens > 100".
+        query: The text that was searched for, "" otherwise.
+        mark: The text to highlight in them.
+        empty: The message when there are none.
+        kind: Whether they match a query, are bad, or are a fixed list.
     """
 
-    said: str
+    title: str
     lines: array[int]
-    asked: str = ""
+    query: str = ""
     mark: str = ""
     empty: str = ""
-    kind: Literal["asked", "bad", "lines"] = "asked"
+    kind: Literal["query", "bad", "lines"] = "query"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,13 +116,13 @@ class Order:
     lines: array[int]
 
     @property
-    def said(self) -> str:
+    def title(self) -> str:
         return f"by {one_line(self.column, 24)} {'▼' if self.descending else '▲'}"
 
-    def of(self, found: Filter) -> array[int]:
+    def apply(self, matches: Filter) -> array[int]:
         """The lines of `found`, in this order. Blocks for as long as the file has lines."""
-        wanted = bytearray(max(self.lines, default=0) + 1)
-        for line in found.lines:
-            if line < len(wanted):
-                wanted[line] = 1
-        return array("Q", (line for line in self.lines if wanted[line]))
+        listed = bytearray(max(self.lines, default=0) + 1)
+        for line in matches.lines:
+            if line < len(listed):
+                listed[line] = 1
+        return array("Q", (line for line in self.lines if listed[line]))

@@ -17,7 +17,6 @@ from textual.timer import Timer
 from waltzrl_tui.datasets.query.errors import UnfinishedExpression
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.text import one_line, printable
-from waltzrl_tui.tui.data.figures import size_of
 from waltzrl_tui.tui.data.prompt import PromptBar
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
 from waltzrl_tui.tui.tables.find import (
@@ -31,6 +30,7 @@ from waltzrl_tui.tui.tables.find import (
 from waltzrl_tui.tui.tables.lines import LineList
 from waltzrl_tui.tui.tables.pages import Filter, OpenDataset, Order
 from waltzrl_tui.tui.tables.rows import RowHead, RowTable
+from waltzrl_tui.words import percent, plural, size
 
 _TYPING_SECONDS = 0.25
 _COUNTING_SECONDS = 0.2
@@ -71,13 +71,13 @@ class TablePane(Vertical):
         return self._filter is not None
 
     @property
-    def found(self) -> Filter | None:
-        """What is shown instead of all rows."""
+    def active_filter(self) -> Filter | None:
+        """The filter whose rows are shown; None shows all rows."""
         return self._filter
 
     @property
     def order(self) -> Order | None:
-        """What the rows are sorted by."""
+        """The order of the rows; None is that of the file."""
         return self._order
 
     @property
@@ -95,7 +95,7 @@ class TablePane(Vertical):
             self._counting.resume()
 
     def clear(self) -> None:
-        """Show no file any more."""
+        """Show no file."""
         self.workers.cancel_group(self, "search")
         self.workers.cancel_group(self, "sort")
         self._source = self._filter = self._order = None
@@ -113,7 +113,7 @@ class TablePane(Vertical):
         self.name_file(name)
 
     def name_file(self, name: str) -> None:
-        """Have the name of a file, or none, for the title."""
+        """Use the name of a file, or none, as the title."""
         self.border_title = Content(one_line(name)) if name else "Rows"
 
     def fail(self, error: WaltzError, *, name: str) -> None:
@@ -121,7 +121,7 @@ class TablePane(Vertical):
         self.say(f"✗ {error.message}", error.hint, name=name)
 
     def _count_on(self) -> None:
-        """Take notice of the lines counted since; ends when all of them are."""
+        """Show the lines counted so far, until all are."""
         source = self._source
         done = source is None or source.index.done
         if done and self._counting:
@@ -138,38 +138,38 @@ class TablePane(Vertical):
         if source is None:
             return
         index = source.index
-        parts = [one_line(source.path.name), f"{index.rows:,} {_noun(index.rows)}"]
+        parts = [one_line(source.path.name), plural(index.rows, "row")]
         if not index.done:
             parts[-1] += " so far"
-            parts.append(f"counting, {index.progress:.0%} of {size_of(source.size)}")
+            parts.append(f"counting, {percent(index.progress)} of {size(source.size)}")
         elif index.error:
             parts.append(f"✗ {index.error}")
         title = Content(" · ".join(parts))
         if self._filter is not None:
-            found = f" · {len(self._filter.lines):,} {self._filter.said}"
-            title = title + Content.styled(found + self._share, "$text-accent")
+            label = f" · {len(self._filter.lines):,} {self._filter.title}"
+            title = title + Content.styled(label + self._share, "$text-accent")
         if self._sorting or self._order:
-            said = self._sorting or (self._order.said if self._order else "")
-            title = title + Content.styled(f" · {said}", "$text-accent")
+            order = self._sorting or (self._order.title if self._order else "")
+            title = title + Content.styled(f" · {order}", "$text-accent")
         self.border_title = title
-        self._tell_place()
+        self._show_place()
         self._head.refresh()
 
     @on(LineList.Moved, "#rows")
-    def _tell_place(self) -> None:
+    def _show_place(self) -> None:
         rows = self.rows
         self.border_subtitle = f"{rows.cursor + 1:,} of {rows.count:,}" if rows.count else ""
 
     # Filter and jump -------------------------------------------------------------------------
 
     def ask_filter(self, text: str | None = None) -> None:
-        """Ask what to look for; `text` stands there already."""
-        known = self._filter.asked if self._filter else ""
+        """Ask for a query, starting with `text`."""
+        known = self._filter.query if self._filter else ""
         self._prompt.ask("filter", known if text is None else text)
 
     def ask_where(self) -> None:
         """Ask for an expression."""
-        known = self._filter.asked if self._filter else ""
+        known = self._filter.query if self._filter else ""
         self._prompt.ask("filter", known if expression(known) else WHERE)
 
     def ask_row(self) -> None:
@@ -193,19 +193,19 @@ class TablePane(Vertical):
             self._show_rows()
             self.rows.go_to(number or 0)
 
-    def show_lines(self, found: Filter) -> None:
+    def show_lines(self, matches: Filter) -> None:
         """Show these rows only."""
         self.workers.cancel_group(self, "search")
-        self._show_found(found, "")
+        self._show_matches(matches, "")
         self.rows.focus()
 
     def look_for(self, text: str) -> None:
-        """Show the rows that `text`, words or "where …", finds."""
+        """Show the rows that match `text`: words, or "where …"."""
         self._search(text, wait=0)
         self.rows.focus()
 
     def show_bad(self) -> None:
-        """Show only the rows that cannot be used."""
+        """Show only the bad rows."""
         if self._source is not None:
             run_exclusive(self, "search", partial(self._fill, self._source, bad_filter(), 0))
 
@@ -225,7 +225,7 @@ class TablePane(Vertical):
     def _search(self, text: str, *, wait: float) -> None:
         if self._source is None:
             return
-        if wait == 0 and self._filter and self._filter.asked == text:
+        if wait == 0 and self._filter and self._filter.query == text:
             self._leave_prompt()
             return
         run_exclusive(self, "search", partial(self._find, self._source, text, wait))
@@ -239,26 +239,26 @@ class TablePane(Vertical):
             return
         await self._fill(source, empty_filter(text), wait)
 
-    async def _fill(self, source: OpenDataset, found: Filter, wait: float) -> None:
-        """Look for what `found` is to hold, showing it as it grows."""
+    async def _fill(self, source: OpenDataset, matches: Filter, wait: float) -> None:
+        """Fill `matches`, showing its rows as it grows."""
         ended = False
 
         def so_far(read: int) -> None:
             if source is self._source and not ended:
                 if not wait:
                     self._leave_prompt()  # The expression was accepted.
-                self._show_found(found, f" so far, {read * 100 // max(1, source.size)}% read")
+                self._show_matches(matches, f" so far, {percent(read / max(1, source.size))} read")
 
-        tell = from_thread(so_far)
+        on_progress = from_thread(so_far)
         try:
-            await in_thread(lambda stop: find(source, found, tell, stop))
+            await in_thread(lambda stop: find(source, matches, on_progress, stop))
         except WaltzError as error:
             self._complain(error, confirmed=not wait)
             return
         finally:
             ended = True
         self._prompt.say("")
-        self._show_found(found, "")
+        self._show_matches(matches, "")
         if not wait:
             self._leave_prompt()
 
@@ -268,7 +268,7 @@ class TablePane(Vertical):
             self.rows.focus()
 
     def _complain(self, error: WaltzError, *, confirmed: bool) -> None:
-        """Say what is wrong with an expression; shortly while it is still being typed."""
+        """Show the error of an expression; in short while it is being typed."""
         if not self.asking:
             self.notify(printable(str(error)), severity="error", markup=False)
             return
@@ -279,16 +279,16 @@ class TablePane(Vertical):
             hint = Content.styled(f"\n\n→ {printable(error.hint)}", "$text-accent")
             self.rows.say(text + hint)
 
-    def _show_found(self, found: Filter, share: str) -> None:
-        known, self._filter, self._share = self._filter, found, share
-        if known is found and share:
+    def _show_matches(self, matches: Filter, share: str) -> None:
+        known, self._filter, self._share = self._filter, matches, share
+        if known is matches and share:
             self.rows.grow()
-        elif known is not found or self._order is not None:
+        elif known is not matches or self._order is not None:
             self._show_rows()
         else:
             self.rows.grow()
-        nothing = not share and not found.lines
-        self.rows.say(Content.styled(found.empty, "$text-muted") if nothing else None)
+        nothing = not share and not matches.lines
+        self.rows.say(Content.styled(matches.empty, "$text-muted") if nothing else None)
         self._retitle()
 
     # Order -----------------------------------------------------------------------------------
@@ -310,14 +310,16 @@ class TablePane(Vertical):
     async def _sort(self, source: OpenDataset, column: str, descending: bool) -> None:
         def so_far(read: int) -> None:
             if source is self._source and self._sorting:
-                self._sorting = f"sorting, {read * 100 // max(1, source.size)}%"
+                self._sorting = f"sorting, {percent(read / max(1, source.size))}"
                 self._retitle()
 
-        tell = from_thread(so_far)
+        on_progress = from_thread(so_far)
         self._sorting = "sorting…"
         self._retitle()
         try:
-            order = await in_thread(lambda stop: order_by(source, column, descending, tell, stop))
+            order = await in_thread(
+                lambda stop: order_by(source, column, descending, on_progress, stop)
+            )
         except WaltzError as error:
             self.notify(printable(str(error)), severity="error", markup=False)
             order = self._order
@@ -328,27 +330,23 @@ class TablePane(Vertical):
             self._show_rows()
 
     def _show_rows(self) -> None:
-        """Show the rows that are found, or all, in the order that was asked for."""
-        found, order = self._filter, self._order
-        if found is not None and order is not None and not self._share:
-            run_exclusive(self, "arrange", partial(self._arrange, found, order))
+        """Show the matching rows, or all, in the chosen order."""
+        matches, order = self._filter, self._order
+        if matches is not None and order is not None and not self._share:
+            run_exclusive(self, "arrange", partial(self._arrange, matches, order))
             return
         self.workers.cancel_group(self, "arrange")
-        if found is not None:
-            self.rows.show(self._source, found.lines, mark=found.mark)
+        if matches is not None:
+            self.rows.show(self._source, matches.lines, mark=matches.mark)
         elif order is not None:
             self.rows.show(self._source, order.lines, ascending=False)
         else:
             self.rows.show(self._source)
-        if found is None:
+        if matches is None:
             self.rows.say(None)
         self._retitle()
 
-    async def _arrange(self, found: Filter, order: Order) -> None:
-        lines = await asyncio.to_thread(order.of, found)
-        self.rows.show(self._source, lines, ascending=False, mark=found.mark)
+    async def _arrange(self, matches: Filter, order: Order) -> None:
+        lines = await asyncio.to_thread(order.apply, matches)
+        self.rows.show(self._source, lines, ascending=False, mark=matches.mark)
         self._retitle()
-
-
-def _noun(count: int) -> str:
-    return "row" if count == 1 else "rows"

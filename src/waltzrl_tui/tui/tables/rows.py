@@ -1,4 +1,8 @@
-"""The table over the rows of one dataset, of any length."""
+"""The table over the rows of one dataset, of any length.
+
+Not Textual's `DataTable` or textual-fastdatatable, which hold all rows in memory: this one shows a
+JSONL file of any size, bad rows included, while its lines are still being counted.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,10 @@ _PAGES_KEPT: Final = 32
 
 
 class RowTable(LineList):
-    """Rows of the open dataset, all of them or those that were found, in any order.
+    """Rows of the open dataset, all or filtered, in any order.
 
     Pages are read in a thread when they come into sight, together with their neighbours; until
-    then only the numbers stand there.
+    then their lines are empty.
     """
 
     COMPONENT_CLASSES = {"row--harmful", "row--benign", "row--bad", "row--category", "row--match"}
@@ -77,7 +81,7 @@ class RowTable(LineList):
             self.post_message(self.Moved(self, self.cursor))
 
     def grow(self) -> None:
-        """Take notice of lines that were counted or found meanwhile."""
+        """Show lines counted or matched since."""
         if self._lines is not None:
             self.count = len(self._lines)
         else:
@@ -111,16 +115,16 @@ class RowTable(LineList):
             return [marker]
         faint = self.part("line--faint", base)
         digits = f"{line.number + 1:>{layout[0].width}}" + " " * GAP
-        found = [marker, Segment(digits, base if here else faint)]
+        parts = [marker, Segment(digits, base if here else faint)]
         rest = width - 2 - len(digits)
         if line.blank:
-            return [*found, Segment("blank line", faint)]
+            return [*parts, Segment("blank line", faint)]
         if line.bad:
-            return [*found, Segment(fit(f"✗ {line.bad}", rest), self.part("row--bad", base))]
+            return [*parts, Segment(fit(f"✗ {line.bad}", rest), self.part("row--bad", base))]
         for column in layout[1:]:
-            found += self._cell(line, column, base)
-            found.append(Segment(" " * GAP, base))
-        return found
+            parts += self._cell(line, column, base)
+            parts.append(Segment(" " * GAP, base))
+        return parts
 
     def _cell(self, line: Line, column: Column, base: Style) -> list[Segment]:
         if column.name == "harm":
@@ -133,12 +137,12 @@ class RowTable(LineList):
         return self._marked(text, base)
 
     def _marked(self, text: str, base: Style) -> list[Segment]:
-        wanted = self._mark
+        mark = self._mark
         folded = text.casefold()
-        at = folded.find(wanted) if wanted and len(folded) == len(text) else -1
+        at = folded.find(mark) if mark and len(folded) == len(text) else -1
         if at < 0:
             return [Segment(text, base)]
-        end = at + len(wanted)
+        end = at + len(mark)
         match = self.part("row--match", base)
         return [Segment(text[:at], base), Segment(text[at:end], match), Segment(text[end:], base)]
 
