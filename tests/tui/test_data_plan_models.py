@@ -76,7 +76,7 @@ async def test_plans_are_priced_anew_and_a_pinned_one_stays_as_it_was(
     model.pin(id)
     model.reprice(100, replace(PlanSettings(), epochs=6))
     assert model.pinned == (id, before)
-    assert model.plans[id].load.rows < before.load.rows
+    assert model.plans[id].workload.rows < before.workload.rows
     priced = [row.total.expected for row in model.rows if row.total]
     assert priced == sorted(priced)
     assert model.highest_usd == max(row.total.high for row in model.rows if row.total)
