@@ -186,8 +186,6 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
         return names
 
     names = await asyncio.to_thread(with_key)
-    if not names:
-        return []
     context.out.status.set("asking providers")
     providers = Providers(context.workspace)
     try:
