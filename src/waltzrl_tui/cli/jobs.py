@@ -45,26 +45,24 @@ class JobsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryOptions(Options):
-    """The options of `jobs retry`."""
+class JobOptions(Options):
+    """The options of the commands that take one job."""
 
     job: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions(JobOptions):
+    """The options of `jobs retry`."""
+
     yes: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogsOptions(Options):
+class LogsOptions(JobOptions):
     """The options of `jobs logs`."""
 
-    job: str
     n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApproveOptions(Options):
-    """The options of `jobs approve`."""
-
-    job: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,7 @@ def build(parser: argparse.ArgumentParser) -> None:
     logged = subcommand(jobs, "logs", "what a job's worker has printed", LogsOptions, logs)
     logged.add_argument("-n", type=count, default=200, metavar="LINES", help="last (200)")
     approved = subcommand(
-        jobs, "approve", "accept a price that is above the agreed one", ApproveOptions, approve
+        jobs, "approve", "accept a price that is above the agreed one", JobOptions, approve
     )
     for one in (again, logged, approved):
         one.add_argument("job", metavar="JOB", help="an id (k3f-conv)")
@@ -225,7 +223,7 @@ async def logs(context: Context, options: LogsOptions) -> int:
     return 0
 
 
-async def approve(context: Context, options: ApproveOptions) -> int:
+async def approve(context: Context, options: JobOptions) -> int:
     """`jobs approve JOB`: accept the provider's price."""
     async with context.store() as store:
         await remote_control.approve(store, options.job)
