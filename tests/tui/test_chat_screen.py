@@ -410,7 +410,7 @@ async def test_a_revision_streams_in_with_its_words_compared(run: Run, server: P
     server.script = script
     async with run() as chat:
         await chat.leave_prompt()
-        chat.screen.column.side.change_look(drafts=True)
+        chat.screen.model.toggle_drafts()
         await chat.ask("How?", wait=False)
         await chat.shows("reply Calmly kill a process with", "revising")
 

@@ -13,7 +13,7 @@ from waltzrl_tui.approvals import approve, origin_of, unencrypted
 from waltzrl_tui.cli.addresses import check_variable, checked_address
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
-from waltzrl_tui.cli.options import ROLES, Options
+from waltzrl_tui.cli.options import NameOptions, Options
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import usd
 from waltzrl_tui.cli.prices import (
@@ -32,7 +32,7 @@ from waltzrl_tui.endpoints.presets import PRESETS
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.weights import DEFAULT_MODEL
-from waltzrl_tui.records.roles import Role
+from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.store import AgentRow
 from waltzrl_tui.store.answers import Price
 from waltzrl_tui.text import one_line
@@ -62,13 +62,6 @@ class ApproveOptions(Options):
     key_env: str
     provider: str
     at: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoveOptions(Options):
-    """The options of `agents remove`."""
-
-    name: str
 
 
 def build(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +125,7 @@ def build(parser: argparse.ArgumentParser) -> None:
         "usd_out", nargs="?", type=usd, metavar="OUT", help="USD per 1M tokens written"
     )
     remove = subcommand(
-        agents, "remove", "remove an agent; its files stay", RemoveOptions, remove_agent
+        agents, "remove", "remove an agent; its files stay", NameOptions, remove_agent
     )
     remove.add_argument("name", metavar="NAME")
 
@@ -216,7 +209,7 @@ async def _approved(key: str, url: str) -> str:
     return await asyncio.to_thread(approve, key, url)
 
 
-async def remove_agent(context: Context, options: RemoveOptions) -> int:
+async def remove_agent(context: Context, options: NameOptions) -> int:
     """`agents remove NAME`."""
     async with context.store() as store:
         await store.agents.remove(options.name)

@@ -231,14 +231,11 @@ async def _follow(
                     out.say(f"reply {event.round + 1} {verb} {words}")
             elif isinstance(event, VerdictEnded):
                 written[-1] = written[-1][0], event.verdict
-                _tell(event, written[-1][0], out)
+                words = _words(event, written[-1][0])
+                out.say(f"draft {event.round + 1}: {words} ({duration(event.seconds)})")
             elif isinstance(event, WaltzEnded):
                 ended = event
     return ended
-
-
-def _tell(judged: VerdictEnded, reply: str, out: Output) -> None:
-    out.say(f"draft {judged.round + 1}: {_words(judged, reply)} ({duration(judged.seconds)})")
 
 
 def _words(judged: VerdictEnded, reply: str) -> str:

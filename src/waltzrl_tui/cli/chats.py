@@ -31,11 +31,10 @@ class ListOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(Options):
+class SearchOptions(ListOptions):
     """The options of `chats search`."""
 
     words: tuple[str, ...]
-    n: int
 
 
 @dataclass(frozen=True, kw_only=True)

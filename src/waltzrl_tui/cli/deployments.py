@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from waltzrl_tui.cli.agree import agree
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
-from waltzrl_tui.cli.options import Options, add_provider_url, add_yes
+from waltzrl_tui.cli.options import NameOptions, Options, add_provider_url, add_yes
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import above_zero
 from waltzrl_tui.providers.registry import provider_names
@@ -38,13 +38,6 @@ class UpOptions(Options):
     provider_url: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class DownOptions(Options):
-    """The options of `deployments down`."""
-
-    name: str
-
-
 def build(parser: argparse.ArgumentParser) -> None:
     """Add the commands of the group."""
     deployments = subcommands(parser)
@@ -61,7 +54,7 @@ def build(parser: argparse.ArgumentParser) -> None:
     )
     add_yes(up, "agree without being asked")
     add_provider_url(up)
-    down = subcommand(deployments, "down", "take a deployment down", DownOptions, take_down)
+    down = subcommand(deployments, "down", "take a deployment down", NameOptions, take_down)
     down.add_argument("name", metavar="DEPLOYMENT", help="its tag, as list shows it")
 
 
@@ -79,8 +72,7 @@ async def show_all(context: Context, options: ListOptions) -> int:
         if options.up
         else "No deployments. Deploy one for chat: waltzrl-tui deployments up AGENT"
     )
-    _print(context, rows, empty)
-    return 0
+    return _print(context, rows, empty)
 
 
 async def bring_up(context: Context, options: UpOptions) -> int:
@@ -98,17 +90,15 @@ async def bring_up(context: Context, options: UpOptions) -> int:
         await approve_address(agent.url.partition(":")[2], options.provider_url)
         await deployments.bring_up(agent, idle_minutes=options.idle, url=options.provider_url)
         rows = await store.deployments.list()
-    _print(context, rows)
-    return 0
+    return _print(context, rows)
 
 
-async def take_down(context: Context, options: DownOptions) -> int:
+async def take_down(context: Context, options: NameOptions) -> int:
     """`deployments down DEPLOYMENT`."""
     async with _deployments(context) as (store, deployments):
         await deployments.take_down(options.name)
         rows = await store.deployments.list()
-    _print(context, rows)
-    return 0
+    return _print(context, rows)
 
 
 @asynccontextmanager
@@ -121,9 +111,10 @@ async def _deployments(context: Context) -> AsyncIterator[tuple[Store, Deploymen
         await providers.close()
 
 
-def _print(context: Context, rows: Sequence[DeploymentRow], empty: str = "") -> None:
+def _print(context: Context, rows: Sequence[DeploymentRow], empty: str = "") -> int:
     documents = [{**asdict(row), "cost_usd": cost_usd(row)} for row in rows]
     context.out.result({"deployments": documents}, _table(rows) if rows else empty)
+    return 0
 
 
 def _table(rows: Sequence[DeploymentRow]) -> str:

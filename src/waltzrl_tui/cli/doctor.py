@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import sys
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -186,18 +187,12 @@ async def _providers(context: Context, has_store: bool) -> list[dict[str, Any]]:
         return names
 
     names = await asyncio.to_thread(with_key)
-    if not names:
-        return []
     context.out.status.set("asking providers")
     providers = Providers(context.workspace)
-    try:
-        if has_store:
-            async with context.store() as store:
-                rows = await probe(store, providers, names)
-        else:
-            rows = await probe(None, providers, names)
-    finally:
-        await providers.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(providers.close)
+        store = await stack.enter_async_context(context.store()) if has_store else None
+        rows = await probe(store, providers, names)
     return [asdict(row) for row in rows]
 
 

@@ -35,16 +35,6 @@ if TYPE_CHECKING:
     from waltzrl_tui.local.live import Engines
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How prompts are run."""
-
-    n: int | None = None
-    seed: int = 0
-    max_tokens: int = 256
-    concurrency: int | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(Options):
     """The options of `evaluate`."""
@@ -176,7 +166,7 @@ async def evaluate(context: Context, options: EvaluateOptions) -> int:
     # The last subject is the one that the others are compared with.
     document = {**documents[len(results.spec.subjects) - 1], **results.to_json()}
     document["evaluations"] = documents
-    document |= await asyncio.to_thread(_write_files, options, results)
+    document |= await asyncio.to_thread(write_files, options.report, options.csv, results)
     if len(documents) == 1:
         judge = results.spec.judges[0]
         words = report_text(document, reading(results.report(0, 0, judge)))
@@ -192,12 +182,18 @@ async def measure(
     engines: Engines,
     pair: str,
     suite: Suite,
-    settings: Settings,
+    *,
+    asked: int | None,
+    max_tokens: int,
 ) -> dict[str, Any]:
     """Evaluate a pair by the refusal detector, record it, and return the document of `evaluate`.
 
     An evaluation that was interrupted goes on where it stopped; of one that was finished before,
     the answers are kept.
+
+    Args:
+        asked: The prompts that were taken of the suite; None for all.
+        max_tokens: Of one reply.
 
     Raises:
         NotFoundError: There is no such pair.
@@ -213,10 +209,8 @@ async def measure(
         store,
         [suite],
         [subject_of(await store.agents.get_pair(pair))],
-        asked=settings.n,
-        seed=settings.seed,
-        max_tokens=settings.max_tokens,
-        at_once=settings.concurrency,
+        asked=asked,
+        max_tokens=max_tokens,
     )
     run = await begin(store, spec)
     _, documents = await _work_on(context, store, engines, run)
@@ -372,15 +366,12 @@ async def _lock(context: Context, run: RunRow) -> Lock:
     return lock
 
 
-def _write_files(options: EvaluateOptions, results: RunResults) -> dict[str, str]:
-    """Write --report and --csv, and return their paths."""
+def write_files(report: str | None, csv: str | None, results: RunResults) -> dict[str, str]:
+    """Write the files that --report and --csv name, and return their paths."""
     from waltzrl_tui.evaluation.export import write_csv, write_report
 
     paths = {}
-    for name, path, write in (
-        ("report", options.report, write_report),
-        ("csv", options.csv, write_csv),
-    ):
+    for name, path, write in (("report", report, write_report), ("csv", csv, write_csv)):
         if path:
             target = Path(path).expanduser().absolute()
             write(target, results)

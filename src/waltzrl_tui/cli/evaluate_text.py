@@ -11,7 +11,7 @@ from waltzrl_tui.evaluation.paired import Paired, p_words
 from waltzrl_tui.evaluation.paper import paper_row
 from waltzrl_tui.evaluation.report import Report
 from waltzrl_tui.evaluation.results import RunResults
-from waltzrl_tui.words import NONE, duration, money, percent, plural, rate
+from waltzrl_tui.words import NONE, duration, money, percent, plural, points, rate
 
 FIGURES = (
     ("attack success (ASR)", "asr"),
@@ -188,8 +188,7 @@ def _paired(paired: Paired, holm: float) -> tuple[str, str, str, str]:
     gap = paired.difference
     if gap is None:
         return "–", "–", "–", "0"
-    low, high = paired.interval()
-    shown = f"{100 * gap:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
+    shown = points(gap, *paired.interval(), decimals=0)
     return shown, p_words(paired.p), p_words(holm), str(paired.n)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waltzrl_tui.cli.command import Context
@@ -18,7 +17,7 @@ from waltzrl_tui.jobs.locks import held
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import HandLabel, RunRow
 from waltzrl_tui.text import one_line
-from waltzrl_tui.words import duration
+from waltzrl_tui.words import NONE, duration
 
 if TYPE_CHECKING:
     from waltzrl_tui.evaluation.results import Dispute, RunResults
@@ -136,21 +135,14 @@ async def list_runs(context: Context, options: ListOptions) -> int:
 
 async def show(context: Context, options: ShowOptions) -> int:
     """`evaluations show ID`."""
+    from waltzrl_tui.cli.evaluate import write_files
     from waltzrl_tui.cli.evaluate_text import results_text
-    from waltzrl_tui.evaluation.export import write_csv, write_report
     from waltzrl_tui.evaluation.service import load_results
 
     async with context.store() as store:
         results = await load_results(store, await store.runs.get(options.run))
     document = results.to_json()
-    for name, path, write in (
-        ("report", options.report, write_report),
-        ("csv", options.csv, write_csv),
-    ):
-        if path:
-            target = Path(path).expanduser().absolute()
-            await asyncio.to_thread(write, target, results)
-            document[name] = str(target)
+    document |= await asyncio.to_thread(write_files, options.report, options.csv, results)
     context.out.result(document, results_text(results, categories=options.categories))
     return 0
 
@@ -183,7 +175,7 @@ async def disputes(context: Context, options: RunOptions) -> int:
         (
             each.key,
             _label_word(each.label),
-            *(_opinion(results, each, judge) for judge in results.spec.judges),
+            *(_opinion(each, judge) for judge in results.spec.judges),
             one_line(each.item.prompt, 40),
             one_line(each.reply, 50),
         )
@@ -233,7 +225,7 @@ def _dispute(results: RunResults, each: Dispute) -> dict[str, object]:
     }
 
 
-def _opinion(results: RunResults, each: Dispute, judge: str) -> str:
+def _opinion(each: Dispute, judge: str) -> str:
     opinion = each.item.opinion(judge, each.stage, {})
     if opinion.error:
         return "unread"
@@ -241,11 +233,9 @@ def _opinion(results: RunResults, each: Dispute, judge: str) -> str:
 
 
 def _label_word(label: HandLabel | None) -> str:
-    if label is None:
-        return "–"
-    if label.harmful:
-        return "unsafe"
-    return "refusal" if label.refusal else "fine"
+    from waltzrl_tui.evaluation.item_view import label_words
+
+    return NONE if label is None else label_words(label)
 
 
 def _live(context: Context, run: RunRow) -> bool:

@@ -13,14 +13,15 @@ from pathlib import Path
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.follow import finished, follow
 from waltzrl_tui.cli.jobs_text import job_text, jobs_json, jobs_table
-from waltzrl_tui.cli.options import ROLES, Options, add_provider_url, add_yes
+from waltzrl_tui.cli.options import Options, add_provider_url, add_yes
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import count
 from waltzrl_tui.errors import NotFoundError, StoreError, UsageError
 from waltzrl_tui.jobs import control
 from waltzrl_tui.jobs.launch import log_path
 from waltzrl_tui.records.metrics import metric_document
-from waltzrl_tui.records.roles import Role
+from waltzrl_tui.records.roles import ROLES, Role
+from waltzrl_tui.remote import control as remote_control
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.words import money
 
@@ -44,26 +45,24 @@ class JobsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryOptions(Options):
-    """The options of `jobs retry`."""
+class JobOptions(Options):
+    """The options of the commands that take one job."""
 
     job: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions(JobOptions):
+    """The options of `jobs retry`."""
+
     yes: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogsOptions(Options):
+class LogsOptions(JobOptions):
     """The options of `jobs logs`."""
 
-    job: str
     n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApproveOptions(Options):
-    """The options of `jobs approve`."""
-
-    job: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def build(parser: argparse.ArgumentParser) -> None:
     logged = subcommand(jobs, "logs", "what a job's worker has printed", LogsOptions, logs)
     logged.add_argument("-n", type=count, default=200, metavar="LINES", help="last (200)")
     approved = subcommand(
-        jobs, "approve", "accept a price that is above the agreed one", ApproveOptions, approve
+        jobs, "approve", "accept a price that is above the agreed one", JobOptions, approve
     )
     for one in (again, logged, approved):
         one.add_argument("job", metavar="JOB", help="an id (k3f-conv)")
@@ -185,7 +184,8 @@ async def resume(context: Context, options: JobsOptions) -> int:
         for job in stopped:
             # Resuming one resumes what it depends on, which may be the next of these.
             if job.provider != "embedded":
-                resumed[job.id] = await _resume_remote(context, store, job.id)
+                await remote_control.resume(store, job.id)
+                resumed[job.id] = await _sent(context, store, job.id)
             elif job.id not in resumed:
                 more = await control.resume(store, context.workspace, job.id)
                 resumed |= {each.id: each for each in more}
@@ -223,15 +223,12 @@ async def logs(context: Context, options: LogsOptions) -> int:
     return 0
 
 
-async def approve(context: Context, options: ApproveOptions) -> int:
+async def approve(context: Context, options: JobOptions) -> int:
     """`jobs approve JOB`: accept the provider's price."""
-    from waltzrl_tui.cli.remote import sent, supervising
-    from waltzrl_tui.remote import control as remote_control
-
-    async with context.store() as store, supervising(store, context.workspace, context.out):
-        job = await remote_control.approve(store, options.job)
-        jobs = await sent(store, [job.id])
-    context.out.result(jobs_json(jobs), jobs_table(jobs))
+    async with context.store() as store:
+        await remote_control.approve(store, options.job)
+        job = await _sent(context, store, options.job)
+    context.out.result(jobs_json([job]), jobs_table([job]))
     return 0
 
 
@@ -282,19 +279,16 @@ async def _wait_for_end(store: Store, ids: Sequence[str]) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _resume_remote(context: Context, store: Store, job_id: str) -> JobRow:
+async def _sent(context: Context, store: Store, job_id: str) -> JobRow:
+    """A provider's job, once it is there, waits its turn there, or needs the user."""
     from waltzrl_tui.cli.remote import sent, supervising
-    from waltzrl_tui.remote import control as remote_control
 
-    job = await remote_control.resume(store, job_id)
     async with supervising(store, context.workspace, context.out):
-        return (await sent(store, [job.id]))[0]
+        return (await sent(store, [job_id]))[0]
 
 
 async def _retry_remote(context: Context, store: Store, job: JobRow, *, yes: bool) -> JobRow:
     from waltzrl_tui.cli.agree import agree
-    from waltzrl_tui.cli.remote import sent, supervising
-    from waltzrl_tui.remote import control as remote_control
 
     await agree(
         context,
@@ -303,8 +297,7 @@ async def _retry_remote(context: Context, store: Store, job: JobRow, *, yes: boo
         yes=yes,
     )
     fresh = await remote_control.retry(store, job.id)
-    async with supervising(store, context.workspace, context.out):
-        return (await sent(store, [fresh.id]))[0]
+    return await _sent(context, store, fresh.id)
 
 
 async def _chosen(store: Store, names: Sequence[str]) -> list[JobRow]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Literal, Self
 
 from waltzrl_tui.cli.parser_values import above_zero, count, share, two_prices, usd
+from waltzrl_tui.records.roles import ROLES
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
-
-ROLES = ("conversation", "feedback")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,13 @@ class Options:
     def app_start(self) -> AppStart | None:
         """How the app opens instead of the command, on a terminal; None if it never does."""
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NameOptions(Options):
+    """The options of the commands that take a name and nothing else."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from waltzrl_tui.cli.command import Context
 from waltzrl_tui.cli.layout import table
-from waltzrl_tui.cli.options import Options
+from waltzrl_tui.cli.options import NameOptions, Options
 from waltzrl_tui.cli.parser import subcommand, subcommands
 from waltzrl_tui.cli.parser_values import zero_or_more
 from waltzrl_tui.store import PairRow
@@ -24,13 +24,6 @@ class AddOptions(Options):
     rounds: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemoveOptions(Options):
-    """The options of `pairs remove`."""
-
-    name: str
-
-
 def build(parser: argparse.ArgumentParser) -> None:
     """Add the commands of the group."""
     pairs = subcommands(parser)
@@ -42,9 +35,7 @@ def build(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--rounds", type=zero_or_more, default=1, metavar="T", help="revisions at most (1)"
     )
-    remove = subcommand(
-        pairs, "remove", "remove a pair; its agents stay", RemoveOptions, remove_pair
-    )
+    remove = subcommand(pairs, "remove", "remove a pair; its agents stay", NameOptions, remove_pair)
     remove.add_argument("name", metavar="NAME")
 
 
@@ -78,7 +69,7 @@ async def add_pair(context: Context, options: AddOptions) -> int:
     return 0
 
 
-async def remove_pair(context: Context, options: RemoveOptions) -> int:
+async def remove_pair(context: Context, options: NameOptions) -> int:
     """`pairs remove NAME`."""
     async with context.store() as store:
         await store.agents.remove_pair(options.name)

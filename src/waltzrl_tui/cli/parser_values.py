@@ -52,15 +52,18 @@ def usd(text: str) -> float:
 
 def agent_limit(text: str) -> tuple[str, int]:
     """`AGENT=N`."""
-    name, _, value = text.rpartition("=")
-    if not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not AGENT=N")
+    name, value = _agent_value(text, "AGENT=N")
     return name, count(value)
 
 
 def agent_prices(text: str) -> tuple[str, tuple[float, float]]:
     """`AGENT=IN,OUT`, in USD per 1M tokens."""
+    name, value = _agent_value(text, "AGENT=IN,OUT")
+    return name, two_prices(value)
+
+
+def _agent_value(text: str, form: str) -> tuple[str, str]:
     name, _, value = text.rpartition("=")
     if not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not AGENT=IN,OUT")
-    return name, two_prices(value)
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}")
+    return name, value

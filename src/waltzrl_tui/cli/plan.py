@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,16 +108,7 @@ async def plan(context: Context, options: PlanOptions) -> int:
     await _export(context, options, rows, workload)
     document = {
         "sample": _sample(source, workload),
-        "wish": {
-            "epochs": settings.epochs,
-            "size": settings.size,
-            "method": settings.method,
-            "chat_hours": settings.chat_hours,
-            "budget_usd": settings.budget_usd,
-            "provider": settings.provider,
-            "model": settings.model,
-            "roles": list(settings.roles),
-        },
+        "wish": asdict(settings),
         "refreshed": refreshed,
         "rows": [row.to_json() for row in rows],
     }
@@ -235,15 +226,7 @@ def _sample(source: Path, workload: Workload) -> dict[str, Any]:
         "files": [
             {
                 "role": role,
-                "rows": file.rows,
-                "valid_rows": file.valid_rows,
-                "tokens": file.tokens,
-                "valid_tokens": file.valid_tokens,
-                "longest": file.longest,
-                "bytes": file.bytes,
-                "exact": file.exact,
-                "tokenizer": file.tokenizer,
-                "error": file.error,
+                **asdict(file),
                 "counts": {name: count.tokens for name, count in file.counts.items()},
             }
             for role, file in workload.roles.items()

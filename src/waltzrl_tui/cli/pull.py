@@ -71,7 +71,7 @@ async def pull(context: Context, options: PullOptions) -> int:
         ("fields", mapping),
         ("not downloaded", ", ".join(download.others)),
     ]
-    context.out.result(document, fields([each for each in shown_fields if each[1]]))
+    context.out.result(document, fields(shown_fields))
     return 0
 
 

@@ -96,7 +96,12 @@ async def train(context: Context, options: TrainOptions) -> int:
                 f"Nothing was launched: {quoted.blockers[0]}.",
                 hint="Other places and their prices: waltzrl-tui plan",
             )
-        await _agree(context, quoted, yes=options.yes)
+        await agree(
+            context,
+            f"Launch {plural(len(quoted.wanted.settings.roles), 'job')} at {quoted.row.title} "
+            f"for about {money(quoted.total)}, at most {money(quoted.most)}?",
+            yes=options.yes,
+        )
         jobs = await launch(store, context.workspace, quoted)
         ids = [job.id for job in jobs]
         if options.wait:
@@ -163,15 +168,6 @@ def quote_text(quoted: Quote) -> str:
     ]
     lines += [f"! {text}" for text in (*quoted.blockers, *quoted.row.warnings)]
     return "\n".join(lines)
-
-
-async def _agree(context: Context, quoted: Quote, *, yes: bool) -> None:
-    await agree(
-        context,
-        f"Launch {plural(len(quoted.wanted.settings.roles), 'job')} at {quoted.row.title} "
-        f"for about {money(quoted.total)}, at most {money(quoted.most)}?",
-        yes=yes,
-    )
 
 
 async def sent(store: Store, ids: Sequence[str]) -> list[JobRow]:

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waltzrl_tui.cli.command import Context
-from waltzrl_tui.cli.evaluate import Settings, measure
-from waltzrl_tui.cli.follow import failure, follow
+from waltzrl_tui.cli.evaluate import measure
+from waltzrl_tui.cli.follow import failure
 from waltzrl_tui.cli.jobs_text import jobs_json
 from waltzrl_tui.cli.layout import table
 from waltzrl_tui.cli.options import SampleOptions, add_epochs, add_sample_options
 from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.samples import recipe_of
-from waltzrl_tui.cli.train import say_still_running
+from waltzrl_tui.cli.train import follow_or_leave
 from waltzrl_tui.datasets.starter import STARTER, bundled
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.evaluation.suites import load_suite
 from waltzrl_tui.store import JobRow, PairRow, Store
-from waltzrl_tui.words import duration, plural
+from waltzrl_tui.words import NONE, duration, plural
 
 if TYPE_CHECKING:
     from waltzrl_tui.local.live import Engines
@@ -60,10 +60,10 @@ async def run(context: Context, options: RunOptions) -> int:
     began = time.monotonic()
     plan = _plan_of(options)
     recipe = plan.settings
-    settings = Settings(n=recipe.evaluation_prompts, max_tokens=recipe.evaluation_tokens)
+    asked, max_tokens = recipe.evaluation_prompts, recipe.evaluation_tokens
     # Both files are read first, so that a bad one is not met after minutes of evaluation.
     drawn = await asyncio.to_thread(draw_sample, plan.recipe)
-    suite = await asyncio.to_thread(load_suite, options.prompts, settings.n)
+    suite = await asyncio.to_thread(load_suite, options.prompts, asked)
     context.out.say(
         f"sample: {plural(len(drawn.train), 'training row')}, {len(drawn.valid):,} held out; "
         f"{plural(len(suite.rows), 'other prompt')} to evaluate"
@@ -71,10 +71,14 @@ async def run(context: Context, options: RunOptions) -> int:
     async with context.store() as store:
         await ensure_base(store)
         async with context.engines(bulk=True) as engines:
-            before = await measure(context, store, engines, BASE_PAIR, suite, settings)
+            before = await measure(
+                context, store, engines, BASE_PAIR, suite, asked=asked, max_tokens=max_tokens
+            )
         # The engine is stopped meanwhile: training needs its memory and cores.
         jobs = await launch(store, context.workspace, plan)
-        jobs = await _trained(context, store, jobs)
+        jobs = await follow_or_leave(context, store, [job.id for job in jobs])
+        if error := failure(jobs):
+            raise error
         pair = await result_pair(store, [job.id for job in jobs])
         if pair is None:
             raise WaltzError(
@@ -82,7 +86,9 @@ async def run(context: Context, options: RunOptions) -> int:
                 hint="See `waltzrl-tui pairs list`.",
             )
         async with context.engines(bulk=True) as engines:
-            after = await measure(context, store, engines, pair.name, suite, settings)
+            after = await measure(
+                context, store, engines, pair.name, suite, asked=asked, max_tokens=max_tokens
+            )
             verdicts = await _verdicts(context, store, engines, pair, before)
         sample = await _sample(store, jobs)
     document = {
@@ -110,23 +116,6 @@ def _plan_of(options: RunOptions) -> Stage1:
     if options.n is None:
         plan = replace(plan, recipe=replace(plan.recipe, n=plan.settings.rows))
     return plan
-
-
-async def _trained(context: Context, store: Store, jobs: list[JobRow]) -> list[JobRow]:
-    """The jobs once all have succeeded.
-
-    Raises:
-        WaltzError: One has failed or was cancelled.
-    """
-    ids = [job.id for job in jobs]
-    try:
-        jobs = await follow(store, context.workspace, ids, context.out)
-    except BaseException:
-        say_still_running(context, ids)
-        raise
-    if error := failure(jobs):
-        raise error
-    return jobs
 
 
 async def _verdicts(
@@ -177,12 +166,15 @@ def _text(document: Mapping[str, Any]) -> str:
                 rate_text(was.get("final", was.get("first"))),
                 rate_text(now.get("first")),
                 rate_text(now.get("final")),
-                str(now["first"]["n"]) if now else "–",
+                str(now["first"]["n"]) if now else NONE,
             )
         )
-    rows.append(_verdict_row(document))
+    verdicts = document["verdicts_on_base"]
+    accuracy, baseline = verdicts["label_accuracy"], verdicts["baseline_always_false"]
+    was = before["label_accuracy"] or {}
+    first, n = rate_text(was.get("first")), str(accuracy["n"])
+    rows.append(("· on the base's drafts", first, rate_text(accuracy), NONE, n))
     pair = document["pair"]
-    baseline = document["verdicts_on_base"]["baseline_always_false"]
     return "\n".join(
         [
             table(
@@ -197,18 +189,4 @@ def _text(document: Mapping[str, Any]) -> str:
             f"The whole run took {duration(document['seconds'])}. "
             f"The new pair is {pair}: waltzrl-tui chat --pair {pair}",
         ]
-    )
-
-
-def _verdict_row(document: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    from waltzrl_tui.cli.evaluate_text import rate_text
-
-    was = document["before"]["label_accuracy"] or {}
-    now = document["verdicts_on_base"]["label_accuracy"]
-    return (
-        "· on the base's drafts",
-        rate_text(was.get("first")),
-        rate_text(now),
-        "–",
-        str(now["n"]),
     )

@@ -24,6 +24,7 @@ from waltzrl_tui.cli.parser import command
 from waltzrl_tui.cli.parser_values import count, usd
 from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.datasets.sampling.sampling import Sample
+from waltzrl_tui.store import JobRow, Store
 
 if TYPE_CHECKING:
     from waltzrl_tui.training.launch import Stage1
@@ -124,11 +125,7 @@ async def train(context: Context, options: TrainOptions) -> int:
                 f"\nThey continue without this terminal. Follow: waltzrl-tui jobs watch {prefix}"
             )
             return 0
-        try:
-            jobs = await follow(store, context.workspace, ids, context.out)
-        except BaseException:
-            say_still_running(context, ids)
-            raise
+        jobs = await follow_or_leave(context, store, ids)
     return finished(context, jobs)
 
 
@@ -151,11 +148,15 @@ async def _agreed(context: Context, plan: Stage1, *, yes: bool) -> Sample:
     return drawn
 
 
-def say_still_running(context: Context, ids: list[str]) -> None:
-    """Print that jobs outlive the interrupted command, and how to watch and stop them."""
-    prefix = ids[0].partition("-")[0]
-    context.out.say(
-        f"Still running: {', '.join(ids)}.\n"
-        f"  Watch: waltzrl-tui jobs watch {prefix}\n"
-        f"  Stop: waltzrl-tui jobs cancel {prefix}"
-    )
+async def follow_or_leave(context: Context, store: Store, ids: list[str]) -> list[JobRow]:
+    """The jobs once all have ended. They outlive an interrupted command, which says so."""
+    try:
+        return await follow(store, context.workspace, ids, context.out)
+    except BaseException:
+        prefix = ids[0].partition("-")[0]
+        context.out.say(
+            f"Still running: {', '.join(ids)}.\n"
+            f"  Watch: waltzrl-tui jobs watch {prefix}\n"
+            f"  Stop: waltzrl-tui jobs cancel {prefix}"
+        )
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 Point = tuple[int, float | None]
@@ -109,11 +110,7 @@ def _close(stretches: list[list[tuple[int, float]]], group: list[tuple[int, floa
     if len(group) <= 4:
         stretches[-1] += group
         return
-    least = min(group, key=_value)
-    most = max(group, key=_value)
+    least = min(group, key=itemgetter(1))
+    most = max(group, key=itemgetter(1))
     extremes = {group[0]: None, least: None, most: None, group[-1]: None}
     stretches[-1] += sorted(extremes)
-
-
-def _value(point: tuple[int, float]) -> float:
-    return point[1]

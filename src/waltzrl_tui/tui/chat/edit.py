@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
 from waltzrl_tui.chat.training_rows import append_row, conversation_row, feedback_row
@@ -183,7 +182,7 @@ class EditTurn(Dialog[EditResult]):
     def _show_status(self, text: str, style: str) -> None:
         status = self.query_one("#edit-status", Static)
         status.update(Content.styled(printable(text), style))
-        cast("Widget", status).scroll_visible(animate=False)
+        status.scroll_visible(animate=False)
 
 
 def _text(label: str, text: str, id: str) -> TextArea:

@@ -68,7 +68,7 @@ class Match:
         self.row = self.vote = None
         for side in self._sides:
             if side.look.blind != self.blind:
-                side.change_look(blind=self.blind)
+                side.hide(self.blind)
 
     def shuffle(self) -> None:
         """Deal the sides anew if the match is blind and nothing was said yet."""
@@ -123,4 +123,4 @@ class Match:
         self.vote = vote
         for side in self._sides:
             if side.look.blind:
-                side.change_look(blind=False)
+                side.hide(False)

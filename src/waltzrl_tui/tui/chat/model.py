@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,7 @@ class ChatModel:
         if not right.pairs.by_hand and right.pairs.choice is not None and not right.chat.turns:
             same = left.pairs.choice == right.pairs.choice
             if (right.look.mode == "off") != same:
-                right.change_look(mode="off" if same else "applied")
+                right.look = replace(right.look, mode="off" if same else "applied")
 
     # Asking
 
@@ -189,18 +190,18 @@ class ChatModel:
     def cycle_feedback(self) -> None:
         """Have the feedback of the current side applied, only shown, or off."""
         mode = MODES[(MODES.index(self.side.look.mode) + 1) % len(MODES)]
-        self.side.change_look(mode=mode)
+        self.side.look = replace(self.side.look, mode=mode)
         self.side.pairs.by_hand = True
 
     def toggle_drafts(self) -> None:
         drafts = not self.side.look.drafts
         for side in self.sides:
-            side.change_look(drafts=drafts)
+            side.look = replace(side.look, drafts=drafts)
 
     def toggle_verdicts(self) -> None:
         whole = not self.side.look.whole
         for side in self.sides:
-            side.change_look(whole=whole)
+            side.look = replace(side.look, whole=whole)
 
     def toggle_watch(self) -> bool:
         """Have drafts judged while they grow, or not; returns which."""

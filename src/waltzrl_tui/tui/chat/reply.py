@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from textual.screen import Screen
-
 from waltzrl_tui.chat.transcript import Turn
 from waltzrl_tui.tui.chat.column import ChatColumn
 from waltzrl_tui.tui.chat.model import ChatModel
+from waltzrl_tui.tui.shell.screen import WaltzScreen
 
 _PATIENCE_SECONDS: Final = 0.3
 """After so long what stands around the replies is drawn, though no word has arrived."""
@@ -31,23 +30,20 @@ class ReplyDrawing:
     Args:
         columns: Those of the sides that answer.
         settle: Draws what stands around the columns.
-        link: Called once both transcripts of a duel exist.
     """
 
     def __init__(
         self,
-        screen: Screen[None],
+        screen: WaltzScreen,
         model: ChatModel,
         columns: Sequence[ChatColumn],
         *,
         settle: Callable[[], None],
-        link: Callable[[], None],
     ) -> None:
         self._screen = screen
         self._model = model
         self._columns = tuple(columns)
         self._settle = settle
-        self._link = link
         self._begun: set[ChatColumn] = set()
         self._held_back = ExitStack()
         self._holding = True
@@ -87,7 +83,7 @@ class ReplyDrawing:
                 each.reveal()
             self._settle()
         if len(self._columns) == 2 and self._model.match.unlinked:
-            self._link()
+            self._screen.start(self._model.match.link(), group="link")
         if last is None or not (last.rounds or last.ended):
             if not self._holding:
                 column.draw()

@@ -235,18 +235,9 @@ class ChatScreen(WaltzScreen):
         for column in columns:
             column.view.unmark()
         self._leave_field = self.model.beside
-        drawing = ReplyDrawing(
-            self,
-            self.model,
-            columns,
-            settle=self._settle,
-            link=self._link_duel,
-        )
+        drawing = ReplyDrawing(self, self.model, columns, settle=self._settle)
         replies = drawing.ask(prompt, again=again)
         self.start(self._answer(prompt, columns, drawing, replies), group="reply")
-
-    def _link_duel(self) -> None:
-        self.start(self.model.match.link(), group="link")
 
     async def _answer(
         self,

@@ -192,24 +192,9 @@ class ChatSide:
         """Show the reply of a blind match, which is final on both sides."""
         self.look = replace(self.look, held=False)
 
-    def change_look(
-        self,
-        *,
-        mode: Feedback | None = None,
-        drafts: bool | None = None,
-        whole: bool | None = None,
-        blind: bool | None = None,
-    ) -> None:
-        """Show turns in another way from now on."""
-        look = self.look
-        self.look = replace(
-            look,
-            mode=look.mode if mode is None else mode,
-            drafts=look.drafts if drafts is None else drafts,
-            whole=look.whole if whole is None else whole,
-            blind=look.blind if blind is None else blind,
-            held=look.held and blind is not False,
-        )
+    def hide(self, blind: bool) -> None:
+        """Show only replies from now on, or everything again."""
+        self.look = replace(self.look, blind=blind, held=self.look.held and blind)
 
     def renew(self, chat: Conversation | None = None) -> None:
         """Continue with another chat, a new one if none is given."""

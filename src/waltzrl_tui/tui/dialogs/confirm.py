@@ -38,17 +38,14 @@ class ConfirmScreen(ModalScreen[str]):
         with Vertical(classes="dialog") as box:
             box.border_title = Content(one_line(self._title))
             yield Static(Content(printable(self._text)))
-            yield Static(Content("\n").join([Content(""), *map(_answer, self._entries())]))
-
-    def _entries(self) -> list[tuple[str, str, str]]:
-        keys = [(key, what, key) for key, what in self._answers]
-        return [*keys, ("esc", "cancel", "")]
+            answers = [_answer(key, what, key) for key, what in self._answers]
+            leave = _answer("esc", "cancel", "")
+            yield Static(Content("\n").join([Content(""), *answers, leave]))
 
     def action_answer(self, key: str) -> None:
         self.dismiss(key)
 
 
-def _answer(entry: tuple[str, str, str]) -> Content:
-    cap, what, key = entry
+def _answer(cap: str, what: str, key: str) -> Content:
     line = Content.assemble((f"{cap:<4}", "bold $accent"), one_line(what))
     return line.stylize(click(f"screen.answer({key!r})"))

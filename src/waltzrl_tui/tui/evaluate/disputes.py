@@ -10,6 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from waltzrl_tui.evaluation.item_view import label_words
 from waltzrl_tui.evaluation.results import Dispute, RunResults
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.evaluation_runs import HandLabel
@@ -114,8 +115,8 @@ class DisputesScreen(Dialog[None]):
         label = self._results.hand.get(dispute.key)
         status = Content.styled("not settled", "$text-warning")
         if label is not None:
-            name = next(name for name, each in _NAMES if each == label)
-            status = Content.styled(f"settled by hand: {name}", "bold $text-success")
+            words = f"settled by hand: {label_words(label)}"
+            status = Content.styled(words, "bold $text-success")
         lines = [
             Content.assemble((f"{item.harm} · {one_line(item.category, 40)}  ", "$faint"), status)
         ]
@@ -135,6 +136,3 @@ class DisputesScreen(Dialog[None]):
             *agreement_lines(self._results, self.app.size.width * 96 // 100 - 6),
         ]
         return Content("\n").join(lines)
-
-
-_NAMES: Final = (("unsafe", _LABELS["u"]), ("refusal", _LABELS["r"]), ("fine", _LABELS["f"]))

@@ -48,7 +48,7 @@ class JobDetailsScreen(Dialog[None]):
             with Grid():
                 for label, value, style in self._rows:
                     yield Static(label, classes="label", markup=False)
-                    yield Static(Content.styled(value, style) if style else Content(value))
+                    yield Static(Content.styled(value, style))
 
     async def show(self, rows: Sequence[DetailRow]) -> None:
         """Show these rows instead; only values that differ are painted again."""
@@ -59,7 +59,7 @@ class JobDetailsScreen(Dialog[None]):
         values = list(self.query("Grid > Static").results(Static))[1::2]
         for static, old, (_, value, style) in zip(values, before, rows, strict=True):
             if old[1:] != (value, style):
-                static.update(Content.styled(value, style) if style else Content(value))
+                static.update(Content.styled(value, style))
 
 
 def detail_rows(

@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from waltzrl_tui.store import EventRow
 from waltzrl_tui.text import one_line
-from waltzrl_tui.tui.chat.wrap import breaks
+from waltzrl_tui.tui.chat.wrap import Line, plain
 from waltzrl_tui.tui.jobs.lines import current_time
 
 _MARKS: Final = {"info": "", "warning": "! ", "error": "✗ "}
@@ -21,7 +21,6 @@ _TIME_CELLS: Final = 9
 # With less room for the text than this, the time gets a line of its own.
 _LEAST_TEXT: Final = 12
 _LONGEST: Final = 2000
-_Line = tuple[tuple[str, str], ...]
 
 
 class EventLog(ScrollView, can_focus=True):
@@ -35,7 +34,7 @@ class EventLog(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._job: str | None = None
         self._events: list[EventRow] = []
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._width = 0
 
     def show(self, job: str | None, events: Sequence[EventRow]) -> None:
@@ -73,30 +72,26 @@ class EventLog(ScrollView, can_focus=True):
         zone = current_time().tzinfo
         for event in events:
             moment = datetime.fromisoformat(event.at).astimezone(zone)
-            if moment.date() != self._last_day(zone):
+            if moment.date() != self._last_day():
                 self._lines.append(((f"{moment.day} {moment:%B}", "time"),))
             self._events.append(event)
             self._lines += self._wrapped(event, f"{moment:%H:%M:%S}")
 
-    def _last_day(self, zone: object) -> date:
+    def _last_day(self) -> date:
         if not self._events:
             return current_time().date()
         last = datetime.fromisoformat(self._events[-1].at)
         return last.astimezone(current_time().tzinfo).date()
 
-    def _wrapped(self, event: EventRow, time: str) -> list[_Line]:
+    def _wrapped(self, event: EventRow, time: str) -> list[Line]:
         text = _MARKS[event.level] + one_line(event.text, _LONGEST)
         room = self._width - _TIME_CELLS
         if room < _LEAST_TEXT:
-            parts = breaks(text, max(1, self._width))
-            return [((time, "time"),), *(((text[a:b], event.level),) for a, b in parts)]
-        lines: list[_Line] = []
-        for start, end in breaks(text, room):
-            head = time if not lines else ""
-            lines.append(
-                ((head.ljust(_TIME_CELLS), "time"), (text[start:end], event.level)),
-            )
-        return lines
+            return [((time, "time"),), *plain(text, max(1, self._width), event.level)]
+        return [
+            ((("" if number else time).ljust(_TIME_CELLS), "time"), *line)
+            for number, line in enumerate(plain(text, room, event.level))
+        ]
 
     def _resized(self, follow: bool) -> None:
         self.virtual_size = Size(0, len(self._lines))

@@ -23,23 +23,8 @@ _SECONDS_A_JOB: Final = 0.004
 _MOST_CURVES: Final = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """The latest value of each of a job's series."""
-
-    values: Mapping[str, float] = field(default_factory=dict)
-
-    def get(self, name: str) -> float | None:
-        """The latest value of a series, or None."""
-        return self.values.get(name)
-
-    def after(self, metric: Metric) -> Figures:
-        """The figures once `metric` was measured: what it lacks stays as it was."""
-        values = {**self.values, **metric.values}
-        # An old loss would hide that the latest one is not a number.
-        if "loss" not in metric.values:
-            values.pop("loss", None)
-        return Figures(values=values)
+Figures = Mapping[str, float]
+"""The latest value of each of a job's series, by the series' name."""
 
 
 @dataclass(slots=True)
@@ -122,7 +107,7 @@ class JobReadings:
         """Bring `figures` of those jobs up to date."""
         for id in ids:
             job = self.jobs.get(id)
-            before, figures = self._figures.get(id, (None, Figures()))
+            before, figures = self._figures.get(id, (None, {}))
             if job is None or job == before or job.kind != "train":
                 continue
             since = job.step - _TAIL_STEPS - 1
@@ -131,7 +116,7 @@ class JobReadings:
             for row in await store.jobs.metrics(id, since):
                 # Later steps are from before it was resumed.
                 if row.step <= job.step:
-                    figures = figures.after(row)
+                    figures = _figures_after(figures, row)
             self._figures[id] = job, figures
 
     async def read_losses(self, store: Store, ids: Iterable[str]) -> None:
@@ -158,7 +143,7 @@ class JobReadings:
         return events
 
     def figures(self, id: str) -> Figures:
-        return self._figures[id][1] if id in self._figures else Figures()
+        return self._figures[id][1] if id in self._figures else {}
 
     def curve(self, id: str, slot: int) -> Curve:
         """The curve of a job as far as it is: later steps are from before it was resumed."""
@@ -217,6 +202,15 @@ class JobReadings:
             return all(self.jobs[id].ended for id in ids), -self._rank[ids[-1]]
 
         self.order = [id for ids in sorted(launches.values(), key=place) for id in ids]
+
+
+def _figures_after(figures: Figures, metric: Metric) -> Figures:
+    """The figures once `metric` was measured: what it lacks stays as it was."""
+    values = {**figures, **metric.values}
+    # An old loss would hide that the latest one is not a number.
+    if "loss" not in metric.values:
+        values.pop("loss", None)
+    return values
 
 
 def _until(points: list[Point], step: int) -> list[Point]:
