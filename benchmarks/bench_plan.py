@@ -39,9 +39,10 @@ def cpu_seconds(code: str, *arguments: str) -> float:
 
 def pricing(repeats: int) -> list[float]:
     """Milliseconds of CPU of pricing all rows, each time for another number of rows."""
+    from waltzrl_tui.plans.load import measure_load
+
     from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.plans.catalogue import load_catalogue
-    from waltzrl_tui.plans.load import measure_load
     from waltzrl_tui.plans.model import Surroundings, Wish
     from waltzrl_tui.plans.price import price
 

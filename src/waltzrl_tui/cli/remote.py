@@ -23,9 +23,9 @@ from waltzrl_tui.providers.registry import provider_names
 from waltzrl_tui.remote import control
 from waltzrl_tui.remote.adopt import adopt as adopt_job
 from waltzrl_tui.remote.deploy import Deployments, cost_usd
-from waltzrl_tui.remote.launch import Quote, RemoteWish, launch, quote
+from waltzrl_tui.remote.launch import LaunchQuote, RemoteLaunch, launch, quote
 from waltzrl_tui.remote.provider_pool import Providers
-from waltzrl_tui.remote.results import Results
+from waltzrl_tui.remote.results import AgentMaker
 from waltzrl_tui.remote.submit import BEFORE_CREATE
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import JobRow, Store
@@ -46,7 +46,7 @@ async def supervising(store: Store, workspace: Workspace, out: Output) -> AsyncI
         out: Told when the store cannot be used.
     """
     providers = Providers(workspace)
-    results = Results(store, workspace, providers)
+    results = AgentMaker(store, workspace, providers)
     try:
         supervisor = Supervisor(
             store,
@@ -69,7 +69,7 @@ async def train(context: Context) -> int:
     if args.extend is not None:
         recipe, base_sha256 = await extended(context, recipe)
     teacher = await teacher_of(context)
-    wanted = RemoteWish(
+    wanted = RemoteLaunch(
         recipe=recipe,
         provider=args.provider,
         settings=PlanSettings(
@@ -89,7 +89,7 @@ async def train(context: Context) -> int:
         supervising(store, context.workspace, context.out) as providers,
     ):
         context.out.status.set("pricing")
-        asked = partial(_taught, context, teacher) if teacher is not None else None
+        asked = partial(_write_feedback, context, teacher) if teacher is not None else None
         quoted = await quote(store, context.workspace, providers, wanted, asked)
         context.out.status.clear()
         context.out.say(quote_text(quoted))
@@ -116,7 +116,7 @@ async def _approve_address(provider: str, url: str) -> None:
         await approve_typed("--provider-url", provider, url, how)
 
 
-async def _taught(
+async def _write_feedback(
     context: Context, teacher: Teacher, rows: list[TrainingRow]
 ) -> tuple[list[TrainingRow], dict[str, str]]:
     """Have the feedback written, for a yes of its own, and say how it went."""
@@ -195,18 +195,18 @@ async def deployments(context: Context) -> int:
     return 0
 
 
-def quote_text(quoted: Quote) -> str:
+def quote_text(quoted: LaunchQuote) -> str:
     """What a launch would send and cost, for whoever has to say yes."""
     rows = [
         (
             role,
             f"{quoted.workload.roles[role].rows:,}",
             f"{quoted.workload.roles[role].tokens:,}",
-            f"{quoted.wanted.settings.epochs:g}",
+            f"{quoted.plan.settings.epochs:g}",
             _usd(quoted.usd[role]),
             _usd(quoted.high[role]),
         )
-        for role in quoted.wanted.settings.roles
+        for role in quoted.plan.settings.roles
         if role in quoted.workload.roles
     ]
     lines = [
@@ -231,8 +231,8 @@ def quote_text(quoted: Quote) -> str:
     return "\n".join(lines)
 
 
-async def _agree(context: Context, quoted: Quote) -> None:
-    count = len(quoted.wanted.settings.roles)
+async def _agree(context: Context, quoted: LaunchQuote) -> None:
+    count = len(quoted.plan.settings.roles)
     await agree(
         context,
         f"Launch {count} {'jobs' if count > 1 else 'job'} at {quoted.row.title} for about "

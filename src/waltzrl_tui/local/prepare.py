@@ -56,8 +56,8 @@ class Rollouts:
         if path.exists():
             for line in path.read_text("utf-8").split("\n"):
                 try:
-                    kept = json.loads(line)
-                    self.replies[kept["prompt"]] = kept["reply"]
+                    record = json.loads(line)
+                    self.replies[record["prompt"]] = record["reply"]
                 except (ValueError, KeyError):
                     continue  # the line that a kill cut short is sampled again
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from waltzrl_tui.errors import EngineError, WaltzError
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.recipe import FULL, TrainingSettings
-from waltzrl_tui.local.training import Note, Step, Trainer
+from waltzrl_tui.local.training import Note, Trainer, TrainingStep
 from waltzrl_tui.providers.worker_rows import Kind, WorkerRow, written
 from waltzrl_tui.store.rows import now
 from waltzrl_tui.training_data.training_file import read_training
@@ -45,7 +45,7 @@ class Rows:
         self._said_at = -_STEP_SECONDS
         self._lock = threading.Lock()
 
-    def __call__(self, report: Step | Note) -> None:
+    def __call__(self, report: TrainingStep | Note) -> None:
         if isinstance(report, Note):
             self.put("note", text=report.text, level=report.level)
             return
@@ -149,10 +149,10 @@ def push(adapter: Path, repo: str, rows: Rows) -> None:
             )
         except Exception as error:
             # Whatever the SDK or the line raises, another try may succeed.
-            said = f"The adapter could not be sent: {type(error).__name__}: {error}"
+            text = f"The adapter could not be sent: {type(error).__name__}: {error}"
             if number == _PUSHES:
-                raise EngineError(said, hint="Check that the token may write.") from error
-            rows(Note(said, "warning"))
+                raise EngineError(text, hint="Check that the token may write.") from error
+            rows(Note(text, "warning"))
             time.sleep(_PUSH_SECONDS * number)
         else:
             rows.put("result", repo=repo)

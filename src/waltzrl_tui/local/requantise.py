@@ -33,11 +33,11 @@ def to_8_bits(source: Path, target: Path) -> None:
 
     reader = gguf.GGUFReader(source)
     wide = gguf.GGMLQuantizationType
-    kept = {wide.F32, wide.F16, wide.BF16, wide.Q8_0}
+    unchanged = {wide.F32, wide.F16, wide.BF16, wide.Q8_0}
     infos, blocks, offset = b"", [], 0
     for tensor in reader.tensors:
         kind, data = tensor.tensor_type, np.ascontiguousarray(tensor.data)
-        if kind not in kept and data.ndim > 1:
+        if kind not in unchanged and data.ndim > 1:
             values = np.asarray(gguf.quants.dequantize(data, kind), np.float32)
             kind, data = wide.Q8_0, gguf.quants.quantize(values, wide.Q8_0)
         block = data.tobytes()

@@ -68,11 +68,11 @@ class Pace:
         self._recent: list[tuple[int, float]] = []
         self._cached_cost = cached_cost
         self.tokens_per_second = 0.0
-        seen: set[int] = set()
+        trained: set[int] = set()
         self._again = [False] * len(schedule)
         for number in range(first, len(schedule)):
-            self._again[number] = seen.issuperset(schedule[number])
-            seen.update(schedule[number])
+            self._again[number] = trained.issuperset(schedule[number])
+            trained.update(schedule[number])
 
     def add(self, number: int, seconds: float, was_cached: bool) -> None:
         tokens = self._tokens[number]

@@ -108,10 +108,12 @@ class LlamaServer:
             except (TimeoutError, ValueError, KeyError) as error:
                 await self.close()
                 complaints.seek(0)
-                said = answer.get("error") or complaints.read()[-300:].decode("utf-8", "replace")
+                complaint = answer.get("error") or complaints.read()[-300:].decode(
+                    "utf-8", "replace"
+                )
                 raise EngineError(
                     f"llama.cpp's server did not start on {self.gguf.name}: "
-                    f"{one_line(said.strip().rpartition(chr(10))[2]) or 'it gave no reason'}.",
+                    f"{one_line(complaint.strip().rpartition(chr(10))[2]) or 'it gave no reason'}.",
                     hint="Check memory, weights and adapters with `waltzrl-tui doctor`.",
                 ) from error
 
@@ -196,15 +198,15 @@ class Servers:
                 if other.at_once != at_once:
                     await self._retire(self._current.pop(key))
             key = (gguf, adapter if at_once > 1 else None)
-            wanted = [adapter] if adapter else []
+            adapters = [adapter] if adapter else []
             if at_once == 1:
-                wanted += also
+                adapters += also
             server = self._current.get(key)
-            if server is not None and server.alive and set(wanted) <= set(server.adapters):
+            if server is not None and server.alive and set(adapters) <= set(server.adapters):
                 return server
             known = [path for path in server.adapters if path.exists()] if server else []
-            wanted = list(dict.fromkeys([*known, *wanted]))
-            fresh = LlamaServer(gguf, wanted, streaming=self._streaming, at_once=at_once)
+            adapters = list(dict.fromkeys([*known, *adapters]))
+            fresh = LlamaServer(gguf, adapters, streaming=self._streaming, at_once=at_once)
             await fresh.start()
             self._current[key] = fresh
             if server is not None:

@@ -27,7 +27,7 @@ _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """One optimizer step as measured: values by the names of `records.metrics`.
 
     `tokens` counts all tokens since the run began; `valid_loss` is there where it was measured.
@@ -46,7 +46,7 @@ class Note:
     level: str = "info"
 
 
-Report = Callable[[Step | Note], None]
+Report = Callable[[TrainingStep | Note], None]
 
 
 class Trainer:
@@ -172,7 +172,7 @@ class Trainer:
             if valid and (done % every == 0 or done == len(schedule)):
                 valid_loss = self._valid_loss(model, valid)
             self._report(
-                Step(
+                TrainingStep(
                     done,
                     len(schedule),
                     {
@@ -275,8 +275,8 @@ class Trainer:
             )
             for row in rows
         ]
-        kept = [row for row in encoded if row is not None]
-        if dropped := len(encoded) - len(kept):
+        fitting = [row for row in encoded if row is not None]
+        if dropped := len(encoded) - len(fitting):
             self._report(
                 Note(
                     f"{dropped} {what} rows are longer than {settings.max_tokens} tokens and "
@@ -284,12 +284,12 @@ class Trainer:
                     "warning",
                 )
             )
-        if rows and not kept:
+        if rows and not fitting:
             raise EngineError(
                 f"All {what} rows are longer than {settings.max_tokens} tokens.",
                 hint="Raise max_tokens or shorten the dataset's prompts and replies.",
             )
-        return kept
+        return fitting
 
     def _save(self, model: Any, optimizer: Any, step: int, tokens: int) -> None:
         state = {"optimizer": optimizer.state_dict(), "tokens": tokens}

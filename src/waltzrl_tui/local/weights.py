@@ -84,8 +84,8 @@ def find_weights(workspace: Workspace, model: str = "") -> Weights:
                 f"No model at {model}.",
                 hint="Give a .gguf file, a transformers folder, a hub id (owner/name), or nothing.",
             )
-        kept = workspace.cache / "models" / _folder(model)
-        gguf = next(iter(sorted(kept.glob("*.gguf"))), None)
+        folder = workspace.cache / "models" / _folder(model)
+        gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
         return Weights(model, model, gguf, "the Hugging Face hub")
     cached = workspace.cache / "models" / DEFAULT_MODEL
     if is_whole(cached):

@@ -83,15 +83,15 @@ async def prepare_files(work: Work) -> None:
     params = work.job.params
     train = await asyncio.to_thread(read_rows, Path(params["train_rows"]))
     valid = await asyncio.to_thread(read_rows, Path(params["valid_rows"]))
-    wanted = wanted_rollouts([*train, *valid], params["judged"])
+    prompts = wanted_rollouts([*train, *valid], params["judged"])
     rollouts = Rollouts(work.folder / "rollouts.jsonl")
-    left = len(set(wanted) - set(rollouts.replies))
-    await work.store.jobs.update(work.job.id, total_steps=len(set(wanted)))
+    left = len(set(prompts) - set(rollouts.replies))
+    await work.store.jobs.update(work.job.id, total_steps=len(set(prompts)))
     if left:
         await work.set_reason("loading the weights")
         weights = await asyncio.to_thread(find_weights, work.workspace, work.job.model)
         await work.event(f"weights from {weights.origin}; {left} replies of the base to sample")
-        await _sample(work, weights.servable(), rollouts, wanted)
+        await _sample(work, weights.servable(), rollouts, prompts)
     await work.set_reason("rendering")
     roles = cast("Sequence[Role]", params["roles"])
     for role in roles:
@@ -172,7 +172,7 @@ async def _render(
     if role == "feedback":
         if params.get("teacher"):
             teacher = Teacher.from_json(params["teacher"])
-            rendered = await _taught(work, rendered, teacher)
+            rendered = await _write_feedback(work, rendered, teacher)
             recipe["teacher"] = {"model": teacher.model, "prompt": PROMPT_VERSION}
         recipe["feedback_by"] = feedback_writers(rendered)
     file = await asyncio.to_thread(write_training, path, rendered)
@@ -198,7 +198,9 @@ async def _recorded(work: Work, path: Path) -> bool:
     return str(path) in {file.path for file in files}
 
 
-async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list[TrainingRow]:
+async def _write_feedback(
+    work: Work, rows: list[TrainingRow], teacher: Teacher
+) -> list[TrainingRow]:
     """Have the teacher write the feedback, within what is left of its budget."""
     # Of this job's earlier files, and of its worker before a kill.
     spent = (await work.store.jobs.get(work.job.id)).cost_usd
@@ -276,13 +278,13 @@ async def _add_pair(work: Work) -> None:
 
 async def _train(work: Work, source: str) -> Path:
     # torch takes seconds to import; the trainer's module does not import it until it runs.
-    from waltzrl_tui.local.training import Note, Step, Trainer
+    from waltzrl_tui.local.training import Note, Trainer, TrainingStep
 
     params = work.job.params
     loop = asyncio.get_running_loop()
-    reports: asyncio.Queue[Note | Step] = asyncio.Queue()
+    reports: asyncio.Queue[Note | TrainingStep] = asyncio.Queue()
 
-    def report(event: Note | Step) -> None:
+    def report(event: Note | TrainingStep) -> None:
         loop.call_soon_threadsafe(reports.put_nowait, event)
 
     trainer = Trainer(

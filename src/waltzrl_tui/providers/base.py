@@ -16,7 +16,7 @@ from waltzrl_tui.providers.errors import AuthError, InvalidRequestError, Unavail
 from waltzrl_tui.providers.protocol import (
     Capabilities,
     Deployment,
-    Estimate,
+    PriceEstimate,
     ProviderContext,
     RemoteState,
     TuneRequest,
@@ -41,8 +41,8 @@ class Tuner:
     def __init__(self, context: ProviderContext) -> None:
         self.context = context
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
-        return Estimate(None, words=f"{self.title} gives no estimate of its own")
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
+        return PriceEstimate(None, words=f"{self.title} gives no estimate of its own")
 
     async def collect(self, result_model: str, folder: Path) -> Path:
         raise self._lacks("gives no weights")

@@ -47,7 +47,7 @@ class Capabilities:
     Attributes:
         methods: Of training.
         keys: Variables of which one must hold a key; empty where none is needed.
-        estimates: It prices a request itself (`estimate` gives an `Estimate`).
+        estimates: It prices a request itself (`estimate` gives an `PriceEstimate`).
         client_ids: The id of a job is chosen by us: a second create of the same one is refused
             as a duplicate, so none can be paid twice.
         deploys: Chat with a result needs a deployment that is billed while it is up.
@@ -159,7 +159,7 @@ class TuneRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class PriceEstimate:
     """The provider's own price of a request.
 
     Attributes:
@@ -289,7 +289,7 @@ class Provider(Protocol):
         """
         ...
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         """The provider's own price of the request. Free."""
         ...
 

@@ -89,11 +89,11 @@ def mapped(error: BaseException, title: str, *, effect: bool = False) -> Provide
         refused = type(reason).__name__ in _NEVER_SENT
         words = str(cause) if cause else f"{type(error).__name__}: {error}".rstrip(": ")
         return UnavailableError(
-            f"{title} cannot be reached.", words=said(words), sent=effect and not refused
+            f"{title} cannot be reached.", words=without_keys(words), sent=effect and not refused
         )
     return UnavailableError(
         f"{title} answered what its client does not understand.",
-        words=said(f"{type(error).__name__}: {error}".rstrip(": ")),
+        words=without_keys(f"{type(error).__name__}: {error}".rstrip(": ")),
         sent=effect,
     )
 
@@ -107,7 +107,7 @@ def of_status(
     effect: bool = False,
 ) -> ProviderError:
     """The error of an HTTP status and the words that came with it."""
-    words = said(words)
+    words = without_keys(words)
     kind = _kind(status, words)
     what = {
         AuthError: "does not accept the key",
@@ -138,7 +138,7 @@ async def translating(title: str, *, effect: bool = False) -> AsyncIterator[None
         raise mapped(error, title, effect=effect) from error
 
 
-def said(words: str) -> str:
+def without_keys(words: str) -> str:
     """A provider's words without anything that looks like a key."""
     return _KEYS.sub("…", words).strip()[:1000]
 

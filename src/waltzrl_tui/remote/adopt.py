@@ -43,7 +43,7 @@ async def adopt(
     listed = await _listed(providers, provider_name, provider_job_id, url)
     prefix = await store.jobs.launch_prefix()
     job_id = f"{prefix}-{'conv' if role == 'conversation' else 'feed'}"
-    made = NewJob(
+    new_job = NewJob(
         job_id,
         "train",
         role,
@@ -56,7 +56,7 @@ async def adopt(
         params={"adopted": True},
     )
     intent = LaunchIntent(epochs=0, agent=name or f"{job_id}-{role}")
-    await store.remote.add([(made, NewRemoteJob(job_id, "sft", {}, intent, url))])
+    await store.remote.add([(new_job, NewRemoteJob(job_id, "sft", {}, intent, url))])
     await store.jobs.event(job_id, f"adopted {one_line(provider_job_id, 80)} of {provider.title}")
     return await store.jobs.get(job_id)
 

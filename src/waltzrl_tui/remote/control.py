@@ -69,7 +69,7 @@ async def retry(store: Store, job_id: str) -> JobRow:
         raise UsageError(f"The job {job_id} was started elsewhere: start it there once more.")
     prefix = await store.jobs.launch_prefix()
     fresh = f"{prefix}-{job.id.partition('-')[2] or job.role}"
-    made = NewJob(
+    new_job = NewJob(
         fresh,
         "train",
         job.role,
@@ -82,7 +82,7 @@ async def retry(store: Store, job_id: str) -> JobRow:
         estimate_usd=job.estimate_usd,
     )
     await store.remote.add(
-        [(made, NewRemoteJob(fresh, remote.method, remote.files, remote.request, remote.url))]
+        [(new_job, NewRemoteJob(fresh, remote.method, remote.files, remote.request, remote.url))]
     )
     await store.jobs.event(fresh, f"retries {job_id}")
     return await store.jobs.get(fresh)

@@ -133,7 +133,7 @@ class Deployments:
         Returns:
             What was found, now in the store and metered.
         """
-        found: list[DeploymentRow] = []
+        recovered: list[DeploymentRow] = []
         known = {row.remote_id: row for row in await self._store.deployments.list()}
         for name in names:
             try:
@@ -148,8 +148,8 @@ class Deployments:
                 row = known.get(each.id)
                 if row is not None and row.ended_at is None:
                     continue
-                found.append(await self._recovered(name, each))
-        return found
+                recovered.append(await self._recovered(name, each))
+        return recovered
 
     async def _recovered(self, name: str, there: Deployment) -> DeploymentRow:
         row = DeploymentRow(
@@ -183,7 +183,7 @@ class Deployments:
             await self._store.deployments.update(row.tag, remote_id=remote_id)
         else:
             try:
-                made = await provider.deploy(row.model, row.base_model, row.tag)
+                deployment = await provider.deploy(row.model, row.base_model, row.tag)
             except ProviderError as error:
                 if error.sent:
                     await self._store.deployments.update(
@@ -194,7 +194,7 @@ class Deployments:
                         row.tag, state="failed", words=one_line(str(error), 200), ended_at=now()
                     )
                 raise
-            await self._note(provider, row, made)
+            await self._note(provider, row, deployment)
         return await self._store.deployments.get(row.tag)
 
     async def _find(self, provider: Provider, row: DeploymentRow) -> str:

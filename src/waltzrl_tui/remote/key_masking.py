@@ -33,15 +33,15 @@ class Guard:
         self._opened_with = self._values()
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._guarded, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._guarded, name)
+        if not callable(attribute):
+            return attribute
 
         def call(*args: Any, **named: Any) -> Any:
-            made = found(*args, **named)
-            if inspect.isawaitable(made):
-                return self._asked(made)
-            return self._all_masked(made) if name == "payload" else made
+            result = attribute(*args, **named)
+            if inspect.isawaitable(result):
+                return self._masked_answer(result)
+            return self._all_masked(result) if name == "payload" else result
 
         return call
 
@@ -49,12 +49,12 @@ class Guard:
         """Whether there is another key now than when it was opened: a client may keep the old."""
         return self._values() != self._opened_with
 
-    async def _asked(self, answer: Awaitable[Any]) -> Any:
+    async def _masked_answer(self, answer: Awaitable[Any]) -> Any:
         try:
             return self._masked(await answer)
         except AuthError as error:
-            if said := await asyncio.to_thread(self._what_to_do):
-                error.hint = said
+            if hint := await asyncio.to_thread(self._what_to_do):
+                error.hint = hint
             self._clean(error)
             raise
         except ProviderError as error:
@@ -101,7 +101,7 @@ class Guard:
         """Whether a traceback of it would tell a key."""
         at: BaseException | None = error
         while at is not None:
-            if self._known.masked(said := f"{at} {at!r}") != said:
+            if self._known.masked(text := f"{at} {at!r}") != text:
                 return True
             at = at.__cause__ or at.__context__
         return False

@@ -39,7 +39,7 @@ from waltzrl_tui.workspace import Workspace
 Rendered = dict[str, list[TrainingRow]]
 """Training rows by split: `train` and `valid`."""
 
-Taught = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
+FeedbackWriter = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
 """Has feedback written: the rows again, in their order, and who wrote it."""
 
 _SHORT: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
@@ -48,7 +48,7 @@ _LEAST_TIMEOUT: Final = 900.0
 
 
 @dataclass(frozen=True)
-class RemoteWish:
+class RemoteLaunch:
     """What is to be trained where.
 
     Attributes:
@@ -70,7 +70,7 @@ class RemoteWish:
 
 
 @dataclass(frozen=True)
-class Quote:
+class LaunchQuote:
     """What a launch would send and cost; nothing is written or sent yet.
 
     Attributes:
@@ -84,7 +84,7 @@ class Quote:
         style: Of the files that are written.
     """
 
-    wanted: RemoteWish
+    plan: RemoteLaunch
     sample: Sample
     rows: Mapping[Role, Rendered]
     written: Mapping[str, str]
@@ -111,9 +111,9 @@ async def quote(
     store: Store,
     workspace: Workspace,
     providers: Providers,
-    wanted: RemoteWish,
-    teacher: Taught | None = None,
-) -> Quote:
+    plan: RemoteLaunch,
+    teacher: FeedbackWriter | None = None,
+) -> LaunchQuote:
     """Draw the sample, price it, and check all that is known of the provider's limits.
 
     Args:
@@ -125,44 +125,44 @@ async def quote(
         UsageError: A setting is out of range.
     """
     catalogue = await asyncio.to_thread(load_catalogue, workspace)
-    if wanted.provider not in provider_names():
+    if plan.provider not in provider_names():
         raise UsageError(
-            f"There is no provider {wanted.provider!r} to train at.",
+            f"There is no provider {plan.provider!r} to train at.",
             hint=f"There are embedded, {', '.join(provider_names())}. "
             "See: waltzrl-tui train --help",
         )
-    if wanted.provider not in catalogue.provider:
+    if plan.provider not in catalogue.provider:
         raise UsageError(
-            f"{wanted.provider} is not in the catalogue, so nothing could be estimated.",
+            f"{plan.provider} is not in the catalogue, so nothing could be estimated.",
             hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
         )
-    settings = replace(wanted.settings, provider=wanted.provider, chat_hours=0.0)
-    sample = await asyncio.to_thread(_drawn, wanted)
-    method = wanted.settings.method
+    settings = replace(plan.settings, provider=plan.provider, chat_hours=0.0)
+    sample = await asyncio.to_thread(_drawn, plan)
+    method = plan.settings.method
     rows = {
         role: await asyncio.to_thread(_rendered, role, sample, method) for role in settings.roles
     }
     counters = await asyncio.to_thread(counters_for, catalogue, workspace, settings)
-    workload = await asyncio.to_thread(_load_of, wanted, rows, counters)
+    workload = await asyncio.to_thread(_load_of, plan, rows, counters)
     environment = await read_environment(store, workspace)
     row = price_plans(catalogue, workload, settings, environment)[0]
-    provider = await providers.get(wanted.provider, wanted.url)
+    provider = await providers.get(plan.provider, plan.url)
     # What is sent is what was priced, by another name at most.
-    model = own_name(catalogue, wanted.provider, row.model)
-    plain = _blockers(row, provider, wanted, rows)
+    model = own_name(catalogue, plan.provider, row.model)
+    plain = _blockers(row, provider, plan, rows)
     written: dict[str, str] = {}
     if teacher is not None and "feedback" in rows and not plain:
-        rows["feedback"], written = await _taught(teacher, rows["feedback"])
+        rows["feedback"], written = await _write_feedback(teacher, rows["feedback"])
         train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
-        told = await asyncio.to_thread(measure_role, train, valid, counters)
-        workload = replace(workload, roles=dict(workload.roles) | {"feedback": told})
+        role_load = await asyncio.to_thread(measure_role, train, valid, counters)
+        workload = replace(workload, roles=dict(workload.roles) | {"feedback": role_load})
         row = price_plans(catalogue, workload, settings, environment)[0]
-        plain = _blockers(row, provider, wanted, rows)
+        plain = _blockers(row, provider, plan, rows)
     usd, high = _shares(row, workload)
-    requests = {role: _request(wanted, role, model, workload, row) for role in workload.roles}
+    requests = {role: _request(plan, role, model, workload, row) for role in workload.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
-    return Quote(
-        wanted,
+    return LaunchQuote(
+        plan,
         sample,
         rows,
         written,
@@ -177,7 +177,7 @@ async def quote(
     )
 
 
-async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobRow]:
+async def launch(store: Store, workspace: Workspace, quoted: LaunchQuote) -> list[JobRow]:
     """Write the files and the intents: from here on a supervisor does the rest.
 
     The caller has shown the quote and has a yes for it.
@@ -188,26 +188,26 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     """
     if quoted.blockers:
         raise UsageError(f"This cannot be launched: {quoted.blockers[0]}.")
-    wanted, sample = quoted.wanted, quoted.sample
-    source = Path(wanted.recipe.source)
+    plan, sample = quoted.plan, quoted.sample
+    source = Path(plan.recipe.source)
     digest = await asyncio.to_thread(file_sha256, source)
     recorded = await store.samples.add(
         source=source,
         source_sha256=digest,
-        recipe=wanted.recipe.to_json() | {"dropped": sample.dropped},
+        recipe=plan.recipe.to_json() | {"dropped": sample.dropped},
         sha256=sample.sha256,
         rows=len(sample.train) + len(sample.valid),
     )
     prefix = await store.jobs.launch_prefix()
-    name = await free_name(store, wanted.name or stem(source))
+    name = await free_name(store, plan.name or stem(source))
     jobs = []
-    for role in wanted.settings.roles:
+    for role in plan.settings.roles:
         job_id = f"{prefix}-{_SHORT[role]}"
         folder = workspace.job_dir(job_id)
         files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
-        made: dict[str, Any] = {"prompt": default_prompt(role), "provider": wanted.provider}
+        recipe: dict[str, Any] = {"prompt": default_prompt(role), "provider": plan.provider}
         if role == "feedback" and quoted.written:
-            made["teacher"] = dict(quoted.written)
+            recipe["teacher"] = dict(quoted.written)
         for split, file in files.items():
             await store.samples.add_file(
                 recorded.id,
@@ -217,29 +217,29 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
                 rows=file.rows,
                 tokens=file.tokens,
                 sha256=file.sha256,
-                recipe=made,
+                recipe=recipe,
             )
         jobs.append(_job(quoted, role, job_id, name, recorded.id, files))
     return await store.remote.add(jobs)
 
 
-def _drawn(wanted: RemoteWish) -> Sample:
-    dataset = open_dataset(wanted.recipe.source)
-    return draw(dataset, wanted.recipe, base_sha256=wanted.base_sha256)
+def _drawn(plan: RemoteLaunch) -> Sample:
+    dataset = open_dataset(plan.recipe.source)
+    return draw(dataset, plan.recipe, base_sha256=plan.base_sha256)
 
 
 def _load_of(
-    wanted: RemoteWish, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
+    plan: RemoteLaunch, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
 ) -> Workload:
     """The workload of the very rows that are sent."""
     files = {
-        role: measure_role(made["train"], made["valid"], counters)
-        for role, made in rows.items()
-        if made["train"]
+        role: measure_role(splits["train"], splits["valid"], counters)
+        for role, splits in rows.items()
+        if splits["train"]
     }
-    every = [row for made in rows.values() for row in (*made["train"], *made["valid"])]
+    every = [row for splits in rows.values() for row in (*splits["train"], *splits["valid"])]
     misordered = sum(not roles_alternate(row) for row in every)
-    return Workload(files, Path(wanted.recipe.source).name, misordered=misordered)
+    return Workload(files, Path(plan.recipe.source).name, misordered=misordered)
 
 
 def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
@@ -255,22 +255,22 @@ def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
 def _blockers(
     row: PlanRow,
     provider: Provider,
-    wanted: RemoteWish,
+    plan: RemoteLaunch,
     rows: Mapping[Role, Rendered],
 ) -> list[str]:
-    found = [
+    blockers = [
         f"no row of this dataset can train the {role} agent by DPO"
-        for role, made in rows.items()
-        if wanted.settings.method == "dpo" and not made["train"]
+        for role, splits in rows.items()
+        if plan.settings.method == "dpo" and not splits["train"]
     ]
-    found += row.blockers
+    blockers += row.blockers
     if row.state in ("closed", "needs_key", "needs_gpu"):
-        found.append(row.reason)
-    if wanted.settings.method not in provider.capabilities.methods:
-        found.append(f"{row.title} does not train by {wanted.settings.method.upper()}")
+        blockers.append(row.reason)
+    if plan.settings.method not in provider.capabilities.methods:
+        blockers.append(f"{row.title} does not train by {plan.settings.method.upper()}")
     if row.total is None:
-        found.append(row.missing)
-    return list(dict.fromkeys(found))
+        blockers.append(row.missing)
+    return list(dict.fromkeys(blockers))
 
 
 def _shares(row: PlanRow, workload: Workload) -> tuple[dict[Role, float], dict[Role, float]]:
@@ -310,18 +310,18 @@ def _timeout(seconds: float) -> float:
 
 
 def _request(
-    wanted: RemoteWish, role: Role, model: str, workload: Workload, row: PlanRow
+    plan: RemoteLaunch, role: Role, model: str, workload: Workload, row: PlanRow
 ) -> TuneRequest:
     file = workload.roles[role]
     return TuneRequest(
         tag=f"…-{_SHORT[role]}",
         role=role,
         model=model,
-        method=wanted.settings.method,
+        method=plan.settings.method,
         training_file="",
         validation_file="",
-        epochs=wanted.settings.epochs,
-        options=wanted.options,
+        epochs=plan.settings.epochs,
+        options=plan.options,
         rows=file.rows,
         valid_rows=file.valid_rows,
         tokens=file.tokens,
@@ -336,10 +336,12 @@ def _style(provider: Provider, model: str, method: Method) -> Style:
     return bedrock_style(model) if style.startswith("bedrock") else style
 
 
-async def _taught(teacher: Taught, rows: Rendered) -> tuple[Rendered, dict[str, str]]:
-    told, written = await teacher([*rows["train"], *rows["valid"]])
+async def _write_feedback(
+    teacher: FeedbackWriter, rows: Rendered
+) -> tuple[Rendered, dict[str, str]]:
+    rewritten, written = await teacher([*rows["train"], *rows["valid"]])
     count = len(rows["train"])
-    return {"train": told[:count], "valid": told[count:]}, written
+    return {"train": rewritten[:count], "valid": rewritten[count:]}, written
 
 
 def _write(folder: Path, rows: Rendered, style: Style) -> dict[str, TrainingFile]:
@@ -368,21 +370,21 @@ def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
 
 
 def _job(
-    quoted: Quote,
+    quoted: LaunchQuote,
     role: Role,
     job_id: str,
     name: str,
     sample_id: int,
     files: Mapping[str, TrainingFile],
 ) -> tuple[NewJob, NewRemoteJob]:
-    wanted, high = quoted.wanted, quoted.high[role]
+    plan, high = quoted.plan, quoted.high[role]
     intent = LaunchIntent(
-        epochs=wanted.settings.epochs,
-        options=dict(wanted.options),
+        epochs=plan.settings.epochs,
+        options=dict(plan.options),
         **_machine(quoted.row, role),
         agreed_usd=None if high == float("inf") else high,
         agent=f"{name}-{role}",
-        pair=name if len(wanted.settings.roles) == len(ROLES) else "",
+        pair=name if len(plan.settings.roles) == len(ROLES) else "",
         prompt=default_prompt(role),
     )
     described = {
@@ -402,14 +404,14 @@ def _job(
         quoted.model,
         # Unique beyond this workspace: another one of the same account may count alike.
         tag=f"{job_id}-{secrets.token_hex(2)}",
-        provider=wanted.provider,
+        provider=plan.provider,
         state="approved",
         sample_id=sample_id,
         params={
             "pair": {"name": name},
-            "epochs": wanted.settings.epochs,
-            "method": wanted.settings.method,
+            "epochs": plan.settings.epochs,
+            "method": plan.settings.method,
         },
         estimate_usd=quoted.usd[role],
     )
-    return job, NewRemoteJob(job_id, wanted.settings.method, described, intent, wanted.url)
+    return job, NewRemoteJob(job_id, plan.settings.method, described, intent, plan.url)

@@ -90,10 +90,10 @@ class Poller:
             health.succeeded()
             self._missing.discard(job.id)
             return await self._keep(job, remote, snapshot)
-        await self.unseen(job, remote)
+        await self.report_silence(job, remote)
         return None
 
-    async def unseen(self, job: JobRow, remote: RemoteJobRow) -> None:
+    async def report_silence(self, job: JobRow, remote: RemoteJobRow) -> None:
         """Say of a job that nothing is heard of it, since when and why; one failure is no news."""
         health = self._providers.health(job.provider, remote.url)
         lasting = health.until - self._providers.clock() > _NEWS_SECONDS
@@ -156,12 +156,12 @@ class Poller:
     async def _ended(self, job_id: str) -> None:
         job = await self._store.jobs.get(job_id)
         remote = await self._store.remote.get(job_id)
-        said = f"{job.state} at the provider"
-        asked = remote.vendor_usd if remote.vendor_usd is not None else job.estimate_usd
-        if job.cost_usd or asked:
-            said += f"; estimated ${asked:.2f}, billed ${job.cost_usd:.2f}"
+        text = f"{job.state} at the provider"
+        estimate_usd = remote.vendor_usd if remote.vendor_usd is not None else job.estimate_usd
+        if job.cost_usd or estimate_usd:
+            text += f"; estimated ${estimate_usd:.2f}, billed ${job.cost_usd:.2f}"
         level = "error" if job.state == "failed" else "info"
-        await self._store.jobs.event(job_id, said + (f": {job.error}" if job.error else ""), level)  # type: ignore[arg-type]
+        await self._store.jobs.event(job_id, text + (f": {job.error}" if job.error else ""), level)  # type: ignore[arg-type]
 
     async def _cancel(self, provider: Provider, job: JobRow) -> None:
         if provider.capabilities.cancels:
@@ -180,14 +180,14 @@ class Poller:
 
     async def _gone(self, job: JobRow, error: MissingError) -> None:
         """The provider has deleted it: there is nothing more to learn."""
-        said = "The provider does not have this job any more: it was deleted there."
+        text = "The provider does not have this job any more: it was deleted there."
         words = one_line(error.words, 200)
-        said += f" “{words}”" if words else ""
+        text += f" “{words}”" if words else ""
         if job.cancel_requested:
             await self._store.jobs.move(job.id, "cancelled", reason="", error="")
-            await self._store.jobs.event(job.id, said)
-        elif await self._store.jobs.move(job.id, "failed", reason="", error=said):
-            await self._store.jobs.event(job.id, said, "error")
+            await self._store.jobs.event(job.id, text)
+        elif await self._store.jobs.move(job.id, "failed", reason="", error=text):
+            await self._store.jobs.event(job.id, text, "error")
 
     async def _says(self, job: JobRow, reason: str) -> None:
         if reason != job.reason:

@@ -23,7 +23,7 @@ HOSTED: Final = "hosted"
 """Kind of an agent whose model needs a deployment: its `url` is `provider:<name>`."""
 
 
-class Results:
+class AgentMaker:
     """Makes agents and pairs of jobs that succeeded. Doing it twice does nothing more."""
 
     def __init__(self, store: Store, workspace: Workspace, providers: Providers) -> None:
@@ -86,30 +86,30 @@ class Results:
         part = folder.with_name(".adapter")
         await asyncio.to_thread(shutil.rmtree, part, True)
         await self._store.jobs.event(job.id, f"fetches the adapter {job.result_model}")
-        found = await provider.collect(job.result_model, part)
+        downloaded = await provider.collect(job.result_model, part)
         await asyncio.to_thread(shutil.rmtree, folder, True)
-        await asyncio.to_thread(found.rename, folder)
+        await asyncio.to_thread(downloaded.rename, folder)
         return folder
 
     async def _pair(self, job: JobRow, remote: RemoteJobRow) -> None:
         name = remote.request.pair
         if not name:
             return
-        made: dict[str, str] = {job.role: (await self._store.jobs.get(job.id)).agent}
+        agents: dict[str, str] = {job.role: (await self._store.jobs.get(job.id)).agent}
         ended = [
             other for other in await self._store.jobs.list(ended=True, limit=-1) if other.agent
         ]
-        wishes = await self._store.remote.some(other.id for other in ended)
+        intents = await self._store.remote.some(other.id for other in ended)
         for other in ended:
             # By the pair's name, not by the launch: one of the two may have been retried.
-            known = wishes.get(other.id)
+            known = intents.get(other.id)
             if known is not None and known.request.pair == name:
-                made.setdefault(other.role, other.agent)
-        if not {"conversation", "feedback"} <= made.keys():
+                agents.setdefault(other.role, other.agent)
+        if not {"conversation", "feedback"} <= agents.keys():
             return
         try:
             await self._store.agents.add_pair(
-                name, conversation=made["conversation"], feedback=made["feedback"]
+                name, conversation=agents["conversation"], feedback=agents["feedback"]
             )
         except UsageError:
             return  # it is there already, or the name is the user's own

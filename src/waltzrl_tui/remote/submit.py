@@ -47,7 +47,7 @@ BEFORE_CREATE: Final[tuple[JobState, ...]] = ("approved", "uploading", "submitti
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SubmitStep:
     """What came of one step: when to go on (seconds), or None when there is nothing left to do."""
 
     again_in: float | None
@@ -63,7 +63,7 @@ class Submitter:
         self._providers = providers
         self._settle_seconds = settle_seconds
 
-    async def advance(self, job: JobRow) -> Step:
+    async def advance(self, job: JobRow) -> SubmitStep:
         """Bring a job as far as it goes now. Never raises for what a provider does."""
         remote = await self._store.remote.get(job.id)
         health = self._providers.health(job.provider, remote.url)
@@ -73,30 +73,30 @@ class Submitter:
         except ConcurrencyError as error:
             health.succeeded()
             await self._move(job, "approved", _says(error, "waits its turn"))
-            return Step(_WAIT_SECONDS)
+            return SubmitStep(_WAIT_SECONDS)
         except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
             health.succeeded()
             if (await self._store.remote.get(job.id)).sent_at is not None:
                 # It may be there and be billed: it is looked for until that can be told.
                 await self._providers.renewed(job.provider, remote.url)
-                said = f"an answer was lost, and cannot look for the job: {_full(error)}"
-                await self._store.jobs.update(job.id, reason=one_line(said, 400))
-                return Step(_WAIT_SECONDS)
+                reason = f"an answer was lost, and cannot look for the job: {_full(error)}"
+                await self._store.jobs.update(job.id, reason=one_line(reason, 400))
+                return SubmitStep(_WAIT_SECONDS)
             await self._fail(job, error)
-            return Step(None)
+            return SubmitStep(None)
         except (RateLimitError, UnavailableError, MissingError) as error:
             health.failed(error.message, self._providers.clock(), error.retry_after)
             await self._store.jobs.update(job.id, reason=_says(error, "tries again"))
-            return Step(max(0.0, health.until - self._providers.clock()))
+            return SubmitStep(max(0.0, health.until - self._providers.clock()))
         except StoreError:
             raise  # the job is as the store has it, and goes on once that can be written
         except WaltzError as error:
             await self._fail(job, error)
-            return Step(None)
+            return SubmitStep(None)
         health.succeeded()
         return step
 
-    async def _advance(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+    async def _advance(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
         if job.cancel_requested:
             return await self._withdraw(provider, job, remote)
         if remote.sent_at is not None:
@@ -104,10 +104,10 @@ class Submitter:
             return await self._create(provider, job, remote)
         if waits := await self._waits_for(provider, job):
             await self._move(job, "approved", waits)
-            return Step(_WAIT_SECONDS)
+            return SubmitStep(_WAIT_SECONDS)
         remote = await self._upload(provider, job, remote)
         if (await self._store.jobs.get(job.id)).cancel_requested:
-            return Step(0.0)
+            return SubmitStep(0.0)
         step = await self._priced(provider, job, remote)
         if step is not None:
             return step
@@ -184,7 +184,9 @@ class Submitter:
         )
         return remote_id
 
-    async def _priced(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step | None:
+    async def _priced(
+        self, provider: Provider, job: JobRow, remote: RemoteJobRow
+    ) -> SubmitStep | None:
         """Ask for the provider's own estimate; None to go on, else what stands in the way."""
         if not provider.capabilities.estimates:
             return None
@@ -197,7 +199,7 @@ class Submitter:
             await asyncio.sleep(_PENDING_SECONDS)
         else:
             # Without its price nothing is created: it is asked again later.
-            return Step(_WAIT_SECONDS)
+            return SubmitStep(_WAIT_SECONDS)
         words = one_line(estimate.words, 200)
         await self._store.remote.update(job.id, vendor_usd=estimate.usd, vendor_says=words)
         if not estimate.allowed:
@@ -213,70 +215,70 @@ class Submitter:
             job.id, f"{provider.title} itself estimates ${estimate.usd:.2f}"
         )
         if agreed is not None and estimate.usd > agreed * _TOLERANCE:
-            asked = (
+            reason = (
                 f"{provider.title} asks ${estimate.usd:.2f}, more than the ${agreed:.2f} agreed to"
             )
             # Back to a draft: somebody has to say yes to the higher price.
             if await self._store.jobs.move(
-                job.id, "draft", from_states=BEFORE_CREATE, reason=f"{asked}: approve it anew"
+                job.id, "draft", from_states=BEFORE_CREATE, reason=f"{reason}: approve it anew"
             ):
-                await self._store.jobs.event(job.id, asked, "warning")
-            return Step(None)
+                await self._store.jobs.event(job.id, reason, "warning")
+            return SubmitStep(None)
         await self._store.jobs.update(job.id, estimate_usd=estimate.usd)
         return None
 
-    async def _create(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+    async def _create(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
         await self._move(job, "submitting", "")
-        found = await provider.find(job.tag)
-        if found is None and remote.sent_at is not None and not provider.capabilities.client_ids:
+        created = await provider.find(job.tag)
+        if created is None and remote.sent_at is not None and not provider.capabilities.client_ids:
             left = self._settle_seconds - _age(remote.sent_at)
             if left > 0:
                 await self._store.jobs.update(
                     job.id, reason="an answer was lost: looks whether the job was made"
                 )
-                return Step(min(left, 5.0))
-        if found is None:
+                return SubmitStep(min(left, 5.0))
+        if created is None:
             request = request_of(job, remote)
             await self._store.remote.update(
                 job.id, sent_at=now(), payload=provider.payload(request)
             )
             await self._store.flush()
             try:
-                found = await provider.create(request)
+                created = await provider.create(request)
             except ProviderError as error:
                 # Lost just now, however long ago it left: the wait for it begins here.
                 await self._store.remote.update(job.id, sent_at=now() if error.sent else None)
                 raise
-        await self._created(provider, job, found)
-        return Step(0.0)
+        await self._created(provider, job, created)
+        return SubmitStep(0.0)
 
-    async def _created(self, provider: Provider, job: JobRow, found: RemoteJob) -> None:
+    async def _created(self, provider: Provider, job: JobRow, created: RemoteJob) -> None:
         moved = await self._store.jobs.move(
             job.id,
             "queued",
             from_states=BEFORE_CREATE,
-            provider_job_id=found.id,
-            provider_state=found.provider_state,
+            provider_job_id=created.id,
+            provider_state=created.provider_state,
             reason="",
         )
         if moved:
             await self._store.jobs.event(
-                job.id, f"{provider.title} has it as {one_line(found.id, 80)}"
+                job.id, f"{provider.title} has it as {one_line(created.id, 80)}"
             )
 
-    async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+    async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
         """Cancelled before it was known to be there."""
-        found = await provider.find(job.tag) if remote.sent_at is not None else None
-        if found is not None:
-            await self._created(provider, job, found)
-            return Step(0.0)
+        created = await provider.find(job.tag) if remote.sent_at is not None else None
+        if created is not None:
+            await self._created(provider, job, created)
+            return SubmitStep(0.0)
         if remote.sent_at is not None and not provider.capabilities.client_ids:
             left = self._settle_seconds - _age(remote.sent_at)
             if left > 0:
-                return Step(min(left, 5.0))
+                return SubmitStep(min(left, 5.0))
         if await self._store.jobs.move(job.id, "cancelled", reason=""):
             await self._store.jobs.event(job.id, "cancelled before it was started")
-        return Step(None)
+        return SubmitStep(None)
 
     async def _account(self, provider: str) -> str:
         probe = (await self._store.remote.probes()).get(provider)
@@ -286,9 +288,9 @@ class Submitter:
         await self._store.jobs.move(job.id, state, from_states=BEFORE_CREATE, reason=reason)
 
     async def _fail(self, job: JobRow, error: WaltzError) -> None:
-        said = _full(error)
-        if await self._store.jobs.move(job.id, "failed", reason="", error=said):
-            await self._store.jobs.event(job.id, said, "error")
+        text = _full(error)
+        if await self._store.jobs.move(job.id, "failed", reason="", error=text):
+            await self._store.jobs.event(job.id, text, "error")
 
 
 def request_of(job: JobRow, remote: RemoteJobRow) -> TuneRequest:

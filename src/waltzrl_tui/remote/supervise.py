@@ -127,15 +127,15 @@ class Supervisor:
             if (slept := self._sleeps.since()) is not None:
                 self._wake(slept)
             try:
-                seen = await self._store.version()
+                current = await self._store.version()
                 at = self._providers.clock()
                 # Each answer is a commit: a thousand jobs must not be listed at every one.
                 pause = min(_LIST_SECONDS, _LIST_SECONDS_A_JOB * len(jobs))
-                if seen != version and at - listed >= pause:
-                    version, listed = seen, at
+                if current != version and at - listed >= pause:
+                    version, listed = current, at
                     jobs = await self._jobs(names)
                 self._start_due(jobs)
-                await self._store.changed(seen, interval=_TICK_SECONDS, timeout=_TICK_SECONDS)
+                await self._store.changed(current, interval=_TICK_SECONDS, timeout=_TICK_SECONDS)
             except StoreError as error:
                 self._store_fails(error)
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -234,7 +234,7 @@ class Supervisor:
             step = await self._submitter.advance(job)
             return _LOOK_SECONDS if step.again_in is None else step.again_in
         if self._providers.clock() < health.until:
-            await self._poller.unseen(job, remote)
+            await self._poller.report_silence(job, remote)
             return self._later(health, crowd)
         self._asking.add(job.id)
         try:

@@ -40,7 +40,7 @@ class AgentStore:
         Raises:
             UsageError: The name is taken, or cannot be a name.
         """
-        made = AgentRow(name, role, kind, base, adapter, prompt, url, key_env, job_id, now())
+        agent = AgentRow(name, role, kind, base, adapter, prompt, url, key_env, job_id, now())
         _check_name(name, "agent")
 
         def work(connection: sqlite3.Connection) -> AgentRow:
@@ -48,9 +48,9 @@ class AgentStore:
             connection.execute(
                 "INSERT INTO agents (name, role, kind, base, adapter, prompt, url, key_env,"
                 " job_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                astuple(replace(made, adapter=path_to_store(connection, adapter))),
+                astuple(replace(agent, adapter=path_to_store(connection, adapter))),
             )
-            return made
+            return agent
 
         return await self._database.write(work)
 
@@ -106,7 +106,7 @@ class AgentStore:
             UsageError: The name is taken, or an agent is not of the role it would have here.
             NotFoundError: An agent is not in the store.
         """
-        made = PairRow(name, conversation, feedback, rounds, now())
+        new_pair = PairRow(name, conversation, feedback, rounds, now())
         _check_name(name, "pair")
         if rounds < 0:
             raise UsageError(f"A pair cannot waltz for {rounds} rounds.", hint="Give 0 or more.")
@@ -119,9 +119,9 @@ class AgentStore:
             connection.execute(
                 "INSERT INTO pairs (name, conversation, feedback, rounds, created_at)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (name, conversation, feedback or None, rounds, made.created_at),
+                (name, conversation, feedback or None, rounds, new_pair.created_at),
             )
-            return made
+            return new_pair
 
         return await self._database.write(work)
 

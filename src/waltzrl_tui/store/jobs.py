@@ -77,16 +77,16 @@ class JobStore:
 
     async def some(self, ids: Iterable[str]) -> list[JobRow]:
         """The jobs of those ids in that order; ids that are not in the store are left out."""
-        wanted = list(dict.fromkeys(ids))
+        unique = list(dict.fromkeys(ids))
 
         def work(connection: sqlite3.Connection) -> list[JobRow]:
             # One JSON parameter: the number of separate ones is limited.
             rows = connection.execute(
                 f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(wanted),),
+                (json.dumps(unique),),
             )
             by_id = {row["id"]: job_row(connection, row) for row in rows}
-            return [by_id[id] for id in wanted if id in by_id]
+            return [by_id[id] for id in unique if id in by_id]
 
         return await self._database.read(work)
 

@@ -37,8 +37,8 @@ def shipped() -> tuple[Migration, ...]:
     """The migrations of this version, in order."""
     folder = resources.files("waltzrl_tui.store") / "migrations"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    found = [Migration(int(f.name[:4]), f.read_text(encoding="utf-8")) for f in files]
-    return tuple(sorted([*found, *_STEPS], key=lambda migration: migration.number))
+    migrations = [Migration(int(f.name[:4]), f.read_text(encoding="utf-8")) for f in files]
+    return tuple(sorted([*migrations, *_STEPS], key=lambda migration: migration.number))
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

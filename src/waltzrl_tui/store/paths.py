@@ -66,8 +66,8 @@ def dump_document(connection: sqlite3.Connection, document: Mapping[str, Any]) -
 
 def load_document(connection: sqlite3.Connection, text: str) -> dict[str, Any]:
     """A document as it was given to `dump_document`, with its paths where they are now."""
-    found: dict[str, Any] = _changed(load(text), workspace_of(connection).from_store)
-    return found
+    document: dict[str, Any] = _changed(load(text), workspace_of(connection).from_store)
+    return document
 
 
 def make_relative(connection: sqlite3.Connection, home: Path) -> None:
@@ -123,14 +123,14 @@ def _document(text: str, change: Callable[[str], str]) -> str:
 
 
 def _paths(document: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
+    paths: list[str] = []
 
     def note(text: str) -> str:
-        found.append(text)
+        paths.append(text)
         return text
 
     _changed(document, note)
-    return found
+    return paths
 
 
 def _changed(value: Any, change: Callable[[str], str], field: str = "") -> Any:

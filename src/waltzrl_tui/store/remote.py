@@ -79,13 +79,13 @@ class RemoteStore:
 
     async def some(self, ids: Iterable[str]) -> dict[str, RemoteJobRow]:
         """Those of the ids that are jobs at providers."""
-        wanted = json.dumps(list(ids))
+        numbers = json.dumps(list(ids))
 
         def work(connection: sqlite3.Connection) -> dict[str, RemoteJobRow]:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM remote_jobs"
                 " WHERE job_id IN (SELECT value FROM json_each(?))",
-                (wanted,),
+                (numbers,),
             )
             return {row["job_id"]: _row(connection, row) for row in rows}
 

@@ -78,8 +78,8 @@ class SampleStore:
             )
             assert cursor.lastrowid is not None
             number = cursor.lastrowid
-            found = connection.execute("SELECT * FROM files WHERE id = ?", (number,)).fetchone()
-            return _file(connection, found)
+            file_row = connection.execute("SELECT * FROM files WHERE id = ?", (number,)).fetchone()
+            return _file(connection, file_row)
 
         return await self._database.write(work)
 

@@ -35,9 +35,9 @@ class TranscriptStore:
         """A transcript with its first event, whose number is given, too; both at once."""
 
         def work(connection: sqlite3.Connection) -> tuple[TranscriptRow, int]:
-            made = _create(connection, pair, title)
-            number = _append(connection, made.id, ((kind, data),))
-            return replace(made, turns=int(kind == PROMPT)), number
+            transcript = _create(connection, pair, title)
+            number = _append(connection, transcript.id, ((kind, data),))
+            return replace(transcript, turns=int(kind == PROMPT)), number
 
         return await self._database.write(work)
 
@@ -123,8 +123,8 @@ class TranscriptStore:
                 " branched_from) VALUES (?, ?, ?, ?, 0, ?)",
                 (row["title"], chosen, at, at, transcript_id),
             )
-            made = cursor.lastrowid
-            assert made is not None
+            new_id = cursor.lastrowid
+            assert new_id is not None
             # Edits are appended, so those of a turn that is copied may stand far behind it.
             connection.execute(
                 "INSERT INTO transcript_events (transcript_id, at, kind, data)"
@@ -133,14 +133,14 @@ class TranscriptStore:
                 " ELSE id < coalesce((SELECT id FROM transcript_events WHERE transcript_id = ?2"
                 " AND kind = 'prompt' ORDER BY id LIMIT 1 OFFSET ?3), 9223372036854775807) END)"
                 " ORDER BY id",
-                (made, transcript_id, turns),
+                (new_id, transcript_id, turns),
             )
             copied = connection.execute(
                 "UPDATE transcripts SET turns = (SELECT count(*) FROM transcript_events"
                 " WHERE transcript_id = ?1 AND kind = 'prompt') WHERE id = ?1 RETURNING turns",
-                (made,),
+                (new_id,),
             ).fetchone()[0]
-            return TranscriptRow(made, row["title"], chosen, at, at, copied, transcript_id)
+            return TranscriptRow(new_id, row["title"], chosen, at, at, copied, transcript_id)
 
         return await self._database.write(work)
 

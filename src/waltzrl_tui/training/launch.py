@@ -69,13 +69,13 @@ class Stage1:
             if self.epochs is not None:
                 changes["epochs"] = self.epochs
             if changes:
-                made = type(chosen.settings(role)).from_json(
+                role_settings = type(chosen.settings(role)).from_json(
                     {**chosen.settings(role).to_json(), **changes}
                 )
                 chosen = (
-                    replace(chosen, conversation=made)
+                    replace(chosen, conversation=role_settings)
                     if role == "conversation"
-                    else replace(chosen, feedback=made)
+                    else replace(chosen, feedback=role_settings)
                 )
         return chosen
 
@@ -165,12 +165,12 @@ def draw_sample(
 
 async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
     """The pair that a launch made, once both its agents are trained."""
-    wanted = {
+    names = {
         str(job.params["pair"]["name"])
         for job in await store.jobs.some(job_ids)
         if job.kind == "train"
     }
-    return next((pair for pair in await store.agents.pairs() if pair.name in wanted), None)
+    return next((pair for pair in await store.agents.pairs() if pair.name in names), None)
 
 
 def _jobs(

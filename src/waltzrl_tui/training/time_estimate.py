@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TimeEstimate:
     """Seconds for a launch, at the speed of the launch `after` (the first part of its ids)."""
 
     seconds: float
     after: str
 
 
-async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
+async def estimate(store: Store, plan: Stage1, rows: int) -> TimeEstimate | None:
     """The time for `plan` over `rows` rows, or None when a part of it was never measured.
 
     Each part (rollouts, then each agent) takes as long a row as the last one that succeeded with
@@ -41,7 +41,7 @@ async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
                 break
         else:
             return None
-    return Estimate(seconds, after)
+    return TimeEstimate(seconds, after)
 
 
 def _same(job: JobRow, plan: Stage1, model: str) -> bool:

@@ -21,7 +21,7 @@ from waltzrl_tui.providers.errors import (
     RateLimitError,
     UnavailableError,
 )
-from waltzrl_tui.providers.sdk_errors import said
+from waltzrl_tui.providers.sdk_errors import without_keys
 
 TITLE: Final = "Amazon Bedrock"
 
@@ -127,7 +127,7 @@ CREDENTIALS_HINT: Final = (
 
 def masked_words(words: str) -> str:
     """AWS's words without anything that looks like a key."""
-    return said(_SECRETS.sub("…", words))
+    return without_keys(_SECRETS.sub("…", words))
 
 
 def code_of(error: ProviderError) -> str:
@@ -137,8 +137,8 @@ def code_of(error: ProviderError) -> str:
 
 
 def _of_answer(answer: dict[str, Any], effect: bool) -> ProviderError:
-    told, about = answer.get("Error") or {}, answer.get("ResponseMetadata") or {}
-    code, words = str(told.get("Code") or ""), masked_words(str(told.get("Message") or ""))
+    fault, about = answer.get("Error") or {}, answer.get("ResponseMetadata") or {}
+    code, words = str(fault.get("Code") or ""), masked_words(str(fault.get("Message") or ""))
     status = int(about.get("HTTPStatusCode") or 500)
     kind = _kind(code, status, words)
     what, hint = _SAYS[kind]

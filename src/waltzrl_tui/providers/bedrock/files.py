@@ -68,13 +68,13 @@ async def send_file(aws: Aws, file: TrainingUpload, progress: Progress) -> str:
 
 async def _there(aws: Aws, where: Mapping[str, Any], size: int) -> bool:
     try:
-        found = await aws.ask("s3", "head_object", **where)
+        metadata = await aws.ask("s3", "head_object", **where)
     except MissingError:
         return False
     except AuthError:
         # Without s3:ListBucket a file that is not there is denied, too: sending tells.
         return False
-    return bool(found.get("ContentLength") == size)
+    return bool(metadata.get("ContentLength") == size)
 
 
 async def _put(
@@ -97,9 +97,9 @@ async def _make_bucket(aws: Aws, bucket: str) -> None:
     region = await aws.region()
     # The first region is the one that S3 does not want to hear.
     place = {} if region == "us-east-1" else {"LocationConstraint": region}
-    wish = {"CreateBucketConfiguration": place} if place else {}
+    configuration = {"CreateBucketConfiguration": place} if place else {}
     try:
-        await aws.ask("s3", "create_bucket", effect=True, Bucket=bucket, **wish)
+        await aws.ask("s3", "create_bucket", effect=True, Bucket=bucket, **configuration)
     except InvalidRequestError as error:
         if code_of(error) == "BucketAlreadyOwnedByYou":
             return
@@ -115,22 +115,22 @@ class Losses:
     """What the losses' files held that was not known yet.
 
     Attributes:
-        seen: By kind, the ETag and last step that were read: goes into the cursor.
+        marks: By kind, the ETag and last step that were read: goes into the cursor.
         words: Why they cannot be read, "" when they can.
     """
 
     metrics: list[RemoteMetric] = field(default_factory=list)
-    seen: dict[str, list[Any]] = field(default_factory=dict)
+    marks: dict[str, list[Any]] = field(default_factory=dict)
     words: str = ""
 
 
 async def read_losses(
-    aws: Aws, output: str, job_id: str, seen: Mapping[str, Any], *, ended: bool
+    aws: Aws, output: str, job_id: str, read_before: Mapping[str, Any], *, ended: bool
 ) -> Losses:
-    """The losses by step that were added since `seen`.
+    """The losses by step that were added since `read_before`.
 
-    A job is seen also where its files may not be read, or S3 fails while it runs: then they
-    come later. Of a job that has ended there is no later.
+    A job is watched even if its files cannot be read, or S3 fails while it runs: then the losses
+    come with a later call. A job that has ended has no later call.
 
     Args:
         output: The job's output folder, `s3://…`. job_id: The end of the job's ARN.
@@ -140,27 +140,27 @@ async def read_losses(
     """
     bucket, _, folder = output.removeprefix("s3://").partition("/")
     prefix = f"{folder.strip('/')}/model-customization-job-{job_id}/".lstrip("/")
-    found = Losses(seen={kind: list(read) for kind, read in seen.items()})
+    report = Losses(marks={kind: list(read) for kind, read in read_before.items()})
     steps: dict[int, dict[str, float]] = {}
     try:
         listed = await aws.ask("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix)
         for each in listed.get("Contents", []):
             for kind, (name, column) in _CSVS.items():
                 if str(each["Key"]).endswith(f"/{name}"):
-                    await _read(aws, bucket, each, kind, column, found.seen, steps)
+                    await _read(aws, bucket, each, kind, column, report.marks, steps)
     except (RateLimitError, UnavailableError):
         if ended:
             raise
-        return Losses(seen=dict(seen))
+        return Losses(marks=dict(read_before))
     except ProviderError as error:
-        found.words = error.words or error.message
-    found.metrics = [
+        report.words = error.words or error.message
+    report.metrics = [
         RemoteMetric(
             step, loss=row.get("train"), valid_loss=row.get("valid"), epoch=row.get("epoch")
         )
         for step, row in sorted(steps.items())
     ]
-    return found
+    return report
 
 
 async def _read(
@@ -169,10 +169,10 @@ async def _read(
     each: Mapping[str, Any],
     kind: str,
     column: str,
-    seen: dict[str, list[Any]],
+    marks: dict[str, list[Any]],
     steps: dict[int, dict[str, float]],
 ) -> None:
-    tag, last = seen.get(kind, ["", -1])
+    tag, last = marks.get(kind, ["", -1])
     if each["ETag"] == tag:
         return
     client = await aws.client("s3")
@@ -186,7 +186,7 @@ async def _read(
         row[kind] = loss
         if epoch is not None:
             row["epoch"] = epoch
-    seen[kind] = [each["ETag"], max(last, rows[-1][0]) if rows else last]
+    marks[kind] = [each["ETag"], max(last, rows[-1][0]) if rows else last]
 
 
 def _content(client: Any, bucket: str, key: str) -> str:

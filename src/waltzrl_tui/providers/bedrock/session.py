@@ -73,7 +73,7 @@ class Aws:
         async with self._lock:
             if service not in self._clients:
                 with translating():
-                    self._clients[service] = await asyncio.to_thread(self._made, service)
+                    self._clients[service] = await asyncio.to_thread(self._build_client, service)
             return self._clients[service]
 
     async def region(self) -> str:
@@ -88,9 +88,9 @@ class Aws:
     async def account(self) -> str:
         """The number of the account."""
         if not self._account:
-            found = await self.ask("sts", "get_caller_identity")
+            identity = await self.ask("sts", "get_caller_identity")
             with translating():
-                self._account = str(found["Account"])
+                self._account = str(identity["Account"])
         return self._account
 
     async def bucket(self) -> tuple[str, dict[str, str]]:
@@ -109,16 +109,16 @@ class Aws:
             client.close()
         self._clients = {}
 
-    def _made(self, service: str) -> Any:
+    def _build_client(self, service: str) -> Any:
         if self._session is None:
-            self._session = self._opened()
+            self._session = self._open_session()
         if self._bearer and not service.startswith("bedrock"):
             raise AuthError(
                 f"A Bedrock API key ({BEARER}) opens neither S3 nor STS, where training files "
                 "and their account are.",
                 hint=CREDENTIALS_HINT,
             )
-        wish: dict[str, Any] = {
+        config: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _READ_SECONDS,
             "retries": {"total_max_attempts": 1, "mode": "standard"},
@@ -127,13 +127,13 @@ class Aws:
         }
         if not self._bearer:
             # Files and jobs must be of one account: an API key beside these may be another's.
-            wish["auth_scheme_preference"] = "sigv4"
+            config["auth_scheme_preference"] = "sigv4"
         if self._context.url:
-            wish["s3"]["addressing_style"] = "path"
+            config["s3"]["addressing_style"] = "path"
         if on_this_machine(self._context.url):
-            wish["proxies"] = {}  # otherwise the client reads the environment
+            config["proxies"] = {}  # otherwise the client reads the environment
         client = self._session.client(
-            service, endpoint_url=self._context.url or None, config=self._config(**wish)
+            service, endpoint_url=self._context.url or None, config=self._config(**config)
         )
         try:
             proxy_of(client.meta.endpoint_url)
@@ -143,9 +143,9 @@ class Aws:
             ) from error
         return client
 
-    def _opened(self) -> Any:
+    def _open_session(self) -> Any:
         key = self._context.key
-        wish: dict[str, str] = {}
+        settings: dict[str, str] = {}
         if identity := key("AWS_ACCESS_KEY_ID"):
             secret = key("AWS_SECRET_ACCESS_KEY")
             if not secret:
@@ -153,11 +153,11 @@ class Aws:
                     f"{TITLE} needs AWS_SECRET_ACCESS_KEY beside AWS_ACCESS_KEY_ID.",
                     hint=CREDENTIALS_HINT,
                 )
-            wish = {"aws_access_key_id": identity, "aws_secret_access_key": secret}
+            settings = {"aws_access_key_id": identity, "aws_secret_access_key": secret}
             if token := key("AWS_SESSION_TOKEN"):
-                wish["aws_session_token"] = token
+                settings["aws_session_token"] = token
         elif profile := key("AWS_PROFILE"):
-            wish = {"profile_name": profile}
+            settings = {"profile_name": profile}
         elif os.environ.get(BEARER, "").strip():
             self._bearer = True
         else:
@@ -165,10 +165,10 @@ class Aws:
         region = (
             self._region or os.environ.get(self.region_variable) or os.environ.get("AWS_REGION")
         )
-        session = self._boto3.Session(region_name=region or None, **wish)
+        session = self._boto3.Session(region_name=region or None, **settings)
         if session.region_name:
             return session
-        return self._boto3.Session(region_name=self._home, **wish)
+        return self._boto3.Session(region_name=self._home, **settings)
 
 
 def role_of(options: Mapping[str, Any]) -> str:

@@ -67,16 +67,16 @@ def flavor_of(request: TuneRequest) -> str:
     Raises:
         InvalidRequestError: No single GPU there holds it, or its size cannot be told.
     """
-    wished = str(request.options.get("flavor") or request.machine)
-    if wished:
-        return wished
-    found = _SIZE.findall(request.model.rpartition("/")[2])
-    if not found:
+    flavor = str(request.options.get("flavor") or request.machine)
+    if flavor:
+        return flavor
+    sizes = _SIZE.findall(request.model.rpartition("/")[2])
+    if not sizes:
         raise InvalidRequestError(
             f"The size of {request.model} cannot be told from its name.",
             hint="Name a machine with the option flavor, such as a10g-small.",
         )
-    number, unit = found[-1]
+    number, unit = sizes[-1]
     size = float(number) / (1 if unit in "Bb" else 1000)
     for most, flavor in _BY_SIZE:
         if size <= most:
@@ -142,9 +142,9 @@ def usd_per_second(hardware: Any) -> float | None:
 
 def seconds_billed(job: Any) -> float | None:
     """How long a job has run by the vendor's clock, or None: it has not begun."""
-    told = job.durations.running_secs if job.durations else None
-    if told is not None:
-        return float(told)
+    running = job.durations.running_secs if job.durations else None
+    if running is not None:
+        return float(running)
     if job.started_at is None:
         return None
     until = job.finished_at or datetime.now(UTC)
@@ -154,10 +154,10 @@ def seconds_billed(job: Any) -> float | None:
 def described(job: Any) -> Mapping[str, Any]:
     """What our worker was told to do in a job, {} if it is not one of ours."""
     try:
-        found = json.loads((job.environment or {})["WALTZRL_JOB"])
+        settings = json.loads((job.environment or {})["WALTZRL_JOB"])
     except (KeyError, TypeError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def job_of(job: Any) -> RemoteJob:

@@ -51,8 +51,8 @@ from waltzrl_tui.providers.huggingface.logs import (
 from waltzrl_tui.providers.protocol import (
     Account,
     Capabilities,
-    Estimate,
     JobSnapshot,
+    PriceEstimate,
     Progress,
     ProviderContext,
     RemoteJob,
@@ -112,7 +112,7 @@ class HuggingFace(Tuner):
         await progress(file.bytes, file.bytes)
         return path
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         flavor, prices = flavor_of(request), await self._priced()
         usd = prices.get(flavor)
         if usd is None:
@@ -122,13 +122,13 @@ class HuggingFace(Tuner):
             )
         rate = f"${usd * 3600:.2f} an hour for {flavor}"
         if request.seconds is None:
-            return Estimate(None, words=f"{rate}; the plan tells no hours")
+            return PriceEstimate(None, words=f"{rate}; the plan tells no hours")
         most = timeout_of(request)
         words = (
             f"{rate}, {request.seconds / 60:.0f} min by the plan; stopped after {most / 60:.0f} "
             f"min, at ${usd * most:.2f}"
         )
-        return Estimate(usd * request.seconds, words=words)
+        return PriceEstimate(usd * request.seconds, words=words)
 
     def payload(self, request: TuneRequest) -> dict[str, Any]:
         """The body of the request, its secret masked; the account is `…` until it is known."""
@@ -168,24 +168,24 @@ class HuggingFace(Tuner):
             job = hub.job(account, job_id)
             return job_of(job), job, seconds_billed(job)
 
-        found, job, seconds = await self._ask(look)
-        seen = place_of(cursor)
-        told = News((), (), seen)
-        if found.state != "queued":
-            told = await self._news(account, job_id, seen)
-        steps = [row for row in told.rows if row.kind == "step"]
+        summary, job, seconds = await self._ask(look)
+        place = place_of(cursor)
+        update = News((), (), place)
+        if summary.state != "queued":
+            update = await self._news(account, job_id, place)
+        steps = [row for row in update.rows if row.kind == "step"]
         newest = steps[-1] if steps else None
-        error = last_error(told.rows) or str(cursor.get("error", ""))
+        error = last_error(update.rows) or str(cursor.get("error", ""))
         message = str(job.status.message or "")
         price = await self._price(str(job.flavor)) if seconds is not None else None
         words = message
-        if found.state == "failed":
-            words = error or message or (told.lines[-1] if told.lines else "")
+        if summary.state == "failed":
+            words = error or message or (update.lines[-1] if update.lines else "")
         step = newest.whole("step") if newest else None
         total = newest.whole("total_steps") if newest else None
         return JobSnapshot(
-            found.state,
-            found.provider_state,
+            summary.state,
+            summary.provider_state,
             words=words,
             step=step,
             total_steps=total,
@@ -194,12 +194,12 @@ class HuggingFace(Tuner):
             cost_usd=price * seconds if price is not None and seconds is not None else None,
             tokens=newest.whole("tokens") if newest else None,
             result_model=str(described(job).get("result", ""))
-            if found.state == "succeeded"
+            if summary.state == "succeeded"
             else "",
-            events=events(told.rows),
-            metrics=metrics(told.rows),
-            log=told.lines,
-            cursor={"row": told.place.row, "after": told.place.after, "error": error},
+            events=events(update.rows),
+            metrics=metrics(update.rows),
+            log=update.lines,
+            cursor={"row": update.place.row, "after": update.place.after, "error": error},
         )
 
     async def cancel(self, job_id: str) -> None:
@@ -218,17 +218,17 @@ class HuggingFace(Tuner):
     async def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _news(self, account: str, job_id: str, seen: Place) -> News:
+    async def _news(self, account: str, job_id: str, since: Place) -> News:
         try:
-            if seen.row:
+            if since.row:
                 last = await self._ask(lambda hub: hub.log(account, job_id, whole=False))
-                found = news(last, seen)
-                if not found.gap:
-                    return found
-            return news(await self._ask(lambda hub: hub.log(account, job_id, whole=True)), seen)
+                update = news(last, since)
+                if not update.gap:
+                    return update
+            return news(await self._ask(lambda hub: hub.log(account, job_id, whole=True)), since)
         except MissingError:
             # The log is kept less long than the job: what it came to is told all the same.
-            return News((), (), seen)
+            return News((), (), since)
 
     async def _priced(self) -> dict[str, float]:
         if self._prices is None or time.monotonic() - self._prices[0] > _PRICES_SECONDS:

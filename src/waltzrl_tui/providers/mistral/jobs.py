@@ -79,7 +79,7 @@ def _status(event: Any) -> str:
     return str((event.data or {}).get("status", ""))
 
 
-def _said(event: Any) -> str:
+def _error_text(event: Any) -> str:
     """What an event tells of an error, or ""."""
     data = event.data or {}
     return next((str(data[key]) for key in ("error", "message", "detail") if data.get(key)), "")
@@ -87,13 +87,13 @@ def _said(event: Any) -> str:
 
 def why(job: Any) -> str:
     """Why it failed: the newest event that tells."""
-    return next((said for each in job.events or [] if (said := _said(each))), "")
+    return next((text for each in job.events or [] if (text := _error_text(each))), "")
 
 
 def event_of(number: int, event: Any) -> RemoteEvent:
     """The event of that number, counted from the oldest: they have no ids."""
-    status, said = _status(event), _said(event)
-    text = ": ".join(part for part in (status or str(event.name), said) if part)
+    status, error = _status(event), _error_text(event)
+    text = ": ".join(part for part in (status or str(event.name), error) if part)
     failed = status.startswith("FAILED")
     return RemoteEvent(f"{number}:{event.created_at}", "", text, "error" if failed else "info")
 

@@ -44,8 +44,8 @@ from waltzrl_tui.providers.mistral.jobs import (
 from waltzrl_tui.providers.protocol import (
     Account,
     Capabilities,
-    Estimate,
     JobSnapshot,
+    PriceEstimate,
     Progress,
     ProviderContext,
     RemoteJob,
@@ -130,10 +130,10 @@ class Mistral(Tuner):
 
     async def _tunable_models(self) -> list[str]:
         async with translating(_TITLE):
-            found = await self._api().models.list_async()
+            models = await self._api().models.list_async()
             return sorted(
                 each.id
-                for each in found.data or []
+                for each in models.data or []
                 if each.type == "base" and each.capabilities.fine_tuning
             )
 
@@ -146,21 +146,23 @@ class Mistral(Tuner):
                     return str(each.id)
         async with translating(_TITLE, effect=True):
             with sent_file(file.path, progress) as content:
-                made = await files.upload_async(
+                uploaded = await files.upload_async(
                     file={"file_name": file.name, "content": content}, purpose="fine-tune"
                 )
-        return str(made.id)
+        return str(uploaded.id)
 
     def payload(self, request: TuneRequest) -> dict[str, Any]:
-        wish = {name: request.options[name] for name in _OPTIONS if name in request.options}
-        if "training_steps" not in wish:
-            wish["epochs"] = request.epochs
+        hyperparameters = {
+            name: request.options[name] for name in _OPTIONS if name in request.options
+        }
+        if "training_steps" not in hyperparameters:
+            hyperparameters["epochs"] = request.epochs
         body: dict[str, Any] = {
             "model": request.from_model or request.model,
             "training_files": [{"file_id": request.training_file, "weight": 1}],
             "suffix": request.tag,
             "job_type": "completion",
-            "hyperparameters": wish,
+            "hyperparameters": hyperparameters,
             "auto_start": False,
             # None of the rows is left out silently.
             "invalid_sample_skip_percentage": 0,
@@ -169,7 +171,7 @@ class Mistral(Tuner):
             body["validation_files"] = [request.validation_file]
         return body
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         """The price of the job that waits under the request's tag, made when there is none.
 
         Returns when the vendor has checked it (10 minutes at most). Free: nothing is started.
@@ -184,9 +186,9 @@ class Mistral(Tuner):
                 f"Mistral asks {words}, which cannot be held against a budget in dollars.",
                 hint="Start it in its console, then `waltzrl-tui jobs adopt` it.",
             )
-        told = f"its own price is {words}" if words else "it told no price"
+        text = f"its own price is {words}" if words else "it told no price"
         tokens = job.metadata.train_tokens if job.metadata else None
-        return Estimate(usd, words=told, tokens=tokens or None)
+        return PriceEstimate(usd, words=text, tokens=tokens or None)
 
     async def create(self, request: TuneRequest) -> RemoteJob:
         """Start the job that waits under the request's tag, made when there is none.
@@ -223,7 +225,7 @@ class Mistral(Tuner):
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         job = await self._details(job_id)
-        seen, last = int(cursor.get("events", 0)), int(cursor.get("step", -1))
+        skip, last = int(cursor.get("events", 0)), int(cursor.get("step", -1))
         async with translating(_TITLE):
             state = STATES.get(str(job.status), "unknown")
             events = list(reversed(job.events or []))  # the newest come first
@@ -243,7 +245,7 @@ class Mistral(Tuner):
                 cost_usd=usd_of(job) if state == "succeeded" else None,
                 tokens=job.trained_tokens or None,
                 result_model=str(job.fine_tuned_model or "") if state == "succeeded" else "",
-                events=[event_of(number, each) for number, each in enumerate(events)][seen:],
+                events=[event_of(number, each) for number, each in enumerate(events)][skip:],
                 metrics=[metric_of(each) for each in points if each.step_number > last],
                 cursor={"events": len(events), "step": last if step is None else max(last, step)},
             )
@@ -280,25 +282,25 @@ class Mistral(Tuner):
 
     async def _tagged(self, tag: str) -> list[Any]:
         """All jobs of that tag which can still come to something, oldest first."""
-        found: list[Any] = []
+        tagged: list[Any] = []
         page: list[Any] | None = None
         number = 0
         while page is None or len(page) == _LISTED:
             page = await self._page(number)
             number += 1
-            found += [
+            tagged += [
                 each
                 for each in page
                 if each.suffix == tag and str(each.status) != "FAILED_VALIDATION"
             ]
-        return sorted(found, key=lambda each: (each.created_at, each.id))
+        return sorted(tagged, key=lambda each: (each.created_at, each.id))
 
     async def _page(self, number: int) -> list[Any]:
         async with translating(_TITLE):
             jobs = self._api().fine_tuning.jobs
-            found = await jobs.list_async(page=number, page_size=_LISTED)
+            answer = await jobs.list_async(page=number, page_size=_LISTED)
             # Jobs of kinds that the SDK does not know have none of their fields.
-            return [each for each in found.data or [] if hasattr(each, "suffix")]
+            return [each for each in answer.data or [] if hasattr(each, "suffix")]
 
     async def _details(self, job_id: str) -> Any:
         async with translating(_TITLE):

@@ -19,7 +19,7 @@ from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.prompts import agents_named
 
 if TYPE_CHECKING:
-    from waltzrl_tui.remote.launch import Quote
+    from waltzrl_tui.remote.launch import LaunchQuote
     from waltzrl_tui.tui.shell.app import WaltzApp
 
 
@@ -32,10 +32,10 @@ async def ask_and_launch(
         WaltzError: The sample cannot be drawn, or the provider cannot be opened.
     """
     remote = await app.remote()
-    from waltzrl_tui.remote.launch import RemoteWish, launch, quote
+    from waltzrl_tui.remote.launch import RemoteLaunch, launch, quote
 
     app.notify(f"Pricing a launch at {one_line(row.title)}…", timeout=2, markup=False)
-    wanted = RemoteWish(recipe, row.provider, replace(settings, provider=row.provider))
+    wanted = RemoteLaunch(recipe, row.provider, replace(settings, provider=row.provider))
     quoted = await quote(app.store, app.workspace, remote.providers, wanted)
     if not await app.push_screen_wait(LaunchDialog(quoted)):
         return False
@@ -53,7 +53,7 @@ class LaunchDialog(ModalScreen[bool]):
         Binding("escape,q,n", "answer(False)", "cancel"),
     ]
 
-    def __init__(self, quoted: Quote) -> None:
+    def __init__(self, quoted: LaunchQuote) -> None:
         super().__init__()
         self._quoted = quoted
 
@@ -61,7 +61,7 @@ class LaunchDialog(ModalScreen[bool]):
         title = one_line(self._quoted.row.title)
         with VerticalScroll(classes="dialog") as box:
             box.border_title = Content(
-                f"Launch {agents_named(self._quoted.wanted.settings.roles)} at {title}"
+                f"Launch {agents_named(self._quoted.plan.settings.roles)} at {title}"
             )
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
@@ -79,12 +79,12 @@ class LaunchDialog(ModalScreen[bool]):
         quoted = self._quoted
         lines = [
             _fact("base", one_line(quoted.model, 80)),
-            _fact("epochs", f"{quoted.wanted.settings.epochs:g}"),
+            _fact("epochs", f"{quoted.plan.settings.epochs:g}"),
             _fact("price of", f"{quoted.row.price_as_of or 'not known'}"),
             _fact("", one_line(quoted.row.price_source, 120)),
             Content(""),
         ]
-        for role in quoted.wanted.settings.roles:
+        for role in quoted.plan.settings.roles:
             file = quoted.workload.roles.get(role)
             if file is None:
                 continue
