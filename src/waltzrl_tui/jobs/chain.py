@@ -18,7 +18,7 @@ async def to_resume(store: Store, workspace: Workspace, job_id: str) -> list[Job
         UsageError: It runs, has succeeded, was never launched, or is not the embedded engine's.
     """
     job = await store.jobs.get(job_id)
-    if job.provider != "embedded":
+    if not job.embedded:
         raise UsageError(f"The job {job_id} is {job.provider}'s and cannot be resumed here.")
     if job.state == "succeeded":
         raise UsageError(

@@ -40,7 +40,7 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
             # Nobody works on it: nothing was sent, or its price was not agreed to.
             await store.jobs.move(job_id, "cancelled", from_states={"draft"}, reason="")
             await store.jobs.event(job_id, "cancelled before it was started")
-        elif alive or job.provider != "embedded":
+        elif alive or not job.embedded:
             await store.jobs.event(job_id, "cancel requested")
         elif await store.jobs.move(job_id, "cancelled", reason=""):
             await store.jobs.event(job_id, "cancelled; no worker was running")
@@ -107,7 +107,7 @@ async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
         EngineError: The worker could not be started; the new job is failed.
     """
     job = await store.jobs.get(job_id)
-    if job.provider != "embedded":
+    if not job.embedded:
         raise UsageError(f"The job {job_id} is {job.provider}'s and cannot be retried here.")
     if not job.ended:
         raise UsageError(
@@ -119,9 +119,8 @@ async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
                 f"The job {job_id} needs {needed.id}, which has {_ended_how(needed)}.",
                 hint=f"Resume that one first: waltzrl-tui jobs resume {needed.id}",
             )
-    prefix = await store.jobs.launch_prefix()
     fresh = NewJob(
-        id=f"{prefix}-{job.id.partition('-')[2] or job.role}",
+        id=job.id_in(await store.jobs.launch_prefix()),
         kind=job.kind,
         role=job.role,
         model=job.model,
@@ -156,9 +155,7 @@ async def reconcile(store: Store, workspace: Workspace) -> list[str]:
     suspects = [
         job
         for job in await store.jobs.list(ended=False, limit=-1)
-        if job.provider == "embedded"
-        and job.state in _LAUNCHED
-        and not grace <= job.updated_at <= present
+        if job.embedded and job.state in _LAUNCHED and not grace <= job.updated_at <= present
     ]
     if not suspects:
         return []

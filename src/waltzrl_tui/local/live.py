@@ -62,7 +62,7 @@ class Engines:
             deployed = DeployedEndpoint(store, self._workspace, self._remote, agent)
             await deployed.ready()
             return deployed
-        if agent.kind != "embedded":
+        if not agent.embedded:
             return await self._remote.open(agent)
         weights = await asyncio.to_thread(find_weights, self._workspace, agent.base)
         gguf = weights.servable()

@@ -42,7 +42,7 @@ class PairChoice:
     @property
     def embedded(self) -> bool:
         """Whether any of its agents runs on the embedded engine."""
-        return any(agent.kind == "embedded" for agent in self.agents)
+        return any(agent.embedded for agent in self.agents)
 
     @property
     def agents(self) -> tuple[AgentRow, ...]:

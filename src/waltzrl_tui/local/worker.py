@@ -125,7 +125,7 @@ async def _waits_for(work: Work) -> str:
             return f"waits for {needed.id}"
     for other in await store.jobs.list(ended=False, limit=-1):
         earlier = (other.created_at, other.id) < (job.created_at, job.id)
-        if earlier and other.provider == "embedded" and await _could_run(store, other):
+        if earlier and other.embedded and await _could_run(store, other):
             return f"waits for {other.id}"
     return ""
 

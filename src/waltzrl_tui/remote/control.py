@@ -67,8 +67,7 @@ async def retry(store: Store, job_id: str) -> JobRow:
         raise UsageError(f"The job {job_id} is {job.state}.", hint="Cancel it first.")
     if not remote.files:
         raise UsageError(f"The job {job_id} was started elsewhere: start it there once more.")
-    prefix = await store.jobs.launch_prefix()
-    fresh = f"{prefix}-{job.id.partition('-')[2] or job.role}"
+    fresh = job.id_in(await store.jobs.launch_prefix())
     new_job = NewJob(
         fresh,
         "train",

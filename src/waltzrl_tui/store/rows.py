@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from waltzrl_tui.records.jobs import ENDED, JobKind, JobState, Level
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.records.roles import JobRole, Role
 
 Split = Literal["train", "valid"]
@@ -66,7 +67,7 @@ class NewJob:
     role: JobRole
     model: str
     tag: str = ""
-    provider: str = "embedded"
+    provider: str = EMBEDDED
     state: JobState = "draft"
     reason: str = ""
     provider_state: str = ""
@@ -124,6 +125,20 @@ class JobRow:
     def ended(self) -> bool:
         return self.state in ENDED
 
+    @property
+    def embedded(self) -> bool:
+        """Whether a worker on this machine runs it."""
+        return self.provider == EMBEDDED
+
+    @property
+    def launch(self) -> str:
+        """The first part of the id, which the jobs of one launch share."""
+        return self.id.partition("-")[0]
+
+    def id_in(self, launch: str) -> str:
+        """The id of the same job of another launch: `abc-conv` for `k3f-conv`."""
+        return f"{launch}-{self.id.partition('-')[2] or self.role}"
+
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
@@ -150,6 +165,11 @@ class AgentRow:
     key_env: str
     job_id: str
     created_at: str
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the engine on this machine serves it."""
+        return self.kind == EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ async def estimate(store: Store, plan: Stage1, rows: int) -> TimeEstimate | None
             size = sizes.get(job.sample_id or 0, 0)
             if job.role == role and took and size and _same(job, plan, model):
                 seconds += took / size * rows
-                after = job.id.partition("-")[0]
+                after = job.launch
                 break
         else:
             return None
