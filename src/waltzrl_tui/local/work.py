@@ -13,8 +13,8 @@ import psutil
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.optional_deps import TRAINING, require
+from waltzrl_tui.local.params import PairNames, PrepareParams, TrainParams
 from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollouts
-from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.weights import find_weights
 from waltzrl_tui.records.jobs import Level
@@ -80,10 +80,10 @@ async def prepare_files(work: Work) -> None:
         Cancelled: On request; finished rollouts are kept.
         WaltzError: Weights, rows or the server failed.
     """
-    params = work.job.params
-    train = await asyncio.to_thread(read_rows, Path(params["train_rows"]))
-    valid = await asyncio.to_thread(read_rows, Path(params["valid_rows"]))
-    prompts = wanted_rollouts([*train, *valid], params["judged"])
+    params = PrepareParams.from_json(work.job.params)
+    train = await asyncio.to_thread(read_rows, Path(params.train_rows))
+    valid = await asyncio.to_thread(read_rows, Path(params.valid_rows))
+    prompts = wanted_rollouts([*train, *valid], params.judged)
     rollouts = Rollouts(work.folder / "rollouts.jsonl")
     left = len(set(prompts) - set(rollouts.replies))
     await work.store.jobs.update(work.job.id, total_steps=len(set(prompts)))
@@ -91,19 +91,20 @@ async def prepare_files(work: Work) -> None:
         await work.set_reason("loading the weights")
         weights = await asyncio.to_thread(find_weights, work.workspace, work.job.model)
         await work.event(f"weights from {weights.origin}; {left} replies of the base to sample")
-        await _sample(work, weights.servable(), rollouts, prompts)
+        await _sample(work, weights.servable(), rollouts, prompts, params.rollout_tokens)
     await work.set_reason("rendering")
-    roles = cast("Sequence[Role]", params["roles"])
-    for role in roles:
+    for role in params.roles:
         splits: list[tuple[Split, Any]] = [("train", train), ("valid", valid)]
         for split, rows in splits:
             if rows:
-                await _render(work, role, split, rows, rollouts.replies)
+                await _render(work, params, role, split, rows, rollouts.replies)
     if await work.store.jobs.move(work.job.id, "succeeded", from_states={"running"}, reason=""):
         await work.event("training files are ready")
 
 
-async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[str]) -> None:
+async def _sample(
+    work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[str], max_tokens: int
+) -> None:
     servers = Servers(streaming=False)
     written = 0
 
@@ -120,7 +121,7 @@ async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[
             EmbeddedEndpoint(servers, gguf, None),
             prompts,
             prompt_version=DEFAULT_CONVERSATION,
-            max_tokens=work.job.params["rollout_tokens"],
+            max_tokens=max_tokens,
             on_progress=record_progress,
         )
 
@@ -151,9 +152,13 @@ async def _unless_stopped(work: Work, coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 async def _render(
-    work: Work, role: Role, split: Split, rows: Sequence[Any], replies: dict[str, str]
+    work: Work,
+    params: PrepareParams,
+    role: Role,
+    split: Split,
+    rows: Sequence[Any],
+    replies: dict[str, str],
 ) -> None:
-    params = work.job.params
     path = work.folder / f"{role}-{split}.jsonl"
     recorded = await _recorded(work, path)
     if recorded and await asyncio.to_thread(path.exists):
@@ -163,15 +168,14 @@ async def _render(
         role,
         rows,
         replies,
-        prompt_version=params["prompts"][role],
-        revisions=params["revisions"],
-        refusals_within=params.get("refusals_within", 0),
-        judged=params["judged"],
+        prompt_version=params.prompts[role],
+        revisions=params.revisions,
+        refusals_within=params.refusals_within,
+        judged=params.judged,
     )
-    recipe = {"counts": counts, "prompt": params["prompts"][role], "job": work.job.id}
+    recipe = {"counts": counts, "prompt": params.prompts[role], "job": work.job.id}
     if role == "feedback":
-        if params.get("teacher"):
-            teacher = Teacher.from_json(params["teacher"])
+        if teacher := params.teacher:
             rendered = await _write_feedback(work, rendered, teacher)
             recipe["teacher"] = {"model": teacher.model, "prompt": PROMPT_VERSION}
         recipe["feedback_by"] = feedback_writers(rendered)
@@ -228,13 +232,14 @@ async def train_agent(work: Work) -> None:
         WaltzError: Weights, rows, memory or disk failed.
     """
     require(TRAINING)
-    params, job, store = work.job.params, work.job, work.store
+    job, store = work.job, work.store
+    params = TrainParams.from_json(job.params)
     await work.set_reason("loading the weights")
     weights = await asyncio.to_thread(find_weights, work.workspace, job.model)
     work.check()
     await work.event(f"weights from {weights.origin}")
-    adapter = await _train(work, weights.source)
-    name = params["agent"]
+    adapter = await _train(work, params, weights.source)
+    name = params.agent
     async with store.transaction():
         if not await store.jobs.move(
             job.id,
@@ -252,35 +257,29 @@ async def train_agent(work: Work) -> None:
             kind="embedded",
             base=job.model,
             adapter=str(adapter),
-            prompt=params["prompt"],
+            prompt=params.prompt,
             job_id=job.id,
         )
         await work.event(f"agent {name} is ready")
-        await _add_pair(work)
+        await _add_pair(work, params.pair)
 
 
-async def _add_pair(work: Work) -> None:
-    """The pair, by whichever of its two jobs ends last."""
-    params, store = work.job.params, work.store
-    names = {agent.name for agent in await store.agents.list()}
-    if not {params["pair"]["conversation"], params["pair"]["feedback"]} <= names:
+async def _add_pair(work: Work, pair: PairNames) -> None:
+    """Add the pair, in whichever of its two jobs ends last."""
+    agents = work.store.agents
+    if not {pair.conversation, pair.feedback} <= {agent.name for agent in await agents.list()}:
         return
     try:
-        await store.agents.add_pair(
-            params["pair"]["name"],
-            conversation=params["pair"]["conversation"],
-            feedback=params["pair"]["feedback"],
-        )
+        await agents.add_pair(pair.name, conversation=pair.conversation, feedback=pair.feedback)
     except UsageError:
         return  # resumed jobs find the pair that was made before
-    await work.event(f"pair {params['pair']['name']} is ready")
+    await work.event(f"pair {pair.name} is ready")
 
 
-async def _train(work: Work, source: str) -> Path:
+async def _train(work: Work, params: TrainParams, source: str) -> Path:
     # torch takes seconds to import; the trainer's module does not import it until it runs.
     from waltzrl_tui.local.training import Note, Trainer, TrainingStep
 
-    params = work.job.params
     loop = asyncio.get_running_loop()
     reports: asyncio.Queue[Note | TrainingStep] = asyncio.Queue()
 
@@ -290,9 +289,9 @@ async def _train(work: Work, source: str) -> Path:
     trainer = Trainer(
         source,
         work.folder,
-        await asyncio.to_thread(read_training, Path(params["train_file"])),
-        await asyncio.to_thread(_read_valid, params["valid_file"]),
-        TrainingSettings.from_json(params["settings"]),
+        await asyncio.to_thread(read_training, Path(params.train_file)),
+        await asyncio.to_thread(_read_valid, params.valid_file),
+        params.settings,
         report=report,
         stop=work.stop,
         threads=training_threads(),

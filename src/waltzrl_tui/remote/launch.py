@@ -13,7 +13,6 @@ from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
@@ -29,7 +28,7 @@ from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
 from waltzrl_tui.tokenizers.counting import TokenCounter
-from waltzrl_tui.training.launch import free_name, stem
+from waltzrl_tui.training.launch import SUFFIX, LaunchStart, begin_launch
 from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
 from waltzrl_tui.training_data.provider_formats import Style, bedrock_style
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
@@ -42,7 +41,6 @@ Rendered = dict[str, list[TrainingRow]]
 FeedbackWriter = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
 """Has feedback written: the rows again, in their order, and who wrote it."""
 
-_SHORT: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
 _TIMEOUT_FACTOR: Final = 1.5
 _LEAST_TIMEOUT: Final = 900.0
 
@@ -188,21 +186,11 @@ async def launch(store: Store, workspace: Workspace, quoted: LaunchQuote) -> lis
     """
     if quoted.blockers:
         raise UsageError(f"This cannot be launched: {quoted.blockers[0]}.")
-    plan, sample = quoted.plan, quoted.sample
-    source = Path(plan.recipe.source)
-    digest = await asyncio.to_thread(file_sha256, source)
-    recorded = await store.samples.add(
-        source=source,
-        source_sha256=digest,
-        recipe=plan.recipe.to_json() | {"dropped": sample.dropped},
-        sha256=sample.sha256,
-        rows=len(sample.train) + len(sample.valid),
-    )
-    prefix = await store.jobs.launch_prefix()
-    name = await free_name(store, plan.name or stem(source))
+    plan = quoted.plan
+    started = await begin_launch(store, plan.recipe, quoted.sample, plan.name)
     jobs = []
     for role in plan.settings.roles:
-        job_id = f"{prefix}-{_SHORT[role]}"
+        job_id = f"{started.prefix}-{SUFFIX[role]}"
         folder = workspace.job_dir(job_id)
         files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
         recipe: dict[str, Any] = {"prompt": default_prompt(role), "provider": plan.provider}
@@ -210,7 +198,7 @@ async def launch(store: Store, workspace: Workspace, quoted: LaunchQuote) -> lis
             recipe["teacher"] = dict(quoted.written)
         for split, file in files.items():
             await store.samples.add_file(
-                recorded.id,
+                started.sample_id,
                 role=role,
                 split="train" if split == "train" else "valid",
                 path=file.path,
@@ -219,7 +207,7 @@ async def launch(store: Store, workspace: Workspace, quoted: LaunchQuote) -> lis
                 sha256=file.sha256,
                 recipe=recipe,
             )
-        jobs.append(_job(quoted, role, job_id, name, recorded.id, files))
+        jobs.append(_job(quoted, role, job_id, started, files))
     return await store.remote.add(jobs)
 
 
@@ -314,7 +302,7 @@ def _request(
 ) -> TuneRequest:
     file = workload.roles[role]
     return TuneRequest(
-        tag=f"…-{_SHORT[role]}",
+        tag=f"…-{SUFFIX[role]}",
         role=role,
         model=model,
         method=plan.settings.method,
@@ -373,8 +361,7 @@ def _job(
     quoted: LaunchQuote,
     role: Role,
     job_id: str,
-    name: str,
-    sample_id: int,
+    started: LaunchStart,
     files: Mapping[str, TrainingFile],
 ) -> tuple[NewJob, NewRemoteJob]:
     plan, high = quoted.plan, quoted.high[role]
@@ -383,8 +370,8 @@ def _job(
         options=dict(plan.options),
         **_machine(quoted.row, role),
         agreed_usd=None if high == float("inf") else high,
-        agent=f"{name}-{role}",
-        pair=name if len(plan.settings.roles) == len(ROLES) else "",
+        agent=f"{started.name}-{role}",
+        pair=started.name if len(plan.settings.roles) == len(ROLES) else "",
         prompt=default_prompt(role),
     )
     described = {
@@ -406,9 +393,9 @@ def _job(
         tag=f"{job_id}-{secrets.token_hex(2)}",
         provider=plan.provider,
         state="approved",
-        sample_id=sample_id,
+        sample_id=started.sample_id,
         params={
-            "pair": {"name": name},
+            "pair": {"name": started.name},
             "epochs": plan.settings.epochs,
             "method": plan.settings.method,
         },

@@ -135,6 +135,11 @@ class JobRow:
         """The first part of the id, which the jobs of one launch share."""
         return self.id.partition("-")[0]
 
+    @property
+    def pair(self) -> str:
+        """Name of the pair that the launch is to make, or ""."""
+        return str(self.params.get("pair", {}).get("name", ""))
+
     def id_in(self, launch: str) -> str:
         """The id of the same job of another launch: `abc-conv` for `k3f-conv`."""
         return f"{launch}-{self.id.partition('-')[2] or self.role}"

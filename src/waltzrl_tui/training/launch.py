@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final
 
 from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
@@ -15,11 +15,12 @@ from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
 from waltzrl_tui.jobs.launch import launch as launch_worker
 from waltzrl_tui.local.optional_deps import require
+from waltzrl_tui.local.params import PairNames, PrepareParams, TrainParams
 from waltzrl_tui.local.prepare import write_rows
 from waltzrl_tui.local.recipe import FULL, QUICK, Recipe
 from waltzrl_tui.local.weights import DEFAULT_MODEL, file_sha256
 from waltzrl_tui.records.roles import ROLES, Role
-from waltzrl_tui.store import JobRow, NewJob, PairRow, SampleRow, Store
+from waltzrl_tui.store import JobRow, NewJob, PairRow, Store
 from waltzrl_tui.training_data.rendering import teaches_feedback
 from waltzrl_tui.training_data.teacher import Teacher
 from waltzrl_tui.waltz.prompts import default_prompt
@@ -28,7 +29,8 @@ from waltzrl_tui.workspace import Workspace
 QUICK_EVAL = QUICK.evaluation_prompts
 """Held-apart prompts of a quick evaluation."""
 
-_SHORT: dict[Role, Literal["conv", "feed"]] = {"conversation": "conv", "feedback": "feed"}
+SUFFIX: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
+"""What the id of a training job ends with, by role."""
 
 
 @dataclass(frozen=True)
@@ -104,20 +106,10 @@ async def launch(
         raise UsageError(
             f"{plan.epochs:g} epochs cannot be trained.", hint="Choose from above 0 to 100."
         )
-    source = Path(plan.recipe.source)
     if sample is None:
         sample = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256, plan.roles)
-    digest = await asyncio.to_thread(file_sha256, source)
-    row = await store.samples.add(
-        source=source,
-        source_sha256=digest,
-        recipe=plan.recipe.to_json() | {"dropped": sample.dropped},
-        sha256=sample.sha256,
-        rows=len(sample.train) + len(sample.valid),
-    )
-    prefix = await store.jobs.launch_prefix()
-    name = await free_name(store, plan.name or stem(source))
-    jobs = _jobs(workspace, plan, row, sample, prefix, name)
+    started = await begin_launch(store, plan.recipe, sample, plan.name)
+    jobs = _jobs(workspace, plan, sample, started)
     await asyncio.to_thread(_write_sample, workspace.job_dir(jobs[0].id), sample)
     await store.jobs.add_all(jobs)
     for job in jobs:
@@ -163,24 +155,53 @@ def draw_sample(
     return replace(sample, train=usable(sample.train), valid=usable(sample.valid))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchStart:
+    """What the jobs of a new launch share.
+
+    Attributes:
+        sample_id: The recorded sample.
+        prefix: What their ids begin with.
+        name: What their agents and the pair are named after; no other has this name.
+    """
+
+    sample_id: int
+    prefix: str
+    name: str
+
+
+async def begin_launch(
+    store: Store, recipe: SampleRecipe, sample: Sample, name: str = ""
+) -> LaunchStart:
+    """Record the sample of a launch and choose its names, `name` or else the dataset's."""
+    source = Path(recipe.source)
+    row = await store.samples.add(
+        source=source,
+        source_sha256=await asyncio.to_thread(file_sha256, source),
+        recipe=recipe.to_json() | {"dropped": sample.dropped},
+        sha256=sample.sha256,
+        rows=len(sample.train) + len(sample.valid),
+    )
+    return LaunchStart(
+        sample_id=row.id,
+        prefix=await store.jobs.launch_prefix(),
+        name=await _free_name(store, name or _stem(source)),
+    )
+
+
 async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
     """The pair that a launch made, once both its agents are trained."""
-    names = {
-        str(job.params["pair"]["name"])
-        for job in await store.jobs.some(job_ids)
-        if job.kind == "train"
-    }
+    names = {job.pair for job in await store.jobs.some(job_ids) if job.kind == "train"}
     return next((pair for pair in await store.agents.pairs() if pair.name in names), None)
 
 
-def _jobs(
-    workspace: Workspace, plan: Stage1, row: SampleRow, sample: Sample, prefix: str, name: str
-) -> list[NewJob]:
+def _jobs(workspace: Workspace, plan: Stage1, sample: Sample, started: LaunchStart) -> list[NewJob]:
     settings = plan.settings
     prompts = {role: default_prompt(role) for role in ROLES}
-    agents = {role: f"{name}-{role}" for role in ROLES}
+    name = started.name
+    pair = PairNames(name=name, conversation=f"{name}-conversation", feedback=f"{name}-feedback")
     model = plan.model or DEFAULT_MODEL
-    prepare = f"{prefix}-prep"
+    prepare = f"{started.prefix}-prep"
     folder = workspace.job_dir(prepare)
     jobs = [
         NewJob(
@@ -190,52 +211,52 @@ def _jobs(
             model,
             state="queued",
             reason="starting",
-            sample_id=row.id,
-            params={
-                "train_rows": str(folder / "sample-train.jsonl"),
-                "valid_rows": str(folder / "sample-valid.jsonl"),
-                "judged": settings.judged,
-                "rollout_tokens": settings.rollout_tokens,
-                "revisions": settings.revisions,
-                "refusals_within": settings.refusals_within,
-                "prompts": prompts,
-                "roles": list(plan.roles),
-                "teacher": plan.teacher.to_json() if plan.teacher else None,
-            },
+            sample_id=started.sample_id,
+            params=PrepareParams(
+                train_rows=str(folder / "sample-train.jsonl"),
+                valid_rows=str(folder / "sample-valid.jsonl"),
+                judged=settings.judged,
+                rollout_tokens=settings.rollout_tokens,
+                revisions=settings.revisions,
+                refusals_within=settings.refusals_within,
+                prompts=prompts,
+                roles=plan.roles,
+                teacher=plan.teacher,
+            ).to_json(),
         )
     ]
     for role in plan.roles:
         jobs.append(
             NewJob(
-                f"{prefix}-{_SHORT[role]}",
+                f"{started.prefix}-{SUFFIX[role]}",
                 "train",
                 role,
                 model,
                 state="queued",
                 reason="starting",
                 depends_on=(prepare,),
-                sample_id=row.id,
-                params={
-                    "train_file": str(folder / f"{role}-train.jsonl"),
-                    "valid_file": str(folder / f"{role}-valid.jsonl") if sample.valid else "",
-                    "settings": settings.settings(role).to_json(),
-                    "prompt": prompts[role],
-                    "agent": agents[role],
-                    "pair": {"name": name, **agents},
-                },
+                sample_id=started.sample_id,
+                params=TrainParams(
+                    train_file=str(folder / f"{role}-train.jsonl"),
+                    valid_file=str(folder / f"{role}-valid.jsonl") if sample.valid else "",
+                    settings=settings.settings(role),
+                    prompt=prompts[role],
+                    agent=f"{name}-{role}",
+                    pair=pair,
+                ).to_json(),
             )
         )
     return jobs
 
 
-async def free_name(store: Store, base: str) -> str:
+async def _free_name(store: Store, base: str) -> str:
     """`base`, or `base-2` …: taken by no pair or agent, nor by a launch that is under way."""
     taken = {pair.name for pair in await store.agents.pairs()}
     for agent in await store.agents.list():
         taken |= {agent.name.removesuffix(f"-{role}") for role in ROLES}
     for job in await store.jobs.list(limit=-1):
         if job.kind == "train" and job.state != "cancelled":
-            taken.add(str(job.params.get("pair", {}).get("name", "")))
+            taken.add(job.pair)
     name, number = base, 1
     while name in taken:
         number += 1
@@ -243,7 +264,7 @@ async def free_name(store: Store, base: str) -> str:
     return name
 
 
-def stem(source: Path) -> str:
+def _stem(source: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", source.name.partition(".")[0]).strip("-")[:40] or "agents"
 
 

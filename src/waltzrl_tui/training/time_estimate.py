@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.local.params import PrepareParams, TrainParams
 from waltzrl_tui.store import JobRow, Store
 
 if TYPE_CHECKING:
@@ -26,7 +28,11 @@ async def estimate(store: Store, plan: Stage1, rows: int) -> TimeEstimate | None
     Each part (rollouts, then each agent) takes as long a row as the last one that succeeded with
     the same model and settings.
     """
-    done = [job for job in await store.jobs.list(ended=True) if job.state == "succeeded"]
+    done = [
+        job
+        for job in await store.jobs.list(ended=True)
+        if job.state == "succeeded" and job.embedded
+    ]
     sizes = {sample.id: sample.rows for sample in await store.samples.list()}
     model = plan.model
     seconds = 0.0
@@ -48,14 +54,15 @@ def _same(job: JobRow, plan: Stage1, model: str) -> bool:
     if model and job.model != model:
         return False
     settings = plan.settings
-    if job.kind == "rollouts":
-        return (job.params.get("judged"), job.params.get("rollout_tokens")) == (
-            settings.judged,
-            settings.rollout_tokens,
+    try:
+        if job.kind == "rollouts":
+            done = PrepareParams.from_json(job.params)
+            return (done.judged, done.rollout_tokens) == (settings.judged, settings.rollout_tokens)
+        return job.role != "both" and (
+            TrainParams.from_json(job.params).settings == settings.settings(job.role)
         )
-    if job.role == "both":
-        return False
-    return bool(job.params.get("settings") == settings.settings(job.role).to_json())
+    except WaltzError:
+        return False  # of a version whose settings are not those of today
 
 
 def _seconds(job: JobRow) -> float | None:

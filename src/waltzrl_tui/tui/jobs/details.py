@@ -166,6 +166,8 @@ def _params(params: Mapping[str, Any]) -> list[DetailRow]:
     rows: list[DetailRow] = []
     single = []
     for name, value in params.items():
+        if name == "version":
+            continue
         if isinstance(value, Mapping):
             inner = ", ".join(f"{key} {one_line(str(each))}" for key, each in value.items())
             rows.append((one_line(name, 10), printable(inner), ""))
