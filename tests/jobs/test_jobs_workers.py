@@ -121,8 +121,8 @@ async def test_a_killed_worker_is_found_and_its_job_failed(
     job = await store.jobs.get(JOB)
     assert (job.state, job.eta_seconds) == ("failed", None)
     assert job.error == (
-        "The worker process ended without saying why (killed, or the machine restarted). "
-        f"Resume it to go on from step {job.step}."
+        "The worker process ended unexpectedly (killed, or the machine restarted). "
+        f"Resume it to continue from step {job.step}."
     )
     assert job.ended_at is not None
     assert [event.level for event in await store.jobs.events(JOB)] == ["error"]

@@ -330,7 +330,7 @@ async def test_an_adapter_that_is_not_there_is_missing(
     await asyncio.to_thread(
         huggingface_hub.HfApi(there.url, token=there.key).create_repo, "ada/waltzrl-empty"
     )
-    with pytest.raises(MissingError, match="holds no adapter"):
+    with pytest.raises(MissingError, match="does not hold an adapter"):
         await hub.collect("ada/waltzrl-empty", tmp_path / "empty")
 
 

@@ -23,7 +23,7 @@ async def to_resume(store: Store, workspace: Workspace, job_id: str) -> list[Job
     if job.state == "succeeded":
         raise UsageError(
             f"The job {job_id} has succeeded; there is nothing to resume.",
-            hint=f"To do it once more: waltzrl-tui jobs retry {job_id}",
+            hint=f"To run it again: waltzrl-tui jobs retry {job_id}",
         )
     if job.state == "draft":
         raise UsageError(f"The job {job_id} has not been launched yet.")

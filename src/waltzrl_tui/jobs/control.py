@@ -32,7 +32,7 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
     """
     job = await store.jobs.get(job_id)
     if job.ended:
-        raise UsageError(f"The job {job_id} cannot be cancelled: it has {_ended_how(job)} already.")
+        raise UsageError(f"The job {job_id} cannot be cancelled: it has already {_ended_how(job)}.")
     await store.jobs.request_cancel(job_id)
     alive = await asyncio.to_thread(worker_alive, workspace, job_id)
     async with store.transaction():
@@ -177,8 +177,8 @@ async def _end(store: Store, job: JobRow) -> bool:
         error, event = "", "cancelled; its worker had ended"
     else:
         error = event = (
-            "The worker process ended without saying why (killed, or the machine restarted). "
-            f"Resume it to go on from step {job.step}."
+            "The worker process ended unexpectedly (killed, or the machine restarted). "
+            f"Resume it to continue from step {job.step}."
         )
     # `unchanged_since`: another process may have resumed it since it was read.
     moved = await store.jobs.move(

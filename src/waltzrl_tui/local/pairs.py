@@ -194,7 +194,7 @@ class PairSelection:
             EndpointError: A key is not set.
         """
         if self.choice is None:
-            raise NotFoundError("There is no pair to ask.", hint="Train or add one.")
+            raise NotFoundError("There is no pair yet.", hint="Train or add one.")
         choice = self.choice
         async with self._starting:
             if self._live is None or self._live[0] != choice:

@@ -90,7 +90,7 @@ def train(job: Mapping[str, Any], folder: Path, rows: Rows) -> Path:
     Raises:
         WaltzError: Files, settings, memory or disk.
     """
-    rows(Note(f"fetches the rows and {job['model']}"))
+    rows(Note(f"downloading the rows and {job['model']}"))
     trainer = Trainer(
         str(job["model"]),
         folder,
@@ -122,7 +122,7 @@ def settings_of(job: Mapping[str, Any]) -> TrainingSettings:
         chosen["micro_tokens"] = next(size for least, size in _PIECE_TOKENS if memory >= least)
     elif job.get("gpu"):
         raise EngineError(
-            "The machine's GPU cannot be used: its driver and torch do not fit each other.",
+            "The machine's GPU cannot be used: its driver and torch are incompatible.",
             hint="Choose another machine with the option flavor.",
         )
     chosen |= dict(job.get("settings") or {})
@@ -151,7 +151,7 @@ def push(adapter: Path, repo: str, rows: Rows) -> None:
             # Whatever the SDK or the line raises, another try may succeed.
             text = f"The adapter could not be sent: {type(error).__name__}: {error}"
             if number == _PUSHES:
-                raise EngineError(text, hint="Check that the token may write.") from error
+                raise EngineError(text, hint="Check that the token has write access.") from error
             rows(Note(text, "warning"))
             time.sleep(_PUSH_SECONDS * number)
         else:

@@ -291,7 +291,7 @@ class EmbeddedEndpoint:
                 raise
             raise EndpointError(
                 "The embedded engine stopped in the middle of a reply.",
-                hint="Ask again: it is started anew.",
+                hint="Send the prompt again; the engine restarts.",
             ) from error
         finally:
             await deltas.aclose()

@@ -20,6 +20,7 @@ from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.refusal_margin import Caution, openings_of_refusals
 from waltzrl_tui.local.schedule import Pace, learning_rate, pieces, plan
 from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.words import plural
 
 _DECLINES = {"harmful/refuses": True, "benign/complies": False}
 _VALIDATIONS = 5
@@ -279,8 +280,8 @@ class Trainer:
         if dropped := len(encoded) - len(fitting):
             self._report(
                 Note(
-                    f"{dropped} {what} rows are longer than {settings.max_tokens} tokens and "
-                    "were left out",
+                    f"left out {plural(dropped, f'{what} row')} longer than "
+                    f"{settings.max_tokens} tokens",
                     "warning",
                 )
             )
@@ -318,7 +319,7 @@ class Trainer:
         except _write_errors() as error:
             raise EngineError(
                 f"The adapter could not be written: {_words(error)}.",
-                hint="Free some space, then resume the job: it goes on from its checkpoint.",
+                hint="Free some space, then resume the job; it continues from its checkpoint.",
             ) from error
         for path in self._folder.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)

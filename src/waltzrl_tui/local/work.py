@@ -27,6 +27,7 @@ from waltzrl_tui.training_data.teacher import Teacher, teach
 from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
 from waltzrl_tui.training_data.training_file import TrainingRow, read_training, write_training
 from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION
+from waltzrl_tui.words import plural
 from waltzrl_tui.workspace import Workspace
 
 T = TypeVar("T")
@@ -90,7 +91,9 @@ async def prepare_files(work: Work) -> None:
     if left:
         await work.set_reason("loading the weights")
         weights = await asyncio.to_thread(find_weights, work.workspace, work.job.model)
-        await work.event(f"weights from {weights.origin}; {left} replies of the base to sample")
+        await work.event(
+            f"weights from {weights.origin}; {plural(left, 'base reply', 'base replies')} to sample"
+        )
         await _sample(work, weights.servable(), rollouts, prompts, params.rollout_tokens)
     await work.set_reason("rendering")
     for role in params.roles:
@@ -192,7 +195,7 @@ async def _render(
             recipe=recipe,
         )
     parts = ", ".join(f"{number} {name}" for name, number in counts.items())
-    await work.event(f"{role} {split}: {file.rows} rows ({parts})")
+    await work.event(f"{role} {split}: {plural(file.rows, 'row')} ({parts})")
 
 
 async def _recorded(work: Work, path: Path) -> bool:
@@ -214,7 +217,7 @@ async def _write_feedback(
         await work.store.jobs.update(
             work.job.id,
             cost_usd=spent + usd,
-            reason=f"the teacher writes feedback {done}/{whole}",
+            reason=f"the teacher is writing feedback {done}/{whole}",
         )
 
     cache = work.workspace.cache / "teacher"

@@ -42,10 +42,10 @@ class Tuner:
         self.context = context
 
     async def estimate(self, request: TuneRequest) -> PriceEstimate:
-        return PriceEstimate(None, words=f"{self.title} gives no estimate of its own")
+        return PriceEstimate(None, words=f"{self.title} has no estimate of its own")
 
     async def collect(self, result_model: str, folder: Path) -> Path:
-        raise self._lacks("gives no weights")
+        raise self._lacks("does not provide weights")
 
     async def deploy(self, result_model: str, base_model: str, tag: str) -> Deployment:
         raise self._lacks("needs no deployment")

@@ -84,7 +84,7 @@ class OpenAIFineTuning(SdkProvider):
 
     def account_of(self, has_tuned: bool) -> Account:
         """What a key that lists jobs says of the account."""
-        words = "has tuned before" if has_tuned else "has no job yet"
+        words = "has tuned before" if has_tuned else "has no jobs yet"
         return Account(True, True, f"the key works; this account {words}")
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:

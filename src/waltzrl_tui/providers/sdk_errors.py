@@ -50,7 +50,7 @@ _KEYS: Final = re.compile(r"\b(?:sk|tgp|fw|hf|key)[-_][A-Za-z0-9_-]{8,}|Bearer\s
 _HINTS: Final[dict[type[ProviderError], str]] = {
     AuthError: "Check the key and what it may do: waltzrl-tui doctor",
     QuotaError: "Add credit or raise the limit in the provider's console, then resume the job.",
-    InvalidRequestError: "Change what it names, then launch anew.",
+    InvalidRequestError: "Correct what it names, then launch again.",
     ClosedError: "See `waltzrl-tui plan` for what to use instead.",
 }
 
@@ -76,7 +76,7 @@ def mapped(error: BaseException, title: str, *, effect: bool = False) -> Provide
         return mapped(error.__cause__, title, effect=effect)
     if "OfflineModeIsEnabled" in names:
         return UnavailableError(
-            "HF_HUB_OFFLINE is set: nothing is asked of the hub.", hint="Unset it and try again."
+            "HF_HUB_OFFLINE is set: the hub is not used.", hint="Unset it and try again."
         )
     if names & {"APITimeoutError", "TimeoutException"}:
         return UnavailableError(
@@ -92,7 +92,7 @@ def mapped(error: BaseException, title: str, *, effect: bool = False) -> Provide
             f"{title} cannot be reached.", words=without_keys(words), sent=effect and not refused
         )
     return UnavailableError(
-        f"{title} answered what its client does not understand.",
+        f"{title} sent an answer that its client cannot read.",
         words=without_keys(f"{type(error).__name__}: {error}".rstrip(": ")),
         sent=effect,
     )
@@ -111,11 +111,11 @@ def of_status(
     kind = _kind(status, words)
     what = {
         AuthError: "does not accept the key",
-        QuotaError: "says that the account's quota or credit is used up",
-        ConcurrencyError: "runs too many jobs of this account already",
-        RateLimitError: "was asked too often",
+        QuotaError: "reports that the account's quota or credit is used up",
+        ConcurrencyError: "already runs too many jobs of this account",
+        RateLimitError: "received too many requests",
         MissingError: "does not have it",
-        ClosedError: "does not offer this any more",
+        ClosedError: "no longer offers this",
         UnavailableError: f"failed ({status})",
     }.get(kind, f"refused the request ({status})")
     lost = effect and kind is UnavailableError

@@ -36,7 +36,7 @@ async def adopt(
     for job in await store.jobs.list(limit=-1):
         if job.provider == provider_name and job.provider_job_id == provider_job_id:
             raise UsageError(
-                f"The job {one_line(provider_job_id, 60)} is watched already, as {job.id}."
+                f"The job {one_line(provider_job_id, 60)} is already tracked as {job.id}."
             )
     provider = await providers.get(provider_name, url)
     there = await provider.fetch(provider_job_id, {})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
+from waltzrl_tui.words import money
 
 
 async def approve(store: Store, job_id: str) -> JobRow:
@@ -18,13 +19,13 @@ async def approve(store: Store, job_id: str) -> JobRow:
     """
     job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
     if job.state != "draft" or remote.vendor_usd is None:
-        raise UsageError(f"The job {job_id} waits for no yes: it is {job.state}.")
+        raise UsageError(f"The job {job_id} does not wait for approval; it is {job.state}.")
     intent = replace(remote.request, agreed_usd=remote.vendor_usd)
     async with store.transaction():
         await store.remote.update(job_id, request=intent)
         if not await store.jobs.move(job_id, "approved", from_states={"draft"}, reason=""):
             raise UsageError(f"The job {job_id} was changed by another process just now.")
-        await store.jobs.event(job_id, f"${remote.vendor_usd:.2f} agreed to")
+        await store.jobs.event(job_id, f"{money(remote.vendor_usd)} accepted")
     return await store.jobs.get(job_id)
 
 
@@ -37,9 +38,9 @@ async def resume(store: Store, job_id: str) -> JobRow:
     """
     job = await store.jobs.get(job_id)
     if not job.ended or job.provider_job_id:
-        what = "has not ended" if not job.ended else f"has been at {job.provider} already"
+        what = "has not ended" if not job.ended else f"was already sent to {job.provider}"
         raise UsageError(
-            f"The job {job_id} {what}.", hint=f"A new one: waltzrl-tui jobs retry {job_id}"
+            f"The job {job_id} {what}.", hint=f"To train again: waltzrl-tui jobs retry {job_id}"
         )
     moved = await store.jobs.move(
         job_id,
@@ -52,7 +53,7 @@ async def resume(store: Store, job_id: str) -> JobRow:
     )
     if not moved:
         raise UsageError(f"The job {job_id} was changed by another process just now.")
-    await store.jobs.event(job_id, "launched once more")
+    await store.jobs.event(job_id, "launched again")
     return await store.jobs.get(job_id)
 
 
@@ -66,7 +67,7 @@ async def retry(store: Store, job_id: str) -> JobRow:
     if not job.ended:
         raise UsageError(f"The job {job_id} is {job.state}.", hint="Cancel it first.")
     if not remote.files:
-        raise UsageError(f"The job {job_id} was started elsewhere: start it there once more.")
+        raise UsageError(f"The job {job_id} was started elsewhere; start it again there.")
     fresh = job.id_in(await store.jobs.launch_prefix())
     new_job = NewJob(
         fresh,

@@ -162,7 +162,7 @@ class Deployments:
             base_model="",
             endpoint=there.url,
             state=there.state,
-            words="found running, left by an earlier session",
+            words="left running by an earlier session",
             usd_per_hour=there.usd_per_hour,
             idle_minutes=IDLE_MINUTES,
             created_at=now(),
@@ -211,7 +211,7 @@ class Deployments:
             if not remote_id:
                 if _minutes_since(row.used_at) > 2:
                     await self._store.deployments.update(
-                        row.tag, state="failed", words="was never made", ended_at=now()
+                        row.tag, state="failed", words="was never created", ended_at=now()
                     )
                 return
             await self._store.deployments.update(row.tag, remote_id=remote_id)
@@ -220,7 +220,7 @@ class Deployments:
             there = await provider.deployment(row.remote_id)
         except MissingError:
             await self._store.deployments.update(
-                row.tag, state="stopped", words="is gone at the provider", ended_at=now()
+                row.tag, state="stopped", words="no longer at the provider", ended_at=now()
             )
             return
         # A store that cannot be written must not keep one up that is billed.
@@ -260,7 +260,7 @@ async def tend_for_ever(deployments: Deployments, every: float = 20.0) -> None:
         try:
             await deployments.tend()
         except StoreError as error:
-            _log.warning("deployments are not tended just now: %s", error)
+            _log.warning("deployments are not being managed: %s", error)
         await asyncio.sleep(every)
 
 

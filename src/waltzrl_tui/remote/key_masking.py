@@ -82,10 +82,10 @@ class Guard:
             if value := self._noted(variable):
                 if value == os.environ.get(variable, "").strip():
                     return (
-                        f"The key is in the environment as {variable}: set a good one there and "
+                        f"The key is in the environment as {variable}: set a valid one there and "
                         "start again."
                     )
-                return f"Set a good {variable}: waltzrl-tui doctor --set-key {variable}"
+                return f"Set a valid {variable}: waltzrl-tui doctor --set-key {variable}"
         return ""
 
     def _clean(self, error: ProviderError) -> None:

@@ -131,8 +131,8 @@ async def quote(
         )
     if plan.provider not in catalogue.provider:
         raise UsageError(
-            f"{plan.provider} is not in the catalogue, so nothing could be estimated.",
-            hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
+            f"{plan.provider} is not in the catalogue, so its cost cannot be estimated.",
+            hint="Add its prices to plans.toml in the workspace; see docs/plans.md.",
         )
     settings = replace(plan.settings, provider=plan.provider, chat_hours=0.0)
     sample = await asyncio.to_thread(_drawn, plan)

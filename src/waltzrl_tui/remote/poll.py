@@ -20,6 +20,7 @@ from waltzrl_tui.remote.provider_pool import Providers, jittered
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import LOG, NewEvent, RemoteJobRow, RemoteUpdate
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.words import money
 
 WATCHED: Final = ("queued", "running")
 PER_SECOND: Final = 4.0
@@ -107,7 +108,7 @@ class Poller:
         state = None if snapshot.state == "unknown" else snapshot.state
         reason, error = words, ""
         if snapshot.state == "unknown":
-            reason = f"the provider says “{one_line(snapshot.provider_state, 40)}”"
+            reason = f"the provider reports “{one_line(snapshot.provider_state, 40)}”"
         if state == "failed":
             reason, error = "", words or "The provider gave no reason."
         if job.cancel_requested and state not in ("succeeded", "failed", "cancelled"):
@@ -159,7 +160,7 @@ class Poller:
         text = f"{job.state} at the provider"
         estimate_usd = remote.vendor_usd if remote.vendor_usd is not None else job.estimate_usd
         if job.cost_usd or estimate_usd:
-            text += f"; estimated ${estimate_usd:.2f}, billed ${job.cost_usd:.2f}"
+            text += f"; estimated {money(estimate_usd)}, billed {money(job.cost_usd)}"
         level = "error" if job.state == "failed" else "info"
         await self._store.jobs.event(job_id, text + (f": {job.error}" if job.error else ""), level)  # type: ignore[arg-type]
 
@@ -175,12 +176,12 @@ class Poller:
             await self._gone(job, error)
         else:
             self._missing.add(job.id)
-            await self._says(job, "the provider does not find it: asks once more")
+            await self._says(job, "the provider cannot find it; checking once more")
         return True
 
     async def _gone(self, job: JobRow, error: MissingError) -> None:
         """The provider has deleted it: there is nothing more to learn."""
-        text = "The provider does not have this job any more: it was deleted there."
+        text = "The provider no longer has this job; it was deleted there."
         words = one_line(error.words, 200)
         text += f" “{words}”" if words else ""
         if job.cancel_requested:

@@ -44,7 +44,7 @@ class AgentMaker:
             await self._agent(provider, job, remote)
         except WaltzError as error:
             await self._store.jobs.event(
-                job.id, f"the result could not be made an agent: {error}", "error"
+                job.id, f"no agent could be made from the result: {error}", "error"
             )
 
     async def _agent(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> None:
@@ -85,7 +85,7 @@ class AgentMaker:
         folder = self._workspace.job_dir(job.id) / "adapter"
         part = folder.with_name(".adapter")
         await asyncio.to_thread(shutil.rmtree, part, True)
-        await self._store.jobs.event(job.id, f"fetches the adapter {job.result_model}")
+        await self._store.jobs.event(job.id, f"downloading the adapter {job.result_model}")
         downloaded = await provider.collect(job.result_model, part)
         await asyncio.to_thread(shutil.rmtree, folder, True)
         await asyncio.to_thread(downloaded.rename, folder)

@@ -34,7 +34,7 @@ from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.store.rows import now
 from waltzrl_tui.text import one_line
-from waltzrl_tui.words import plural, size
+from waltzrl_tui.words import money, plural, size
 
 SETTLE_SECONDS: Final = 60.0
 """A create call whose answer was lost may show in the provider's list so much later."""
@@ -72,14 +72,14 @@ class Submitter:
             step = await self._advance(provider, job, remote)
         except ConcurrencyError as error:
             health.succeeded()
-            await self._move(job, "approved", _says(error, "waits its turn"))
+            await self._move(job, "approved", _says(error, "queued"))
             return SubmitStep(_WAIT_SECONDS)
         except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
             health.succeeded()
             if (await self._store.remote.get(job.id)).sent_at is not None:
                 # It may be there and be billed: it is looked for until that can be told.
                 await self._providers.renewed(job.provider, remote.url)
-                reason = f"an answer was lost, and cannot look for the job: {_full(error)}"
+                reason = f"an answer was lost, and the job cannot be looked up: {_full(error)}"
                 await self._store.jobs.update(job.id, reason=one_line(reason, 400))
                 return SubmitStep(_WAIT_SECONDS)
             await self._fail(job, error)
@@ -129,7 +129,7 @@ class Submitter:
                 ahead += 1
         if ahead < most:
             return ""
-        return f"waits its turn: {provider.title} takes {most} at once"
+        return f"queued: {provider.title} runs {most} at once"
 
     async def _upload(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> RemoteJobRow:
         files = dict(remote.files)
@@ -148,7 +148,7 @@ class Submitter:
                 )
             else:
                 await self._store.jobs.event(
-                    job.id, f"{provider.title} has the {split} file already: not sent again"
+                    job.id, f"{provider.title} already has the {split} file; not sent again"
                 )
             files[split] = replace(file, id=remote_id)
             await self._store.remote.update(job.id, files=files)
@@ -158,7 +158,7 @@ class Submitter:
         path = Path(file.path)
         if not await asyncio.to_thread(path.is_file):
             raise InvalidRequestError(
-                f"The {split} file {path} is gone.", hint="Launch the training anew."
+                f"The {split} file {path} is gone.", hint="Launch a new training."
             )
         shown = -1
 
@@ -195,7 +195,7 @@ class Submitter:
             estimate = await provider.estimate(request)
             if not estimate.pending:
                 break
-            await self._store.jobs.update(job.id, reason=f"{provider.title} checks the file")
+            await self._store.jobs.update(job.id, reason=f"{provider.title} is checking the file")
             await asyncio.sleep(_PENDING_SECONDS)
         else:
             # Without its price nothing is created: it is asked again later.
@@ -204,23 +204,27 @@ class Submitter:
         await self._store.remote.update(job.id, vendor_usd=estimate.usd, vendor_says=words)
         if not estimate.allowed:
             raise QuotaError(
-                f"{provider.title} does not let this account go on.",
+                f"{provider.title} does not allow this account to train.",
                 words=estimate.words,
-                hint="See the account's limits in its console; nothing was started.",
+                hint="Check the account's limits in its console. Nothing was started.",
             )
         if estimate.usd is None:
             return None
         agreed = remote.request.agreed_usd
         await self._store.jobs.event(
-            job.id, f"{provider.title} itself estimates ${estimate.usd:.2f}"
+            job.id, f"{provider.title}'s own estimate is {money(estimate.usd)}"
         )
         if agreed is not None and estimate.usd > agreed * _TOLERANCE:
             reason = (
-                f"{provider.title} asks ${estimate.usd:.2f}, more than the ${agreed:.2f} agreed to"
+                f"{provider.title} asks {money(estimate.usd)}, "
+                f"more than the {money(agreed)} accepted"
             )
             # Back to a draft: somebody has to say yes to the higher price.
             if await self._store.jobs.move(
-                job.id, "draft", from_states=BEFORE_CREATE, reason=f"{reason}: approve it anew"
+                job.id,
+                "draft",
+                from_states=BEFORE_CREATE,
+                reason=f"{reason}; approve the new price",
             ):
                 await self._store.jobs.event(job.id, reason, "warning")
             return SubmitStep(None)
@@ -234,7 +238,7 @@ class Submitter:
             left = self._settle_seconds - _age(remote.sent_at)
             if left > 0:
                 await self._store.jobs.update(
-                    job.id, reason="an answer was lost: looks whether the job was made"
+                    job.id, reason="an answer was lost; checking whether the job exists"
                 )
                 return SubmitStep(min(left, 5.0))
         if created is None:
@@ -263,7 +267,7 @@ class Submitter:
         )
         if moved:
             await self._store.jobs.event(
-                job.id, f"{provider.title} has it as {one_line(created.id, 80)}"
+                job.id, f"{provider.title} created {one_line(created.id, 80)}"
             )
 
     async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:

@@ -45,7 +45,7 @@ async def _nothing(job: JobRow) -> None:
 
 
 def _logged(error: StoreError) -> None:
-    _log.error("jobs at providers are not watched just now: %s", error)
+    _log.error("jobs at providers are not being watched: %s", error)
 
 
 class Supervisor:
@@ -142,7 +142,7 @@ class Supervisor:
 
     def _wake(self, slept: float) -> None:
         """Look at once after a sleep, and not at all jobs together: as at the start."""
-        _log.info("this machine slept: looks what came of the jobs meanwhile")
+        _log.info("this machine slept; checking the jobs")
         self._providers.slept(slept)
         self._due.clear()
         for job_id in list(self._asking):

@@ -109,7 +109,7 @@ class AgentStore:
         new_pair = PairRow(name, conversation, feedback, rounds, now())
         _check_name(name, "pair")
         if rounds < 0:
-            raise UsageError(f"A pair cannot waltz for {rounds} rounds.", hint="Give 0 or more.")
+            raise UsageError(f"{rounds} is not a number of rounds.", hint="Give 0 or more.")
 
         def work(connection: sqlite3.Connection) -> PairRow:
             _require_free(connection, "pair", name)
@@ -203,7 +203,7 @@ def _check_name(name: str, what: str) -> None:
     if not name or name != name.strip() or "\n" in name or printable(name) != name:
         raise UsageError(
             f"{one_line(name)!r} cannot be the name of a {what}.",
-            hint="Give one line of visible characters without spaces around it.",
+            hint="Give one line of visible characters without spaces at either end.",
         )
     if len(name) > _NAME_LIMIT:
         raise UsageError(

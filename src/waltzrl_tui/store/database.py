@@ -296,6 +296,6 @@ def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
         if mode == "wal":
             return
         raise StoreError(
-            f"The store {path} lies on a disk that several programs cannot share safely.",
+            f"The store {path} is on a disk that several programs cannot share safely.",
             hint="Choose a folder on a local disk with --home DIR.",
         )

@@ -69,7 +69,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
             raise StoreError(
                 f"The store {path} could not be migrated from version {version} to {latest}: "
                 "rows would refer to others that do not exist.",
-                hint="Nothing was changed. Go on with the version that you used before.",
+                hint="Nothing was changed. Use the version that you used before.",
             )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {latest}")
@@ -102,7 +102,7 @@ def _version(connection: sqlite3.Connection, path: Path, latest: int) -> int:
     empty = number("SELECT count(*) FROM sqlite_master") == 0
     if mark != APPLICATION_ID and not (mark == 0 and version == 0 and empty):
         raise StoreError(
-            f"{path} is a database of another program.",
+            f"{path} is the database of another program.",
             hint="Move it away, or choose another workspace with --home DIR.",
         )
     if version > latest:

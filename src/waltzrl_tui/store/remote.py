@@ -74,7 +74,7 @@ class RemoteStore:
         """
         rows = await self.some([job_id])
         if job_id not in rows:
-            raise NotFoundError(f"The job {job_id} is no job at a provider.")
+            raise NotFoundError(f"The job {job_id} is not at a provider.")
         return rows[job_id]
 
     async def some(self, ids: Iterable[str]) -> dict[str, RemoteJobRow]:

@@ -104,7 +104,8 @@ async def launch(
     await asyncio.to_thread(require)
     if plan.epochs is not None and not 0 < plan.epochs <= 100:
         raise UsageError(
-            f"{plan.epochs:g} epochs cannot be trained.", hint="Choose from above 0 to 100."
+            f"{plan.epochs:g} is not a valid number of epochs.",
+            hint="Choose a number above 0, up to 100.",
         )
     if sample is None:
         sample = await asyncio.to_thread(draw_sample, plan.recipe, plan.base_sha256, plan.roles)

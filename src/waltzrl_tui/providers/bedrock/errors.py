@@ -66,17 +66,17 @@ _SAYS: Final[dict[type[ProviderError], tuple[str, str]]] = {
         "Check them and what their IAM policy allows: waltzrl-tui doctor",
     ),
     QuotaError: (
-        "says that a quota of the account is reached",
+        "reports that a quota of the account is reached",
         "Ask for more in AWS Service Quotas or settle the billing, then resume the job.",
     ),
-    ConcurrencyError: ("runs too many jobs of this account already", ""),
-    RateLimitError: ("was asked too often", ""),
+    ConcurrencyError: ("already runs too many jobs of this account", ""),
+    RateLimitError: ("received too many requests", ""),
     MissingError: ("does not have it", ""),
     ClosedError: (
-        "does not offer this any more",
+        "no longer offers this",
         "See `waltzrl-tui plan` for what to use instead.",
     ),
-    InvalidRequestError: ("refused the request", "Change what it names, then launch anew."),
+    InvalidRequestError: ("refused the request", "Correct what it names, then launch again."),
     UnavailableError: ("failed", ""),
 }
 
@@ -106,16 +106,16 @@ def mapped(error: Exception, *, effect: bool = False) -> ProviderError:
     words = masked_words(f"{type(error).__name__}: {error}".rstrip(": "))
     if names & _NO_CREDENTIALS:
         return AuthError(
-            f"{TITLE} needs AWS credentials that can be used.", words=words, hint=CREDENTIALS_HINT
+            f"{TITLE} needs valid AWS credentials.", words=words, hint=CREDENTIALS_HINT
         )
     if names & _WRONG_REQUEST:
-        return InvalidRequestError(f"The request to {TITLE} is not one.", words=words)
+        return InvalidRequestError(f"The request to {TITLE} is not valid.", words=words)
     if "HTTPClientError" in names or "ConnectionError" in names:
         what = "did not answer in time" if "ReadTimeoutError" in names else "cannot be reached"
         lost = effect and not names & _NEVER_SENT
         return UnavailableError(f"{TITLE} {what}.", words=words, sent=lost)
     return UnavailableError(
-        f"{TITLE} answered what its client does not understand.", words=words, sent=effect
+        f"{TITLE} sent an answer that its client cannot read.", words=words, sent=effect
     )
 
 

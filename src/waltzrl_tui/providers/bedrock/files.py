@@ -23,6 +23,7 @@ from waltzrl_tui.providers.errors import (
 )
 from waltzrl_tui.providers.file_stream import sent_file
 from waltzrl_tui.providers.protocol import Progress, RemoteMetric, TrainingUpload
+from waltzrl_tui.words import size
 
 ROOT: Final = "waltzrl"
 """The folder of the bucket that is ours."""
@@ -47,7 +48,7 @@ async def send_file(aws: Aws, file: TrainingUpload, progress: Progress) -> str:
         InvalidRequestError: It is too large, or the bucket is not there or another account's.
     """
     if file.bytes > _LARGEST:
-        raise InvalidRequestError(f"The file has {file.bytes / 1e9:.1f} GB, S3 takes 5 at once.")
+        raise InvalidRequestError(f"The file has {size(file.bytes)}; S3 takes 5 GB in one upload.")
     bucket, owner = await aws.bucket()
     where = {"Bucket": bucket, "Key": f"{ROOT}/files/{file.sha256}.jsonl", **owner}
     if await _there(aws, where, file.bytes):
@@ -59,7 +60,7 @@ async def send_file(aws: Aws, file: TrainingUpload, progress: Progress) -> str:
             raise InvalidRequestError(
                 f"There is no bucket {bucket}.",
                 words=error.words,
-                hint=f"Make it in {await aws.region()}, or unset {aws.bucket_variable}.",
+                hint=f"Create it in {await aws.region()}, or unset {aws.bucket_variable}.",
             ) from error
         await _make_bucket(aws, bucket)
         await _put(aws, where, file, progress)
@@ -104,9 +105,9 @@ async def _make_bucket(aws: Aws, bucket: str) -> None:
         if code_of(error) == "BucketAlreadyOwnedByYou":
             return
         raise InvalidRequestError(
-            f"The bucket {bucket} could not be made.",
+            f"The bucket {bucket} could not be created.",
             words=error.words,
-            hint=f"Set {aws.bucket_variable} to a bucket of yours in {region}.",
+            hint=f"Set {aws.bucket_variable} to a bucket that you own in {region}.",
         ) from error
 
 

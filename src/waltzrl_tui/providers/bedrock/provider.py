@@ -81,7 +81,7 @@ class Bedrock(Tuner):
             return Account(True, False, words + closed, account)
         words = f"{len(tunable)} models of {self.title} can be tuned in {region}"
         if bearer:
-            words = "a Bedrock API key opens no S3: set AWS_ACCESS_KEY_ID or AWS_PROFILE"
+            words = "a Bedrock API key does not open S3; set AWS_ACCESS_KEY_ID or AWS_PROFILE"
             return Account(True, False, words, account)
         if not os.environ.get(ROLE):
             words += f"; set {ROLE} before a launch"
@@ -137,7 +137,9 @@ class Bedrock(Tuner):
         except MissingError as error:
             # The model, the role or the bucket: waiting would not bring it.
             raise InvalidRequestError(
-                f"{TITLE} does not have what the job names.", words=error.words, hint=error.hint
+                f"{TITLE} lacks a resource that the job names.",
+                words=error.words,
+                hint=error.hint,
             ) from error
         except InvalidRequestError as error:
             if _taken(error) and (existing := await self.find(request.tag)):

@@ -44,7 +44,7 @@ class Aws:
             self._config: Any = importlib.import_module("botocore.config").Config
         except ImportError as error:
             raise SdkMissingError(
-                "The client of AWS is not installed.", hint="pip install 'waltzrl-tui[bedrock]'"
+                "The AWS client is not installed.", hint="pip install 'waltzrl-tui[bedrock]'"
             ) from error
         self._context = context
         self._home = home
@@ -139,7 +139,7 @@ class Aws:
             proxy_of(client.meta.endpoint_url)
         except RouteError as error:
             raise UnavailableError(
-                f"{TITLE} cannot be asked: {error.message}", hint=error.hint
+                f"{TITLE} cannot be reached: {error.message}", hint=error.hint
             ) from error
         return client
 
@@ -150,7 +150,7 @@ class Aws:
             secret = key("AWS_SECRET_ACCESS_KEY")
             if not secret:
                 raise AuthError(
-                    f"{TITLE} needs AWS_SECRET_ACCESS_KEY beside AWS_ACCESS_KEY_ID.",
+                    f"{TITLE} needs AWS_SECRET_ACCESS_KEY with AWS_ACCESS_KEY_ID.",
                     hint=CREDENTIALS_HINT,
                 )
             settings = {"aws_access_key_id": identity, "aws_secret_access_key": secret}

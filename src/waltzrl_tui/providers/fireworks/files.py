@@ -106,7 +106,7 @@ def _put(url: str, content: BinaryIO, size: int) -> None:
             answer = client.put(url, content=pieces, headers=headers)
     except httpx2.HTTPError as error:
         raise UnavailableError(
-            f"The upload to {_TITLE} broke off.", words=without_keys(str(error)), sent=True
+            f"The upload to {_TITLE} was interrupted.", words=without_keys(str(error)), sent=True
         ) from error
     if answer.status_code == 403:
         raise UnavailableError(
@@ -127,7 +127,7 @@ async def _checked(api: Any, name: str) -> None:
             raise InvalidRequestError(
                 f"{_TITLE} refused the training file.",
                 words=str(dataset.status.message or dataset.status.code),
-                hint="Mend those rows, or leave them out, and launch anew.",
+                hint="Correct those rows, or leave them out, and launch again.",
             )
         await asyncio.sleep(_CHECK_SECONDS)
     raise UnavailableError(f"{_TITLE} did not finish checking the file.")

@@ -44,6 +44,7 @@ from waltzrl_tui.providers.protocol import (
     TuneRequest,
 )
 from waltzrl_tui.providers.sdk_errors import translating
+from waltzrl_tui.words import money, plural
 
 _URL: Final = "https://api.fireworks.ai"
 _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
@@ -88,7 +89,7 @@ class Fireworks(Tuner):
             import fireworks
         except ImportError as error:
             raise SdkMissingError(
-                "The client of Fireworks is not installed.",
+                "The Fireworks client is not installed.",
                 hint="pip install 'waltzrl-tui[fireworks]'",
             ) from error
         self._sdk = fireworks
@@ -126,7 +127,7 @@ class Fireworks(Tuner):
         if len(accounts) != 1:
             names = ", ".join(last(each.name) for each in accounts[:10])
             raise InvalidRequestError(
-                f"The key of Fireworks belongs to {len(accounts)} accounts.",
+                f"The Fireworks key belongs to {plural(len(accounts), 'account')}.",
                 hint=f"Set FIREWORKS_ACCOUNT_ID to one of them: {names}" if accounts else "",
             )
         return accounts[0]
@@ -163,11 +164,11 @@ class Fireworks(Tuner):
                 body=self.payload(request),
                 cast_to=object,
             )
-            money = answer.get("estimatedCost") or {}
-            usd = usd_of(money.get("currencyCode"), money.get("units"), money.get("nanos"))
-        if not money or usd is None:
+            amount = answer.get("estimatedCost") or {}
+            usd = usd_of(amount.get("currencyCode"), amount.get("units"), amount.get("nanos"))
+        if not amount or usd is None:
             return PriceEstimate(None, words="Fireworks gives no price for this request")
-        return PriceEstimate(usd, words=f"its estimate is ${usd:.2f}")
+        return PriceEstimate(usd, words=f"its estimate is {money(usd)}")
 
     def payload(self, request: TuneRequest) -> dict[str, Any]:
         account = request.training_file.partition("/datasets/")[0]
@@ -350,7 +351,7 @@ class Fireworks(Tuner):
         shown = str(each.display_name or "")
         words = str(each.status.message or "") if each.status else ""
         if word == "READY" and not words and each.replica_count == 0:
-            words = "asleep and not billed: the first message wakes it, within some minutes"
+            words = "asleep and not billed; the first message wakes it within minutes"
         return Deployment(
             last(each.name),
             _DEPLOYMENT_STATES.get(word, "unknown"),

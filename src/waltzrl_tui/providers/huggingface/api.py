@@ -136,8 +136,8 @@ class Hub:
         for name in _NEEDED:
             if not (folder / name).is_file():
                 raise MissingError(
-                    f"The repository {repo} holds no adapter: {name} is missing.",
-                    hint="See the job's log for what became of it.",
+                    f"The repository {repo} does not hold an adapter: {name} is missing.",
+                    hint="See the job's log.",
                 )
         return folder
 

@@ -73,7 +73,7 @@ def flavor_of(request: TuneRequest) -> str:
     sizes = _SIZE.findall(request.model.rpartition("/")[2])
     if not sizes:
         raise InvalidRequestError(
-            f"The size of {request.model} cannot be told from its name.",
+            f"The size of {request.model} is not in its name.",
             hint="Name a machine with the option flavor, such as a10g-small.",
         )
     number, unit = sizes[-1]
@@ -96,7 +96,7 @@ def body_of(request: TuneRequest, account: str) -> dict[str, Any]:
     if request.from_model:
         raise InvalidRequestError(
             "A job at Hugging Face trains from the base, not from an adapter.",
-            hint="Leave out the model to go on from.",
+            hint="Launch without a model to continue from.",
         )
     files, result = repositories(account, request.tag)
     flavor = flavor_of(request)

@@ -61,6 +61,7 @@ from waltzrl_tui.providers.protocol import (
 )
 from waltzrl_tui.providers.sdk_errors import translating
 from waltzrl_tui.providers.worker_code import worker_code
+from waltzrl_tui.words import money
 
 _TITLE: Final = "Hugging Face"
 _ENDED: Final = ("succeeded", "failed", "cancelled")
@@ -92,7 +93,7 @@ class HuggingFace(Tuner):
         paid = bool(who.get("canPay") or who.get("isPro"))
         words = ", ".join(f"{each}: {json.dumps(who.get(each))}" for each in ("canPay", "isPro"))
         if role == "read":
-            words = f"the token's role is read; jobs and repositories need write ({words})"
+            words = f"the token is read-only; jobs and repositories need write access ({words})"
             return Account(True, False, words, self._account)
         try:
             await self._ask(lambda hub: next(hub.jobs(self._account), None))
@@ -117,16 +118,16 @@ class HuggingFace(Tuner):
         usd = prices.get(flavor)
         if usd is None:
             raise InvalidRequestError(
-                f"{_TITLE} has no machine {flavor!r}, or tells no price of it.",
+                f"{_TITLE} does not offer a machine {flavor!r}, or does not list its price.",
                 hint=f"It has {', '.join(sorted(prices, key=lambda name: prices[name]))}.",
             )
-        rate = f"${usd * 3600:.2f} an hour for {flavor}"
+        rate = f"{money(usd * 3600)} an hour for {flavor}"
         if request.seconds is None:
-            return PriceEstimate(None, words=f"{rate}; the plan tells no hours")
+            return PriceEstimate(None, words=f"{rate}; the plan has no hours")
         most = timeout_of(request)
         words = (
             f"{rate}, {request.seconds / 60:.0f} min by the plan; stopped after {most / 60:.0f} "
-            f"min, at ${usd * most:.2f}"
+            f"min, at {money(usd * most)}"
         )
         return PriceEstimate(usd * request.seconds, words=words)
 

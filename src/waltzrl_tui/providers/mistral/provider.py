@@ -53,6 +53,7 @@ from waltzrl_tui.providers.protocol import (
     TuneRequest,
 )
 from waltzrl_tui.providers.sdk_errors import of_status, translating
+from waltzrl_tui.words import money
 
 _TITLE: Final = "Mistral"
 _URL: Final = "https://api.mistral.ai"
@@ -124,8 +125,8 @@ class Mistral(Tuner):
         return Account(
             True,
             None,
-            f"the key works; models said to be tunable: {len(models)}; but accounts were "
-            "refused all of them since March 2026; a refusal comes before anything is billed",
+            f"the key works; models listed as tunable: {len(models)}; but accounts have been "
+            "refused since March 2026, before anything is billed",
         )
 
     async def _tunable_models(self) -> list[str]:
@@ -183,10 +184,10 @@ class Mistral(Tuner):
         usd, words = usd_of(job), price_of(job)
         if usd is None and words:
             raise InvalidRequestError(
-                f"Mistral asks {words}, which cannot be held against a budget in dollars.",
+                f"Mistral asks {words}, which cannot be compared with a budget in dollars.",
                 hint="Start it in its console, then `waltzrl-tui jobs adopt` it.",
             )
-        text = f"its own price is {words}" if words else "it told no price"
+        text = f"its own price is {words}" if words else "it reported no price"
         tokens = job.metadata.train_tokens if job.metadata else None
         return PriceEstimate(usd, words=text, tokens=tokens or None)
 
@@ -202,7 +203,8 @@ class Mistral(Tuner):
         most, usd = request.options.get("max_usd"), usd_of(job)
         if most is not None and (usd is None or usd > float(most)):
             raise InvalidRequestError(
-                f"Mistral asks {price_of(job) or 'an untold price'}, more than ${float(most):.2f}.",
+                f"Mistral asks {price_of(job) or 'an unknown price'}, more than "
+                f"{money(float(most))}.",
                 hint="Nothing was started. Launch with a higher max_usd to accept it.",
             )
         try:
@@ -234,7 +236,7 @@ class Mistral(Tuner):
             step = points[-1].step_number if points else None
             words = why(job) if state == "failed" else ""
             if str(job.status) == "VALIDATED" and not job.auto_start:
-                words = f"checked, and waits to be started for {price_of(job) or 'an untold price'}"
+                words = f"checked; waits to be started for {price_of(job) or 'an unknown price'}"
             return JobSnapshot(
                 state,
                 str(job.status),

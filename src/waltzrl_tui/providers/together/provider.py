@@ -33,6 +33,7 @@ from waltzrl_tui.providers.together.jobs import (
     metric_of,
     why,
 )
+from waltzrl_tui.words import money, plural
 
 _URL: Final = "https://api.together.ai"
 _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
@@ -83,7 +84,7 @@ class Together(SdkProvider):
         async with self.asking():
             jobs = await api.fine_tuning.list()
         count = len(jobs.data or [])
-        return Account(True, True, f"the key works; {count} jobs so far", self._project)
+        return Account(True, True, f"the key works; {plural(count, 'job')} so far", self._project)
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         loop = asyncio.get_running_loop()
@@ -145,11 +146,15 @@ class Together(SdkProvider):
             why = str(price.unavailable_reason)
             return PriceEstimate(None, words=why, pending=why in _PENDING)
         tokens = (price.estimated_train_token_count or 0) + (price.estimated_eval_token_count or 0)
-        limit = "" if price.user_limit is None else f"; this account's limit is ${price.user_limit}"
+        limit = (
+            ""
+            if price.user_limit is None
+            else f"; this account's limit is {money(price.user_limit)}"
+        )
         return PriceEstimate(
             price.estimated_total_price,
             allowed=price.allowed_to_proceed is not False,
-            words=f"its estimate is ${price.estimated_total_price}{limit}",
+            words=f"its estimate is {money(price.estimated_total_price)}{limit}",
             tokens=int(tokens) or None,
         )
 
@@ -328,8 +333,8 @@ class Together(SdkProvider):
     def _project_id(self) -> str:
         if not self._project:
             raise InvalidRequestError(
-                "Together needs to know in which project a deployment belongs.",
-                hint="Set TOGETHER_PROJECT_ID to the id that its console shows.",
+                "Together needs the project of a deployment.",
+                hint="Set TOGETHER_PROJECT_ID to the id in its console.",
             )
         return self._project
 
