@@ -30,8 +30,8 @@ async def adopt(
 
     Raises:
         UsageError: It is watched already.
-        MissingError: The provider has no such job.
-        ProviderError: It cannot be asked.
+        MissingError: The provider does not have the job.
+        ProviderError: It cannot be reached.
     """
     for job in await store.jobs.list(limit=-1):
         if job.provider == provider_name and job.provider_job_id == provider_job_id:

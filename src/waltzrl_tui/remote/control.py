@@ -1,4 +1,4 @@
-"""What a user may do with a job at a provider: approve, resume, retry."""
+"""Approve, resume and retry jobs at providers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from waltzrl_tui.words import money
 
 
 async def approve(store: Store, job_id: str) -> JobRow:
-    """Say yes to the price that a provider asks for a draft, and let it go on.
+    """Approve the price that a provider asks for a draft and let it continue.
 
     Raises:
-        UsageError: The job waits for no yes.
+        UsageError: The job does not wait for approval.
     """
     job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
     if job.state != "draft" or remote.vendor_usd is None:
@@ -30,11 +30,10 @@ async def approve(store: Store, job_id: str) -> JobRow:
 
 
 async def resume(store: Store, job_id: str) -> JobRow:
-    """Go on with a launch that was refused before the provider had a job.
+    """Repeat a launch that was refused before the provider had a job.
 
     Raises:
-        UsageError: The provider has had it: what it was billed for is done, so only a retry, as a
-            new job, can train again.
+        UsageError: The provider had the job and may have billed it; only a retry can train again.
     """
     job = await store.jobs.get(job_id)
     if not job.ended or job.provider_job_id:
@@ -58,10 +57,10 @@ async def resume(store: Store, job_id: str) -> JobRow:
 
 
 async def retry(store: Store, job_id: str) -> JobRow:
-    """A new job that asks for the same; the caller has shown its price and has a yes.
+    """Start a new job with the same request; the caller got the user's approval of its price.
 
     Raises:
-        UsageError: It has not ended, or was adopted (what it was asked for is not known).
+        UsageError: It has not ended, or was adopted (its request is unknown).
     """
     job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
     if not job.ended:

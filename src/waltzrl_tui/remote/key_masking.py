@@ -15,12 +15,12 @@ from waltzrl_tui.keys import Keys, find_key
 from waltzrl_tui.providers.errors import AuthError, ProviderError
 from waltzrl_tui.providers.protocol import Provider
 
-# What is told in words; names and ids of a provider's must come back to it as they are.
+# Fields with prose. A provider's names and ids must be returned to it unchanged.
 _WORDS: Final = frozenset({"words", "text", "log", "provider_state", "events", "key"})
 
 
 class Guard:
-    """A provider, asked through here: behaves as it does, except for what it says of keys."""
+    """A wrapper that behaves as its provider, but masks keys in all that it returns."""
 
     def __init__(self, provider: Provider, keys: Keys) -> None:
         self._guarded = provider
@@ -46,7 +46,7 @@ class Guard:
         return call
 
     def outdated(self) -> bool:
-        """Whether there is another key now than when it was opened: a client may keep the old."""
+        """Whether the key has changed since it was opened: a client may keep the old one."""
         return self._values() != self._opened_with
 
     async def _masked_answer(self, answer: Awaitable[Any]) -> Any:
@@ -61,9 +61,9 @@ class Guard:
             self._clean(error)
             raise
         except WaltzError:
-            raise  # of ours: what the progress of an upload is written by
+            raise  # our own error, from the callback of an upload's progress
         except Exception as error:
-            # Another package's provider may raise anything, and its words would be logged.
+            # Another package's provider may raise anything, and its message would be logged.
             if not self._tells(error):
                 raise
             raise ProviderError(f"{self._guarded.title} failed: {type(error).__name__}.") from None
@@ -98,7 +98,7 @@ class Guard:
             error.__cause__ = error.__context__ = None
 
     def _tells(self, error: BaseException) -> bool:
-        """Whether a traceback of it would tell a key."""
+        """Whether its traceback would show a key."""
         at: BaseException | None = error
         while at is not None:
             if self._known.masked(text := f"{at} {at!r}") != text:

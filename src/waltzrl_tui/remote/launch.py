@@ -1,4 +1,4 @@
-"""A launch at a provider: files and price first, then, after a yes, intents in the store."""
+"""A launch at a provider: files and price first, then, once approved, intents in the store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Rendered = dict[str, list[TrainingRow]]
 """Training rows by split: `train` and `valid`."""
 
 FeedbackWriter = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
-"""Has feedback written: the rows again, in their order, and who wrote it."""
+"""Returns the rows in the same order with their feedback written, and who wrote it."""
 
 _TIMEOUT_FACTOR: Final = 1.5
 _LEAST_TIMEOUT: Final = 900.0
@@ -47,14 +47,14 @@ _LEAST_TIMEOUT: Final = 900.0
 
 @dataclass(frozen=True)
 class RemoteLaunch:
-    """What is to be trained where.
+    """A training to launch at a provider.
 
     Attributes:
-        recipe: Which rows; its source is the dataset's file.
+        recipe: Draws the rows; its source is the dataset's file.
         settings: Agents, epochs, method, budget (USD, for all agents' training), and the base:
-            `model` by any name that is known of it, "" for the catalogue's choice of `size`.
-        url: In place of the provider's address.
-        options: Settings by the provider's names.
+            `model` by any known name, "" for the catalogue's choice of `size`.
+        url: Replaces the provider's address.
+        options: Further settings by the provider's names.
         base_sha256: Of the sample that this one extends; checked when it is drawn.
     """
 
@@ -69,17 +69,17 @@ class RemoteLaunch:
 
 @dataclass(frozen=True)
 class LaunchQuote:
-    """What a launch would send and cost; nothing is written or sent yet.
+    """The content and cost of a launch; nothing has been written or sent.
 
     Attributes:
         row: The plan's row, without hours of chat.
-        model: The base that was priced, by the provider's own name.
-        usd: Expected cost by role, USD; `high`: at most, as far as the catalogue knows.
-        blockers: Why it cannot be launched, in words; none when it can.
-        payloads: By role, the body of the create call as far as it is known before the upload.
-        rows: What each role learns, by split.
-        written: Of the feedback file, who wrote it, when a teacher did.
-        style: Of the files that are written.
+        model: The base, by the provider's own name.
+        usd: Expected cost by role, USD. `high`: the most, by the catalogue.
+        blockers: Reasons why it cannot be launched.
+        payloads: By role, the body of the create call as known before the upload.
+        rows: Training rows by role and split.
+        written: The teacher that wrote the feedback file, if any.
+        style: Format of the files.
     """
 
     plan: RemoteLaunch
@@ -101,7 +101,7 @@ class LaunchQuote:
 
     @property
     def most(self) -> float:
-        """What is agreed to: no job is created that its provider prices above this."""
+        """The approved limit, USD: a job that its provider prices higher is not created."""
         return sum(self.high.values())
 
 
@@ -112,15 +112,14 @@ async def quote(
     plan: RemoteLaunch,
     teacher: FeedbackWriter | None = None,
 ) -> LaunchQuote:
-    """Draw the sample, price it, and check all that is known of the provider's limits.
+    """Draw the sample, price it, and check the provider's known limits.
 
     Args:
-        teacher: Writes the feedback, once nothing else is in the way; what it writes is priced.
+        teacher: Writes the feedback once there are no blockers; its rows are then priced.
 
     Raises:
-        DatasetError: The dataset cannot be read, or no row of it is usable.
-        NotFoundError: There is no such provider.
-        UsageError: A setting is out of range.
+        DatasetError: The dataset cannot be read, or has no usable row.
+        UsageError: The provider is unknown, or a setting is out of range.
     """
     catalogue = await asyncio.to_thread(load_catalogue, workspace)
     if plan.provider not in provider_names():
@@ -145,7 +144,7 @@ async def quote(
     environment = await read_environment(store, workspace)
     row = price_plans(catalogue, workload, settings, environment)[0]
     provider = await providers.get(plan.provider, plan.url)
-    # What is sent is what was priced, by another name at most.
+    # The model sent is the one priced, perhaps under another name.
     model = own_name(catalogue, plan.provider, row.model)
     plain = _blockers(row, provider, plan, rows)
     written: dict[str, str] = {}
@@ -176,9 +175,9 @@ async def quote(
 
 
 async def launch(store: Store, workspace: Workspace, quoted: LaunchQuote) -> list[JobRow]:
-    """Write the files and the intents: from here on a supervisor does the rest.
+    """Write the files and the intents; a supervisor does the rest.
 
-    The caller has shown the quote and has a yes for it.
+    The caller has shown the quote and got the user's approval.
 
     Raises:
         UsageError: The quote has blockers.
@@ -219,7 +218,7 @@ def _drawn(plan: RemoteLaunch) -> Sample:
 def _load_of(
     plan: RemoteLaunch, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
 ) -> Workload:
-    """The workload of the very rows that are sent."""
+    """The workload of the rows to send."""
     files = {
         role: measure_role(splits["train"], splits["valid"], counters)
         for role, splits in rows.items()
@@ -231,7 +230,7 @@ def _load_of(
 
 
 def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
-    """The provider's own name of a base model of the catalogue."""
+    """The provider's own name for a base model in the catalogue."""
     entry = catalogue.provider[provider]
     for offer in entry.offer.values():
         if offer.model == model and offer.id:
@@ -281,7 +280,7 @@ def _shares(row: PlanRow, workload: Workload) -> tuple[dict[Role, float], dict[R
 
 
 def _machine(row: PlanRow, role: Role) -> dict[str, Any]:
-    """What a machine that is paid by time has to be told: which, how long, when it is enough."""
+    """The rented machine, its expected seconds and its time limit, as fields of an intent."""
     if row.rented is None:
         return {"timeout_s": None if row.seconds is None else _timeout(row.seconds[1])}
     seconds = row.rented.seconds[role]
@@ -293,7 +292,7 @@ def _machine(row: PlanRow, role: Role) -> dict[str, Any]:
 
 
 def _timeout(seconds: float) -> float:
-    """When a job that should take so long at most is stopped. Until then it can cost."""
+    """The time limit of a job expected to take at most `seconds`; it can cost until then."""
     return max(_LEAST_TIMEOUT, seconds * _TIMEOUT_FACTOR)
 
 
@@ -350,7 +349,7 @@ def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
     if method == "sft":
         return render_rows(role, rows)
     version = default_prompt(role)
-    # A reply that is not worth learning is the worse one of a pair.
+    # A reply not worth learning is the worse one of a pair.
     usable = [row for row in rows if row.reply and (row.harm or role == "conversation")]
     if role == "conversation":
         return conversation_preferences(usable, version)
@@ -389,7 +388,7 @@ def _job(
         "train",
         role,
         quoted.model,
-        # Unique beyond this workspace: another one of the same account may count alike.
+        # Unique beyond this workspace: another one may use the same account and ids.
         tag=f"{job_id}-{secrets.token_hex(2)}",
         provider=plan.provider,
         state="approved",

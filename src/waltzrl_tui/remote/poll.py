@@ -1,4 +1,4 @@
-"""What is asked about a job at its provider, how often, and what the answer changes."""
+"""Polling a job at its provider: how often, and what the answer changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from waltzrl_tui.words import money
 
 WATCHED: Final = ("queued", "running")
 PER_SECOND: Final = 4.0
-"""Requests a second at one provider, however many jobs are watched there."""
+"""The most requests a second to one provider."""
 
 _FRESH: Final = 2.0
 _QUEUED: Final = (2.0, 20.0)
@@ -36,14 +36,14 @@ _LOG_LINES: Final = 2000
 
 
 def interval(job: JobRow, quiet: int, at_provider: int) -> float:
-    """Seconds until a job is asked about again.
+    """Seconds until a job is polled again.
 
-    The longer nothing changes the rarer, within bounds of its state; and so many jobs at one
-    provider share `PER_SECOND` requests a second, however many they are.
+    The longer nothing changes the rarer, within limits by its state. All jobs at one provider
+    share `PER_SECOND` requests a second.
 
     Args:
-        quiet: Answers in a row that brought nothing new.
-        at_provider: Jobs that are watched at the same provider.
+        quiet: Consecutive answers without news.
+        at_provider: Jobs watched at the same provider.
     """
     low, high = _RUNNING if job.state == "running" else _QUEUED
     own = min(high, low * _GROWTH ** min(quiet, 20))
@@ -51,7 +51,7 @@ def interval(job: JobRow, quiet: int, at_provider: int) -> float:
 
 
 class Poller:
-    """Asks about one job at a time; `Supervisor` decides which and when."""
+    """Polls one job at a time; `Supervisor` decides which and when."""
 
     def __init__(self, store: Store, providers: Providers) -> None:
         self._store = store
@@ -59,10 +59,10 @@ class Poller:
         self._missing: set[str] = set()
 
     async def ask(self, job: JobRow, remote: RemoteJobRow) -> bool | None:
-        """Ask once and write what came.
+        """Poll once and store the answer.
 
         Returns:
-            Whether anything was new; None when nothing could be learned.
+            Whether there was news; None without an answer.
         """
         health = self._providers.health(job.provider, remote.url)
         clock = self._providers.clock
@@ -80,7 +80,7 @@ class Poller:
         except (RateLimitError, UnavailableError) as error:
             health.failed(_brief(error), clock(), error.retry_after)
         except AuthError as error:
-            # The job goes on there all the same; another key lets us see it again.
+            # The job continues there; another key lets us see it again.
             renewed = await self._providers.renewed(job.provider, remote.url)
             health.failed(f"{_brief(error)} {error.hint}", clock(), 0.0 if renewed else _REVOKED)
         except (ClosedError, SdkMissingError) as error:
@@ -95,7 +95,7 @@ class Poller:
         return None
 
     async def report_silence(self, job: JobRow, remote: RemoteJobRow) -> None:
-        """Say of a job that nothing is heard of it, since when and why; one failure is no news."""
+        """Report since when and why a job has not been seen; not for a single failure."""
         health = self._providers.health(job.provider, remote.url)
         lasting = health.until - self._providers.clock() > _NEWS_SECONDS
         if not health.words or (health.failures < 2 and not lasting):
@@ -169,8 +169,8 @@ class Poller:
             await provider.cancel(job.provider_job_id)
 
     async def _missing_once(self, job: JobRow, error: MissingError) -> bool:
-        """Believe a provider that a job is gone when it says so twice: one answer may come from a
-        machine of theirs that has not heard of it yet."""
+        """Accept that a job is gone at the second report: the first may come from a server that
+        does not know the job yet."""
         if job.id in self._missing:
             self._missing.discard(job.id)
             await self._gone(job, error)
@@ -180,7 +180,7 @@ class Poller:
         return True
 
     async def _gone(self, job: JobRow, error: MissingError) -> None:
-        """The provider has deleted it: there is nothing more to learn."""
+        """End a job that the provider has deleted."""
         text = "The provider no longer has this job; it was deleted there."
         words = one_line(error.words, 200)
         text += f" “{words}”" if words else ""

@@ -24,7 +24,7 @@ HOSTED: Final = "hosted"
 
 
 class AgentMaker:
-    """Makes agents and pairs of jobs that succeeded. Doing it twice does nothing more."""
+    """Adds the agents and pairs of jobs that succeeded. Idempotent."""
 
     def __init__(self, store: Store, workspace: Workspace, providers: Providers) -> None:
         self._store = store
@@ -32,9 +32,9 @@ class AgentMaker:
         self._providers = providers
 
     async def __call__(self, job: JobRow) -> None:
-        """Make the job's agent, and the pair when the other agent of its launch is there.
+        """Add the job's agent, and the pair once the other agent exists.
 
-        What fails is told in the job's events; the result stays at the provider.
+        A failure is recorded in the job's events; the result stays at the provider.
         """
         if job.kind != "train" or not job.result_model:
             return
@@ -81,7 +81,7 @@ class AgentMaker:
             await self._pair(job, remote)
 
     async def _fetched(self, provider: Provider, job: JobRow) -> Path:
-        """The adapter, brought home whole or not at all."""
+        """Download the whole adapter, or nothing."""
         folder = self._workspace.job_dir(job.id) / "adapter"
         part = folder.with_name(".adapter")
         await asyncio.to_thread(shutil.rmtree, part, True)

@@ -1,7 +1,7 @@
 """One job on its way to a provider: upload, the provider's own estimate, find, create.
 
-Whatever kills this process at whatever moment, the next one goes on from the store: `sent_at` is
-on the disk before a create call leaves, and from then on the job is looked for by its tag first.
+If this process is killed at any moment, the next one continues from the store: `sent_at` is on
+the disk before a create call leaves, and from then on the job is first looked up by its tag.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from waltzrl_tui.text import one_line
 from waltzrl_tui.words import money, plural, size
 
 SETTLE_SECONDS: Final = 60.0
-"""A create call whose answer was lost may show in the provider's list so much later."""
+"""A job whose create call lost its answer may be listed this much later."""
 
 _PENDING_SECONDS: Final = 3.0
 _PENDING_TRIES: Final = 40
@@ -48,13 +48,13 @@ BEFORE_CREATE: Final[tuple[JobState, ...]] = ("approved", "uploading", "submitti
 
 @dataclass(frozen=True, slots=True)
 class SubmitStep:
-    """What came of one step: when to go on (seconds), or None when there is nothing left to do."""
+    """The outcome of one step: `again_in` seconds to the next, None when there is none."""
 
     again_in: float | None
 
 
 class Submitter:
-    """Brings approved jobs to their providers. One process at a time does: see `Supervisor`."""
+    """Submits approved jobs to their providers, in one process at a time (see `Supervisor`)."""
 
     def __init__(
         self, store: Store, providers: Providers, *, settle_seconds: float = SETTLE_SECONDS
@@ -64,7 +64,7 @@ class Submitter:
         self._settle_seconds = settle_seconds
 
     async def advance(self, job: JobRow) -> SubmitStep:
-        """Bring a job as far as it goes now. Never raises for what a provider does."""
+        """Advance a job as far as possible now. Never raises for a provider's error."""
         remote = await self._store.remote.get(job.id)
         health = self._providers.health(job.provider, remote.url)
         try:
@@ -77,7 +77,7 @@ class Submitter:
         except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
             health.succeeded()
             if (await self._store.remote.get(job.id)).sent_at is not None:
-                # It may be there and be billed: it is looked for until that can be told.
+                # It may exist and be billed: look it up until that is known.
                 await self._providers.renewed(job.provider, remote.url)
                 reason = f"an answer was lost, and the job cannot be looked up: {_full(error)}"
                 await self._store.jobs.update(job.id, reason=one_line(reason, 400))
@@ -89,7 +89,7 @@ class Submitter:
             await self._store.jobs.update(job.id, reason=_says(error, "tries again"))
             return SubmitStep(max(0.0, health.until - self._providers.clock()))
         except StoreError:
-            raise  # the job is as the store has it, and goes on once that can be written
+            raise  # the job is as stored, and continues once the store can be written
         except WaltzError as error:
             await self._fail(job, error)
             return SubmitStep(None)
@@ -100,7 +100,7 @@ class Submitter:
         if job.cancel_requested:
             return await self._withdraw(provider, job, remote)
         if remote.sent_at is not None:
-            # A create call may have left: nothing is sent before the tag was looked for.
+            # A create call may have been sent: look up the tag before sending anything.
             return await self._create(provider, job, remote)
         if waits := await self._waits_for(provider, job):
             await self._move(job, "approved", waits)
@@ -114,7 +114,7 @@ class Submitter:
         return await self._create(provider, job, await self._store.remote.get(job.id))
 
     async def _waits_for(self, provider: Provider, job: JobRow) -> str:
-        """Why the job may not start yet, by the provider's limit on jobs at once, or ""."""
+        """Why the job must wait for the provider's limit on concurrent jobs, or ""."""
         most = provider.capabilities.concurrent_jobs
         if most is None:
             return ""
@@ -187,7 +187,7 @@ class Submitter:
     async def _priced(
         self, provider: Provider, job: JobRow, remote: RemoteJobRow
     ) -> SubmitStep | None:
-        """Ask for the provider's own estimate; None to go on, else what stands in the way."""
+        """Get the provider's own estimate; None to continue, else the step that ends here."""
         if not provider.capabilities.estimates:
             return None
         request = request_of(job, remote)
@@ -198,7 +198,7 @@ class Submitter:
             await self._store.jobs.update(job.id, reason=f"{provider.title} is checking the file")
             await asyncio.sleep(_PENDING_SECONDS)
         else:
-            # Without its price nothing is created: it is asked again later.
+            # Nothing is created without its price, which is requested again later.
             return SubmitStep(_WAIT_SECONDS)
         words = one_line(estimate.words, 200)
         await self._store.remote.update(job.id, vendor_usd=estimate.usd, vendor_says=words)
@@ -219,7 +219,7 @@ class Submitter:
                 f"{provider.title} asks {money(estimate.usd)}, "
                 f"more than the {money(agreed)} accepted"
             )
-            # Back to a draft: somebody has to say yes to the higher price.
+            # Back to a draft: the user has to approve the higher price.
             if await self._store.jobs.move(
                 job.id,
                 "draft",
@@ -250,7 +250,7 @@ class Submitter:
             try:
                 created = await provider.create(request)
             except ProviderError as error:
-                # Lost just now, however long ago it left: the wait for it begins here.
+                # The answer was lost now, whenever the request was sent: wait from here.
                 await self._store.remote.update(job.id, sent_at=now() if error.sent else None)
                 raise
         await self._created(provider, job, created)
@@ -271,7 +271,7 @@ class Submitter:
             )
 
     async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
-        """Cancelled before it was known to be there."""
+        """Cancel a job that was not known to exist."""
         created = await provider.find(job.tag) if remote.sent_at is not None else None
         if created is not None:
             await self._created(provider, job, created)
@@ -298,7 +298,7 @@ class Submitter:
 
 
 def request_of(job: JobRow, remote: RemoteJobRow) -> TuneRequest:
-    """What is asked of the provider, from the store's rows."""
+    """The request to the provider, from the store's rows."""
     intent = remote.request
     train, valid = remote.files.get("train"), remote.files.get("valid")
     return TuneRequest(
@@ -331,6 +331,6 @@ def _full(error: WaltzError) -> str:
 
 
 def _age(at: str) -> float:
-    """Seconds since a time of the store; a time in the future (the clock was set back) is now."""
+    """Seconds since a stored time; 0 for a future one (the clock was set back)."""
     then = datetime.fromisoformat(at)
     return max(0.0, (datetime.now(UTC) - then).total_seconds())

@@ -37,7 +37,7 @@ After = Callable[[JobRow], Awaitable[None]]
 
 
 Tell = Callable[[StoreError], None]
-"""Told once when the store cannot be used any more: nothing is launched or seen until it can."""
+"""Called once when the store becomes unusable: nothing is launched or polled until it works."""
 
 
 async def _nothing(job: JobRow) -> None:
@@ -254,14 +254,14 @@ class Supervisor:
         return pause + random.uniform(0.0, max(1.0, crowd / PER_SECOND))
 
     async def _can_write(self, job: JobRow) -> None:
-        """Write what is there already, before anything is asked for that could not be kept."""
+        """Write what is pending before requesting anything that could not be stored."""
         remote = await self._store.remote.get(job.id)
         await self._store.remote.update(job.id, cursor=remote.cursor)
 
 
 @contextlib.asynccontextmanager
 async def supervised(supervisor: Supervisor) -> AsyncIterator[Supervisor]:
-    """Run a supervisor beside what is inside, and finish what that has seen succeed."""
+    """Run a supervisor beside the body, then finish the jobs that it saw succeed."""
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

@@ -38,7 +38,7 @@ class Stage1:
     """What is to be trained.
 
     Attributes:
-        recipe: Which rows; its source is the dataset's file.
+        recipe: Draws the rows; its source is the dataset's file.
         roles: The agents to train; both make a pair.
         model: The base: empty for the embedded default, else a path or hub id.
         epochs: Passes over the rows, None for the recipe's own number.
