@@ -1,6 +1,6 @@
 """Bases for providers, so that each writes only what it has.
 
-`Tuner` answers no to all that a provider need not have; `SdkProvider` is one that is asked through
+`Tuner` refuses all that a provider need not have; `SdkProvider` is one that is asked through
 its vendor's SDK.
 """
 

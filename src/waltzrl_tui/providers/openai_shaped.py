@@ -1,4 +1,4 @@
-"""Fine-tuning jobs of OpenAI's shape, by its SDK: a service that speaks it is a subclass.
+"""Fine-tuning jobs of OpenAI's shape, by its SDK; a compatible service is a subclass.
 
 A subclass has a `name`, a `title`, its `capabilities` and the address `url`; its other facts are
 in `records/providers.py`, its prices in the catalogue.
@@ -83,7 +83,7 @@ class OpenAIFineTuning(SdkProvider):
         return self.account_of(bool(jobs.data))
 
     def account_of(self, has_tuned: bool) -> Account:
-        """What a key that lists jobs says of the account."""
+        """The account of a key that can list jobs."""
         words = "has tuned before" if has_tuned else "has no jobs yet"
         return Account(True, True, f"the key works; this account {words}")
 

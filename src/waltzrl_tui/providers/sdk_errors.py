@@ -56,7 +56,7 @@ _HINTS: Final[dict[type[ProviderError], str]] = {
 
 
 def mapped(error: BaseException, title: str, *, effect: bool = False) -> ProviderError:
-    """An SDK's error as one of ours, with the provider's words.
+    """Our error for an SDK's error, with the provider's message.
 
     Args:
         effect: The request may have changed something there, if its answer was lost.
@@ -139,7 +139,7 @@ async def translating(title: str, *, effect: bool = False) -> AsyncIterator[None
 
 
 def without_keys(words: str) -> str:
-    """A provider's words without anything that looks like a key."""
+    """A provider's message without anything that looks like a key."""
     return _KEYS.sub("…", words).strip()[:1000]
 
 
@@ -162,7 +162,7 @@ def _kind(status: int, words: str) -> type[ProviderError]:
 
 
 def _words(error: BaseException) -> str:
-    """The sentence in an answer's body, whatever its shape; else what the error itself says."""
+    """The message in an answer's body, whatever its shape; else the error's own."""
     if message := getattr(error, "server_message", ""):
         return str(message)
     body: Any = getattr(error, "body", None)
@@ -193,7 +193,7 @@ def _retry_after(error: BaseException) -> float | None:
     try:
         return float(headers.get("retry-after", ""))
     except (TypeError, ValueError):
-        # The hub's own way to say it.
+        # The hub's own header.
         reset = _RESET.search(str(headers.get("ratelimit", "")))
         limited = getattr(response, "status_code", None) == 429
         return float(reset[1]) if reset and limited else None

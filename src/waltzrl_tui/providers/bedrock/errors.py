@@ -96,7 +96,7 @@ def translating(*, effect: bool = False) -> Iterator[None]:
 
 
 def mapped(error: Exception, *, effect: bool = False) -> ProviderError:
-    """An error of boto3 as one of ours, with AWS's words."""
+    """Our error for an error of boto3, with AWS's message."""
     if isinstance(error, ProviderError):
         return error
     answer = getattr(error, "response", None)
@@ -126,12 +126,12 @@ CREDENTIALS_HINT: Final = (
 
 
 def masked_words(words: str) -> str:
-    """AWS's words without anything that looks like a key."""
+    """AWS's message without anything that looks like a key."""
     return without_keys(_SECRETS.sub("…", words))
 
 
 def code_of(error: ProviderError) -> str:
-    """AWS's own code of the refusal that an error was made of, or ""."""
+    """AWS's code for the refusal behind an error, or ""."""
     answer = getattr(error.__cause__, "response", None)
     return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
 

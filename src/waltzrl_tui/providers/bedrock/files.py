@@ -73,7 +73,7 @@ async def _there(aws: Aws, where: Mapping[str, Any], size: int) -> bool:
     except MissingError:
         return False
     except AuthError:
-        # Without s3:ListBucket a file that is not there is denied, too: sending tells.
+        # Without s3:ListBucket access to a missing file is denied too: send it.
         return False
     return bool(metadata.get("ContentLength") == size)
 
@@ -96,7 +96,7 @@ async def _put(
 
 async def _make_bucket(aws: Aws, bucket: str) -> None:
     region = await aws.region()
-    # The first region is the one that S3 does not want to hear.
+    # S3 refuses its first region as a constraint.
     place = {} if region == "us-east-1" else {"LocationConstraint": region}
     configuration = {"CreateBucketConfiguration": place} if place else {}
     try:
@@ -113,10 +113,10 @@ async def _make_bucket(aws: Aws, bucket: str) -> None:
 
 @dataclass
 class Losses:
-    """What the losses' files held that was not known yet.
+    """The new content of the files of losses.
 
     Attributes:
-        marks: By kind, the ETag and last step that were read: goes into the cursor.
+        marks: The ETag and last step read, by kind; part of the cursor.
         words: Why they cannot be read, "" when they can.
     """
 
@@ -197,7 +197,7 @@ def _content(client: Any, bucket: str, key: str) -> str:
 
 
 def rows_of(content: str, column: str) -> list[tuple[int, float, float | None]]:
-    """Steps, losses and epochs of a file of losses, by step; what is no such row is left out."""
+    """Steps, losses and epochs in a file of losses, by step; other rows are left out."""
     rows = []
     for row in csv.DictReader(io.StringIO(content)):
         step, loss = _number(row.get("step_number")), _number(row.get(column))

@@ -1,4 +1,4 @@
-"""What Bedrock tells of jobs and deployments, read; and settings as it wants them."""
+"""Reads Bedrock's jobs and deployments, and writes its settings."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Bedrock(Tuner):
         """What `create` sends.
 
         Raises:
-            InvalidRequestError: There is no role for Bedrock to take on.
+            InvalidRequestError: No service role is set.
         """
         body: dict[str, Any] = {
             "jobName": request.tag,
@@ -323,7 +323,7 @@ def _status(model: Mapping[str, Any]) -> str:
 
 
 def _closed(offered: list[dict[str, Any]]) -> str:
-    """What AWS says of the Claude models that it still lists as tunable."""
+    """Notes on the Claude models that AWS still lists as tunable."""
     notes = []
     for each in offered:
         if str(each["modelId"]).startswith("anthropic.") and _status(each) != "ACTIVE":

@@ -1,4 +1,4 @@
-"""AWS clients of one account and region, and what the environment says of where jobs run."""
+"""AWS clients of one account and region, chosen by the environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Aws:
     Args:
         name: Of the provider: begins the variables that are its own.
         home: The region where its models are tuned; used where the environment names none.
-        region: Where it is said already, by an ARN; the environment's does not count then.
+        region: From an ARN; overrides the environment's.
 
     Raises:
         SdkMissingError: boto3 is not installed.
@@ -94,7 +94,7 @@ class Aws:
         return self._account
 
     async def bucket(self) -> tuple[str, dict[str, str]]:
-        """The bucket for files, and what is said with each request to it.
+        """The bucket for files, and the parameters of each request to it.
 
         One that the user named is taken as it is. Ours has a name that anybody could guess and
         take before us: there every request demands that its owner is this account.
@@ -175,7 +175,7 @@ def role_of(options: Mapping[str, Any]) -> str:
     """The role that Bedrock takes on to read and write the files.
 
     Raises:
-        InvalidRequestError: None is named, or what is named is no role; says what to set.
+        InvalidRequestError: None is set, or it is not a role; the message says what to set.
     """
     role = str(options.get("role_arn") or os.environ.get(ROLE, "")).strip()
     if _ROLE_ARN.fullmatch(role):

@@ -44,7 +44,7 @@ async def send_dataset(api: Any, sync: Any, file: TrainingUpload, progress: Prog
         sync: Its synchronous one, used and closed in a thread: it reads the file as it sends.
 
     Raises:
-        InvalidRequestError: The file was refused; the words say why.
+        InvalidRequestError: The file was refused; `words` has the reason.
     """
     name = dataset_id(file.sha256)
     try:

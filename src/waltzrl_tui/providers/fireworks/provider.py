@@ -113,7 +113,7 @@ class Fireworks(Tuner):
         return self._client
 
     async def _api(self) -> Any:
-        """The client, once it is known which account it speaks for."""
+        """The client, with its account resolved."""
         api = self._bare()
         if not api.account_id:
             api.account_id = self._account = last((await self._find_account()).name)
@@ -186,7 +186,7 @@ class Fireworks(Tuner):
         }
         body: dict[str, Any] = {"displayName": request.tag, "dataset": request.training_file}
         if request.method == "dpo":
-            # The vendor's document names two defaults of the loss, so it is said.
+            # The vendor documents two defaults of the loss, so set it.
             loss: dict[str, Any] = {"method": "DPO"}
             if "dpo_beta" in request.options:
                 loss["dpo"] = {"beta": request.options["dpo_beta"]}
@@ -225,7 +225,7 @@ class Fireworks(Tuner):
             return None
 
     async def _one(self, job_id: str) -> Any:
-        """The job by our id of it, its resource name, or its bare id at Fireworks."""
+        """The job by our id, its resource name, or its bare id at Fireworks."""
         api = await self._api()
         name = last(job_id)
         if DPO not in job_id:

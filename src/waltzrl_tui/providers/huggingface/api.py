@@ -18,7 +18,7 @@ _TAIL: Final = 500
 
 
 class Hub:
-    """The hub as one token sees it. Makes no connection until it is asked."""
+    """The hub as one token sees it. Connects on first use."""
 
     def __init__(self, token: str, url: str) -> None:
         try:
@@ -44,7 +44,7 @@ class Hub:
         return account
 
     def prices(self) -> dict[str, float]:
-        """USD a second by machine, as far as told."""
+        """USD per second by machine, where listed."""
         prices = {each.name: usd_per_second(each) for each in self.api.list_jobs_hardware()}
         return {name: usd for name, usd in prices.items() if usd is not None}
 
@@ -160,5 +160,5 @@ class Hub:
 
 
 def fingerprint(token: str) -> str:
-    """What tells tokens apart without keeping them."""
+    """A fingerprint that distinguishes tokens without storing them."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]

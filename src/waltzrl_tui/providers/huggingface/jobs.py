@@ -49,11 +49,11 @@ SETTINGS: Final = (
 
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 _LONGEST: Final = 7200.0
-"""Seconds after which a job ends that has no other limit."""
+"""Time limit of a job without another one, seconds."""
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|M)\b", re.I)
 _BY_SIZE: Final = ((4.0, "a10g-small"), (9.0, "l40sx1"), (33.0, "a100-large"), (62.0, "h200"))
-"""For models of up to so many 1e9 parameters, where no plan chose: LoRA over bf16 weights."""
+"""Machines by billions of parameters, for jobs without a plan: LoRA over bf16 weights."""
 
 
 def repositories(account: str, tag: str) -> tuple[str, str]:
@@ -65,7 +65,7 @@ def flavor_of(request: TuneRequest) -> str:
     """The machine for a request: the plan's, or one that holds a model of its name.
 
     Raises:
-        InvalidRequestError: No single GPU there holds it, or its size cannot be told.
+        InvalidRequestError: No single GPU there holds it, or its size is unknown.
     """
     flavor = str(request.options.get("flavor") or request.machine)
     if flavor:
@@ -88,10 +88,10 @@ def flavor_of(request: TuneRequest) -> str:
 
 
 def body_of(request: TuneRequest, account: str) -> dict[str, Any]:
-    """What is posted to start a job, but for the secret token.
+    """The body of the request that starts a job, without the secret token.
 
     Raises:
-        InvalidRequestError: It asks for what the worker cannot do.
+        InvalidRequestError: The worker cannot do it.
     """
     if request.from_model:
         raise InvalidRequestError(
@@ -141,7 +141,7 @@ def usd_per_second(hardware: Any) -> float | None:
 
 
 def seconds_billed(job: Any) -> float | None:
-    """How long a job has run by the vendor's clock, or None: it has not begun."""
+    """Seconds that a job has run by the vendor's clock, or None before it starts."""
     running = job.durations.running_secs if job.durations else None
     if running is not None:
         return float(running)
@@ -152,7 +152,7 @@ def seconds_billed(job: Any) -> float | None:
 
 
 def described(job: Any) -> Mapping[str, Any]:
-    """What our worker was told to do in a job, {} if it is not one of ours."""
+    """The settings of our worker in a job, {} for a job of another program."""
     try:
         settings = json.loads((job.environment or {})["WALTZRL_JOB"])
     except (KeyError, TypeError, ValueError):

@@ -88,7 +88,7 @@ def metrics(rows: Sequence[WorkerRow]) -> list[RemoteMetric]:
 
 
 def events(rows: Sequence[WorkerRow]) -> list[RemoteEvent]:
-    """What the worker says, and how fast it was at its validations."""
+    """The worker's notes, and its speed at each validation."""
     events = []
     for row in rows:
         if row.kind == "note":

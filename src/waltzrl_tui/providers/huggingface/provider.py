@@ -3,7 +3,7 @@
 The rows and the worker's code go into one private dataset repository of the account, each under a
 name that carries its hash. A job is a command of uv that installs what the worker needs, fetches
 its code and runs it; the worker prints its rows as lines of the job's log, and at the end puts the
-adapter into a private model repository, from where `collect` brings it home. The tag is the job's
+adapter into a private model repository, from which `collect` downloads it. The tag is the job's
 name, which is a label, so that jobs can be listed by it. The token reaches the job as a secret.
 """
 
@@ -73,14 +73,14 @@ T = TypeVar("T")
 
 
 class HuggingFace(Tuner):
-    """SFT by LoRA of any causal model of the hub that one GPU holds. Adapters come home."""
+    """SFT by LoRA of any causal model on the hub that fits one GPU. Adapters are downloaded."""
 
     name, title = "hf_jobs", "Hugging Face Jobs"
     capabilities = Capabilities.of("hf_jobs", estimates=True, weights=True)
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
-        # Which account a token belongs to is asked rarely: the vendor limits that strictly.
+        # The account of a token is requested rarely: the vendor limits that strictly.
         self._accounts: dict[str, str] = {}
         self._account = ""
         self._prices: tuple[float, dict[str, float]] | None = None
@@ -107,7 +107,7 @@ class HuggingFace(Tuner):
         account = await self._name()
         repo, _ = repositories(account, "")
         path = f"rows/{file.name}"
-        # The SDK tells nothing while it sends.
+        # The SDK reports no progress.
         await progress(0, file.bytes)
         await self._ask(lambda hub: hub.send(repo, path, file.path, file.bytes), effect=True)
         await progress(file.bytes, file.bytes)
@@ -228,7 +228,7 @@ class HuggingFace(Tuner):
                     return update
             return news(await self._ask(lambda hub: hub.log(account, job_id, whole=True)), since)
         except MissingError:
-            # The log is kept less long than the job: what it came to is told all the same.
+            # The log expires before the job; the job's outcome is still reported.
             return News((), (), since)
 
     async def _priced(self) -> dict[str, float]:
@@ -240,7 +240,7 @@ class HuggingFace(Tuner):
         try:
             return (await self._priced()).get(flavor)
         except ProviderError:
-            return None  # the job's state is told without its cost
+            return None  # report the job's state without its cost
 
     async def _name(self) -> str:
         """The account of the token that is set now."""

@@ -1,9 +1,9 @@
 """Mistral: SFT by the last line of its SDK that has it. Closed to self-service: its words decide.
 
-The price is asked through the vendor's own gate. A job that is made with `auto_start=False` is
+The price is requested through the vendor's own gate. A job that is made with `auto_start=False` is
 checked and priced, costs nothing, and waits to be started:
 
-- `estimate` makes that waiting job under our tag (or finds the one that is there) and tells its
+- `estimate` makes that waiting job under our tag (or finds the existing one) and returns its
   price;
 - `create` starts it. Starting the same job again starts nothing new, so a lost answer cannot be
   paid twice;
@@ -97,7 +97,7 @@ class Mistral(Tuner):
             self._http = httpx.AsyncClient(transport=async_transport(httpx, self._url))
             # Never used, but the SDK would make one that reads the environment by itself.
             self._sync_http = httpx.Client(transport=transport(httpx))
-            # The SDK repeats no call unless told to. Its own logger would write keys down.
+            # The SDK does not retry by default. Its own logger would write keys.
             self._client = self._sdk.Mistral(
                 api_key=self.key(),
                 server_url=self._url,
@@ -165,7 +165,7 @@ class Mistral(Tuner):
             "job_type": "completion",
             "hyperparameters": hyperparameters,
             "auto_start": False,
-            # None of the rows is left out silently.
+            # Do not leave out rows silently.
             "invalid_sample_skip_percentage": 0,
         }
         if request.validation_file:
@@ -212,7 +212,7 @@ class Mistral(Tuner):
                 jobs = self._api().fine_tuning.jobs
                 return job_of(known(await jobs.start_async(job_id=job.id)))
         except InvalidRequestError:
-            # Somebody else may have started it, or a start whose answer was lost.
+            # Someone else may have started it, or a start whose answer was lost.
             job = await self._details(job.id)
             if waits(job):
                 raise
@@ -266,11 +266,11 @@ class Mistral(Tuner):
     async def _priced(self, request: TuneRequest) -> Any:
         """The tag's job: one that was started, else one that is checked and waits."""
         tagged = await self._tagged(request.tag)
-        # The oldest of several that wait, always the same one: only that can be started twice.
+        # Always the oldest of several that wait, so that no other can be started as well.
         job = next((each for each in tagged if not waits(each)), tagged[0] if tagged else None)
         if job is None:
             async with translating(_TITLE):
-                # A lost answer leaves at most one more that waits, for nothing.
+                # A lost answer leaves at most one more waiting job, which is not billed.
                 jobs = self._api().fine_tuning.jobs
                 job = known(await jobs.create_async(**self.payload(request)))
         for _ in range(_CHECKS):
@@ -283,7 +283,7 @@ class Mistral(Tuner):
         raise UnavailableError("Mistral did not finish checking the job; nothing was started.")
 
     async def _tagged(self, tag: str) -> list[Any]:
-        """All jobs of that tag which can still come to something, oldest first."""
+        """The jobs with that tag whose validation has not failed, oldest first."""
         tagged: list[Any] = []
         page: list[Any] | None = None
         number = 0
@@ -301,7 +301,7 @@ class Mistral(Tuner):
         async with translating(_TITLE):
             jobs = self._api().fine_tuning.jobs
             answer = await jobs.list_async(page=number, page_size=_LISTED)
-            # Jobs of kinds that the SDK does not know have none of their fields.
+            # Jobs of kinds unknown to the SDK lack all fields.
             return [each for each in answer.data or [] if hasattr(each, "suffix")]
 
     async def _details(self, job_id: str) -> Any:

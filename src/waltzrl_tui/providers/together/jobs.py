@@ -1,4 +1,4 @@
-"""What Together tells of its jobs, in our words."""
+"""Reads Together's jobs."""
 
 from __future__ import annotations
 

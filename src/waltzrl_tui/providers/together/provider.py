@@ -182,7 +182,7 @@ class Together(SdkProvider):
         body = {name: value for name, value in self.payload(request).items() if value is not None}
         tuning = self.api().fine_tuning
         async with self.asking():
-            # The SDK asks for the limits itself when it is not given them: that is no effect.
+            # Without the limits the SDK requests them itself; that has no effect.
             limits = await tuning.model_limits(model_name=request.model)
         try:
             async with self.asking(effect=True):
@@ -322,7 +322,7 @@ class Together(SdkProvider):
         return None
 
     async def _resource(self, result_model: str) -> str:
-        """The model's resource name: the job that made it tells its id in the registry."""
+        """The model's resource name, from its id in the job that made it."""
         for each in (await self.api().fine_tuning.list()).data or []:
             if each.x_model_output_name == result_model:
                 job = await self.api().fine_tuning.retrieve(each.id)
