@@ -26,7 +26,6 @@ WATCHED: Final = ("queued", "running")
 PER_SECOND: Final = 4.0
 """The most requests a second to one provider."""
 
-_FRESH: Final = 2.0
 _QUEUED: Final = (2.0, 20.0)
 _RUNNING: Final = (4.0, 30.0)
 _REVOKED: Final = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.weights import local_name
@@ -18,9 +18,6 @@ from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.store.rows import AgentKind
 from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
-
-HOSTED: Final = "hosted"
-"""Kind of an agent whose model needs a deployment: its `url` is `provider:<name>`."""
 
 
 class AgentMaker:

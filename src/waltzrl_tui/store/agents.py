@@ -137,12 +137,9 @@ class AgentStore:
 
     async def pairs(self) -> list[PairRow]:
         """The pairs, by age."""
-
-        def work(connection: sqlite3.Connection) -> list[PairRow]:
-            rows = connection.execute("SELECT * FROM pairs ORDER BY created_at, name")
-            return [_pair(row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM pairs ORDER BY created_at, name", (), lambda _, row: _pair(row)
+        )
 
     async def remove_pair(self, name: str) -> None:
         """Remove a pair; its agents stay.
@@ -177,15 +174,11 @@ class AgentStore:
 
     async def list(self, *, role: Role | None = None) -> list[AgentRow]:
         """The agents (of one role), by age."""
-
-        def work(connection: sqlite3.Connection) -> list[AgentRow]:
-            rows = connection.execute(
-                "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
-                (role,),
-            )
-            return [_agent(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
+            (role,),
+            _agent,
+        )
 
 
 _TABLES = {"agent": "agents", "pair": "pairs"}

@@ -109,6 +109,14 @@ class Database:
         async with self._lock:
             return await self._run(work)
 
+    async def select(
+        self, query: str, values: Sequence[Any], build: Callable[[sqlite3.Connection, Any], T]
+    ) -> list[T]:
+        """The rows of a query, each as `build` returns it."""
+        return await self.read(
+            lambda connection: [build(connection, row) for row in connection.execute(query, values)]
+        )
+
     async def write(self, work: Work[T]) -> T:
         """Run `work` as one transaction, or as one step of the transaction that is open here.
 
@@ -121,6 +129,14 @@ class Database:
                 return await self._run(lambda connection: self._unit(connection, work))
             finally:
                 self._wake()
+
+    async def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
+        """Run one statement with `write`."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(statement, values)
+
+        await self.write(work)
 
     async def flush(self) -> None:
         """Sync the write-ahead log to the disk, as far as other readers and writers let it."""

@@ -92,14 +92,9 @@ class RunStore:
 
     async def recent(self, limit: int = 100) -> list[RunRow]:
         """The runs, newest first."""
-
-        def work(connection: sqlite3.Connection) -> list[RunRow]:
-            rows = connection.execute(
-                "SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,)
-            )
-            return [_run(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,), _run
+        )
 
     async def unfinished(self, key: str) -> RunRow | None:
         """The newest run of that key that is not done, or None."""
@@ -216,13 +211,10 @@ class RunStore:
         return await self._database.read(work)
 
     async def _set(self, run_id: int, changes: str, values: tuple[object, ...]) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                f"UPDATE evaluation_runs SET {changes}, updated_at = ? WHERE id = ?",
-                (*values, now(), run_id),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            f"UPDATE evaluation_runs SET {changes}, updated_at = ? WHERE id = ?",
+            (*values, now(), run_id),
+        )
 
 
 def _get(connection: sqlite3.Connection, run_id: int) -> RunRow:

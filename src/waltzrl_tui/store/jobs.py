@@ -78,30 +78,23 @@ class JobStore:
     async def some(self, ids: Iterable[str]) -> list[JobRow]:
         """The jobs of those ids in that order; ids that are not in the store are left out."""
         unique = list(dict.fromkeys(ids))
-
-        def work(connection: sqlite3.Connection) -> list[JobRow]:
-            # One JSON parameter: the number of separate ones is limited.
-            rows = connection.execute(
-                f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(unique),),
-            )
-            by_id = {row["id"]: job_row(connection, row) for row in rows}
-            return [by_id[id] for id in unique if id in by_id]
-
-        return await self._database.read(work)
+        # One JSON parameter: the number of separate ones is limited.
+        jobs = await self._database.select(
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(unique),),
+            job_row,
+        )
+        by_id = {job.id: job for job in jobs}
+        return [by_id[id] for id in unique if id in by_id]
 
     async def dependants(self, id: str) -> list[JobRow]:
         """The jobs that depend on that one directly, oldest first."""
-
-        def work(connection: sqlite3.Connection) -> list[JobRow]:
-            rows = connection.execute(
-                f"SELECT {JOB_COLUMNS} FROM jobs WHERE EXISTS"
-                " (SELECT 1 FROM json_each(depends_on) WHERE value = ?) ORDER BY number",
-                (id,),
-            )
-            return [job_row(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE EXISTS"
+            " (SELECT 1 FROM json_each(depends_on) WHERE value = ?) ORDER BY number",
+            (id,),
+            job_row,
+        )
 
     async def launch_prefix(self) -> str:
         """Three characters that no job's id begins with yet, to name the jobs of one launch."""
@@ -214,15 +207,11 @@ class JobStore:
 
     async def events(self, id: str, since: int = 0, limit: int = 500) -> list[EventRow]:
         """The events of a job after number `since`, in order; at most `limit` of them."""
-
-        def work(connection: sqlite3.Connection) -> list[EventRow]:
-            rows = connection.execute(
-                "SELECT * FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?",
-                (id, since, limit),
-            )
-            return [EventRow(**dict(row)) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?",
+            (id, since, limit),
+            lambda _, row: EventRow(**dict(row)),
+        )
 
     async def metric(self, id: str, metric: Metric) -> None:
         """Record a step and the job's progress with it; a step written before is replaced.
@@ -246,15 +235,11 @@ class JobStore:
 
     async def metrics(self, id: str, since_step: int = -1) -> list[Metric]:
         """The metrics of a job after step `since_step`, by step."""
-
-        def work(connection: sqlite3.Connection) -> list[Metric]:
-            rows = connection.execute(
-                f"SELECT {METRIC_COLUMNS} FROM metrics WHERE job_id = ? AND step > ? ORDER BY step",
-                (id, since_step),
-            )
-            return [read_metric(row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {METRIC_COLUMNS} FROM metrics WHERE job_id = ? AND step > ? ORDER BY step",
+            (id, since_step),
+            lambda _, row: read_metric(row),
+        )
 
     async def metrics_written(self, id: str, cursor: int = 0) -> tuple[list[Metric], int]:
         """The metrics of a job written after `cursor`, as they were written, and a new cursor.
@@ -289,10 +274,8 @@ class JobStore:
             ended, f"WHERE state NOT IN ({_ENDED_LIST})"
         )
 
-        def work(connection: sqlite3.Connection) -> list[JobRow]:
-            rows = connection.execute(
-                f"SELECT {JOB_COLUMNS} FROM jobs {where} ORDER BY number DESC LIMIT ?", (limit,)
-            )
-            return [job_row(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {JOB_COLUMNS} FROM jobs {where} ORDER BY number DESC LIMIT ?",
+            (limit,),
+            job_row,
+        )

@@ -194,43 +194,24 @@ class RemoteStore:
         self, provider: str, account: str, sha256: str, remote_id: str, bytes: int
     ) -> None:
         """Note that a provider has a file."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
-                (provider, account, sha256, remote_id, bytes, now()),
-            )
-
-        await self._database.write(work)
-
-    async def forget_upload(self, provider: str, account: str, sha256: str) -> None:
-        """Note that a provider has a file no longer."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "DELETE FROM uploads WHERE provider = ? AND account = ? AND sha256 = ?",
-                (provider, account, sha256),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
+            (provider, account, sha256, remote_id, bytes, now()),
+        )
 
     async def keep_probe(self, probe: ProbeRow) -> None:
         """Note what a provider said of this account."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    probe.provider,
-                    probe.key_ok,
-                    probe.may_tune,
-                    storable(probe.words),
-                    storable(probe.account),
-                    probe.at,
-                ),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                probe.provider,
+                probe.key_ok,
+                probe.may_tune,
+                storable(probe.words),
+                storable(probe.account),
+                probe.at,
+            ),
+        )
 
     async def forget_probes(self) -> None:
         """Forget what providers said: a key was changed."""

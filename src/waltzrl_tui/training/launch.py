@@ -26,9 +26,6 @@ from waltzrl_tui.training_data.teacher import Teacher
 from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 
-QUICK_EVAL = QUICK.evaluation_prompts
-"""Held-apart prompts of a quick evaluation."""
-
 SUFFIX: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
 """What the id of a training job ends with, by role."""
 
