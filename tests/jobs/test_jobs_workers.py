@@ -205,7 +205,7 @@ async def test_a_second_worker_is_not_started_beside_a_live_one(
     running: int, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, worker_pids: Path
 ) -> None:
     monkeypatch.setattr("waltzrl_tui.jobs.launch._STOPPING_SECONDS", 0.1)
-    with pytest.raises(EngineError, match="running already"):
+    with pytest.raises(EngineError, match="already running"):
         await launch(workspace, JOB)
     assert len(list(worker_pids.iterdir())) == 1
 

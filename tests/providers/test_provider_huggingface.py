@@ -299,7 +299,7 @@ async def test_what_stands_in_the_way_is_told_before_anything_is_started(
         await hub.probe()
     there.key = known
     file_id = await hub.upload(upload(), quiet)
-    with pytest.raises(InvalidRequestError, match="no machine"):
+    with pytest.raises(InvalidRequestError, match="does not offer a machine"):
         await hub.estimate(request(file_id, machine="abacus"))
     with pytest.raises(InvalidRequestError, match="more than one GPU"):
         await hub.create(request(file_id, model="meta-llama/Llama-3.3-70B-Instruct"))

@@ -16,12 +16,12 @@ from waltzrl_tui.store.rows import stamp
 from waltzrl_tui.workspace import Workspace
 
 _GRACE: Final = timedelta(seconds=5)
-# A job that was only written down, or waits for approval, has no worker and needs none.
+# Drafts and jobs that wait for approval need no worker.
 _LAUNCHED: Final[frozenset[JobState]] = frozenset({"uploading", "submitting", "queued", "running"})
 
 
 async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
-    """Ask a job to stop; an embedded one without a live worker is cancelled at once.
+    """Request a job to stop; an embedded one without a live worker is cancelled at once.
 
     Returns:
         The job as it is now. A live worker ends it within seconds.
@@ -37,7 +37,7 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
     alive = await asyncio.to_thread(worker_alive, workspace, job_id)
     async with store.transaction():
         if job.state == "draft":
-            # Nobody works on it: nothing was sent, or its price was not agreed to.
+            # A draft has no worker: nothing was sent, or its price is not approved.
             await store.jobs.move(job_id, "cancelled", from_states={"draft"}, reason="")
             await store.jobs.event(job_id, "cancelled before it was started")
         elif alive or not job.embedded:
@@ -48,10 +48,10 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
 
 
 async def resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow]:
-    """Go on with a job that failed, was cancelled or died, from its last checkpoint.
+    """Continue a job that failed, was cancelled or died, from its last checkpoint.
 
-    What it depends on and did not succeed is resumed with it, and so are the jobs that failed
-    only because one of these did. Of several processes that do this at once one wins.
+    Its unfinished dependencies are resumed with it, and so are the jobs that failed only
+    because one of these did. Of several processes that do this at once one wins.
 
     Returns:
         The jobs resumed, each after those it depends on.
@@ -83,7 +83,7 @@ async def resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow
                 resumed.append(job.id)
     if job_id not in resumed:
         raise UsageError(f"The job {job_id} was changed by another process just now.")
-    # One that cannot be started is failed; the others must not wait for a worker for ever.
+    # A job whose worker cannot start is failed; the others must still be launched.
     failures = []
     for id in resumed:
         try:
@@ -96,7 +96,7 @@ async def resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow
 
 
 async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
-    """Start a new job that does the same as one that has ended, from the beginning.
+    """Repeat a job that has ended as a new job, from the beginning.
 
     Returns:
         The new job.
@@ -141,17 +141,17 @@ async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
 
 
 async def reconcile(store: Store, workspace: Workspace) -> list[str]:
-    """End the embedded jobs whose worker has died without saying so.
+    """End the embedded jobs whose worker died without recording it.
 
-    They are failed, or cancelled where that was asked for. A job that was written to within the
-    last 5 s is left alone. Several processes may do this at once: each job is ended by one.
+    They are failed, or cancelled where that was requested. A job written to within the last 5 s
+    is left alone. Several processes may do this at once: each job is ended by one.
 
     Returns:
         The ids of the jobs that were ended here.
     """
     moment = datetime.now(UTC)
     present, grace = stamp(moment), stamp(moment - _GRACE)
-    # A time in the future means that the clock was set back, not that the job is fresh.
+    # A time in the future means that the clock was set back.
     suspects = [
         job
         for job in await store.jobs.list(ended=False, limit=-1)

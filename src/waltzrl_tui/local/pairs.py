@@ -82,7 +82,7 @@ class PairSelection:
 
     Attributes:
         choices: All pairs, the likeliest first.
-        choice: The one that is asked next, or None while none is known.
+        choice: The pair for the next prompt, or None while none is known.
         by_hand: Whether the user chose it.
     """
 

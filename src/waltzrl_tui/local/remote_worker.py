@@ -1,4 +1,4 @@
-"""The training worker where there is no store and no workspace: as a job on a rented machine.
+"""The training worker without a store or workspace: a job on a rented machine.
 
 It was sent there as a zip file (`providers.worker_code`) and is started with a description of its
 job. It trains as the embedded engine does, prints its rows as lines of its log
@@ -66,7 +66,7 @@ class Rows:
 
 
 def main(job: Mapping[str, Any]) -> int:
-    """Train and bring the adapter home; the exit status.
+    """Train and upload the adapter; returns the exit status.
 
     Args:
         job: `files` (dataset repository), `train` and `valid` (paths in it, the second may be
@@ -130,7 +130,7 @@ def settings_of(job: Mapping[str, Any]) -> TrainingSettings:
 
 
 def push(adapter: Path, repo: str, rows: Rows) -> None:
-    """Send the adapter to a private repository, in several tries: hours are in it.
+    """Send the adapter to a private repository, with retries: it took hours to make.
 
     Raises:
         EngineError: None of them succeeded.
@@ -148,7 +148,7 @@ def push(adapter: Path, repo: str, rows: Rows) -> None:
                 commit_message="LoRA adapter",
             )
         except Exception as error:
-            # Whatever the SDK or the line raises, another try may succeed.
+            # Whatever the SDK raises, another try may succeed.
             text = f"The adapter could not be sent: {type(error).__name__}: {error}"
             if number == _PUSHES:
                 raise EngineError(text, hint="Check that the token has write access.") from error

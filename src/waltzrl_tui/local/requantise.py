@@ -11,11 +11,11 @@ import struct
 from pathlib import Path
 
 LARGEST: int = 400_000_000
-"""Bytes of a file that is still rewritten: of a large model a second copy is not worth its room."""
+"""Largest file to rewrite, bytes: a second copy of a large model is not worth its space."""
 
 
 def worth_it(source: Path) -> bool:
-    """Whether the file is small, and there is no GPU, which would rather read less."""
+    """Whether the file is small and there is no GPU, which is faster with fewer bytes."""
     import torch
 
     return source.stat().st_size <= LARGEST and not torch.cuda.is_available()

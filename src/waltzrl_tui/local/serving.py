@@ -178,7 +178,7 @@ class Servers:
 
     def share(self, at_once: int) -> None:
         """How many streams of different adapters are to run at once; servers follow when they are
-        next asked for, and streams under way end where they are."""
+        next requested, and running streams end on the old one."""
         self._at_once = at_once
 
     async def serving(
@@ -187,7 +187,7 @@ class Servers:
         """A live server that has this adapter.
 
         Args:
-            also: Adapters that will be asked for as well.
+            also: Other adapters that will be requested.
 
         Raises:
             EngineError: It cannot be started.
@@ -235,7 +235,7 @@ class Servers:
 
 
 class EmbeddedEndpoint:
-    """An embedded agent: the base with its adapter, on whichever server has it when asked.
+    """An embedded agent: the base with its adapter, on the server that has it now.
 
     With `waves`, many streams at once are faster and a single one may wait for others to end;
     it begins with `BEGUN` once it does not wait any more.

@@ -94,8 +94,8 @@ def find_weights(workspace: Workspace, model: str = "") -> Weights:
 
 
 def local_name(model: str) -> str:
-    """What the embedded engine calls a base of the hub: the default's own name, where it is that,
-    since its weights are here already."""
+    """The embedded engine's name for a base on the hub: the default's own name for that one,
+    whose weights are already here."""
     return DEFAULT_MODEL if model == _HUB_ID else model
 
 

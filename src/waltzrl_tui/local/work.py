@@ -1,4 +1,4 @@
-"""What a worker does for its job: make the training files, or train one agent."""
+"""The work of a worker: make the training files, or train one agent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """The work was stopped on request; what it had done is kept."""
+    """The work was stopped on request; its progress is kept."""
 
 
 class Work:
@@ -53,11 +53,11 @@ class Work:
         return self.workspace.job_dir(self.job.id)
 
     def cancel(self) -> None:
-        """Stop at the next point where nothing is lost."""
+        """Stop at the next point that loses nothing."""
         self.stop.set()
 
     def terminate(self) -> None:
-        """The same, on a signal: the job can be resumed and was not cancelled by its user."""
+        """Stop on a signal: the job was not cancelled and can be resumed."""
         self.terminated = True
         self.stop.set()
 
@@ -70,7 +70,7 @@ class Work:
         await self.store.jobs.event(self.job.id, text, level)
 
     async def set_reason(self, reason: str) -> None:
-        """Show what the job does now, in a few words."""
+        """Show the current activity of the job."""
         await self.store.jobs.update(self.job.id, reason=reason)
 
 
@@ -138,7 +138,7 @@ async def _sample(
 
 
 async def _unless_stopped(work: Work, coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` gives; it is cancelled when the work is stopped.
+    """The result of `coroutine`, which is cancelled when the work is stopped.
 
     Raises:
         Cancelled: The work was stopped.
@@ -208,8 +208,8 @@ async def _recorded(work: Work, path: Path) -> bool:
 async def _write_feedback(
     work: Work, rows: list[TrainingRow], teacher: Teacher
 ) -> list[TrainingRow]:
-    """Have the teacher write the feedback, within what is left of its budget."""
-    # Of this job's earlier files, and of its worker before a kill.
+    """Have the teacher write the feedback within its remaining budget."""
+    # Spent on this job's earlier files, and by a worker that was killed.
     spent = (await work.store.jobs.get(work.job.id)).cost_usd
     left = replace(teacher, budget_usd=max(0.0, teacher.budget_usd - spent))
 
@@ -228,7 +228,7 @@ async def _write_feedback(
 
 
 async def train_agent(work: Work) -> None:
-    """Train one agent on the files of its launch; then the agent and, with both, the pair.
+    """Train one agent on the files of its launch, add it and, once both exist, the pair.
 
     Raises:
         Cancelled: On request; the last checkpoint is kept.
@@ -275,7 +275,7 @@ async def _add_pair(work: Work, pair: PairNames) -> None:
     try:
         await agents.add_pair(pair.name, conversation=pair.conversation, feedback=pair.feedback)
     except UsageError:
-        return  # resumed jobs find the pair that was made before
+        return  # the job was resumed and the pair exists
     await work.event(f"pair {pair.name} is ready")
 
 
@@ -304,7 +304,7 @@ async def _train(work: Work, params: TrainParams, source: str) -> Path:
         coming = asyncio.create_task(reports.get())
         await asyncio.wait({training, coming}, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
-            # What the thread said last is already on its way into the queue.
+            # The thread's last report may still be on its way into the queue.
             await asyncio.sleep(0)
             if not coming.done():
                 coming.cancel()
@@ -333,6 +333,6 @@ def _read_valid(path: str) -> list[Any]:
 
 
 def training_threads() -> int:
-    """Threads of one training: all physical cores up to two, beyond that one is left free."""
+    """Threads of one training: all physical cores up to two, otherwise all but one."""
     cores = psutil.cpu_count(logical=False) or 1
     return cores if cores <= 2 else cores - 1

@@ -45,11 +45,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price as it is kept.
+    """A stored price.
 
     Attributes:
-        as_of: When it was said, as the store writes times; "" where that was not kept.
-        source: The address of the list that told it; "" for the user.
+        as_of: Its time, as the store writes times; "" if unknown.
+        source: Address of the price list; "" for the user.
     """
 
     price: Price
@@ -112,7 +112,7 @@ class AnswerStore:
         """Keep what the tokens of an agent cost. It goes with the agent.
 
         Args:
-            source: The address of the list that told it; "" for the user.
+            source: Address of the price list; "" for the user.
         """
         quote = Quote(price, now(), source)
 

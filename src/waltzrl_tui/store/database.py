@@ -141,7 +141,7 @@ class Database:
     async def flush(self) -> None:
         """Sync the write-ahead log to the disk, as far as other readers and writers let it."""
         async with self._lock:
-            # Its row has to be read, or the statement stays under way.
+            # Its row has to be read, or the statement stays open.
             await self._run(
                 lambda connection: connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             )
@@ -262,7 +262,7 @@ def _step(connection: sqlite3.Connection, work: Work[T]) -> T:
 
 
 def _require_open(connection: sqlite3.Connection) -> None:
-    # SQLite itself rolls back when the disk is full; going on would commit half of the work.
+    # SQLite rolls back when the disk is full; continuing would commit half of the work.
     if not connection.in_transaction:
         raise StoreError("The transaction was undone by an earlier error, so none of it was kept.")
 
@@ -298,7 +298,7 @@ def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
 
 
 def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
-    # The change of mode needs the file for itself and does not wait for that by itself.
+    # Changing the mode needs exclusive access and does not wait for it.
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -71,7 +71,7 @@ class JobStore:
         """The job of that id.
 
         Raises:
-            NotFoundError: There is none; ids that look alike are told.
+            NotFoundError: There is none; the message suggests similar ids.
         """
         return await self._database.read(lambda connection: require(connection, id))
 
@@ -97,7 +97,7 @@ class JobStore:
         )
 
     async def launch_prefix(self) -> str:
-        """Three characters that no job's id begins with yet, to name the jobs of one launch."""
+        """An unused prefix for the ids of a launch's jobs, normally of three characters."""
 
         def work(connection: sqlite3.Connection) -> str:
             length, tries = 3, 0
@@ -110,7 +110,7 @@ class JobStore:
                 if taken is None:
                     return prefix
                 tries += 1
-                # A store with nearly all of them taken gets longer ones, not an endless search.
+                # When nearly all are taken, use longer ones instead of searching on.
                 length = 3 + tries // 50
 
         return await self._database.read(work)
@@ -190,7 +190,7 @@ class JobStore:
         await self._database.write(work)
 
     async def event(self, id: str, text: str, level: Level = "info") -> None:
-        """Note what happened to a job, in words.
+        """Record an event of a job.
 
         Raises:
             NotFoundError: There is no such job.
@@ -244,7 +244,7 @@ class JobStore:
     async def metrics_written(self, id: str, cursor: int = 0) -> tuple[list[Metric], int]:
         """The metrics of a job written after `cursor`, as they were written, and a new cursor.
 
-        Unlike a step, the cursor also finds the steps that a resumed job writes once more.
+        Unlike a step, the cursor also finds the steps that a resumed job repeats.
         """
 
         def work(connection: sqlite3.Connection) -> tuple[list[Metric], int]:

@@ -19,10 +19,10 @@ APPLICATION_ID = 0x57545A31
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The step that makes a store of version `number` from the one before.
+    """The step to version `number` from the one before.
 
     Attributes:
-        step: What SQL cannot do, done after `sql`; it is given the workspace's folder.
+        step: Python code to run after `sql`, called with the workspace's folder.
     """
 
     number: int
@@ -55,7 +55,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have migrated it while this one waited for the write lock.
+        # Another process may have migrated it while this one waited for the lock.
         version = _version(connection, path, latest)
         if 0 < version < latest:
             _back_up(path, path.with_name(f"{path.name}.v{version}.bak"))

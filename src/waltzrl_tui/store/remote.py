@@ -200,7 +200,7 @@ class RemoteStore:
         )
 
     async def keep_probe(self, probe: ProbeRow) -> None:
-        """Note what a provider said of this account."""
+        """Store the result of a probe."""
         await self._database.execute(
             "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)",
             (

@@ -1,4 +1,4 @@
-"""What the store gives out: one frozen dataclass a table, and the clock that stamps them."""
+"""The rows of the store, one frozen dataclass per table, and their timestamps."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job about to be written. `tag` is the id when left empty."""
+    """A job to be added. An empty `tag` becomes the id."""
 
     id: str
     kind: JobKind
@@ -90,7 +90,7 @@ class NewJob:
 class JobRow:
     """A training or rollout job, as it stood when it was read.
 
-    `reason` says why it waits or what it does now; `provider_state` is the provider's own word;
+    `reason` is why it waits or its current activity; `provider_state` is the provider's own word;
     `result_model` is the adapter's folder; `agent` is the agent made from it, or "".
     """
 
@@ -147,7 +147,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something that happened to a job, in words."""
+    """An event of a job."""
 
     id: int
     job_id: str
@@ -203,7 +203,7 @@ class TranscriptRow:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptHit:
-    """A turn in which searched words stand.
+    """A turn that contains the searched words.
 
     Attributes:
         turn: The number of the event that opens the turn.
@@ -220,14 +220,14 @@ Vote = Literal["left", "right", "tie", "both bad"]
 
 @dataclass(frozen=True, slots=True)
 class DuelRow:
-    """One prompt that two pairs answered side by side; `left` is what stood on the left.
+    """One prompt that two pairs answered side by side.
 
     Attributes:
         harm: The prompt's label, "harmful", "benign" or "".
-        source: The dataset that the prompt is from, with its `line`; "" when it was typed.
-        vote: "" while nobody voted. `voted_early`: while a reply was still streaming.
-        left_unsafe: And the other flags of the final replies: None when nobody said.
-        flagged_by: Who said so, "" when nobody did.
+        source: The dataset of the prompt, with its `line`; "" when typed.
+        vote: "" before the vote. `voted_early`: while a reply was still streaming.
+        left_unsafe: This and the other flags are of the final replies; None when not flagged.
+        flagged_by: Who set the flags, or "".
     """
 
     id: int

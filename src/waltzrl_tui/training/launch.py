@@ -32,18 +32,18 @@ SUFFIX: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
 
 @dataclass(frozen=True)
 class Stage1:
-    """What is to be trained.
+    """A training on the embedded engine.
 
     Attributes:
         recipe: Draws the rows; its source is the dataset's file.
         roles: The agents to train; both make a pair.
         model: The base: empty for the embedded default, else a path or hub id.
         epochs: Passes over the rows, None for the recipe's own number.
-        quick: Settings that take minutes, not a quarter of an hour and more.
-        name: What agents and pair are named after; empty for the dataset's name.
+        quick: Use the settings that take minutes.
+        name: Base of the names of agents and pair; empty for the dataset's name.
         overrides: Training settings by role that replace the recipe's.
         base_sha256: Of the sample that this one extends; checked when it is drawn.
-        teacher: Who writes the feedback of feedback rows; templated without one.
+        teacher: Writes the feedback of feedback rows; templates without one.
     """
 
     recipe: SampleRecipe
@@ -84,14 +84,14 @@ async def launch(
 ) -> list[JobRow]:
     """Draw the sample, write the jobs into the store, and start their workers.
 
-    The workers go on without this process: one samples the base and renders the files, then
-    one an agent trains on them.
+    The workers outlive this process: one samples the base and renders the files, then one per
+    agent trains on them.
 
     Args:
-        sample: What `draw_sample` gave for this plan, where it was drawn already.
+        sample: The result of `draw_sample` for this plan, if already drawn.
 
     Returns:
-        The jobs: `xyz-prep`, then `xyz-conv` and `xyz-feed` as far as they are wanted.
+        The jobs: `xyz-prep`, then `xyz-conv` and `xyz-feed` by the plan's roles.
 
     Raises:
         DatasetError: The dataset cannot be read, or has no row that can train the agents.
@@ -122,15 +122,14 @@ async def launch(
 def draw_sample(
     recipe: SampleRecipe, base_sha256: str = "", roles: Sequence[Role] = ROLES
 ) -> Sample:
-    """The sample of the recipe's source. Reads the whole file, so not on the event loop.
+    """Draw the sample of the recipe's source. Reads the whole file: not on the event loop.
 
     Args:
-        base_sha256: Of the sample that it extends, to be checked.
-        roles: The agents that are to learn from each of its rows; only a feedback agent needs
-            labels.
+        base_sha256: Hash of the sample that it extends, to be checked.
+        roles: The agents to train; only a feedback agent needs labels.
 
     Raises:
-        DatasetError: Nothing in it can train them; the message says what is missing.
+        DatasetError: No row can train them; the message says what is missing.
     """
 
     def usable(rows: Sequence[Row]) -> list[Row]:
@@ -188,7 +187,7 @@ async def begin_launch(
 
 
 async def result_pair(store: Store, job_ids: Iterable[str]) -> PairRow | None:
-    """The pair that a launch made, once both its agents are trained."""
+    """The pair of a launch, once both its agents are trained."""
     names = {job.pair for job in await store.jobs.some(job_ids) if job.kind == "train"}
     return next((pair for pair in await store.agents.pairs() if pair.name in names), None)
 
@@ -248,7 +247,7 @@ def _jobs(workspace: Workspace, plan: Stage1, sample: Sample, started: LaunchSta
 
 
 async def _free_name(store: Store, base: str) -> str:
-    """`base`, or `base-2` …: taken by no pair or agent, nor by a launch that is under way."""
+    """`base`, or `base-2` …, whichever no pair, agent or launch uses."""
     taken = {pair.name for pair in await store.agents.pairs()}
     for agent in await store.agents.list():
         taken |= {agent.name.removesuffix(f"-{role}") for role in ROLES}

@@ -1,4 +1,4 @@
-"""How long training will take here, told only from what was measured here before."""
+"""The expected duration of a training, from earlier ones on this machine only."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class TimeEstimate:
 async def estimate(store: Store, plan: Stage1, rows: int) -> TimeEstimate | None:
     """The time for `plan` over `rows` rows, or None when a part of it was never measured.
 
-    Each part (rollouts, then each agent) takes as long a row as the last one that succeeded with
-    the same model and settings.
+    Each part (rollouts, then each agent) takes as long per row as the last one that succeeded
+    with the same model and settings.
     """
     done = [
         job
@@ -62,7 +62,7 @@ def _same(job: JobRow, plan: Stage1, model: str) -> bool:
             TrainParams.from_json(job.params).settings == settings.settings(job.role)
         )
     except WaltzError:
-        return False  # of a version whose settings are not those of today
+        return False  # written by a version with other settings
 
 
 def _seconds(job: JobRow) -> float | None:
