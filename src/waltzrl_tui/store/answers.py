@@ -128,14 +128,10 @@ class AnswerStore:
 
     async def quotes(self) -> dict[str, Quote]:
         """The prices that are known, by agent, with when and by whom they were said."""
-
-        def work(connection: sqlite3.Connection) -> dict[str, Quote]:
-            rows = connection.execute(
-                "SELECT agent, usd_in, usd_out, as_of, source FROM agent_prices"
-            )
-            return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in rows}
-
-        return await self._database.read(work)
+        rows = await self._database.select(
+            "SELECT agent, usd_in, usd_out, as_of, source FROM agent_prices", (), lambda _, row: row
+        )
+        return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in rows}
 
     async def prices(self) -> dict[str, Price]:
         """The prices that are known, by agent."""

@@ -79,17 +79,12 @@ class RemoteStore:
 
     async def some(self, ids: Iterable[str]) -> dict[str, RemoteJobRow]:
         """Those of the ids that are jobs at providers."""
-        numbers = json.dumps(list(ids))
-
-        def work(connection: sqlite3.Connection) -> dict[str, RemoteJobRow]:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM remote_jobs"
-                " WHERE job_id IN (SELECT value FROM json_each(?))",
-                (numbers,),
-            )
-            return {row["job_id"]: _row(connection, row) for row in rows}
-
-        return await self._database.read(work)
+        rows = await self._database.select(
+            f"SELECT {_COLUMNS} FROM remote_jobs WHERE job_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+            _row,
+        )
+        return {row.job_id: row for row in rows}
 
     async def busy(self) -> bool:
         """Whether a job at a provider has not ended or has no agent yet, or a model is up."""

@@ -61,21 +61,14 @@ class Stage1:
         """Rollouts, rendering and training, with this plan's changes."""
         chosen = QUICK if self.quick else FULL
         for role in ROLES:
-            changes: dict[str, Any] = {}
-            for changed, values in self.overrides:
-                if changed == role:
-                    changes |= values
+            mine = [values for changed, values in self.overrides if changed == role]
+            changes: dict[str, Any] = {name: each[name] for each in mine for name in each}
             if self.epochs is not None:
                 changes["epochs"] = self.epochs
             if changes:
-                role_settings = type(chosen.settings(role)).from_json(
-                    {**chosen.settings(role).to_json(), **changes}
-                )
-                chosen = (
-                    replace(chosen, conversation=role_settings)
-                    if role == "conversation"
-                    else replace(chosen, feedback=role_settings)
-                )
+                before = chosen.settings(role)
+                after: Any = type(before).from_json({**before.to_json(), **changes})
+                chosen = replace(chosen, **{role: after})
         return chosen
 
 
