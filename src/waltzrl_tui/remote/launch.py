@@ -67,7 +67,7 @@ class RemoteLaunch:
     base_sha256: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LaunchQuote:
     """The content and cost of a launch; nothing has been written or sent.
 
@@ -146,31 +146,31 @@ async def quote(
     provider = await providers.get(plan.provider, plan.url)
     # The model sent is the one priced, perhaps under another name.
     model = own_name(catalogue, plan.provider, row.model)
-    plain = _blockers(row, provider, plan, rows)
+    blockers = _blockers(row, provider, plan, rows)
     written: dict[str, str] = {}
-    if teacher is not None and "feedback" in rows and not plain:
+    if teacher is not None and "feedback" in rows and not blockers:
         rows["feedback"], written = await _write_feedback(teacher, rows["feedback"])
         train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
         role_load = await asyncio.to_thread(measure_role, train, valid, counters)
         workload = replace(workload, roles=dict(workload.roles) | {"feedback": role_load})
         row = price_plans(catalogue, workload, settings, environment)[0]
-        plain = _blockers(row, provider, plan, rows)
+        blockers = _blockers(row, provider, plan, rows)
     usd, high = _shares(row, workload)
     requests = {role: _request(plan, role, model, workload, row) for role in workload.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
     return LaunchQuote(
-        plan,
-        sample,
-        rows,
-        written,
-        _style(provider, model, method),
-        workload,
-        row,
-        model,
-        usd,
-        high,
-        tuple(plain),
-        payloads,
+        plan=plan,
+        sample=sample,
+        rows=rows,
+        written=written,
+        style=_style(provider, model, method),
+        workload=workload,
+        row=row,
+        model=model,
+        usd=usd,
+        high=high,
+        blockers=tuple(blockers),
+        payloads=payloads,
     )
 
 

@@ -40,7 +40,18 @@ class AgentStore:
         Raises:
             UsageError: The name is taken, or cannot be a name.
         """
-        agent = AgentRow(name, role, kind, base, adapter, prompt, url, key_env, job_id, now())
+        agent = AgentRow(
+            name=name,
+            role=role,
+            kind=kind,
+            base=base,
+            adapter=adapter,
+            prompt=prompt,
+            url=url,
+            key_env=key_env,
+            job_id=job_id,
+            created_at=now(),
+        )
         _check_name(name, "agent")
 
         def work(connection: sqlite3.Connection) -> AgentRow:
