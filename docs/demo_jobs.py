@@ -27,14 +27,14 @@ async def launch_all(home: Path, url: str) -> None:
     from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.datasets.starter import STARTER, bundled
     from waltzrl_tui.plans.model import PlanSettings
-    from waltzrl_tui.remote.launch import RemoteWish, launch, quote
+    from waltzrl_tui.remote.launch import RemoteLaunch, launch, quote
     from waltzrl_tui.remote.provider_pool import Providers
     from waltzrl_tui.store import Store
     from waltzrl_tui.workspace import Workspace
 
     workspace = Workspace(home)
     workspace.use()
-    wanted = RemoteWish(
+    wanted = RemoteLaunch(
         SampleRecipe(str(bundled(STARTER)), n=60), "together", PlanSettings(epochs=2), url=url
     )
     providers = Providers(workspace)

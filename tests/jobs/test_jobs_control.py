@@ -149,7 +149,7 @@ async def test_a_job_without_a_worker_is_cancelled_at_once(
 ) -> None:
     await store.jobs.add_all([replace(PREP, state=state)])
     assert (await cancel(store, workspace, PREP.id)).state == "cancelled"
-    with pytest.raises(UsageError, match="has been cancelled already"):
+    with pytest.raises(UsageError, match="has already been cancelled"):
         await cancel(store, workspace, PREP.id)
 
 

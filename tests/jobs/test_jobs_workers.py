@@ -121,8 +121,8 @@ async def test_a_killed_worker_is_found_and_its_job_failed(
     job = await store.jobs.get(JOB)
     assert (job.state, job.eta_seconds) == ("failed", None)
     assert job.error == (
-        "The worker process ended without saying why (killed, or the machine restarted). "
-        f"Resume it to go on from step {job.step}."
+        "The worker process ended unexpectedly (killed, or the machine restarted). "
+        f"Resume it to continue from step {job.step}."
     )
     assert job.ended_at is not None
     assert [event.level for event in await store.jobs.events(JOB)] == ["error"]
@@ -205,7 +205,7 @@ async def test_a_second_worker_is_not_started_beside_a_live_one(
     running: int, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, worker_pids: Path
 ) -> None:
     monkeypatch.setattr("waltzrl_tui.jobs.launch._STOPPING_SECONDS", 0.1)
-    with pytest.raises(EngineError, match="running already"):
+    with pytest.raises(EngineError, match="already running"):
         await launch(workspace, JOB)
     assert len(list(worker_pids.iterdir())) == 1
 

@@ -13,8 +13,10 @@ import pytest
 
 from tests.support.servers.scripted import ChatServer
 from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
-from waltzrl_tui.errors import DatasetError
+from waltzrl_tui.errors import DatasetError, EngineError
+from waltzrl_tui.local.params import PairNames, PrepareParams, TrainParams
 from waltzrl_tui.local.prepare import foreseen_feedback, read_rows, wanted_rollouts
+from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.work import Cancelled, Work, prepare_files
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.training.launch import Stage1, draw_sample, launch
@@ -126,6 +128,38 @@ async def test_a_stopped_preparation_goes_on_with_what_was_paid(
     assert len({file.path for file in files}) == len(files) == 4
     taught = [file.recipe["feedback_by"]["teacher"] for file in files if file.role == "feedback"]
     assert sum(taught) == len(_kept(workspace))
+
+
+async def test_jobs_that_the_version_before_wrote_go_on(
+    store: Store, workspace: Workspace, launched: JobRow
+) -> None:
+    old = {
+        name: launched.params[name]
+        for name in ("train_rows", "valid_rows", "judged", "rollout_tokens", "revisions", "prompts")
+    }
+    await store.jobs.update(launched.id, params=old | {"roles": ["feedback"], "teacher": None})
+    await prepare_files(Work(store, workspace, await store.jobs.get(launched.id)))
+    files = await store.samples.files(launched.sample_id or 0)
+    assert {file.role for file in files} == {"feedback"}
+
+    settings = {"epochs": 2.0, "rank": 8}
+    pair = {"name": "old", "conversation": "old-conversation", "feedback": "old-feedback"}
+    params = TrainParams.from_json(
+        {
+            "train_file": "t",
+            "valid_file": "",
+            "settings": settings,
+            "prompt": "p",
+            "agent": "old-conversation",
+            "pair": pair,
+        }
+    )
+    assert params.settings == TrainingSettings(epochs=2.0, rank=8)
+    assert params.pair == PairNames(**pair)
+    assert TrainParams.from_json(params.to_json()) == params
+
+    with pytest.raises(EngineError, match="lack judged"):
+        PrepareParams.from_json({name: value for name, value in old.items() if name != "judged"})
 
 
 async def test_a_recorded_file_stays_as_it_was_recorded(

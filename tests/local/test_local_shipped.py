@@ -11,7 +11,7 @@ from waltzrl_tui.errors import EngineError, UsageError
 from waltzrl_tui.local import remote_worker as shipped
 from waltzrl_tui.local.recipe import FULL
 from waltzrl_tui.local.remote_worker import Rows, settings_of
-from waltzrl_tui.local.training import Note, Step
+from waltzrl_tui.local.training import Note, TrainingStep
 from waltzrl_tui.providers.worker_code import REQUIREMENTS
 from waltzrl_tui.providers.worker_rows import read
 
@@ -23,7 +23,7 @@ def test_rows_are_numbered_and_steps_that_follow_at_once_are_left_out() -> None:
     rows = Rows(said.append)
     rows(Note("begins\nhere @waltzrl {"))
     for number in range(1, 6):
-        rows(Step(number, 5, {"loss": 2.0} | ({"valid_loss": 1.5} if number == 3 else {})))
+        rows(TrainingStep(number, 5, {"loss": 2.0} | ({"valid_loss": 1.5} if number == 3 else {})))
     found = [row for line in said if (row := read(f"2026 {line}"))]
     assert [row.number for row in found] == [1, 2, 3, 4]
     assert found[0].text("text") == "begins\nhere @waltzrl {"

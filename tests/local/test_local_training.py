@@ -15,7 +15,7 @@ from waltzrl_tui.local.encoding import Encoded, batches, encode
 from waltzrl_tui.local.prepare import read_rows, write_rows
 from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.schedule import learning_rate, pieces
-from waltzrl_tui.local.training import Step, Trainer
+from waltzrl_tui.local.training import Trainer, TrainingStep
 from waltzrl_tui.local.weights import find_weights
 from waltzrl_tui.records.labels import Harm
 from waltzrl_tui.training_data.training_file import TrainingRow
@@ -119,7 +119,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
         stop = threading.Event()
 
         def report(said: object) -> None:
-            if isinstance(said, Step):
+            if isinstance(said, TrainingStep):
                 steps.append((said.step, round(said.values["loss"], 4)))
                 if said.step == stop_at:
                     stop.set()

@@ -299,7 +299,7 @@ async def test_what_stands_in_the_way_is_told_before_anything_is_started(
         await hub.probe()
     there.key = known
     file_id = await hub.upload(upload(), quiet)
-    with pytest.raises(InvalidRequestError, match="no machine"):
+    with pytest.raises(InvalidRequestError, match="does not offer a machine"):
         await hub.estimate(request(file_id, machine="abacus"))
     with pytest.raises(InvalidRequestError, match="more than one GPU"):
         await hub.create(request(file_id, model="meta-llama/Llama-3.3-70B-Instruct"))
@@ -330,7 +330,7 @@ async def test_an_adapter_that_is_not_there_is_missing(
     await asyncio.to_thread(
         huggingface_hub.HfApi(there.url, token=there.key).create_repo, "ada/waltzrl-empty"
     )
-    with pytest.raises(MissingError, match="holds no adapter"):
+    with pytest.raises(MissingError, match="does not hold an adapter"):
         await hub.collect("ada/waltzrl-empty", tmp_path / "empty")
 
 

@@ -76,7 +76,7 @@ async def test_a_store_that_cannot_be_written_for_a_while_fails_no_job(
     with closing(sqlite3.connect(lab.workspace.store_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         async with lab.supervising():
-            await _until(lambda: "not watched just now" in caplog.text)
+            await _until(lambda: "not being watched" in caplog.text)
             other.execute("ROLLBACK")
             await lab.until("abc-conv", "queued", "running", "succeeded", seconds=40)
     assert len(lab.acme.jobs) == 1

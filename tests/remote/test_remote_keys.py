@@ -31,7 +31,7 @@ from waltzrl_tui.remote import supervise
 from waltzrl_tui.remote.deploy import Deployments
 from waltzrl_tui.remote.probe import probe
 from waltzrl_tui.remote.provider_pool import Providers
-from waltzrl_tui.remote.results import Results
+from waltzrl_tui.remote.results import AgentMaker
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
@@ -299,7 +299,7 @@ async def test_a_key_that_is_said_back_is_masked_before_it_is_kept_or_shown(
         rows.append((made, NewRemoteJob(name, "sft", {"train": file}, LaunchIntent(epochs=1))))
     try:
         await store.remote.add(rows[:1])
-        results = Results(store, workspace, providers)
+        results = AgentMaker(store, workspace, providers)
         async with supervised(Supervisor(store, workspace, providers, after=results)):
             # In the provider's own log of a job.
             await _until_event(store, "abc-conv", "(called with …)")

@@ -45,7 +45,7 @@ async def test_nothing_starts_above_the_agreed_price_and_then_once(
     await lab.launch("abc-conv", agreed_usd=1.0)
     async with lab.supervising():
         job = await lab.until("abc-conv", "draft")
-        assert "asks $4.00, more than the $1.00 agreed to" in job.reason
+        assert "asks $4.00, more than the $1.00 accepted" in job.reason
         assert there.count("POST", "/start") == 0
         there.fail(Fault(on("POST", "/start"), after=True, drop=True))
         await approve(store, "abc-conv")

@@ -262,7 +262,7 @@ async def test_a_key_revoked_after_a_create_was_lost_does_not_give_the_job_up(
     async with lab.supervising(settle_seconds=0.1):
         async with asyncio.timeout(20):
             while (
-                "cannot look for the job"
+                "the job cannot be looked up"
                 not in (job := await lab.store.jobs.get("abc-conv")).reason
             ):
                 assert job.state != "failed", job.error

@@ -10,7 +10,7 @@ import pytest
 from tests.support.acme import Acme
 from tests.support.clocks import until
 from tests.support.remote import Lab
-from waltzrl_tui.providers.protocol import Estimate, TuneRequest
+from waltzrl_tui.providers.protocol import PriceEstimate, TuneRequest
 from waltzrl_tui.remote import submit
 
 
@@ -19,10 +19,10 @@ async def test_nothing_is_created_before_the_price_is_told(
 ) -> None:
     told, asked = asyncio.Event(), 0
 
-    async def estimate(self: Acme, request: TuneRequest) -> Estimate:
+    async def estimate(self: Acme, request: TuneRequest) -> PriceEstimate:
         nonlocal asked
         asked += 1
-        return Estimate(0.5) if told.is_set() else Estimate(None, pending=True)
+        return PriceEstimate(0.5) if told.is_set() else PriceEstimate(None, pending=True)
 
     monkeypatch.setattr(Acme, "capabilities", replace(Acme.capabilities, estimates=True))
     monkeypatch.setattr(Acme, "estimate", estimate)

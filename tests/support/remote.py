@@ -13,7 +13,7 @@ from tests.support.emulators.acme import AcmeEmulator
 from waltzrl_tui.providers.protocol import Provider, ProviderContext
 from waltzrl_tui.records.intents import IntentFile, LaunchIntent
 from waltzrl_tui.remote.provider_pool import Providers
-from waltzrl_tui.remote.results import Results
+from waltzrl_tui.remote.results import AgentMaker
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
@@ -78,7 +78,7 @@ class Lab:
             self.store,
             self.workspace,
             providers,
-            after=Results(self.store, self.workspace, providers),
+            after=AgentMaker(self.store, self.workspace, providers),
             settle_seconds=settle_seconds,
         )
         async with supervised(supervisor):

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from textual import events
@@ -14,7 +13,9 @@ from textual.widgets import Input
 from tests.support.screens import screen_text, shows, until
 from waltzrl_tui.datasets.starter import bundled
 from waltzrl_tui.errors import EngineError
+from waltzrl_tui.local.params import PairNames, PrepareParams, TrainParams
 from waltzrl_tui.local.recipe import QUICK
+from waltzrl_tui.records.roles import Role
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.training import launch as stage1
 from waltzrl_tui.tui.data.detail import RowDetail
@@ -466,14 +467,26 @@ async def _trained_before(
     workspace: Workspace, *, rows: int, minutes: dict[str, int], prefix: str = "k3f"
 ) -> None:
     settings = stage1.Stage1(stage1.SampleRecipe("x")).settings
-    params: Callable[[str], dict[str, Any]] = lambda role: (  # noqa: E731
-        {
-            "judged": settings.judged,
-            "rollout_tokens": settings.rollout_tokens,
-        }
-        if role == "both"
-        else {"settings": settings.settings(role).to_json()}
-    )
+
+    def params(role: str) -> dict[str, Any]:
+        if role != "both":
+            return TrainParams(
+                train_file="x",
+                valid_file="",
+                settings=settings.settings(cast("Role", role)),
+                prompt="p",
+                agent="a",
+                pair=PairNames(name="a", conversation="a", feedback="b"),
+            ).to_json()
+        return PrepareParams(
+            train_rows="x",
+            valid_rows="",
+            judged=settings.judged,
+            rollout_tokens=settings.rollout_tokens,
+            revisions=0.3,
+            prompts={},
+        ).to_json()
+
     async with await Store.open(workspace) as store:
         sample = await store.samples.add(
             source="x", source_sha256="", recipe={}, sha256="", rows=rows

@@ -19,9 +19,9 @@ from waltzrl_tui.cli.samples import extended, recipe_of, roles_of
 from waltzrl_tui.cli.teacher import taught, teacher_of
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.plans.model import PlanSettings
-from waltzrl_tui.remote.launch import Quote, RemoteWish, launch, quote
+from waltzrl_tui.remote.launch import LaunchQuote, RemoteLaunch, launch, quote
 from waltzrl_tui.remote.provider_pool import Providers
-from waltzrl_tui.remote.results import Results
+from waltzrl_tui.remote.results import AgentMaker
 from waltzrl_tui.remote.submit import BEFORE_CREATE
 from waltzrl_tui.remote.supervise import Supervisor, supervised
 from waltzrl_tui.store import JobRow, Store
@@ -45,7 +45,7 @@ async def supervising(store: Store, workspace: Workspace, out: Output) -> AsyncI
         out: Where it is reported that the store cannot be used.
     """
     providers = Providers(workspace)
-    results = Results(store, workspace, providers)
+    results = AgentMaker(store, workspace, providers)
     try:
         supervisor = Supervisor(
             store,
@@ -67,7 +67,7 @@ async def train(context: Context, options: TrainOptions) -> int:
     if options.extend is not None:
         recipe, base_sha256 = await extended(context, recipe, options.extend)
     teacher = await teacher_of(options)
-    request = RemoteWish(
+    request = RemoteLaunch(
         recipe=recipe,
         provider=options.provider,
         settings=PlanSettings(
@@ -98,7 +98,7 @@ async def train(context: Context, options: TrainOptions) -> int:
             )
         await agree(
             context,
-            f"Launch {plural(len(quoted.wanted.settings.roles), 'job')} at {quoted.row.title} "
+            f"Launch {plural(len(quoted.plan.settings.roles), 'job')} at {quoted.row.title} "
             f"for about {money(quoted.total)}, at most {money(quoted.most)}?",
             yes=options.yes,
         )
@@ -134,18 +134,18 @@ async def _taught(
     return written, {"model": teacher.model, "prompt": PROMPT_VERSION}
 
 
-def quote_text(quoted: Quote) -> str:
+def quote_text(quoted: LaunchQuote) -> str:
     """What a launch would send and cost, for the user to agree to."""
     rows = [
         (
             role,
             f"{quoted.workload.roles[role].rows:,}",
             f"{quoted.workload.roles[role].tokens:,}",
-            f"{quoted.wanted.settings.epochs:g}",
+            f"{quoted.plan.settings.epochs:g}",
             money(quoted.usd[role]),
             money(quoted.high[role]),
         )
-        for role in quoted.wanted.settings.roles
+        for role in quoted.plan.settings.roles
         if role in quoted.workload.roles
     ]
     lines = [

@@ -1,4 +1,4 @@
-"""Which jobs have to be resumed together."""
+"""The jobs that are resumed together."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from waltzrl_tui.workspace import Workspace
 
 
 async def to_resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow]:
-    """The job with all that has to be resumed with it, each after those it depends on.
+    """The job with all that must be resumed with it, each after those it depends on.
 
     Raises:
         NotFoundError: There is no such job.
         UsageError: It runs, has succeeded, was never launched, or is not the embedded engine's.
     """
     job = await store.jobs.get(job_id)
-    if job.provider != "embedded":
+    if not job.embedded:
         raise UsageError(f"The job {job_id} is {job.provider}'s and cannot be resumed here.")
     if job.state == "succeeded":
         raise UsageError(
             f"The job {job_id} has succeeded; there is nothing to resume.",
-            hint=f"To do it once more: waltzrl-tui jobs retry {job_id}",
+            hint=f"To run it again: waltzrl-tui jobs retry {job_id}",
         )
     if job.state == "draft":
         raise UsageError(f"The job {job_id} has not been launched yet.")
@@ -53,7 +53,7 @@ async def _stopped(workspace: Workspace, job: JobRow) -> bool:
 
 
 def _victim_of(job: JobRow, cause: JobRow) -> bool:
-    # A job that failed while it waited never started; one that names the cause failed by it.
+    # A job that failed while waiting never started; otherwise its error names the cause.
     return job.state == "failed" and (job.started_at is None or cause.id in job.error)
 
 

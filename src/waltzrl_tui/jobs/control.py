@@ -16,12 +16,12 @@ from waltzrl_tui.store.rows import stamp
 from waltzrl_tui.workspace import Workspace
 
 _GRACE: Final = timedelta(seconds=5)
-# A job that was only written down, or waits for approval, has no worker and needs none.
+# Drafts and jobs that wait for approval need no worker.
 _LAUNCHED: Final[frozenset[JobState]] = frozenset({"uploading", "submitting", "queued", "running"})
 
 
 async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
-    """Ask a job to stop; an embedded one without a live worker is cancelled at once.
+    """Request a job to stop; an embedded one without a live worker is cancelled at once.
 
     Returns:
         The job as it is now. A live worker ends it within seconds.
@@ -32,15 +32,15 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
     """
     job = await store.jobs.get(job_id)
     if job.ended:
-        raise UsageError(f"The job {job_id} cannot be cancelled: it has {_ended_how(job)} already.")
+        raise UsageError(f"The job {job_id} cannot be cancelled: it has already {_ended_how(job)}.")
     await store.jobs.request_cancel(job_id)
     alive = await asyncio.to_thread(worker_alive, workspace, job_id)
     async with store.transaction():
         if job.state == "draft":
-            # Nobody works on it: nothing was sent, or its price was not agreed to.
+            # A draft has no worker: nothing was sent, or its price is not approved.
             await store.jobs.move(job_id, "cancelled", from_states={"draft"}, reason="")
             await store.jobs.event(job_id, "cancelled before it was started")
-        elif alive or job.provider != "embedded":
+        elif alive or not job.embedded:
             await store.jobs.event(job_id, "cancel requested")
         elif await store.jobs.move(job_id, "cancelled", reason=""):
             await store.jobs.event(job_id, "cancelled; no worker was running")
@@ -48,10 +48,10 @@ async def cancel(store: Store, workspace: Workspace, job_id: str) -> JobRow:
 
 
 async def resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow]:
-    """Go on with a job that failed, was cancelled or died, from its last checkpoint.
+    """Continue a job that failed, was cancelled or died, from its last checkpoint.
 
-    What it depends on and did not succeed is resumed with it, and so are the jobs that failed
-    only because one of these did. Of several processes that do this at once one wins.
+    Its unfinished dependencies are resumed with it, and so are the jobs that failed only
+    because one of these did. Of several processes that do this at once one wins.
 
     Returns:
         The jobs resumed, each after those it depends on.
@@ -83,7 +83,7 @@ async def resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow
                 resumed.append(job.id)
     if job_id not in resumed:
         raise UsageError(f"The job {job_id} was changed by another process just now.")
-    # One that cannot be started is failed; the others must not wait for a worker for ever.
+    # A job whose worker cannot start is failed; the others must still be launched.
     failures = []
     for id in resumed:
         try:
@@ -96,7 +96,7 @@ async def resume(store: Store, workspace: Workspace, job_id: str) -> list[JobRow
 
 
 async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
-    """Start a new job that does the same as one that has ended, from the beginning.
+    """Repeat a job that has ended as a new job, from the beginning.
 
     Returns:
         The new job.
@@ -107,7 +107,7 @@ async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
         EngineError: The worker could not be started; the new job is failed.
     """
     job = await store.jobs.get(job_id)
-    if job.provider != "embedded":
+    if not job.embedded:
         raise UsageError(f"The job {job_id} is {job.provider}'s and cannot be retried here.")
     if not job.ended:
         raise UsageError(
@@ -119,9 +119,8 @@ async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
                 f"The job {job_id} needs {needed.id}, which has {_ended_how(needed)}.",
                 hint=f"Resume that one first: waltzrl-tui jobs resume {needed.id}",
             )
-    prefix = await store.jobs.launch_prefix()
     fresh = NewJob(
-        id=f"{prefix}-{job.id.partition('-')[2] or job.role}",
+        id=job.id_in(await store.jobs.launch_prefix()),
         kind=job.kind,
         role=job.role,
         model=job.model,
@@ -142,23 +141,21 @@ async def retry(store: Store, workspace: Workspace, job_id: str) -> JobRow:
 
 
 async def reconcile(store: Store, workspace: Workspace) -> list[str]:
-    """End the embedded jobs whose worker has died without saying so.
+    """End the embedded jobs whose worker died without recording it.
 
-    They are failed, or cancelled where that was asked for. A job that was written to within the
-    last 5 s is left alone. Several processes may do this at once: each job is ended by one.
+    They are failed, or cancelled where that was requested. A job written to within the last 5 s
+    is left alone. Several processes may do this at once: each job is ended by one.
 
     Returns:
         The ids of the jobs that were ended here.
     """
     moment = datetime.now(UTC)
     present, grace = stamp(moment), stamp(moment - _GRACE)
-    # A time in the future means that the clock was set back, not that the job is fresh.
+    # A time in the future means that the clock was set back.
     suspects = [
         job
         for job in await store.jobs.list(ended=False, limit=-1)
-        if job.provider == "embedded"
-        and job.state in _LAUNCHED
-        and not grace <= job.updated_at <= present
+        if job.embedded and job.state in _LAUNCHED and not grace <= job.updated_at <= present
     ]
     if not suspects:
         return []
@@ -180,8 +177,8 @@ async def _end(store: Store, job: JobRow) -> bool:
         error, event = "", "cancelled; its worker had ended"
     else:
         error = event = (
-            "The worker process ended without saying why (killed, or the machine restarted). "
-            f"Resume it to go on from step {job.step}."
+            "The worker process ended unexpectedly (killed, or the machine restarted). "
+            f"Resume it to continue from step {job.step}."
         )
     # `unchanged_since`: another process may have resumed it since it was read.
     moved = await store.jobs.move(

@@ -28,7 +28,7 @@ def start_process(
     """Work on a run in its own process, which outlives the caller. Blocks for a moment.
 
     Args:
-        keys: The variables with the keys of its agents: it has no others.
+        keys: The variables with its agents' keys; it gets no others.
         on_end: Called in another thread with the exit status of the process.
 
     Raises:

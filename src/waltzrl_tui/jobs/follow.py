@@ -19,7 +19,7 @@ _PAGE: Final = 500
 class JobUpdate:
     """A job as it is now, with the events and metrics that are new since its last update.
 
-    A step that a resumed job writes once more is in `metrics` once more.
+    A step that a resumed job repeats is in `metrics` again.
     """
 
     job: JobRow

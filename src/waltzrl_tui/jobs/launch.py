@@ -54,7 +54,7 @@ def spawn_worker(workspace: Workspace, job_id: str) -> None:
         if spawned is not None:
             spawned.release()
         raise EngineError(
-            f"A worker of the job {job_id} is running already.",
+            f"A worker of the job {job_id} is already running.",
             hint="Wait for it to end, or cancel the job.",
         )
     working.release()
@@ -64,7 +64,7 @@ def spawn_worker(workspace: Workspace, job_id: str) -> None:
         spawned.release()
         raise EngineError(
             f"The worker of the job {job_id} could not be started: {error.strerror or error}.",
-            hint="See that the disk is not full and that there is memory left, then resume it.",
+            hint="Free disk space or memory, then resume it.",
         ) from error
     spawned.hand_over()
     # Somebody has to take note of its end, or it stays in the process table as a zombie.

@@ -148,5 +148,5 @@ def _flock(file: int, path: Path) -> bool:
 def _failed(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"The lock file {path} cannot be used: {error.strerror or error}.",
-        hint="The workspace must lie on a disk that you may write to and that has file locks.",
+        hint="The workspace must be on a writable disk that supports file locks.",
     )

@@ -32,7 +32,7 @@ def slots_dir() -> Path:
     # The session's runtime folder would be another one, or none, for a job that outlives the
     # login; the temporary folder is the same for all of them.
     path = Path(chosen or Path(tempfile.gettempdir()) / f"waltzrl-slots-{os.getuid()}")
-    hint = "Set WALTZRL_SLOTS to a folder of yours."
+    hint = "Set WALTZRL_SLOTS to a folder that you own."
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.lstat() if not chosen else path.stat()

@@ -50,13 +50,13 @@ def save(run: Path, step: int, model: Any, state: dict[str, Any]) -> Checkpoint:
     except RuntimeError as error:
         # torch reports a full disk so.
         raise OSError(str(error)) from error
-    made = Checkpoint(run / f"checkpoint-{step}", step)
-    shutil.rmtree(made.folder, ignore_errors=True)
-    part.rename(made.folder)
+    checkpoint = Checkpoint(run / f"checkpoint-{step}", step)
+    shutil.rmtree(checkpoint.folder, ignore_errors=True)
+    part.rename(checkpoint.folder)
     for path in run.glob("checkpoint-*"):
-        if path != made.folder:
+        if path != checkpoint.folder:
             shutil.rmtree(path, ignore_errors=True)
-    return made
+    return checkpoint
 
 
 def load_state(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def gguf_to_transformers(source: Path, folder: Path) -> None:
     except (ValueError, OSError, KeyError, IndexError) as error:
         raise EngineError(
             f"{source} is not a readable GGUF file: {error}.",
-            hint="Fetch it again, or give another file or folder.",
+            hint="Download it again, or give another file or folder.",
         ) from error
     fields = {name: field.contents() for name, field in reader.fields.items()}
     architecture = fields.get("general.architecture")

@@ -1,4 +1,4 @@
-"""Agents of the store made ready to be asked."""
+"""Endpoints for the agents of the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASE_PAIR = "base"
 
 
 class Engines:
-    """All that the agents of a workspace are asked through. One an app or command.
+    """Opens the endpoints of a workspace's agents. One per app or command.
 
     Args:
         bulk: For evaluations: replies come in one piece, and many embedded ones at once, in
@@ -62,7 +62,7 @@ class Engines:
             deployed = DeployedEndpoint(store, self._workspace, self._remote, agent)
             await deployed.ready()
             return deployed
-        if agent.kind != "embedded":
+        if not agent.embedded:
             return await self._remote.open(agent)
         weights = await asyncio.to_thread(find_weights, self._workspace, agent.base)
         gguf = weights.servable()

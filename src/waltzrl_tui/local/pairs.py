@@ -42,7 +42,7 @@ class PairChoice:
     @property
     def embedded(self) -> bool:
         """Whether any of its agents runs on the embedded engine."""
-        return any(agent.kind == "embedded" for agent in self.agents)
+        return any(agent.embedded for agent in self.agents)
 
     @property
     def agents(self) -> tuple[AgentRow, ...]:
@@ -82,7 +82,7 @@ class PairSelection:
 
     Attributes:
         choices: All pairs, the likeliest first.
-        choice: The one that is asked next, or None while none is known.
+        choice: The pair for the next prompt, or None while none is known.
         by_hand: Whether the user chose it.
     """
 
@@ -194,7 +194,7 @@ class PairSelection:
             EndpointError: A key is not set.
         """
         if self.choice is None:
-            raise NotFoundError("There is no pair to ask.", hint="Train or add one.")
+            raise NotFoundError("There is no pair yet.", hint="Train or add one.")
         choice = self.choice
         async with self._starting:
             if self._live is None or self._live[0] != choice:

@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 class Rollouts:
-    """The base's own replies, kept in a file as they come, so that a kill loses at most a few."""
+    """The base's replies, written to a file as they arrive, so that a kill loses few."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,10 +56,10 @@ class Rollouts:
         if path.exists():
             for line in path.read_text("utf-8").split("\n"):
                 try:
-                    kept = json.loads(line)
-                    self.replies[kept["prompt"]] = kept["reply"]
+                    record = json.loads(line)
+                    self.replies[record["prompt"]] = record["reply"]
                 except (ValueError, KeyError):
-                    continue  # the line that a kill cut short is sampled again
+                    continue  # a line cut short by a kill; sampled again
 
     async def sample(
         self,

@@ -1,4 +1,4 @@
-"""The training worker where there is no store and no workspace: as a job on a rented machine.
+"""The training worker without a store or workspace: a job on a rented machine.
 
 It was sent there as a zip file (`providers.worker_code`) and is started with a description of its
 job. It trains as the embedded engine does, prints its rows as lines of its log
@@ -18,7 +18,7 @@ from typing import Any, Final
 from waltzrl_tui.errors import EngineError, WaltzError
 from waltzrl_tui.local.lora_gguf import ADAPTER_GGUF
 from waltzrl_tui.local.recipe import FULL, TrainingSettings
-from waltzrl_tui.local.training import Note, Step, Trainer
+from waltzrl_tui.local.training import Note, Trainer, TrainingStep
 from waltzrl_tui.providers.worker_rows import Kind, WorkerRow, written
 from waltzrl_tui.store.rows import now
 from waltzrl_tui.training_data.training_file import read_training
@@ -45,7 +45,7 @@ class Rows:
         self._said_at = -_STEP_SECONDS
         self._lock = threading.Lock()
 
-    def __call__(self, report: Step | Note) -> None:
+    def __call__(self, report: TrainingStep | Note) -> None:
         if isinstance(report, Note):
             self.put("note", text=report.text, level=report.level)
             return
@@ -66,7 +66,7 @@ class Rows:
 
 
 def main(job: Mapping[str, Any]) -> int:
-    """Train and bring the adapter home; the exit status.
+    """Train and upload the adapter; returns the exit status.
 
     Args:
         job: `files` (dataset repository), `train` and `valid` (paths in it, the second may be
@@ -90,7 +90,7 @@ def train(job: Mapping[str, Any], folder: Path, rows: Rows) -> Path:
     Raises:
         WaltzError: Files, settings, memory or disk.
     """
-    rows(Note(f"fetches the rows and {job['model']}"))
+    rows(Note(f"downloading the rows and {job['model']}"))
     trainer = Trainer(
         str(job["model"]),
         folder,
@@ -122,7 +122,7 @@ def settings_of(job: Mapping[str, Any]) -> TrainingSettings:
         chosen["micro_tokens"] = next(size for least, size in _PIECE_TOKENS if memory >= least)
     elif job.get("gpu"):
         raise EngineError(
-            "The machine's GPU cannot be used: its driver and torch do not fit each other.",
+            "The machine's GPU cannot be used: its driver and torch are incompatible.",
             hint="Choose another machine with the option flavor.",
         )
     chosen |= dict(job.get("settings") or {})
@@ -130,7 +130,7 @@ def settings_of(job: Mapping[str, Any]) -> TrainingSettings:
 
 
 def push(adapter: Path, repo: str, rows: Rows) -> None:
-    """Send the adapter to a private repository, in several tries: hours are in it.
+    """Send the adapter to a private repository, with retries: it took hours to make.
 
     Raises:
         EngineError: None of them succeeded.
@@ -148,11 +148,11 @@ def push(adapter: Path, repo: str, rows: Rows) -> None:
                 commit_message="LoRA adapter",
             )
         except Exception as error:
-            # Whatever the SDK or the line raises, another try may succeed.
-            said = f"The adapter could not be sent: {type(error).__name__}: {error}"
+            # Whatever the SDK raises, another try may succeed.
+            text = f"The adapter could not be sent: {type(error).__name__}: {error}"
             if number == _PUSHES:
-                raise EngineError(said, hint="Check that the token may write.") from error
-            rows(Note(said, "warning"))
+                raise EngineError(text, hint="Check that the token has write access.") from error
+            rows(Note(text, "warning"))
             time.sleep(_PUSH_SECONDS * number)
         else:
             rows.put("result", repo=repo)

@@ -11,11 +11,11 @@ import struct
 from pathlib import Path
 
 LARGEST: int = 400_000_000
-"""Bytes of a file that is still rewritten: of a large model a second copy is not worth its room."""
+"""Largest file to rewrite, bytes: a second copy of a large model is not worth its space."""
 
 
 def worth_it(source: Path) -> bool:
-    """Whether the file is small, and there is no GPU, which would rather read less."""
+    """Whether the file is small and there is no GPU, which is faster with fewer bytes."""
     import torch
 
     return source.stat().st_size <= LARGEST and not torch.cuda.is_available()
@@ -33,11 +33,11 @@ def to_8_bits(source: Path, target: Path) -> None:
 
     reader = gguf.GGUFReader(source)
     wide = gguf.GGMLQuantizationType
-    kept = {wide.F32, wide.F16, wide.BF16, wide.Q8_0}
+    unchanged = {wide.F32, wide.F16, wide.BF16, wide.Q8_0}
     infos, blocks, offset = b"", [], 0
     for tensor in reader.tensors:
         kind, data = tensor.tensor_type, np.ascontiguousarray(tensor.data)
-        if kind not in kept and data.ndim > 1:
+        if kind not in unchanged and data.ndim > 1:
             values = np.asarray(gguf.quants.dequantize(data, kind), np.float32)
             kind, data = wide.Q8_0, gguf.quants.quantize(values, wide.Q8_0)
         block = data.tobytes()

@@ -31,7 +31,7 @@ def learning_rate(step: int, total: int, peak: float) -> float:
 def pieces(
     batch: Sequence[int], rows: Sequence[Encoded], tokens: int, *, parts: int = 1
 ) -> list[list[int]]:
-    """`batch` cut, in order, into pieces of at most so many padded tokens, or one row.
+    """`batch` cut, in order, into pieces of at most `limit` padded tokens, or one row.
 
     Args:
         parts: About as many pieces of like cost at the least, to be computed side by side.
@@ -53,7 +53,7 @@ def pieces(
 
 
 class Pace:
-    """Tokens a second so far, and seconds left, told apart by whether a batch was cached."""
+    """Tokens per second so far, and seconds left, measured apart for cached batches."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Pace:
         self._recent: list[tuple[int, float]] = []
         self._cached_cost = cached_cost
         self.tokens_per_second = 0.0
-        seen: set[int] = set()
+        trained: set[int] = set()
         self._again = [False] * len(schedule)
         for number in range(first, len(schedule)):
-            self._again[number] = seen.issuperset(schedule[number])
-            seen.update(schedule[number])
+            self._again[number] = trained.issuperset(schedule[number])
+            trained.update(schedule[number])
 
     def add(self, number: int, seconds: float, was_cached: bool) -> None:
         tokens = self._tokens[number]

@@ -108,10 +108,12 @@ class LlamaServer:
             except (TimeoutError, ValueError, KeyError) as error:
                 await self.close()
                 complaints.seek(0)
-                said = answer.get("error") or complaints.read()[-300:].decode("utf-8", "replace")
+                complaint = answer.get("error") or complaints.read()[-300:].decode(
+                    "utf-8", "replace"
+                )
                 raise EngineError(
                     f"llama.cpp's server did not start on {self.gguf.name}: "
-                    f"{one_line(said.strip().rpartition(chr(10))[2]) or 'it gave no reason'}.",
+                    f"{one_line(complaint.strip().rpartition(chr(10))[2]) or 'it gave no reason'}.",
                     hint="Check memory, weights and adapters with `waltzrl-tui doctor`.",
                 ) from error
 
@@ -176,7 +178,7 @@ class Servers:
 
     def share(self, at_once: int) -> None:
         """How many streams of different adapters are to run at once; servers follow when they are
-        next asked for, and streams under way end where they are."""
+        next requested, and running streams end on the old one."""
         self._at_once = at_once
 
     async def serving(
@@ -185,7 +187,7 @@ class Servers:
         """A live server that has this adapter.
 
         Args:
-            also: Adapters that will be asked for as well.
+            also: Other adapters that will be requested.
 
         Raises:
             EngineError: It cannot be started.
@@ -196,15 +198,15 @@ class Servers:
                 if other.at_once != at_once:
                     await self._retire(self._current.pop(key))
             key = (gguf, adapter if at_once > 1 else None)
-            wanted = [adapter] if adapter else []
+            adapters = [adapter] if adapter else []
             if at_once == 1:
-                wanted += also
+                adapters += also
             server = self._current.get(key)
-            if server is not None and server.alive and set(wanted) <= set(server.adapters):
+            if server is not None and server.alive and set(adapters) <= set(server.adapters):
                 return server
             known = [path for path in server.adapters if path.exists()] if server else []
-            wanted = list(dict.fromkeys([*known, *wanted]))
-            fresh = LlamaServer(gguf, wanted, streaming=self._streaming, at_once=at_once)
+            adapters = list(dict.fromkeys([*known, *adapters]))
+            fresh = LlamaServer(gguf, adapters, streaming=self._streaming, at_once=at_once)
             await fresh.start()
             self._current[key] = fresh
             if server is not None:
@@ -233,7 +235,7 @@ class Servers:
 
 
 class EmbeddedEndpoint:
-    """An embedded agent: the base with its adapter, on whichever server has it when asked.
+    """An embedded agent: the base with its adapter, on the server that has it now.
 
     With `waves`, many streams at once are faster and a single one may wait for others to end;
     it begins with `BEGUN` once it does not wait any more.
@@ -289,7 +291,7 @@ class EmbeddedEndpoint:
                 raise
             raise EndpointError(
                 "The embedded engine stopped in the middle of a reply.",
-                hint="Ask again: it is started anew.",
+                hint="Send the prompt again; the engine restarts.",
             ) from error
         finally:
             await deltas.aclose()

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning of one agent: a plain loop that reports every step and can stop at any."""
+"""LoRA fine-tuning of one agent: a loop that reports every step and can stop at any."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.refusal_margin import Caution, openings_of_refusals
 from waltzrl_tui.local.schedule import Pace, learning_rate, pieces, plan
 from waltzrl_tui.training_data.training_file import TrainingRow
+from waltzrl_tui.words import plural
 
 _DECLINES = {"harmful/refuses": True, "benign/complies": False}
 _VALIDATIONS = 5
@@ -27,10 +28,10 @@ _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """One optimizer step as measured: values by the names of `records.metrics`.
 
-    `tokens` counts all tokens since the run began; `valid_loss` is there where it was measured.
+    `tokens` counts all tokens since the run began; `valid_loss` is present where measured.
     """
 
     step: int
@@ -40,13 +41,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth an event."""
+    """A message for the job's events."""
 
     text: str
     level: str = "info"
 
 
-Report = Callable[[Step | Note], None]
+Report = Callable[[TrainingStep | Note], None]
 
 
 class Trainer:
@@ -88,16 +89,16 @@ class Trainer:
     def run(self) -> Path | None:
         """Train to the end; the folder with the adapter, or None when it was stopped.
 
-        Goes on from the last checkpoint in the folder: the batches are the same, so the result
-        is that of a run that was never interrupted.
+        Continues from the last checkpoint in the folder with the same batches, so the result
+        is that of an uninterrupted run.
 
         Raises:
             EngineError: The rows are too long, the loss is not a number, or memory ran out.
         """
         import torch
 
-        # Pieces at once on one core each, rather than one on all: they wait for each other once a
-        # step and not at every one of its thousand operations. A GPU wants one big piece.
+        # Several pieces with one core each, not one piece on all cores: they synchronise once a
+        # step, not at each of its thousand operations. A GPU is fastest with one big piece.
         self._at_once = 1 if torch.cuda.is_available() else min(self._threads, _AT_ONCE)
         torch.set_num_threads(max(1, self._threads // self._at_once))
         torch.manual_seed(self._settings.seed)
@@ -172,7 +173,7 @@ class Trainer:
             if valid and (done % every == 0 or done == len(schedule)):
                 valid_loss = self._valid_loss(model, valid)
             self._report(
-                Step(
+                TrainingStep(
                     done,
                     len(schedule),
                     {
@@ -211,8 +212,7 @@ class Trainer:
             return loss.item(), part.tokens, torch.autograd.grad(loss, parameters)
 
         loss, tokens = 0.0, 0
-        # Added up in the order of the pieces, whichever was ready first: sums of floats depend
-        # on their order.
+        # Sum in the order of the pieces: sums of floats depend on it.
         for done in self._pool.map(gradients, self._pieces(batch, rows)):
             if done is None:
                 return None
@@ -275,21 +275,21 @@ class Trainer:
             )
             for row in rows
         ]
-        kept = [row for row in encoded if row is not None]
-        if dropped := len(encoded) - len(kept):
+        fitting = [row for row in encoded if row is not None]
+        if dropped := len(encoded) - len(fitting):
             self._report(
                 Note(
-                    f"{dropped} {what} rows are longer than {settings.max_tokens} tokens and "
-                    "were left out",
+                    f"left out {plural(dropped, f'{what} row')} longer than "
+                    f"{settings.max_tokens} tokens",
                     "warning",
                 )
             )
-        if rows and not kept:
+        if rows and not fitting:
             raise EngineError(
                 f"All {what} rows are longer than {settings.max_tokens} tokens.",
                 hint="Raise max_tokens or shorten the dataset's prompts and replies.",
             )
-        return kept
+        return fitting
 
     def _save(self, model: Any, optimizer: Any, step: int, tokens: int) -> None:
         state = {"optimizer": optimizer.state_dict(), "tokens": tokens}
@@ -318,7 +318,7 @@ class Trainer:
         except _write_errors() as error:
             raise EngineError(
                 f"The adapter could not be written: {_words(error)}.",
-                hint="Free some space, then resume the job: it goes on from its checkpoint.",
+                hint="Free some space, then resume the job; it continues from its checkpoint.",
             ) from error
         for path in self._folder.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
@@ -326,7 +326,7 @@ class Trainer:
 
 
 def _write_errors() -> tuple[type[Exception], ...]:
-    """What writing a checkpoint or an adapter may raise where the disk is full."""
+    """Errors of writing a checkpoint or an adapter to a full disk."""
     from safetensors import SafetensorError
 
     return (OSError, SafetensorError)
@@ -337,7 +337,7 @@ def _words(error: Exception) -> str:
 
 
 def _opening_tokens(row: TrainingRow, settings: TrainingSettings) -> int:
-    """How much of the row's reply is learned: chosen by its text, so the same after a resume."""
+    """Tokens of the reply to learn, chosen by the row's text: the same after a resume."""
     text = "\n".join(turn["content"] for turn in row.messages)
     chance = zlib.crc32(text.encode("utf-8", "surrogatepass")) / 2**32
     return settings.opening_tokens if chance < settings.opening_share else 0

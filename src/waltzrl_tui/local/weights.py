@@ -88,8 +88,8 @@ def find_weights(workspace: Workspace, model: str = "") -> Weights:
                 f"No model at {model}.",
                 hint="Give a .gguf file, a transformers folder, a hub id (owner/name), or nothing.",
             )
-        kept = workspace.cache / "models" / _folder(model)
-        gguf = next(iter(sorted(kept.glob("*.gguf"))), None)
+        folder = workspace.cache / "models" / _folder(model)
+        gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
         return Weights(model, model, gguf, "the Hugging Face hub")
     cached = workspace.cache / "models" / DEFAULT_MODEL
     if is_whole(cached):
@@ -98,8 +98,8 @@ def find_weights(workspace: Workspace, model: str = "") -> Weights:
 
 
 def local_name(model: str) -> str:
-    """What the embedded engine calls a base of the hub: the default's own name, where it is that,
-    since its weights are here already."""
+    """The embedded engine's name for a base on the hub: the default's own name for that one,
+    whose weights are already here."""
     return DEFAULT_MODEL if model == _HUB_ID else model
 
 

@@ -1,4 +1,4 @@
-"""What a worker does for its job: make the training files, or train one agent."""
+"""The work of a worker: make the training files, or train one agent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psutil
 
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.local.optional_deps import TRAINING, require
+from waltzrl_tui.local.params import PairNames, PrepareParams, TrainParams
 from waltzrl_tui.local.prepare import Rollouts, read_rows, render, wanted_rollouts
-from waltzrl_tui.local.recipe import TrainingSettings
 from waltzrl_tui.local.serving import EmbeddedEndpoint, Servers
 from waltzrl_tui.local.weights import find_weights
 from waltzrl_tui.records.jobs import Level
@@ -27,13 +27,14 @@ from waltzrl_tui.training_data.teacher import Teacher, teach
 from waltzrl_tui.training_data.teacher_text import PROMPT_VERSION
 from waltzrl_tui.training_data.training_file import TrainingRow, read_training, write_training
 from waltzrl_tui.waltz.prompts import DEFAULT_CONVERSATION
+from waltzrl_tui.words import plural
 from waltzrl_tui.workspace import Workspace
 
 T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """The work was stopped on request; what it had done is kept."""
+    """The work was stopped on request; its progress is kept."""
 
 
 class Work:
@@ -52,11 +53,11 @@ class Work:
         return self.workspace.job_dir(self.job.id)
 
     def cancel(self) -> None:
-        """Stop at the next point where nothing is lost."""
+        """Stop at the next point that loses nothing."""
         self.stop.set()
 
     def terminate(self) -> None:
-        """The same, on a signal: the job can be resumed and was not cancelled by its user."""
+        """Stop on a signal: the job was not cancelled and can be resumed."""
         self.terminated = True
         self.stop.set()
 
@@ -69,7 +70,7 @@ class Work:
         await self.store.jobs.event(self.job.id, text, level)
 
     async def set_reason(self, reason: str) -> None:
-        """Show what the job does now, in a few words."""
+        """Show the current activity of the job."""
         await self.store.jobs.update(self.job.id, reason=reason)
 
 
@@ -80,30 +81,33 @@ async def prepare_files(work: Work) -> None:
         Cancelled: On request; finished rollouts are kept.
         WaltzError: Weights, rows or the server failed.
     """
-    params = work.job.params
-    train = await asyncio.to_thread(read_rows, Path(params["train_rows"]))
-    valid = await asyncio.to_thread(read_rows, Path(params["valid_rows"]))
-    wanted = wanted_rollouts([*train, *valid], params["judged"])
+    params = PrepareParams.from_json(work.job.params)
+    train = await asyncio.to_thread(read_rows, Path(params.train_rows))
+    valid = await asyncio.to_thread(read_rows, Path(params.valid_rows))
+    prompts = wanted_rollouts([*train, *valid], params.judged)
     rollouts = Rollouts(work.folder / "rollouts.jsonl")
-    left = len(set(wanted) - set(rollouts.replies))
-    await work.store.jobs.update(work.job.id, total_steps=len(set(wanted)))
+    left = len(set(prompts) - set(rollouts.replies))
+    await work.store.jobs.update(work.job.id, total_steps=len(set(prompts)))
     if left:
         await work.set_reason("loading the weights")
         weights = await asyncio.to_thread(find_weights, work.workspace, work.job.model)
-        await work.event(f"weights from {weights.origin}; {left} replies of the base to sample")
-        await _sample(work, weights.servable(), rollouts, wanted)
+        await work.event(
+            f"weights from {weights.origin}; {plural(left, 'base reply', 'base replies')} to sample"
+        )
+        await _sample(work, weights.servable(), rollouts, prompts, params.rollout_tokens)
     await work.set_reason("rendering")
-    roles = cast("Sequence[Role]", params["roles"])
-    for role in roles:
+    for role in params.roles:
         splits: list[tuple[Split, Any]] = [("train", train), ("valid", valid)]
         for split, rows in splits:
             if rows:
-                await _render(work, role, split, rows, rollouts.replies)
+                await _render(work, params, role, split, rows, rollouts.replies)
     if await work.store.jobs.move(work.job.id, "succeeded", from_states={"running"}, reason=""):
         await work.event("training files are ready")
 
 
-async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[str]) -> None:
+async def _sample(
+    work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[str], max_tokens: int
+) -> None:
     servers = Servers(streaming=False)
     written = 0
 
@@ -120,7 +124,7 @@ async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[
             EmbeddedEndpoint(servers, gguf, None),
             prompts,
             prompt_version=DEFAULT_CONVERSATION,
-            max_tokens=work.job.params["rollout_tokens"],
+            max_tokens=max_tokens,
             on_progress=record_progress,
         )
 
@@ -134,7 +138,7 @@ async def _sample(work: Work, gguf: Path, rollouts: Rollouts, prompts: Sequence[
 
 
 async def _unless_stopped(work: Work, coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` gives; it is cancelled when the work is stopped.
+    """The result of `coroutine`, which is cancelled when the work is stopped.
 
     Raises:
         Cancelled: The work was stopped.
@@ -151,9 +155,13 @@ async def _unless_stopped(work: Work, coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 async def _render(
-    work: Work, role: Role, split: Split, rows: Sequence[Any], replies: dict[str, str]
+    work: Work,
+    params: PrepareParams,
+    role: Role,
+    split: Split,
+    rows: Sequence[Any],
+    replies: dict[str, str],
 ) -> None:
-    params = work.job.params
     path = work.folder / f"{role}-{split}.jsonl"
     recorded = await _recorded(work, path)
     if recorded and await asyncio.to_thread(path.exists):
@@ -163,16 +171,15 @@ async def _render(
         role,
         rows,
         replies,
-        prompt_version=params["prompts"][role],
-        revisions=params["revisions"],
-        refusals_within=params.get("refusals_within", 0),
-        judged=params["judged"],
+        prompt_version=params.prompts[role],
+        revisions=params.revisions,
+        refusals_within=params.refusals_within,
+        judged=params.judged,
     )
-    recipe = {"counts": counts, "prompt": params["prompts"][role], "job": work.job.id}
+    recipe = {"counts": counts, "prompt": params.prompts[role], "job": work.job.id}
     if role == "feedback":
-        if params.get("teacher"):
-            teacher = Teacher.from_json(params["teacher"])
-            rendered = await _taught(work, rendered, teacher)
+        if teacher := params.teacher:
+            rendered = await _write_feedback(work, rendered, teacher)
             recipe["teacher"] = {"model": teacher.model, "prompt": PROMPT_VERSION}
         recipe["feedback_by"] = feedback_writers(rendered)
     file = await asyncio.to_thread(write_training, path, rendered)
@@ -188,7 +195,7 @@ async def _render(
             recipe=recipe,
         )
     parts = ", ".join(f"{number} {name}" for name, number in counts.items())
-    await work.event(f"{role} {split}: {file.rows} rows ({parts})")
+    await work.event(f"{role} {split}: {plural(file.rows, 'row')} ({parts})")
 
 
 async def _recorded(work: Work, path: Path) -> bool:
@@ -198,9 +205,11 @@ async def _recorded(work: Work, path: Path) -> bool:
     return str(path) in {file.path for file in files}
 
 
-async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list[TrainingRow]:
-    """Have the teacher write the feedback, within what is left of its budget."""
-    # Of this job's earlier files, and of its worker before a kill.
+async def _write_feedback(
+    work: Work, rows: list[TrainingRow], teacher: Teacher
+) -> list[TrainingRow]:
+    """Have the teacher write the feedback within its remaining budget."""
+    # Spent on this job's earlier files, and by a worker that was killed.
     spent = (await work.store.jobs.get(work.job.id)).cost_usd
     left = replace(teacher, budget_usd=max(0.0, teacher.budget_usd - spent))
 
@@ -208,7 +217,7 @@ async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list
         await work.store.jobs.update(
             work.job.id,
             cost_usd=spent + usd,
-            reason=f"the teacher writes feedback {done}/{whole}",
+            reason=f"the teacher is writing feedback {done}/{whole}",
         )
 
     cache = work.workspace.cache / "teacher"
@@ -219,20 +228,21 @@ async def _taught(work: Work, rows: list[TrainingRow], teacher: Teacher) -> list
 
 
 async def train_agent(work: Work) -> None:
-    """Train one agent on the files of its launch; then the agent and, with both, the pair.
+    """Train one agent on the files of its launch, add it and, once both exist, the pair.
 
     Raises:
         Cancelled: On request; the last checkpoint is kept.
         WaltzError: Weights, rows, memory or disk failed.
     """
     require(TRAINING)
-    params, job, store = work.job.params, work.job, work.store
+    job, store = work.job, work.store
+    params = TrainParams.from_json(job.params)
     await work.set_reason("loading the weights")
     weights = await asyncio.to_thread(find_weights, work.workspace, job.model)
     work.check()
     await work.event(f"weights from {weights.origin}")
-    adapter = await _train(work, weights.source)
-    name = params["agent"]
+    adapter = await _train(work, params, weights.source)
+    name = params.agent
     async with store.transaction():
         if not await store.jobs.move(
             job.id,
@@ -250,47 +260,41 @@ async def train_agent(work: Work) -> None:
             kind="embedded",
             base=job.model,
             adapter=str(adapter),
-            prompt=params["prompt"],
+            prompt=params.prompt,
             job_id=job.id,
         )
         await work.event(f"agent {name} is ready")
-        await _add_pair(work)
+        await _add_pair(work, params.pair)
 
 
-async def _add_pair(work: Work) -> None:
-    """The pair, by whichever of its two jobs ends last."""
-    params, store = work.job.params, work.store
-    names = {agent.name for agent in await store.agents.list()}
-    if not {params["pair"]["conversation"], params["pair"]["feedback"]} <= names:
+async def _add_pair(work: Work, pair: PairNames) -> None:
+    """Add the pair, in whichever of its two jobs ends last."""
+    agents = work.store.agents
+    if not {pair.conversation, pair.feedback} <= {agent.name for agent in await agents.list()}:
         return
     try:
-        await store.agents.add_pair(
-            params["pair"]["name"],
-            conversation=params["pair"]["conversation"],
-            feedback=params["pair"]["feedback"],
-        )
+        await agents.add_pair(pair.name, conversation=pair.conversation, feedback=pair.feedback)
     except UsageError:
-        return  # resumed jobs find the pair that was made before
-    await work.event(f"pair {params['pair']['name']} is ready")
+        return  # the job was resumed and the pair exists
+    await work.event(f"pair {pair.name} is ready")
 
 
-async def _train(work: Work, source: str) -> Path:
+async def _train(work: Work, params: TrainParams, source: str) -> Path:
     # torch takes seconds to import; the trainer's module does not import it until it runs.
-    from waltzrl_tui.local.training import Note, Step, Trainer
+    from waltzrl_tui.local.training import Note, Trainer, TrainingStep
 
-    params = work.job.params
     loop = asyncio.get_running_loop()
-    reports: asyncio.Queue[Note | Step] = asyncio.Queue()
+    reports: asyncio.Queue[Note | TrainingStep] = asyncio.Queue()
 
-    def report(event: Note | Step) -> None:
+    def report(event: Note | TrainingStep) -> None:
         loop.call_soon_threadsafe(reports.put_nowait, event)
 
     trainer = Trainer(
         source,
         work.folder,
-        await asyncio.to_thread(read_training, Path(params["train_file"])),
-        await asyncio.to_thread(_read_valid, params["valid_file"]),
-        TrainingSettings.from_json(params["settings"]),
+        await asyncio.to_thread(read_training, Path(params.train_file)),
+        await asyncio.to_thread(_read_valid, params.valid_file),
+        params.settings,
         report=report,
         stop=work.stop,
         threads=training_threads(),
@@ -300,7 +304,7 @@ async def _train(work: Work, source: str) -> Path:
         coming = asyncio.create_task(reports.get())
         await asyncio.wait({training, coming}, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
-            # What the thread said last is already on its way into the queue.
+            # The thread's last report may still be on its way into the queue.
             await asyncio.sleep(0)
             if not coming.done():
                 coming.cancel()
@@ -329,6 +333,6 @@ def _read_valid(path: str) -> list[Any]:
 
 
 def training_threads() -> int:
-    """Threads of one training: all physical cores up to two, beyond that one is left free."""
+    """Threads of one training: all physical cores up to two, otherwise all but one."""
     cores = psutil.cpu_count(logical=False) or 1
     return cores if cores <= 2 else cores - 1

@@ -72,7 +72,7 @@ async def _work(workspace: Workspace, job_id: str) -> int:
             return await _failed(work, EngineError(f"The worker stopped: {reason}.", hint=hint))
         except Exception as error:
             traceback.print_exc()
-            hint = "The job's log holds the details; resume it to go on from its last checkpoint."
+            hint = "See the job's log; resume the job to continue from its last checkpoint."
             message = f"The worker stopped on an unexpected error: {type(error).__name__}."
             return await _failed(work, EngineError(message, hint=hint))
     return 0
@@ -125,7 +125,7 @@ async def _waits_for(work: Work) -> str:
             return f"waits for {needed.id}"
     for other in await store.jobs.list(ended=False, limit=-1):
         earlier = (other.created_at, other.id) < (job.created_at, job.id)
-        if earlier and other.provider == "embedded" and await _could_run(store, other):
+        if earlier and other.embedded and await _could_run(store, other):
             return f"waits for {other.id}"
     return ""
 
@@ -157,7 +157,7 @@ async def _stopped(work: Work) -> int:
     job = await work.store.jobs.get(work.job.id)
     where = f"at step {job.step}" if job.step else "before its first step"
     if work.terminated:
-        error = f"The worker was stopped (SIGTERM) {where}. Resume it to go on."
+        error = f"The worker was stopped (SIGTERM) {where}. Resume it to continue."
         if await work.store.jobs.move(
             job.id, "failed", from_states={"queued", "running"}, reason="", error=error
         ):
@@ -165,7 +165,7 @@ async def _stopped(work: Work) -> int:
     elif await work.store.jobs.move(
         job.id, "cancelled", from_states={"queued", "running"}, reason=""
     ):
-        await work.store.jobs.event(job.id, f"cancelled {where}; resume goes on from there")
+        await work.store.jobs.event(job.id, f"cancelled {where}; resume continues from there")
     return 0
 
 

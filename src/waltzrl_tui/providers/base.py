@@ -1,6 +1,6 @@
 """Bases for providers, so that each writes only what it has.
 
-`Tuner` answers no to all that a provider need not have; `SdkProvider` is one that is asked through
+`Tuner` refuses all that a provider need not have; `SdkProvider` is one that is asked through
 its vendor's SDK.
 """
 
@@ -16,7 +16,7 @@ from waltzrl_tui.providers.errors import AuthError, InvalidRequestError, Unavail
 from waltzrl_tui.providers.protocol import (
     Capabilities,
     Deployment,
-    Estimate,
+    PriceEstimate,
     ProviderContext,
     RemoteState,
     TuneRequest,
@@ -41,11 +41,11 @@ class Tuner:
     def __init__(self, context: ProviderContext) -> None:
         self.context = context
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
-        return Estimate(None, words=f"{self.title} gives no estimate of its own")
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
+        return PriceEstimate(None, words=f"{self.title} has no estimate of its own")
 
     async def collect(self, result_model: str, folder: Path) -> Path:
-        raise self._lacks("gives no weights")
+        raise self._lacks("does not provide weights")
 
     async def deploy(self, result_model: str, base_model: str, tag: str) -> Deployment:
         raise self._lacks("needs no deployment")

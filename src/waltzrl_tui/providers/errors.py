@@ -12,7 +12,7 @@ class ProviderError(WaltzError):
         message: What is wrong, in our words, naming the provider.
         words: The provider's own, as it sent them (hostile text: shown through `one_line`).
         hint: What to do next.
-        retry_after: Seconds that the provider asks to wait, when it says so.
+        retry_after: Seconds that the provider asks to wait, or None.
         sent: Whether the request may have had its effect: False when it was certainly refused
             or never left, True when the answer was lost. A create that may have had its effect
             is looked for by its tag before it is sent again.

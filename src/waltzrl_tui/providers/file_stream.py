@@ -1,4 +1,4 @@
-"""A training file on its way: told as it is read, never in memory as a whole."""
+"""Streams a training file, with progress; it is never in memory as a whole."""
 
 from __future__ import annotations
 

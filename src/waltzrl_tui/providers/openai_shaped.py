@@ -1,4 +1,4 @@
-"""Fine-tuning jobs of OpenAI's shape, by its SDK: a service that speaks it is a subclass.
+"""Fine-tuning jobs of OpenAI's shape, by its SDK; a compatible service is a subclass.
 
 A subclass has a `name`, a `title`, its `capabilities` and the address `url`; its other facts are
 in `records/providers.py`, its prices in the catalogue.
@@ -83,8 +83,8 @@ class OpenAIFineTuning(SdkProvider):
         return self.account_of(bool(jobs.data))
 
     def account_of(self, has_tuned: bool) -> Account:
-        """What a key that lists jobs says of the account."""
-        words = "has tuned before" if has_tuned else "has no job yet"
+        """The account of a key that can list jobs."""
+        words = "has tuned before" if has_tuned else "has no jobs yet"
         return Account(True, True, f"the key works; this account {words}")
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
@@ -95,8 +95,8 @@ class OpenAIFineTuning(SdkProvider):
                     return await self._checked(known.id)
         async with self.asking(effect=True):
             with sent_file(file.path, progress) as content:
-                made = await files.create(file=(file.name, content), purpose="fine-tune")
-        return await self._checked(made.id)
+                uploaded = await files.create(file=(file.name, content), purpose="fine-tune")
+        return await self._checked(uploaded.id)
 
     async def _checked(self, file_id: str) -> str:
         async def look() -> bool:
@@ -142,15 +142,15 @@ class OpenAIFineTuning(SdkProvider):
 
     async def jobs(self) -> list[RemoteJob]:
         async with self.asking():
-            found = await self.api().fine_tuning.jobs.list(limit=_LISTED)
-            return [_job(each) for each in found.data]
+            page = await self.api().fine_tuning.jobs.list(limit=_LISTED)
+            return [_job(each) for each in page.data]
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         jobs = self.api().fine_tuning.jobs
         async with self.asking():
             job = await jobs.retrieve(job_id)
             events = await self._events(job_id, str(cursor.get("event", "")))
-            metrics = [found for each in events if (found := _metric(each))]
+            metrics = [metric for each in events if (metric := _metric(each))]
             error = getattr(job.error, "message", None) if job.error else None
             state = _STATES.get(str(job.status), "unknown")
             totals = [int(each.data["total_steps"]) for each in events if _tells_total(each)]
@@ -170,12 +170,12 @@ class OpenAIFineTuning(SdkProvider):
 
     async def _events(self, job_id: str, after: str) -> list[Any]:
         """Those after that one, oldest first: the API lists the newest first."""
-        found: list[Any] = []
+        events: list[Any] = []
         async for each in self.api().fine_tuning.jobs.list_events(job_id, limit=_LISTED):
             if each.id == after:
                 break
-            found.append(each)
-        return found[::-1]
+            events.append(each)
+        return events[::-1]
 
     async def state_of(self, job_id: str) -> RemoteState:
         async with self.asking():

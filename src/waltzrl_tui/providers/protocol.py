@@ -1,4 +1,4 @@
-"""The one protocol that every provider speaks; nothing else in the project knows an SDK.
+"""The protocol of every provider; nothing else in the project knows an SDK.
 
 A provider is made by a factory that takes a `ProviderContext`, is asked from one event loop, and
 is closed at the end. Whoever writes one reads `docs/providers.md`, which has a worked example.
@@ -47,13 +47,13 @@ class Capabilities:
     Attributes:
         methods: Of training.
         keys: Variables of which one must hold a key; empty where none is needed.
-        estimates: It prices a request itself (`estimate` gives an `Estimate`).
+        estimates: It prices a request itself (`estimate` gives an `PriceEstimate`).
         client_ids: The id of a job is chosen by us: a second create of the same one is refused
             as a duplicate, so none can be paid twice.
         deploys: Chat with a result needs a deployment that is billed while it is up.
-        weights: Adapters come home by `collect`.
+        weights: `collect` downloads adapters.
         cancels: A running job can be stopped.
-        concurrent_jobs: At most so many unfinished jobs of ours at once; None when not known.
+        concurrent_jobs: The most unfinished jobs at once; None when unknown.
         style: Of the training file.
     """
 
@@ -96,10 +96,10 @@ class Account:
     """What a probe found, at no cost.
 
     Attributes:
-        key_ok: Whether the key is accepted; None when it cannot be told.
-        may_tune: Whether this account may train; None when the provider does not say.
+        key_ok: Whether the key is accepted; None when unknown.
+        may_tune: Whether this account may train; None when the provider does not report it.
         words: The provider's own words, or ours where it has none.
-        account: A name or id of the account, "" when not told. Uploads are kept apart by it.
+        account: Name or id of the account, "" when unknown. Uploads are recorded by it.
     """
 
     key_ok: bool | None
@@ -159,14 +159,14 @@ class TuneRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class PriceEstimate:
     """The provider's own price of a request.
 
     Attributes:
-        usd: None when it gives none (`words` says why).
-        allowed: False when it says that this account may not go on: then nothing is created.
+        usd: None without a price (`words` has the reason).
+        allowed: False when this account may not train: then nothing is created.
         tokens: Training tokens that it would bill, or None.
-        pending: It can only be told later (the file is still being checked): ask again.
+        pending: Not known yet (the file is being checked): ask again.
     """
 
     usd: float | None
@@ -178,7 +178,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class RemoteJob:
-    """A job as its provider names it, as far as `create`, `find` and `list` tell."""
+    """A job at its provider, as `create`, `find` and `list` report it."""
 
     id: str
     tag: str
@@ -190,7 +190,7 @@ class RemoteJob:
 
 @dataclass(frozen=True, slots=True)
 class RemoteEvent:
-    """Something that a provider says of a job. `key` is its id, or what makes it unique."""
+    """A provider's event. `key` is its id, or else makes it unique."""
 
     key: str
     at: str
@@ -200,7 +200,7 @@ class RemoteEvent:
 
 @dataclass(frozen=True, slots=True)
 class RemoteMetric:
-    """One step's figures; what is not told is None. `epoch` counts passes."""
+    """One step's figures, None where not reported. `epoch` counts passes."""
 
     step: int
     loss: float | None = None
@@ -213,14 +213,14 @@ class RemoteMetric:
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """All that `fetch` learned of a job since a cursor.
+    """The news of a job since a cursor.
 
     Attributes:
-        provider_state: The provider's own word, shown as it is.
-        words: Why it failed or what it waits for, in the provider's words.
-        step, total_steps, fraction: Progress as far as told (fraction 0 to 1).
-        eta_seconds: Seconds left, when told.
-        cost_usd: Billed so far, when told. `tokens`: trained and billed, when told.
+        provider_state: The provider's own word, shown unchanged.
+        words: Why it failed or waits, in the provider's words.
+        step, total_steps, fraction: Progress where reported (fraction 0 to 1).
+        eta_seconds: Seconds left, if reported.
+        cost_usd: Billed so far, if reported. `tokens`: trained and billed, if reported.
         result_model: Names the result once there is one.
         cursor: Opaque, JSON: given back at the next call.
         log: New lines of the provider's own log.
@@ -247,10 +247,10 @@ class Deployment:
     """A model that is up and billed.
 
     Attributes:
-        id: The provider's name of it.
+        id: The provider's name for it.
         url: Of its OpenAI-compatible endpoint, with `/v1`; `model`: the name to ask for there.
-        usd_per_hour: As the provider tells, else None.
-        tag: Ours, when it was made by us: a sweep finds it again by this.
+        usd_per_hour: As the provider reports it, or None.
+        tag: Our tag, by which a sweep finds it; "" for one made by others.
     """
 
     id: str
@@ -268,7 +268,7 @@ class Provider(Protocol):
     """A place where agents can be trained.
 
     Every method raises only errors of `providers.errors`, with the provider's own words, and may
-    be cancelled. What a provider cannot do its capabilities say, and nobody calls.
+    be cancelled. Capabilities list what a provider cannot do; those methods are not called.
     """
 
     name: str
@@ -285,11 +285,11 @@ class Provider(Protocol):
         A file of this hash that is there already is not sent twice.
 
         Raises:
-            InvalidRequestError: The file was refused; the words say why.
+            InvalidRequestError: The file was refused; `words` has the reason.
         """
         ...
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         """The provider's own price of the request. Free."""
         ...
 
@@ -314,7 +314,7 @@ class Provider(Protocol):
         ...
 
     async def cancel(self, job_id: str) -> None:
-        """Ask to stop. One that has ended already is left as it is."""
+        """Request to stop. A job that has ended is left unchanged."""
         ...
 
     async def jobs(self) -> list[RemoteJob]:
@@ -330,19 +330,19 @@ class Provider(Protocol):
         ...
 
     async def deploy(self, result_model: str, base_model: str, tag: str) -> Deployment:
-        """Bring a result up for chat. As safe to repeat as `create`: by its tag."""
+        """Start a deployment of a result. As safe to repeat as `create`, by its tag."""
         ...
 
     async def deployment(self, deployment_id: str) -> Deployment:
-        """How it stands."""
+        """The current state of a deployment."""
         ...
 
     async def deployments(self) -> list[Deployment]:
-        """All of the account that are up, also those that others made (their tag is empty)."""
+        """All deployments of the account that are up; those made by others have an empty tag."""
         ...
 
     async def undeploy(self, deployment_id: str) -> None:
-        """Take it down. One that is gone already is no error."""
+        """Stop it. One that is already gone is not an error."""
         ...
 
     def chat_url(self) -> str:

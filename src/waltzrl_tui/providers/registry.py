@@ -67,7 +67,7 @@ def _factory(name: str) -> Factory:
             raise ProviderError(
                 f"The provider {name} of {point.value} cannot be loaded: "
                 f"{type(error).__name__}: {error}",
-                hint="Mend or remove the package that brings it.",
+                hint="Fix or remove the package that provides it.",
             ) from error
     raise NotFoundError(
         f"There is no provider {name!r}.", hint=f"There are {', '.join(provider_names())}."

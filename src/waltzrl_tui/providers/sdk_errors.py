@@ -50,13 +50,13 @@ _KEYS: Final = re.compile(r"\b(?:sk|tgp|fw|hf|key)[-_][A-Za-z0-9_-]{8,}|Bearer\s
 _HINTS: Final[dict[type[ProviderError], str]] = {
     AuthError: "Check the key and what it may do: waltzrl-tui doctor",
     QuotaError: "Add credit or raise the limit in the provider's console, then resume the job.",
-    InvalidRequestError: "Change what it names, then launch anew.",
+    InvalidRequestError: "Correct what it names, then launch again.",
     ClosedError: "See `waltzrl-tui plan` for what to use instead.",
 }
 
 
 def mapped(error: BaseException, title: str, *, effect: bool = False) -> ProviderError:
-    """An SDK's error as one of ours, with the provider's words.
+    """Our error for an SDK's error, with the provider's message.
 
     Args:
         effect: The request may have changed something there, if its answer was lost.
@@ -76,7 +76,7 @@ def mapped(error: BaseException, title: str, *, effect: bool = False) -> Provide
         return mapped(error.__cause__, title, effect=effect)
     if "OfflineModeIsEnabled" in names:
         return UnavailableError(
-            "HF_HUB_OFFLINE is set: nothing is asked of the hub.", hint="Unset it and try again."
+            "HF_HUB_OFFLINE is set: the hub is not used.", hint="Unset it and try again."
         )
     if names & {"APITimeoutError", "TimeoutException"}:
         return UnavailableError(
@@ -89,11 +89,11 @@ def mapped(error: BaseException, title: str, *, effect: bool = False) -> Provide
         refused = type(reason).__name__ in _NEVER_SENT
         words = str(cause) if cause else f"{type(error).__name__}: {error}".rstrip(": ")
         return UnavailableError(
-            f"{title} cannot be reached.", words=said(words), sent=effect and not refused
+            f"{title} cannot be reached.", words=without_keys(words), sent=effect and not refused
         )
     return UnavailableError(
-        f"{title} answered what its client does not understand.",
-        words=said(f"{type(error).__name__}: {error}".rstrip(": ")),
+        f"{title} sent an answer that its client cannot read.",
+        words=without_keys(f"{type(error).__name__}: {error}".rstrip(": ")),
         sent=effect,
     )
 
@@ -107,15 +107,15 @@ def of_status(
     effect: bool = False,
 ) -> ProviderError:
     """The error of an HTTP status and the words that came with it."""
-    words = said(words)
+    words = without_keys(words)
     kind = _kind(status, words)
     what = {
         AuthError: "does not accept the key",
-        QuotaError: "says that the account's quota or credit is used up",
-        ConcurrencyError: "runs too many jobs of this account already",
-        RateLimitError: "was asked too often",
+        QuotaError: "reports that the account's quota or credit is used up",
+        ConcurrencyError: "already runs too many jobs of this account",
+        RateLimitError: "received too many requests",
         MissingError: "does not have it",
-        ClosedError: "does not offer this any more",
+        ClosedError: "no longer offers this",
         UnavailableError: f"failed ({status})",
     }.get(kind, f"refused the request ({status})")
     lost = effect and kind is UnavailableError
@@ -138,8 +138,8 @@ async def translating(title: str, *, effect: bool = False) -> AsyncIterator[None
         raise mapped(error, title, effect=effect) from error
 
 
-def said(words: str) -> str:
-    """A provider's words without anything that looks like a key."""
+def without_keys(words: str) -> str:
+    """A provider's message without anything that looks like a key."""
     return _KEYS.sub("…", words).strip()[:1000]
 
 
@@ -162,7 +162,7 @@ def _kind(status: int, words: str) -> type[ProviderError]:
 
 
 def _words(error: BaseException) -> str:
-    """The sentence in an answer's body, whatever its shape; else what the error itself says."""
+    """The message in an answer's body, whatever its shape; else the error's own."""
     if message := getattr(error, "server_message", ""):
         return str(message)
     body: Any = getattr(error, "body", None)
@@ -193,7 +193,7 @@ def _retry_after(error: BaseException) -> float | None:
     try:
         return float(headers.get("retry-after", ""))
     except (TypeError, ValueError):
-        # The hub's own way to say it.
+        # The hub's own header.
         reset = _RESET.search(str(headers.get("ratelimit", "")))
         limited = getattr(response, "status_code", None) == 429
         return float(reset[1]) if reset and limited else None

@@ -58,8 +58,8 @@ def worker_code() -> tuple[str, bytes]:
 
 
 def _modules() -> Iterator[Path]:
-    found = [path for path in _ROOT.glob("*.py") if path.name != "__main__.py"]
+    paths = [path for path in _ROOT.glob("*.py") if path.name != "__main__.py"]
     for part in _PARTS:
-        found += _ROOT.joinpath(part).rglob("*.py")
-    found += [_ROOT / name for name in _ALSO]
-    yield from sorted(found)
+        paths += _ROOT.joinpath(part).rglob("*.py")
+    paths += [_ROOT / name for name in _ALSO]
+    yield from sorted(paths)

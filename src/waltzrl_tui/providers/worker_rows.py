@@ -53,8 +53,8 @@ def written(row: WorkerRow) -> str:
 
 def read(line: str) -> WorkerRow | None:
     """The row in a line, or None: another program's line, or one that was cut short."""
-    _, found, rest = line.partition(PREFIX)
-    if not found:
+    _, prefix, rest = line.partition(PREFIX)
+    if not prefix:
         return None
     try:
         values = json.loads(rest)

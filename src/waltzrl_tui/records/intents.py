@@ -44,7 +44,7 @@ class LaunchIntent:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LaunchIntent:
         """The intent of a document; what it does not name, or names as null, is the default."""
-        return cls(**_known(cls, document))
+        return cls(**known_fields(cls, document))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +68,10 @@ class IntentFile:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> IntentFile:
-        return cls(**_known(cls, document))
+        return cls(**known_fields(cls, document))
 
 
-def _known(record: type, document: Mapping[str, Any]) -> dict[str, Any]:
+def known_fields(record: type, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in a document that are fields of `record` and not null."""
     names = {each.name for each in fields(record)}
     return {name: value for name, value in document.items() if name in names and value is not None}

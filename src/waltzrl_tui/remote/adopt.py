@@ -30,20 +30,20 @@ async def adopt(
 
     Raises:
         UsageError: It is watched already.
-        MissingError: The provider has no such job.
-        ProviderError: It cannot be asked.
+        MissingError: The provider does not have the job.
+        ProviderError: It cannot be reached.
     """
     for job in await store.jobs.list(limit=-1):
         if job.provider == provider_name and job.provider_job_id == provider_job_id:
             raise UsageError(
-                f"The job {one_line(provider_job_id, 60)} is watched already, as {job.id}."
+                f"The job {one_line(provider_job_id, 60)} is already tracked as {job.id}."
             )
     provider = await providers.get(provider_name, url)
     there = await provider.fetch(provider_job_id, {})
     listed = await _listed(providers, provider_name, provider_job_id, url)
     prefix = await store.jobs.launch_prefix()
     job_id = f"{prefix}-{'conv' if role == 'conversation' else 'feed'}"
-    made = NewJob(
+    new_job = NewJob(
         job_id,
         "train",
         role,
@@ -56,7 +56,7 @@ async def adopt(
         params={"adopted": True},
     )
     intent = LaunchIntent(epochs=0, agent=name or f"{job_id}-{role}")
-    await store.remote.add([(made, NewRemoteJob(job_id, "sft", {}, intent, url))])
+    await store.remote.add([(new_job, NewRemoteJob(job_id, "sft", {}, intent, url))])
     await store.jobs.event(job_id, f"adopted {one_line(provider_job_id, 80)} of {provider.title}")
     return await store.jobs.get(job_id)
 

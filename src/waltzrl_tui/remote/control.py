@@ -1,4 +1,4 @@
-"""What a user may do with a job at a provider: approve, resume, retry."""
+"""Approve, resume and retry jobs at providers."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from dataclasses import replace
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
+from waltzrl_tui.words import money
 
 
 async def approve(store: Store, job_id: str) -> JobRow:
-    """Say yes to the price that a provider asks for a draft, and let it go on.
+    """Approve the price that a provider asks for a draft and let it continue.
 
     Raises:
-        UsageError: The job waits for no yes.
+        UsageError: The job does not wait for approval.
     """
     job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
     if job.state != "draft" or remote.vendor_usd is None:
-        raise UsageError(f"The job {job_id} waits for no yes: it is {job.state}.")
+        raise UsageError(f"The job {job_id} does not wait for approval; it is {job.state}.")
     intent = replace(remote.request, agreed_usd=remote.vendor_usd)
     async with store.transaction():
         await store.remote.update(job_id, request=intent)
         if not await store.jobs.move(job_id, "approved", from_states={"draft"}, reason=""):
             raise UsageError(f"The job {job_id} was changed by another process just now.")
-        await store.jobs.event(job_id, f"${remote.vendor_usd:.2f} agreed to")
+        await store.jobs.event(job_id, f"{money(remote.vendor_usd)} accepted")
     return await store.jobs.get(job_id)
 
 
 async def resume(store: Store, job_id: str) -> JobRow:
-    """Go on with a launch that was refused before the provider had a job.
+    """Repeat a launch that was refused before the provider had a job.
 
     Raises:
-        UsageError: The provider has had it: what it was billed for is done, so only a retry, as a
-            new job, can train again.
+        UsageError: The provider had the job and may have billed it; only a retry can train again.
     """
     job = await store.jobs.get(job_id)
     if not job.ended or job.provider_job_id:
-        what = "has not ended" if not job.ended else f"has been at {job.provider} already"
+        what = "has not ended" if not job.ended else f"was already sent to {job.provider}"
         raise UsageError(
-            f"The job {job_id} {what}.", hint=f"A new one: waltzrl-tui jobs retry {job_id}"
+            f"The job {job_id} {what}.", hint=f"To train again: waltzrl-tui jobs retry {job_id}"
         )
     moved = await store.jobs.move(
         job_id,
@@ -52,24 +52,23 @@ async def resume(store: Store, job_id: str) -> JobRow:
     )
     if not moved:
         raise UsageError(f"The job {job_id} was changed by another process just now.")
-    await store.jobs.event(job_id, "launched once more")
+    await store.jobs.event(job_id, "launched again")
     return await store.jobs.get(job_id)
 
 
 async def retry(store: Store, job_id: str) -> JobRow:
-    """A new job that asks for the same; the caller has shown its price and has a yes.
+    """Start a new job with the same request; the caller got the user's approval of its price.
 
     Raises:
-        UsageError: It has not ended, or was adopted (what it was asked for is not known).
+        UsageError: It has not ended, or was adopted (its request is unknown).
     """
     job, remote = await store.jobs.get(job_id), await store.remote.get(job_id)
     if not job.ended:
         raise UsageError(f"The job {job_id} is {job.state}.", hint="Cancel it first.")
     if not remote.files:
-        raise UsageError(f"The job {job_id} was started elsewhere: start it there once more.")
-    prefix = await store.jobs.launch_prefix()
-    fresh = f"{prefix}-{job.id.partition('-')[2] or job.role}"
-    made = NewJob(
+        raise UsageError(f"The job {job_id} was started elsewhere; start it again there.")
+    fresh = job.id_in(await store.jobs.launch_prefix())
+    new_job = NewJob(
         fresh,
         "train",
         job.role,
@@ -82,7 +81,7 @@ async def retry(store: Store, job_id: str) -> JobRow:
         estimate_usd=job.estimate_usd,
     )
     await store.remote.add(
-        [(made, NewRemoteJob(fresh, remote.method, remote.files, remote.request, remote.url))]
+        [(new_job, NewRemoteJob(fresh, remote.method, remote.files, remote.request, remote.url))]
     )
     await store.jobs.event(fresh, f"retries {job_id}")
     return await store.jobs.get(fresh)

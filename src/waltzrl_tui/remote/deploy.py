@@ -1,4 +1,4 @@
-"""Deployments for chat: brought up once, metered while they are up, taken down when idle."""
+"""Deployments for chat: started once, metered while up, stopped when idle."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from waltzrl_tui.store.rows import now
 from waltzrl_tui.text import one_line
 
 IDLE_MINUTES: Final = 30.0
-"""A deployment that nobody has chatted with for so long is taken down."""
+"""A deployment idle for this long is stopped."""
 
 START_MINUTES: Final = 30.0
-"""One that is not ready after so long is taken down: it may be billed all the same."""
+"""One not ready after this long is stopped: it may be billed anyway."""
 
 _log = logging.getLogger(__name__)
 
 
 def cost_usd(row: DeploymentRow, at: datetime | None = None) -> float | None:
-    """What a deployment has cost until now, USD by our own clock; None without a known price."""
+    """The cost of a deployment so far, USD by our own clock; None without a known price."""
     if row.usd_per_hour is None:
         return None
     if row.up_since is None:
@@ -39,7 +39,7 @@ def cost_usd(row: DeploymentRow, at: datetime | None = None) -> float | None:
 
 
 class Deployments:
-    """Brings models up and down. Each has a row before anything is sent, and a tag."""
+    """Starts and stops deployments. Each has a row and a tag before anything is sent."""
 
     def __init__(self, store: Store, providers: Providers) -> None:
         self._store = store
@@ -54,14 +54,14 @@ class Deployments:
         usd_per_hour: float | None = None,
         idle_minutes: float = IDLE_MINUTES,
     ) -> DeploymentRow:
-        """Bring an agent's model up, or give the deployment that it has. The caller has asked.
+        """Start an agent's deployment, or return its existing one. The caller got approval.
 
         Args:
-            usd_per_hour: Of the plan, until the provider tells its own.
+            usd_per_hour: From the plan, until the provider reports its own.
 
         Raises:
             UsageError: The agent needs no deployment.
-            ProviderError: It is refused, or the answer was lost (`tend` finds it then).
+            ProviderError: It was refused, or the answer was lost (`tend` then finds it).
         """
         if not agent.url.startswith("provider:"):
             raise UsageError(f"The agent {agent.name} needs no deployment.")
@@ -93,11 +93,11 @@ class Deployments:
         return await self._sent(row)
 
     async def take_down(self, tag: str, why: str = "") -> DeploymentRow:
-        """Take a deployment down and see that it is.
+        """Stop a deployment and check that it is stopped.
 
         Raises:
             NotFoundError: There is none of that tag.
-            ProviderError: The provider did not say that it is down: it may still be billed.
+            ProviderError: The provider did not confirm it: it may still be billed.
         """
         row = await self._store.deployments.get(tag)
         if row.ended_at:
@@ -115,7 +115,7 @@ class Deployments:
         return await self._store.deployments.get(tag)
 
     async def tend(self) -> None:
-        """One round: look how each stands, take down the idle and those that never get ready."""
+        """Check every deployment once; stop those idle or not ready in time."""
         for row in await self._store.deployments.list(up=True):
             try:
                 await self._tend(row)
@@ -125,15 +125,15 @@ class Deployments:
                     await self._store.deployments.update(row.tag, words=one_line(str(error), 200))
 
     async def sweep(self, names: list[str]) -> list[DeploymentRow]:
-        """Find deployments of ours that are up and that the store has lost or thinks down.
+        """Find deployments of this program that are up but unknown or stopped in the store.
 
         Args:
-            names: Providers to ask: those with a key and with deployments.
+            names: Providers to query: those with a key and with deployments.
 
         Returns:
-            What was found, now in the store and metered.
+            The deployments found, now in the store and metered.
         """
-        found: list[DeploymentRow] = []
+        recovered: list[DeploymentRow] = []
         known = {row.remote_id: row for row in await self._store.deployments.list()}
         for name in names:
             try:
@@ -148,8 +148,8 @@ class Deployments:
                 row = known.get(each.id)
                 if row is not None and row.ended_at is None:
                     continue
-                found.append(await self._recovered(name, each))
-        return found
+                recovered.append(await self._recovered(name, each))
+        return recovered
 
     async def _recovered(self, name: str, there: Deployment) -> DeploymentRow:
         row = DeploymentRow(
@@ -162,7 +162,7 @@ class Deployments:
             base_model="",
             endpoint=there.url,
             state=there.state,
-            words="found running, left by an earlier session",
+            words="left running by an earlier session",
             usd_per_hour=there.usd_per_hour,
             idle_minutes=IDLE_MINUTES,
             created_at=now(),
@@ -183,7 +183,7 @@ class Deployments:
             await self._store.deployments.update(row.tag, remote_id=remote_id)
         else:
             try:
-                made = await provider.deploy(row.model, row.base_model, row.tag)
+                deployment = await provider.deploy(row.model, row.base_model, row.tag)
             except ProviderError as error:
                 if error.sent:
                     await self._store.deployments.update(
@@ -194,7 +194,7 @@ class Deployments:
                         row.tag, state="failed", words=one_line(str(error), 200), ended_at=now()
                     )
                 raise
-            await self._note(provider, row, made)
+            await self._note(provider, row, deployment)
         return await self._store.deployments.get(row.tag)
 
     async def _find(self, provider: Provider, row: DeploymentRow) -> str:
@@ -206,12 +206,12 @@ class Deployments:
     async def _tend(self, row: DeploymentRow) -> None:
         provider = await self._providers.get(row.provider, row.url)
         if not row.remote_id:
-            # The answer to its creation was lost: it is there by now, or never was.
+            # The answer to its creation was lost: by now it exists or never will.
             remote_id = await self._find(provider, row)
             if not remote_id:
                 if _minutes_since(row.used_at) > 2:
                     await self._store.deployments.update(
-                        row.tag, state="failed", words="was never made", ended_at=now()
+                        row.tag, state="failed", words="was never created", ended_at=now()
                     )
                 return
             await self._store.deployments.update(row.tag, remote_id=remote_id)
@@ -220,13 +220,13 @@ class Deployments:
             there = await provider.deployment(row.remote_id)
         except MissingError:
             await self._store.deployments.update(
-                row.tag, state="stopped", words="is gone at the provider", ended_at=now()
+                row.tag, state="stopped", words="no longer at the provider", ended_at=now()
             )
             return
-        # A store that cannot be written must not keep one up that is billed.
+        # A store that cannot be written must not keep a billed deployment up.
         with contextlib.suppress(StoreError):
             await self._note(provider, row, there)
-        # One whose state we do not know may be billed as well, and nobody can chat with it.
+        # One in an unknown state may be billed too, and nobody can chat with it.
         idle = there.state in ("ready", "unknown")
         if idle and _minutes_since(row.used_at) >= row.idle_minutes:
             await self.take_down(row.tag, f"idle for {row.idle_minutes:g} minutes")
@@ -234,11 +234,11 @@ class Deployments:
             await self.take_down(row.tag, f"not ready after {START_MINUTES:g} minutes")
 
     async def _note(self, provider: Provider, row: DeploymentRow, there: Deployment) -> None:
-        # Billing is taken to begin when it was made, so that the meter is never below the bill.
+        # Count from its creation, so that the meter is never below the bill.
         since = row.up_since or now()
         if there.url and there.url != row.endpoint:
             with contextlib.suppress(WaltzError):
-                # A chat with it asks, or says how to approve it.
+                # A chat asks for approval later, or explains it.
                 await trust_answers(provider, there.url)
         await self._store.deployments.update(
             row.tag,
@@ -255,12 +255,12 @@ class Deployments:
 
 
 async def tend_for_ever(deployments: Deployments, every: float = 20.0) -> None:
-    """Tend until cancelled."""
+    """Call `tend` until cancelled."""
     while True:
         try:
             await deployments.tend()
         except StoreError as error:
-            _log.warning("deployments are not tended just now: %s", error)
+            _log.warning("deployments are not being managed: %s", error)
         await asyncio.sleep(every)
 
 

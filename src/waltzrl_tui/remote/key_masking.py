@@ -15,12 +15,12 @@ from waltzrl_tui.keys import Keys, find_key
 from waltzrl_tui.providers.errors import AuthError, ProviderError
 from waltzrl_tui.providers.protocol import Provider
 
-# What is told in words; names and ids of a provider's must come back to it as they are.
+# Fields with prose. A provider's names and ids must be returned to it unchanged.
 _WORDS: Final = frozenset({"words", "text", "log", "provider_state", "events", "key"})
 
 
 class Guard:
-    """A provider, asked through here: behaves as it does, except for what it says of keys."""
+    """A wrapper that behaves as its provider, but masks keys in all that it returns."""
 
     def __init__(self, provider: Provider, keys: Keys) -> None:
         self._guarded = provider
@@ -33,37 +33,37 @@ class Guard:
         self._opened_with = self._values()
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._guarded, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._guarded, name)
+        if not callable(attribute):
+            return attribute
 
         def call(*args: Any, **named: Any) -> Any:
-            made = found(*args, **named)
-            if inspect.isawaitable(made):
-                return self._asked(made)
-            return self._all_masked(made) if name == "payload" else made
+            result = attribute(*args, **named)
+            if inspect.isawaitable(result):
+                return self._masked_answer(result)
+            return self._all_masked(result) if name == "payload" else result
 
         return call
 
     def outdated(self) -> bool:
-        """Whether there is another key now than when it was opened: a client may keep the old."""
+        """Whether the key has changed since it was opened: a client may keep the old one."""
         return self._values() != self._opened_with
 
-    async def _asked(self, answer: Awaitable[Any]) -> Any:
+    async def _masked_answer(self, answer: Awaitable[Any]) -> Any:
         try:
             return self._masked(await answer)
         except AuthError as error:
-            if said := await asyncio.to_thread(self._what_to_do):
-                error.hint = said
+            if hint := await asyncio.to_thread(self._what_to_do):
+                error.hint = hint
             self._clean(error)
             raise
         except ProviderError as error:
             self._clean(error)
             raise
         except WaltzError:
-            raise  # of ours: what the progress of an upload is written by
+            raise  # our own error, from the callback of an upload's progress
         except Exception as error:
-            # Another package's provider may raise anything, and its words would be logged.
+            # Another package's provider may raise anything, and its message would be logged.
             if not self._tells(error):
                 raise
             raise ProviderError(f"{self._guarded.title} failed: {type(error).__name__}.") from None
@@ -82,10 +82,10 @@ class Guard:
             if value := self._noted(variable):
                 if value == os.environ.get(variable, "").strip():
                     return (
-                        f"The key is in the environment as {variable}: set a good one there and "
+                        f"The key is in the environment as {variable}: set a valid one there and "
                         "start again."
                     )
-                return f"Set a good {variable}: waltzrl-tui doctor --set-key {variable}"
+                return f"Set a valid {variable}: waltzrl-tui doctor --set-key {variable}"
         return ""
 
     def _clean(self, error: ProviderError) -> None:
@@ -98,10 +98,10 @@ class Guard:
             error.__cause__ = error.__context__ = None
 
     def _tells(self, error: BaseException) -> bool:
-        """Whether a traceback of it would tell a key."""
+        """Whether its traceback would show a key."""
         at: BaseException | None = error
         while at is not None:
-            if self._known.masked(said := f"{at} {at!r}") != said:
+            if self._known.masked(text := f"{at} {at!r}") != text:
                 return True
             at = at.__cause__ or at.__context__
         return False

@@ -1,4 +1,4 @@
-"""A launch at a provider: files and price first, then, after a yes, intents in the store."""
+"""A launch at a provider: files and price first, then, once approved, intents in the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from waltzrl_tui.datasets.reading.read import open_dataset
 from waltzrl_tui.datasets.reading.rows import Row
 from waltzrl_tui.datasets.sampling.sampling import Sample, SampleRecipe, draw
 from waltzrl_tui.errors import UsageError
-from waltzrl_tui.local.weights import file_sha256
 from waltzrl_tui.plans.catalogue import load_catalogue
 from waltzrl_tui.plans.environment import read_environment
 from waltzrl_tui.plans.model import PlanRow, PlanSettings, Workload
@@ -29,7 +28,7 @@ from waltzrl_tui.remote.provider_pool import Providers
 from waltzrl_tui.store import JobRow, NewJob, Store
 from waltzrl_tui.store.remote_rows import NewRemoteJob
 from waltzrl_tui.tokenizers.counting import TokenCounter
-from waltzrl_tui.training.launch import free_name, stem
+from waltzrl_tui.training.launch import SUFFIX, LaunchStart, begin_launch
 from waltzrl_tui.training_data.preferences import conversation_preferences, feedback_preferences
 from waltzrl_tui.training_data.provider_formats import Style, bedrock_style
 from waltzrl_tui.training_data.training_file import TrainingFile, TrainingRow, write_training
@@ -39,24 +38,23 @@ from waltzrl_tui.workspace import Workspace
 Rendered = dict[str, list[TrainingRow]]
 """Training rows by split: `train` and `valid`."""
 
-Taught = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
-"""Has feedback written: the rows again, in their order, and who wrote it."""
+FeedbackWriter = Callable[[list[TrainingRow]], Awaitable[tuple[list[TrainingRow], dict[str, str]]]]
+"""Returns the rows in the same order with their feedback written, and who wrote it."""
 
-_SHORT: Final[dict[Role, str]] = {"conversation": "conv", "feedback": "feed"}
 _TIMEOUT_FACTOR: Final = 1.5
 _LEAST_TIMEOUT: Final = 900.0
 
 
 @dataclass(frozen=True)
-class RemoteWish:
-    """What is to be trained where.
+class RemoteLaunch:
+    """A training to launch at a provider.
 
     Attributes:
-        recipe: Which rows; its source is the dataset's file.
+        recipe: Draws the rows; its source is the dataset's file.
         settings: Agents, epochs, method, budget (USD, for all agents' training), and the base:
-            `model` by any name that is known of it, "" for the catalogue's choice of `size`.
-        url: In place of the provider's address.
-        options: Settings by the provider's names.
+            `model` by any known name, "" for the catalogue's choice of `size`.
+        url: Replaces the provider's address.
+        options: Further settings by the provider's names.
         base_sha256: Of the sample that this one extends; checked when it is drawn.
     """
 
@@ -69,22 +67,22 @@ class RemoteWish:
     base_sha256: str = ""
 
 
-@dataclass(frozen=True)
-class Quote:
-    """What a launch would send and cost; nothing is written or sent yet.
+@dataclass(frozen=True, kw_only=True)
+class LaunchQuote:
+    """The content and cost of a launch; nothing has been written or sent.
 
     Attributes:
         row: The plan's row, without hours of chat.
-        model: The base that was priced, by the provider's own name.
-        usd: Expected cost by role, USD; `high`: at most, as far as the catalogue knows.
-        blockers: Why it cannot be launched, in words; none when it can.
-        payloads: By role, the body of the create call as far as it is known before the upload.
-        rows: What each role learns, by split.
-        written: Of the feedback file, who wrote it, when a teacher did.
-        style: Of the files that are written.
+        model: The base, by the provider's own name.
+        usd: Expected cost by role, USD. `high`: the most, by the catalogue.
+        blockers: Reasons why it cannot be launched.
+        payloads: By role, the body of the create call as known before the upload.
+        rows: Training rows by role and split.
+        written: The teacher that wrote the feedback file, if any.
+        style: Format of the files.
     """
 
-    wanted: RemoteWish
+    plan: RemoteLaunch
     sample: Sample
     rows: Mapping[Role, Rendered]
     written: Mapping[str, str]
@@ -103,7 +101,7 @@ class Quote:
 
     @property
     def most(self) -> float:
-        """What is agreed to: no job is created that its provider prices above this."""
+        """The approved limit, USD: a job that its provider prices higher is not created."""
         return sum(self.high.values())
 
 
@@ -111,76 +109,75 @@ async def quote(
     store: Store,
     workspace: Workspace,
     providers: Providers,
-    wanted: RemoteWish,
-    teacher: Taught | None = None,
-) -> Quote:
-    """Draw the sample, price it, and check all that is known of the provider's limits.
+    plan: RemoteLaunch,
+    teacher: FeedbackWriter | None = None,
+) -> LaunchQuote:
+    """Draw the sample, price it, and check the provider's known limits.
 
     Args:
-        teacher: Writes the feedback, once nothing else is in the way; what it writes is priced.
+        teacher: Writes the feedback once there are no blockers; its rows are then priced.
 
     Raises:
-        DatasetError: The dataset cannot be read, or no row of it is usable.
-        NotFoundError: There is no such provider.
-        UsageError: A setting is out of range.
+        DatasetError: The dataset cannot be read, or has no usable row.
+        UsageError: The provider is unknown, or a setting is out of range.
     """
     catalogue = await asyncio.to_thread(load_catalogue, workspace)
-    if wanted.provider not in provider_names():
+    if plan.provider not in provider_names():
         raise UsageError(
-            f"There is no provider {wanted.provider!r} to train at.",
+            f"There is no provider {plan.provider!r} to train at.",
             hint=f"There are embedded, {', '.join(provider_names())}. "
             "See: waltzrl-tui train --help",
         )
-    if wanted.provider not in catalogue.provider:
+    if plan.provider not in catalogue.provider:
         raise UsageError(
-            f"{wanted.provider} is not in the catalogue, so nothing could be estimated.",
-            hint="Put its prices into plans.toml in the workspace: see docs/plans.md.",
+            f"{plan.provider} is not in the catalogue, so its cost cannot be estimated.",
+            hint="Add its prices to plans.toml in the workspace; see docs/plans.md.",
         )
-    settings = replace(wanted.settings, provider=wanted.provider, chat_hours=0.0)
-    sample = await asyncio.to_thread(_drawn, wanted)
-    method = wanted.settings.method
+    settings = replace(plan.settings, provider=plan.provider, chat_hours=0.0)
+    sample = await asyncio.to_thread(_drawn, plan)
+    method = plan.settings.method
     rows = {
         role: await asyncio.to_thread(_rendered, role, sample, method) for role in settings.roles
     }
     counters = await asyncio.to_thread(counters_for, catalogue, workspace, settings)
-    workload = await asyncio.to_thread(_load_of, wanted, rows, counters)
+    workload = await asyncio.to_thread(_load_of, plan, rows, counters)
     environment = await read_environment(store, workspace)
     row = price_plans(catalogue, workload, settings, environment)[0]
-    provider = await providers.get(wanted.provider, wanted.url)
-    # What is sent is what was priced, by another name at most.
-    model = own_name(catalogue, wanted.provider, row.model)
-    plain = _blockers(row, provider, wanted, rows)
+    provider = await providers.get(plan.provider, plan.url)
+    # The model sent is the one priced, perhaps under another name.
+    model = own_name(catalogue, plan.provider, row.model)
+    blockers = _blockers(row, provider, plan, rows)
     written: dict[str, str] = {}
-    if teacher is not None and "feedback" in rows and not plain:
-        rows["feedback"], written = await _taught(teacher, rows["feedback"])
+    if teacher is not None and "feedback" in rows and not blockers:
+        rows["feedback"], written = await _write_feedback(teacher, rows["feedback"])
         train, valid = rows["feedback"]["train"], rows["feedback"]["valid"]
-        told = await asyncio.to_thread(measure_role, train, valid, counters)
-        workload = replace(workload, roles=dict(workload.roles) | {"feedback": told})
+        role_load = await asyncio.to_thread(measure_role, train, valid, counters)
+        workload = replace(workload, roles=dict(workload.roles) | {"feedback": role_load})
         row = price_plans(catalogue, workload, settings, environment)[0]
-        plain = _blockers(row, provider, wanted, rows)
+        blockers = _blockers(row, provider, plan, rows)
     usd, high = _shares(row, workload)
-    requests = {role: _request(wanted, role, model, workload, row) for role in workload.roles}
+    requests = {role: _request(plan, role, model, workload, row) for role in workload.roles}
     payloads = {role: provider.payload(each) for role, each in requests.items()}
-    return Quote(
-        wanted,
-        sample,
-        rows,
-        written,
-        _style(provider, model, method),
-        workload,
-        row,
-        model,
-        usd,
-        high,
-        tuple(plain),
-        payloads,
+    return LaunchQuote(
+        plan=plan,
+        sample=sample,
+        rows=rows,
+        written=written,
+        style=_style(provider, model, method),
+        workload=workload,
+        row=row,
+        model=model,
+        usd=usd,
+        high=high,
+        blockers=tuple(blockers),
+        payloads=payloads,
     )
 
 
-async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobRow]:
-    """Write the files and the intents: from here on a supervisor does the rest.
+async def launch(store: Store, workspace: Workspace, quoted: LaunchQuote) -> list[JobRow]:
+    """Write the files and the intents; a supervisor does the rest.
 
-    The caller has shown the quote and has a yes for it.
+    The caller has shown the quote and got the user's approval.
 
     Raises:
         UsageError: The quote has blockers.
@@ -188,62 +185,52 @@ async def launch(store: Store, workspace: Workspace, quoted: Quote) -> list[JobR
     """
     if quoted.blockers:
         raise UsageError(f"This cannot be launched: {quoted.blockers[0]}.")
-    wanted, sample = quoted.wanted, quoted.sample
-    source = Path(wanted.recipe.source)
-    digest = await asyncio.to_thread(file_sha256, source)
-    recorded = await store.samples.add(
-        source=source,
-        source_sha256=digest,
-        recipe=wanted.recipe.to_json() | {"dropped": sample.dropped},
-        sha256=sample.sha256,
-        rows=len(sample.train) + len(sample.valid),
-    )
-    prefix = await store.jobs.launch_prefix()
-    name = await free_name(store, wanted.name or stem(source))
+    plan = quoted.plan
+    started = await begin_launch(store, plan.recipe, quoted.sample, plan.name)
     jobs = []
-    for role in wanted.settings.roles:
-        job_id = f"{prefix}-{_SHORT[role]}"
+    for role in plan.settings.roles:
+        job_id = f"{started.prefix}-{SUFFIX[role]}"
         folder = workspace.job_dir(job_id)
         files = await asyncio.to_thread(_write, folder, quoted.rows[role], quoted.style)
-        made: dict[str, Any] = {"prompt": default_prompt(role), "provider": wanted.provider}
+        recipe: dict[str, Any] = {"prompt": default_prompt(role), "provider": plan.provider}
         if role == "feedback" and quoted.written:
-            made["teacher"] = dict(quoted.written)
+            recipe["teacher"] = dict(quoted.written)
         for split, file in files.items():
             await store.samples.add_file(
-                recorded.id,
+                started.sample_id,
                 role=role,
                 split="train" if split == "train" else "valid",
                 path=file.path,
                 rows=file.rows,
                 tokens=file.tokens,
                 sha256=file.sha256,
-                recipe=made,
+                recipe=recipe,
             )
-        jobs.append(_job(quoted, role, job_id, name, recorded.id, files))
+        jobs.append(_job(quoted, role, job_id, started, files))
     return await store.remote.add(jobs)
 
 
-def _drawn(wanted: RemoteWish) -> Sample:
-    dataset = open_dataset(wanted.recipe.source)
-    return draw(dataset, wanted.recipe, base_sha256=wanted.base_sha256)
+def _drawn(plan: RemoteLaunch) -> Sample:
+    dataset = open_dataset(plan.recipe.source)
+    return draw(dataset, plan.recipe, base_sha256=plan.base_sha256)
 
 
 def _load_of(
-    wanted: RemoteWish, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
+    plan: RemoteLaunch, rows: Mapping[Role, Rendered], counters: Sequence[TokenCounter]
 ) -> Workload:
-    """The workload of the very rows that are sent."""
+    """The workload of the rows to send."""
     files = {
-        role: measure_role(made["train"], made["valid"], counters)
-        for role, made in rows.items()
-        if made["train"]
+        role: measure_role(splits["train"], splits["valid"], counters)
+        for role, splits in rows.items()
+        if splits["train"]
     }
-    every = [row for made in rows.values() for row in (*made["train"], *made["valid"])]
+    every = [row for splits in rows.values() for row in (*splits["train"], *splits["valid"])]
     misordered = sum(not roles_alternate(row) for row in every)
-    return Workload(files, Path(wanted.recipe.source).name, misordered=misordered)
+    return Workload(files, Path(plan.recipe.source).name, misordered=misordered)
 
 
 def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
-    """The provider's own name of a base model of the catalogue."""
+    """The provider's own name for a base model in the catalogue."""
     entry = catalogue.provider[provider]
     for offer in entry.offer.values():
         if offer.model == model and offer.id:
@@ -255,22 +242,22 @@ def own_name(catalogue: Catalogue, provider: str, model: str) -> str:
 def _blockers(
     row: PlanRow,
     provider: Provider,
-    wanted: RemoteWish,
+    plan: RemoteLaunch,
     rows: Mapping[Role, Rendered],
 ) -> list[str]:
-    found = [
+    blockers = [
         f"no row of this dataset can train the {role} agent by DPO"
-        for role, made in rows.items()
-        if wanted.settings.method == "dpo" and not made["train"]
+        for role, splits in rows.items()
+        if plan.settings.method == "dpo" and not splits["train"]
     ]
-    found += row.blockers
+    blockers += row.blockers
     if row.state in ("closed", "needs_key", "needs_gpu"):
-        found.append(row.reason)
-    if wanted.settings.method not in provider.capabilities.methods:
-        found.append(f"{row.title} does not train by {wanted.settings.method.upper()}")
+        blockers.append(row.reason)
+    if plan.settings.method not in provider.capabilities.methods:
+        blockers.append(f"{row.title} does not train by {plan.settings.method.upper()}")
     if row.total is None:
-        found.append(row.missing)
-    return list(dict.fromkeys(found))
+        blockers.append(row.missing)
+    return list(dict.fromkeys(blockers))
 
 
 def _shares(row: PlanRow, workload: Workload) -> tuple[dict[Role, float], dict[Role, float]]:
@@ -293,7 +280,7 @@ def _shares(row: PlanRow, workload: Workload) -> tuple[dict[Role, float], dict[R
 
 
 def _machine(row: PlanRow, role: Role) -> dict[str, Any]:
-    """What a machine that is paid by time has to be told: which, how long, when it is enough."""
+    """The rented machine, its expected seconds and its time limit, as fields of an intent."""
     if row.rented is None:
         return {"timeout_s": None if row.seconds is None else _timeout(row.seconds[1])}
     seconds = row.rented.seconds[role]
@@ -305,23 +292,23 @@ def _machine(row: PlanRow, role: Role) -> dict[str, Any]:
 
 
 def _timeout(seconds: float) -> float:
-    """When a job that should take so long at most is stopped. Until then it can cost."""
+    """The time limit of a job expected to take at most `seconds`; it can cost until then."""
     return max(_LEAST_TIMEOUT, seconds * _TIMEOUT_FACTOR)
 
 
 def _request(
-    wanted: RemoteWish, role: Role, model: str, workload: Workload, row: PlanRow
+    plan: RemoteLaunch, role: Role, model: str, workload: Workload, row: PlanRow
 ) -> TuneRequest:
     file = workload.roles[role]
     return TuneRequest(
-        tag=f"…-{_SHORT[role]}",
+        tag=f"…-{SUFFIX[role]}",
         role=role,
         model=model,
-        method=wanted.settings.method,
+        method=plan.settings.method,
         training_file="",
         validation_file="",
-        epochs=wanted.settings.epochs,
-        options=wanted.options,
+        epochs=plan.settings.epochs,
+        options=plan.options,
         rows=file.rows,
         valid_rows=file.valid_rows,
         tokens=file.tokens,
@@ -336,10 +323,12 @@ def _style(provider: Provider, model: str, method: Method) -> Style:
     return bedrock_style(model) if style.startswith("bedrock") else style
 
 
-async def _taught(teacher: Taught, rows: Rendered) -> tuple[Rendered, dict[str, str]]:
-    told, written = await teacher([*rows["train"], *rows["valid"]])
+async def _write_feedback(
+    teacher: FeedbackWriter, rows: Rendered
+) -> tuple[Rendered, dict[str, str]]:
+    rewritten, written = await teacher([*rows["train"], *rows["valid"]])
     count = len(rows["train"])
-    return {"train": told[:count], "valid": told[count:]}, written
+    return {"train": rewritten[:count], "valid": rewritten[count:]}, written
 
 
 def _write(folder: Path, rows: Rendered, style: Style) -> dict[str, TrainingFile]:
@@ -360,7 +349,7 @@ def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
     if method == "sft":
         return render_rows(role, rows)
     version = default_prompt(role)
-    # A reply that is not worth learning is the worse one of a pair.
+    # A reply not worth learning is the worse one of a pair.
     usable = [row for row in rows if row.reply and (row.harm or role == "conversation")]
     if role == "conversation":
         return conversation_preferences(usable, version)
@@ -368,21 +357,20 @@ def _rows(role: Role, rows: Sequence[Row], method: Method) -> list[TrainingRow]:
 
 
 def _job(
-    quoted: Quote,
+    quoted: LaunchQuote,
     role: Role,
     job_id: str,
-    name: str,
-    sample_id: int,
+    started: LaunchStart,
     files: Mapping[str, TrainingFile],
 ) -> tuple[NewJob, NewRemoteJob]:
-    wanted, high = quoted.wanted, quoted.high[role]
+    plan, high = quoted.plan, quoted.high[role]
     intent = LaunchIntent(
-        epochs=wanted.settings.epochs,
-        options=dict(wanted.options),
+        epochs=plan.settings.epochs,
+        options=dict(plan.options),
         **_machine(quoted.row, role),
         agreed_usd=None if high == float("inf") else high,
-        agent=f"{name}-{role}",
-        pair=name if len(wanted.settings.roles) == len(ROLES) else "",
+        agent=f"{started.name}-{role}",
+        pair=started.name if len(plan.settings.roles) == len(ROLES) else "",
         prompt=default_prompt(role),
     )
     described = {
@@ -400,16 +388,16 @@ def _job(
         "train",
         role,
         quoted.model,
-        # Unique beyond this workspace: another one of the same account may count alike.
+        # Unique beyond this workspace: another one may use the same account and ids.
         tag=f"{job_id}-{secrets.token_hex(2)}",
-        provider=wanted.provider,
+        provider=plan.provider,
         state="approved",
-        sample_id=sample_id,
+        sample_id=started.sample_id,
         params={
-            "pair": {"name": name},
-            "epochs": wanted.settings.epochs,
-            "method": wanted.settings.method,
+            "pair": {"name": started.name},
+            "epochs": plan.settings.epochs,
+            "method": plan.settings.method,
         },
         estimate_usd=quoted.usd[role],
     )
-    return job, NewRemoteJob(job_id, wanted.settings.method, described, intent, wanted.url)
+    return job, NewRemoteJob(job_id, plan.settings.method, described, intent, plan.url)

@@ -1,4 +1,4 @@
-"""What is asked about a job at its provider, how often, and what the answer changes."""
+"""Polling a job at its provider: how often, and what the answer changes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from waltzrl_tui.remote.provider_pool import Providers, jittered
 from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import LOG, NewEvent, RemoteJobRow, RemoteUpdate
 from waltzrl_tui.text import one_line, printable
+from waltzrl_tui.words import money
 
 WATCHED: Final = ("queued", "running")
 PER_SECOND: Final = 4.0
-"""Requests a second at one provider, however many jobs are watched there."""
+"""The most requests a second to one provider."""
 
-_FRESH: Final = 2.0
 _QUEUED: Final = (2.0, 20.0)
 _RUNNING: Final = (4.0, 30.0)
 _REVOKED: Final = 120.0
@@ -35,14 +35,14 @@ _LOG_LINES: Final = 2000
 
 
 def interval(job: JobRow, quiet: int, at_provider: int) -> float:
-    """Seconds until a job is asked about again.
+    """Seconds until a job is polled again.
 
-    The longer nothing changes the rarer, within bounds of its state; and so many jobs at one
-    provider share `PER_SECOND` requests a second, however many they are.
+    The longer nothing changes the rarer, within limits by its state. All jobs at one provider
+    share `PER_SECOND` requests a second.
 
     Args:
-        quiet: Answers in a row that brought nothing new.
-        at_provider: Jobs that are watched at the same provider.
+        quiet: Consecutive answers without news.
+        at_provider: Jobs watched at the same provider.
     """
     low, high = _RUNNING if job.state == "running" else _QUEUED
     own = min(high, low * _GROWTH ** min(quiet, 20))
@@ -50,7 +50,7 @@ def interval(job: JobRow, quiet: int, at_provider: int) -> float:
 
 
 class Poller:
-    """Asks about one job at a time; `Supervisor` decides which and when."""
+    """Polls one job at a time; `Supervisor` decides which and when."""
 
     def __init__(self, store: Store, providers: Providers) -> None:
         self._store = store
@@ -58,10 +58,10 @@ class Poller:
         self._missing: set[str] = set()
 
     async def ask(self, job: JobRow, remote: RemoteJobRow) -> bool | None:
-        """Ask once and write what came.
+        """Poll once and store the answer.
 
         Returns:
-            Whether anything was new; None when nothing could be learned.
+            Whether there was news; None without an answer.
         """
         health = self._providers.health(job.provider, remote.url)
         clock = self._providers.clock
@@ -79,7 +79,7 @@ class Poller:
         except (RateLimitError, UnavailableError) as error:
             health.failed(_brief(error), clock(), error.retry_after)
         except AuthError as error:
-            # The job goes on there all the same; another key lets us see it again.
+            # The job continues there; another key lets us see it again.
             renewed = await self._providers.renewed(job.provider, remote.url)
             health.failed(f"{_brief(error)} {error.hint}", clock(), 0.0 if renewed else _REVOKED)
         except (ClosedError, SdkMissingError) as error:
@@ -90,11 +90,11 @@ class Poller:
             health.succeeded()
             self._missing.discard(job.id)
             return await self._keep(job, remote, snapshot)
-        await self.unseen(job, remote)
+        await self.report_silence(job, remote)
         return None
 
-    async def unseen(self, job: JobRow, remote: RemoteJobRow) -> None:
-        """Say of a job that nothing is heard of it, since when and why; one failure is no news."""
+    async def report_silence(self, job: JobRow, remote: RemoteJobRow) -> None:
+        """Report since when and why a job has not been seen; not for a single failure."""
         health = self._providers.health(job.provider, remote.url)
         lasting = health.until - self._providers.clock() > _NEWS_SECONDS
         if not health.words or (health.failures < 2 and not lasting):
@@ -107,7 +107,7 @@ class Poller:
         state = None if snapshot.state == "unknown" else snapshot.state
         reason, error = words, ""
         if snapshot.state == "unknown":
-            reason = f"the provider says “{one_line(snapshot.provider_state, 40)}”"
+            reason = f"the provider reports “{one_line(snapshot.provider_state, 40)}”"
         if state == "failed":
             reason, error = "", words or "The provider gave no reason."
         if job.cancel_requested and state not in ("succeeded", "failed", "cancelled"):
@@ -156,38 +156,38 @@ class Poller:
     async def _ended(self, job_id: str) -> None:
         job = await self._store.jobs.get(job_id)
         remote = await self._store.remote.get(job_id)
-        said = f"{job.state} at the provider"
-        asked = remote.vendor_usd if remote.vendor_usd is not None else job.estimate_usd
-        if job.cost_usd or asked:
-            said += f"; estimated ${asked:.2f}, billed ${job.cost_usd:.2f}"
+        text = f"{job.state} at the provider"
+        estimate_usd = remote.vendor_usd if remote.vendor_usd is not None else job.estimate_usd
+        if job.cost_usd or estimate_usd:
+            text += f"; estimated {money(estimate_usd)}, billed {money(job.cost_usd)}"
         level = "error" if job.state == "failed" else "info"
-        await self._store.jobs.event(job_id, said + (f": {job.error}" if job.error else ""), level)  # type: ignore[arg-type]
+        await self._store.jobs.event(job_id, text + (f": {job.error}" if job.error else ""), level)  # type: ignore[arg-type]
 
     async def _cancel(self, provider: Provider, job: JobRow) -> None:
         if provider.capabilities.cancels:
             await provider.cancel(job.provider_job_id)
 
     async def _missing_once(self, job: JobRow, error: MissingError) -> bool:
-        """Believe a provider that a job is gone when it says so twice: one answer may come from a
-        machine of theirs that has not heard of it yet."""
+        """Accept that a job is gone at the second report: the first may come from a server that
+        does not know the job yet."""
         if job.id in self._missing:
             self._missing.discard(job.id)
             await self._gone(job, error)
         else:
             self._missing.add(job.id)
-            await self._says(job, "the provider does not find it: asks once more")
+            await self._says(job, "the provider cannot find it; checking once more")
         return True
 
     async def _gone(self, job: JobRow, error: MissingError) -> None:
-        """The provider has deleted it: there is nothing more to learn."""
-        said = "The provider does not have this job any more: it was deleted there."
+        """End a job that the provider has deleted."""
+        text = "The provider no longer has this job; it was deleted there."
         words = one_line(error.words, 200)
-        said += f" “{words}”" if words else ""
+        text += f" “{words}”" if words else ""
         if job.cancel_requested:
             await self._store.jobs.move(job.id, "cancelled", reason="", error="")
-            await self._store.jobs.event(job.id, said)
-        elif await self._store.jobs.move(job.id, "failed", reason="", error=said):
-            await self._store.jobs.event(job.id, said, "error")
+            await self._store.jobs.event(job.id, text)
+        elif await self._store.jobs.move(job.id, "failed", reason="", error=text):
+            await self._store.jobs.event(job.id, text, "error")
 
     async def _says(self, job: JobRow, reason: str) -> None:
         if reason != job.reason:

@@ -1,4 +1,4 @@
-"""What providers say of this account: whether its key works and it may tune. Free."""
+"""Probes of providers: whether the key works and the account may train. Free."""
 
 from __future__ import annotations
 

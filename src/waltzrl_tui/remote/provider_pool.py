@@ -31,14 +31,14 @@ def jittered(seconds: float) -> float:
 
 @dataclass
 class Health:
-    """A provider's circuit: after failures nothing is asked of it for a while, ever longer.
+    """A provider's circuit breaker: after failures it is not asked for a while, ever longer.
 
-    Then one request goes first, for all: what comes of it opens or closes the circuit.
+    Then one request goes first; its outcome opens or closes the circuit.
 
     Attributes:
         failures: In a row; requests that were under way together count as one.
-        until: On the steady clock: before that nothing is asked.
-        words: What was said at the last failure.
+        until: Time on the steady clock of the next request.
+        words: Message of the last failure.
         trial: Whether the one that goes first is under way.
     """
 

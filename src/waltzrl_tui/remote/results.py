@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from waltzrl_tui.errors import UsageError, WaltzError
 from waltzrl_tui.local.weights import local_name
@@ -19,12 +19,9 @@ from waltzrl_tui.store.rows import AgentKind
 from waltzrl_tui.waltz.prompts import default_prompt
 from waltzrl_tui.workspace import Workspace
 
-HOSTED: Final = "hosted"
-"""Kind of an agent whose model needs a deployment: its `url` is `provider:<name>`."""
 
-
-class Results:
-    """Makes agents and pairs of jobs that succeeded. Doing it twice does nothing more."""
+class AgentMaker:
+    """Adds the agents and pairs of jobs that succeeded. Idempotent."""
 
     def __init__(self, store: Store, workspace: Workspace, providers: Providers) -> None:
         self._store = store
@@ -32,9 +29,9 @@ class Results:
         self._providers = providers
 
     async def __call__(self, job: JobRow) -> None:
-        """Make the job's agent, and the pair when the other agent of its launch is there.
+        """Add the job's agent, and the pair once the other agent exists.
 
-        What fails is told in the job's events; the result stays at the provider.
+        A failure is recorded in the job's events; the result stays at the provider.
         """
         if job.kind != "train" or not job.result_model:
             return
@@ -44,7 +41,7 @@ class Results:
             await self._agent(provider, job, remote)
         except WaltzError as error:
             await self._store.jobs.event(
-                job.id, f"the result could not be made an agent: {error}", "error"
+                job.id, f"no agent could be made from the result: {error}", "error"
             )
 
     async def _agent(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> None:
@@ -81,35 +78,35 @@ class Results:
             await self._pair(job, remote)
 
     async def _fetched(self, provider: Provider, job: JobRow) -> Path:
-        """The adapter, brought home whole or not at all."""
+        """Download the whole adapter, or nothing."""
         folder = self._workspace.job_dir(job.id) / "adapter"
         part = folder.with_name(".adapter")
         await asyncio.to_thread(shutil.rmtree, part, True)
-        await self._store.jobs.event(job.id, f"fetches the adapter {job.result_model}")
-        found = await provider.collect(job.result_model, part)
+        await self._store.jobs.event(job.id, f"downloading the adapter {job.result_model}")
+        downloaded = await provider.collect(job.result_model, part)
         await asyncio.to_thread(shutil.rmtree, folder, True)
-        await asyncio.to_thread(found.rename, folder)
+        await asyncio.to_thread(downloaded.rename, folder)
         return folder
 
     async def _pair(self, job: JobRow, remote: RemoteJobRow) -> None:
         name = remote.request.pair
         if not name:
             return
-        made: dict[str, str] = {job.role: (await self._store.jobs.get(job.id)).agent}
+        agents: dict[str, str] = {job.role: (await self._store.jobs.get(job.id)).agent}
         ended = [
             other for other in await self._store.jobs.list(ended=True, limit=-1) if other.agent
         ]
-        wishes = await self._store.remote.some(other.id for other in ended)
+        intents = await self._store.remote.some(other.id for other in ended)
         for other in ended:
             # By the pair's name, not by the launch: one of the two may have been retried.
-            known = wishes.get(other.id)
+            known = intents.get(other.id)
             if known is not None and known.request.pair == name:
-                made.setdefault(other.role, other.agent)
-        if not {"conversation", "feedback"} <= made.keys():
+                agents.setdefault(other.role, other.agent)
+        if not {"conversation", "feedback"} <= agents.keys():
             return
         try:
             await self._store.agents.add_pair(
-                name, conversation=made["conversation"], feedback=made["feedback"]
+                name, conversation=agents["conversation"], feedback=agents["feedback"]
             )
         except UsageError:
             return  # it is there already, or the name is the user's own

@@ -9,7 +9,7 @@ from typing import Any
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.remote.deploy import Deployments, tend_for_ever
 from waltzrl_tui.remote.provider_pool import Providers
-from waltzrl_tui.remote.results import Results
+from waltzrl_tui.remote.results import AgentMaker
 from waltzrl_tui.remote.supervise import Supervisor
 from waltzrl_tui.store import Store
 from waltzrl_tui.store.remote_rows import DeploymentRow
@@ -52,7 +52,7 @@ class RemoteSession:
             self._store,
             self._workspace,
             self.providers,
-            after=Results(self._store, self._workspace, self.providers),
+            after=AgentMaker(self._store, self._workspace, self.providers),
             trouble=self._report,
         )
         self._tasks = [

@@ -1,7 +1,7 @@
 """One job on its way to a provider: upload, the provider's own estimate, find, create.
 
-Whatever kills this process at whatever moment, the next one goes on from the store: `sent_at` is
-on the disk before a create call leaves, and from then on the job is looked for by its tag first.
+If this process is killed at any moment, the next one continues from the store: `sent_at` is on
+the disk before a create call leaves, and from then on the job is first looked up by its tag.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from waltzrl_tui.store import JobRow, Store
 from waltzrl_tui.store.remote_rows import RemoteJobRow
 from waltzrl_tui.store.rows import WAITS_TURN, now
 from waltzrl_tui.text import one_line
-from waltzrl_tui.words import plural, size
+from waltzrl_tui.words import money, plural, size
 
 SETTLE_SECONDS: Final = 60.0
-"""A create call whose answer was lost may show in the provider's list so much later."""
+"""A job whose create call lost its answer may be listed this much later."""
 
 _PENDING_SECONDS: Final = 3.0
 _PENDING_TRIES: Final = 40
@@ -47,14 +47,14 @@ BEFORE_CREATE: Final[tuple[JobState, ...]] = ("approved", "uploading", "submitti
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What came of one step: when to go on (seconds), or None when there is nothing left to do."""
+class SubmitStep:
+    """The outcome of one step: `again_in` seconds to the next, None when there is none."""
 
     again_in: float | None
 
 
 class Submitter:
-    """Brings approved jobs to their providers. One process at a time does: see `Supervisor`."""
+    """Submits approved jobs to their providers, in one process at a time (see `Supervisor`)."""
 
     def __init__(
         self, store: Store, providers: Providers, *, settle_seconds: float = SETTLE_SECONDS
@@ -63,8 +63,8 @@ class Submitter:
         self._providers = providers
         self._settle_seconds = settle_seconds
 
-    async def advance(self, job: JobRow) -> Step:
-        """Bring a job as far as it goes now. Never raises for what a provider does."""
+    async def advance(self, job: JobRow) -> SubmitStep:
+        """Advance a job as far as possible now. Never raises for a provider's error."""
         remote = await self._store.remote.get(job.id)
         health = self._providers.health(job.provider, remote.url)
         try:
@@ -73,48 +73,48 @@ class Submitter:
         except ConcurrencyError as error:
             health.succeeded()
             await self._move(job, "approved", _says(error, WAITS_TURN))
-            return Step(_WAIT_SECONDS)
+            return SubmitStep(_WAIT_SECONDS)
         except (QuotaError, AuthError, InvalidRequestError, ClosedError, SdkMissingError) as error:
             health.succeeded()
             if (await self._store.remote.get(job.id)).sent_at is not None:
-                # It may be there and be billed: it is looked for until that can be told.
+                # It may exist and be billed: look it up until that is known.
                 await self._providers.renewed(job.provider, remote.url)
-                said = f"an answer was lost, and cannot look for the job: {_full(error)}"
-                await self._store.jobs.update(job.id, reason=one_line(said, 400))
-                return Step(_WAIT_SECONDS)
+                reason = f"an answer was lost, and the job cannot be looked up: {_full(error)}"
+                await self._store.jobs.update(job.id, reason=one_line(reason, 400))
+                return SubmitStep(_WAIT_SECONDS)
             await self._fail(job, error)
-            return Step(None)
+            return SubmitStep(None)
         except (RateLimitError, UnavailableError, MissingError) as error:
             health.failed(error.message, self._providers.clock(), error.retry_after)
             await self._store.jobs.update(job.id, reason=_says(error, "tries again"))
-            return Step(max(0.0, health.until - self._providers.clock()))
+            return SubmitStep(max(0.0, health.until - self._providers.clock()))
         except StoreError:
-            raise  # the job is as the store has it, and goes on once that can be written
+            raise  # the job is as stored, and continues once the store can be written
         except WaltzError as error:
             await self._fail(job, error)
-            return Step(None)
+            return SubmitStep(None)
         health.succeeded()
         return step
 
-    async def _advance(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+    async def _advance(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
         if job.cancel_requested:
             return await self._withdraw(provider, job, remote)
         if remote.sent_at is not None:
-            # A create call may have left: nothing is sent before the tag was looked for.
+            # A create call may have been sent: look up the tag before sending anything.
             return await self._create(provider, job, remote)
         if waits := await self._waits_for(provider, job):
             await self._move(job, "approved", waits)
-            return Step(_WAIT_SECONDS)
+            return SubmitStep(_WAIT_SECONDS)
         remote = await self._upload(provider, job, remote)
         if (await self._store.jobs.get(job.id)).cancel_requested:
-            return Step(0.0)
+            return SubmitStep(0.0)
         step = await self._priced(provider, job, remote)
         if step is not None:
             return step
         return await self._create(provider, job, await self._store.remote.get(job.id))
 
     async def _waits_for(self, provider: Provider, job: JobRow) -> str:
-        """Why the job may not start yet, by the provider's limit on jobs at once, or ""."""
+        """Why the job must wait for the provider's limit on concurrent jobs, or ""."""
         most = provider.capabilities.concurrent_jobs
         if most is None:
             return ""
@@ -129,7 +129,7 @@ class Submitter:
                 ahead += 1
         if ahead < most:
             return ""
-        return f"{WAITS_TURN}: {provider.title} takes {most} at once"
+        return f"{WAITS_TURN}: {provider.title} runs {most} at once"
 
     async def _upload(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> RemoteJobRow:
         files = dict(remote.files)
@@ -148,7 +148,7 @@ class Submitter:
                 )
             else:
                 await self._store.jobs.event(
-                    job.id, f"{provider.title} has the {split} file already: not sent again"
+                    job.id, f"{provider.title} already has the {split} file; not sent again"
                 )
             files[split] = replace(file, id=remote_id)
             await self._store.remote.update(job.id, files=files)
@@ -158,7 +158,7 @@ class Submitter:
         path = Path(file.path)
         if not await asyncio.to_thread(path.is_file):
             raise InvalidRequestError(
-                f"The {split} file {path} is gone.", hint="Launch the training anew."
+                f"The {split} file {path} is gone.", hint="Launch a new training."
             )
         shown = -1
 
@@ -184,8 +184,10 @@ class Submitter:
         )
         return remote_id
 
-    async def _priced(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step | None:
-        """Ask for the provider's own estimate; None to go on, else what stands in the way."""
+    async def _priced(
+        self, provider: Provider, job: JobRow, remote: RemoteJobRow
+    ) -> SubmitStep | None:
+        """Get the provider's own estimate; None to continue, else the step that ends here."""
         if not provider.capabilities.estimates:
             return None
         request = request_of(job, remote)
@@ -193,90 +195,94 @@ class Submitter:
             estimate = await provider.estimate(request)
             if not estimate.pending:
                 break
-            await self._store.jobs.update(job.id, reason=f"{provider.title} checks the file")
+            await self._store.jobs.update(job.id, reason=f"{provider.title} is checking the file")
             await asyncio.sleep(_PENDING_SECONDS)
         else:
-            # Without its price nothing is created: it is asked again later.
-            return Step(_WAIT_SECONDS)
+            # Nothing is created without its price, which is requested again later.
+            return SubmitStep(_WAIT_SECONDS)
         words = one_line(estimate.words, 200)
         await self._store.remote.update(job.id, vendor_usd=estimate.usd, vendor_says=words)
         if not estimate.allowed:
             raise QuotaError(
-                f"{provider.title} does not let this account go on.",
+                f"{provider.title} does not allow this account to train.",
                 words=estimate.words,
-                hint="See the account's limits in its console; nothing was started.",
+                hint="Check the account's limits in its console. Nothing was started.",
             )
         if estimate.usd is None:
             return None
         agreed = remote.request.agreed_usd
         await self._store.jobs.event(
-            job.id, f"{provider.title} itself estimates ${estimate.usd:.2f}"
+            job.id, f"{provider.title}'s own estimate is {money(estimate.usd)}"
         )
         if agreed is not None and estimate.usd > agreed * _TOLERANCE:
-            asked = (
-                f"{provider.title} asks ${estimate.usd:.2f}, more than the ${agreed:.2f} agreed to"
+            reason = (
+                f"{provider.title} asks {money(estimate.usd)}, "
+                f"more than the {money(agreed)} accepted"
             )
-            # Back to a draft: somebody has to say yes to the higher price.
+            # Back to a draft: the user has to approve the higher price.
             if await self._store.jobs.move(
-                job.id, "draft", from_states=BEFORE_CREATE, reason=f"{asked}: approve it anew"
+                job.id,
+                "draft",
+                from_states=BEFORE_CREATE,
+                reason=f"{reason}; approve the new price",
             ):
-                await self._store.jobs.event(job.id, asked, "warning")
-            return Step(None)
+                await self._store.jobs.event(job.id, reason, "warning")
+            return SubmitStep(None)
         await self._store.jobs.update(job.id, estimate_usd=estimate.usd)
         return None
 
-    async def _create(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
+    async def _create(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
         await self._move(job, "submitting", "")
-        found = await provider.find(job.tag)
-        if found is None and remote.sent_at is not None and not provider.capabilities.client_ids:
+        created = await provider.find(job.tag)
+        if created is None and remote.sent_at is not None and not provider.capabilities.client_ids:
             left = self._settle_seconds - _age(remote.sent_at)
             if left > 0:
                 await self._store.jobs.update(
-                    job.id, reason="an answer was lost: looks whether the job was made"
+                    job.id, reason="an answer was lost; checking whether the job exists"
                 )
-                return Step(min(left, 5.0))
-        if found is None:
+                return SubmitStep(min(left, 5.0))
+        if created is None:
             request = request_of(job, remote)
             await self._store.remote.update(
                 job.id, sent_at=now(), payload=provider.payload(request)
             )
             await self._store.flush()
             try:
-                found = await provider.create(request)
+                created = await provider.create(request)
             except ProviderError as error:
-                # Lost just now, however long ago it left: the wait for it begins here.
+                # The answer was lost now, whenever the request was sent: wait from here.
                 await self._store.remote.update(job.id, sent_at=now() if error.sent else None)
                 raise
-        await self._created(provider, job, found)
-        return Step(0.0)
+        await self._created(provider, job, created)
+        return SubmitStep(0.0)
 
-    async def _created(self, provider: Provider, job: JobRow, found: RemoteJob) -> None:
+    async def _created(self, provider: Provider, job: JobRow, created: RemoteJob) -> None:
         moved = await self._store.jobs.move(
             job.id,
             "queued",
             from_states=BEFORE_CREATE,
-            provider_job_id=found.id,
-            provider_state=found.provider_state,
+            provider_job_id=created.id,
+            provider_state=created.provider_state,
             reason="",
         )
         if moved:
             await self._store.jobs.event(
-                job.id, f"{provider.title} has it as {one_line(found.id, 80)}"
+                job.id, f"{provider.title} created {one_line(created.id, 80)}"
             )
 
-    async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> Step:
-        """Cancelled before it was known to be there."""
-        found = await provider.find(job.tag) if remote.sent_at is not None else None
-        if found is not None:
-            await self._created(provider, job, found)
-            return Step(0.0)
+    async def _withdraw(self, provider: Provider, job: JobRow, remote: RemoteJobRow) -> SubmitStep:
+        """Cancel a job that was not known to exist."""
+        created = await provider.find(job.tag) if remote.sent_at is not None else None
+        if created is not None:
+            await self._created(provider, job, created)
+            return SubmitStep(0.0)
         if remote.sent_at is not None and not provider.capabilities.client_ids:
             left = self._settle_seconds - _age(remote.sent_at)
             if left > 0:
-                return Step(min(left, 5.0))
+                return SubmitStep(min(left, 5.0))
         if await self._store.jobs.move(job.id, "cancelled", reason=""):
             await self._store.jobs.event(job.id, "cancelled before it was started")
-        return Step(None)
+        return SubmitStep(None)
 
     async def _account(self, provider: str) -> str:
         probe = (await self._store.remote.probes()).get(provider)
@@ -286,13 +292,13 @@ class Submitter:
         await self._store.jobs.move(job.id, state, from_states=BEFORE_CREATE, reason=reason)
 
     async def _fail(self, job: JobRow, error: WaltzError) -> None:
-        said = _full(error)
-        if await self._store.jobs.move(job.id, "failed", reason="", error=said):
-            await self._store.jobs.event(job.id, said, "error")
+        text = _full(error)
+        if await self._store.jobs.move(job.id, "failed", reason="", error=text):
+            await self._store.jobs.event(job.id, text, "error")
 
 
 def request_of(job: JobRow, remote: RemoteJobRow) -> TuneRequest:
-    """What is asked of the provider, from the store's rows."""
+    """The request to the provider, from the store's rows."""
     intent = remote.request
     train, valid = remote.files.get("train"), remote.files.get("valid")
     return TuneRequest(
@@ -325,6 +331,6 @@ def _full(error: WaltzError) -> str:
 
 
 def _age(at: str) -> float:
-    """Seconds since a time of the store; a time in the future (the clock was set back) is now."""
+    """Seconds since a stored time; 0 for a future one (the clock was set back)."""
     then = datetime.fromisoformat(at)
     return max(0.0, (datetime.now(UTC) - then).total_seconds())

@@ -37,7 +37,7 @@ After = Callable[[JobRow], Awaitable[None]]
 
 
 Tell = Callable[[StoreError], None]
-"""Told once when the store cannot be used any more: nothing is launched or seen until it can."""
+"""Called once when the store becomes unusable: nothing is launched or polled until it works."""
 
 
 async def _nothing(job: JobRow) -> None:
@@ -45,7 +45,7 @@ async def _nothing(job: JobRow) -> None:
 
 
 def _logged(error: StoreError) -> None:
-    _log.error("jobs at providers are not watched just now: %s", error)
+    _log.error("jobs at providers are not being watched: %s", error)
 
 
 class Supervisor:
@@ -127,22 +127,22 @@ class Supervisor:
             if (slept := self._sleeps.since()) is not None:
                 self._wake(slept)
             try:
-                seen = await self._store.version()
+                current = await self._store.version()
                 at = self._providers.clock()
                 # Each answer is a commit: a thousand jobs must not be listed at every one.
                 pause = min(_LIST_SECONDS, _LIST_SECONDS_A_JOB * len(jobs))
-                if seen != version and at - listed >= pause:
-                    version, listed = seen, at
+                if current != version and at - listed >= pause:
+                    version, listed = current, at
                     jobs = await self._jobs(names)
                 self._start_due(jobs)
-                await self._store.changed(seen, interval=_TICK_SECONDS, timeout=_TICK_SECONDS)
+                await self._store.changed(current, interval=_TICK_SECONDS, timeout=_TICK_SECONDS)
             except StoreError as error:
                 self._store_fails(error)
                 await asyncio.sleep(_LOOK_SECONDS)
 
     def _wake(self, slept: float) -> None:
         """Look at once after a sleep, and not at all jobs together: as at the start."""
-        _log.info("this machine slept: looks what came of the jobs meanwhile")
+        _log.info("this machine slept; checking the jobs")
         self._providers.slept(slept)
         self._due.clear()
         for job_id in list(self._asking):
@@ -234,7 +234,7 @@ class Supervisor:
             step = await self._submitter.advance(job)
             return _LOOK_SECONDS if step.again_in is None else step.again_in
         if self._providers.clock() < health.until:
-            await self._poller.unseen(job, remote)
+            await self._poller.report_silence(job, remote)
             return self._later(health, crowd)
         self._asking.add(job.id)
         try:
@@ -254,14 +254,14 @@ class Supervisor:
         return pause + random.uniform(0.0, max(1.0, crowd / PER_SECOND))
 
     async def _can_write(self, job: JobRow) -> None:
-        """Write what is there already, before anything is asked for that could not be kept."""
+        """Write what is pending before requesting anything that could not be stored."""
         remote = await self._store.remote.get(job.id)
         await self._store.remote.update(job.id, cursor=remote.cursor)
 
 
 @contextlib.asynccontextmanager
 async def supervised(supervisor: Supervisor) -> AsyncIterator[Supervisor]:
-    """Run a supervisor beside what is inside, and finish what that has seen succeed."""
+    """Run a supervisor beside the body, then finish the jobs that it saw succeed."""
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

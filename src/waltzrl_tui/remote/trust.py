@@ -1,4 +1,4 @@
-"""Results are asked with their provider's key, wherever the provider says that they answer."""
+"""Trust in the addresses where a provider's results answer, which receive its key."""
 
 from __future__ import annotations
 

@@ -40,7 +40,18 @@ class AgentStore:
         Raises:
             UsageError: The name is taken, or cannot be a name.
         """
-        made = AgentRow(name, role, kind, base, adapter, prompt, url, key_env, job_id, now())
+        agent = AgentRow(
+            name=name,
+            role=role,
+            kind=kind,
+            base=base,
+            adapter=adapter,
+            prompt=prompt,
+            url=url,
+            key_env=key_env,
+            job_id=job_id,
+            created_at=now(),
+        )
         _check_name(name, "agent")
 
         def work(connection: sqlite3.Connection) -> AgentRow:
@@ -48,9 +59,9 @@ class AgentStore:
             connection.execute(
                 "INSERT INTO agents (name, role, kind, base, adapter, prompt, url, key_env,"
                 " job_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                astuple(replace(made, adapter=path_to_store(connection, adapter))),
+                astuple(replace(agent, adapter=path_to_store(connection, adapter))),
             )
-            return made
+            return agent
 
         return await self._database.write(work)
 
@@ -106,10 +117,10 @@ class AgentStore:
             UsageError: The name is taken, or an agent is not of the role it would have here.
             NotFoundError: An agent is not in the store.
         """
-        made = PairRow(name, conversation, feedback, rounds, now())
+        new_pair = PairRow(name, conversation, feedback, rounds, now())
         _check_name(name, "pair")
         if rounds < 0:
-            raise UsageError(f"A pair cannot waltz for {rounds} rounds.", hint="Give 0 or more.")
+            raise UsageError(f"{rounds} is not a number of rounds.", hint="Give 0 or more.")
 
         def work(connection: sqlite3.Connection) -> PairRow:
             _require_free(connection, "pair", name)
@@ -119,9 +130,9 @@ class AgentStore:
             connection.execute(
                 "INSERT INTO pairs (name, conversation, feedback, rounds, created_at)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (name, conversation, feedback or None, rounds, made.created_at),
+                (name, conversation, feedback or None, rounds, new_pair.created_at),
             )
-            return made
+            return new_pair
 
         return await self._database.write(work)
 
@@ -137,12 +148,9 @@ class AgentStore:
 
     async def pairs(self) -> list[PairRow]:
         """The pairs, by age."""
-
-        def work(connection: sqlite3.Connection) -> list[PairRow]:
-            rows = connection.execute("SELECT * FROM pairs ORDER BY created_at, name")
-            return [_pair(row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM pairs ORDER BY created_at, name", (), lambda _, row: _pair(row)
+        )
 
     async def remove_pair(self, name: str) -> None:
         """Remove a pair; its agents stay.
@@ -177,15 +185,11 @@ class AgentStore:
 
     async def list(self, *, role: Role | None = None) -> list[AgentRow]:
         """The agents (of one role), by age."""
-
-        def work(connection: sqlite3.Connection) -> list[AgentRow]:
-            rows = connection.execute(
-                "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
-                (role,),
-            )
-            return [_agent(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM agents WHERE role = coalesce(?, role) ORDER BY created_at, name",
+            (role,),
+            _agent,
+        )
 
 
 _TABLES = {"agent": "agents", "pair": "pairs"}
@@ -203,7 +207,7 @@ def _check_name(name: str, what: str) -> None:
     if not name or name != name.strip() or "\n" in name or printable(name) != name:
         raise UsageError(
             f"{one_line(name)!r} cannot be the name of a {what}.",
-            hint="Give one line of visible characters without spaces around it.",
+            hint="Give one line of visible characters without spaces at either end.",
         )
     if len(name) > _NAME_LIMIT:
         raise UsageError(

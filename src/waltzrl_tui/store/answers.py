@@ -45,11 +45,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price as it is kept.
+    """A stored price.
 
     Attributes:
-        as_of: When it was said, as the store writes times; "" where that was not kept.
-        source: The address of the list that told it; "" for the user.
+        as_of: Its time, as the store writes times; "" if unknown.
+        source: Address of the price list; "" for the user.
     """
 
     price: Price
@@ -112,7 +112,7 @@ class AnswerStore:
         """Keep what the tokens of an agent cost. It goes with the agent.
 
         Args:
-            source: The address of the list that told it; "" for the user.
+            source: Address of the price list; "" for the user.
         """
         quote = Quote(price, now(), source)
 
@@ -128,14 +128,10 @@ class AnswerStore:
 
     async def quotes(self) -> dict[str, Quote]:
         """The prices that are known, by agent, with when and by whom they were said."""
-
-        def work(connection: sqlite3.Connection) -> dict[str, Quote]:
-            rows = connection.execute(
-                "SELECT agent, usd_in, usd_out, as_of, source FROM agent_prices"
-            )
-            return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in rows}
-
-        return await self._database.read(work)
+        rows = await self._database.select(
+            "SELECT agent, usd_in, usd_out, as_of, source FROM agent_prices", (), lambda _, row: row
+        )
+        return {row[0]: Quote(Price(row[1], row[2]), row[3], row[4]) for row in rows}
 
     async def prices(self) -> dict[str, Price]:
         """The prices that are known, by agent."""

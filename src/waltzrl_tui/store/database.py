@@ -109,6 +109,14 @@ class Database:
         async with self._lock:
             return await self._run(work)
 
+    async def select(
+        self, query: str, values: Sequence[Any], build: Callable[[sqlite3.Connection, Any], T]
+    ) -> list[T]:
+        """The rows of a query, each as `build` returns it."""
+        return await self.read(
+            lambda connection: [build(connection, row) for row in connection.execute(query, values)]
+        )
+
     async def write(self, work: Work[T]) -> T:
         """Run `work` as one transaction, or as one step of the transaction that is open here.
 
@@ -122,10 +130,18 @@ class Database:
             finally:
                 self._wake()
 
+    async def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
+        """Run one statement with `write`."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(statement, values)
+
+        await self.write(work)
+
     async def flush(self) -> None:
         """Sync the write-ahead log to the disk, as far as other readers and writers let it."""
         async with self._lock:
-            # Its row has to be read, or the statement stays under way.
+            # Its row has to be read, or the statement stays open.
             await self._run(
                 lambda connection: connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             )
@@ -246,7 +262,7 @@ def _step(connection: sqlite3.Connection, work: Work[T]) -> T:
 
 
 def _require_open(connection: sqlite3.Connection) -> None:
-    # SQLite itself rolls back when the disk is full; going on would commit half of the work.
+    # SQLite rolls back when the disk is full; continuing would commit half of the work.
     if not connection.in_transaction:
         raise StoreError("The transaction was undone by an earlier error, so none of it was kept.")
 
@@ -282,7 +298,7 @@ def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
 
 
 def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
-    # The change of mode needs the file for itself and does not wait for that by itself.
+    # Changing the mode needs exclusive access and does not wait for it.
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -296,6 +312,6 @@ def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
         if mode == "wal":
             return
         raise StoreError(
-            f"The store {path} lies on a disk that several programs cannot share safely.",
+            f"The store {path} is on a disk that several programs cannot share safely.",
             hint="Choose a folder on a local disk with --home DIR.",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import astuple, fields
 from typing import Any, Final, TypedDict, Unpack
 
@@ -39,13 +38,9 @@ class DeploymentStore:
 
     async def add(self, row: DeploymentRow) -> None:
         """Write a deployment that is about to be asked for, or that was found."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                f"INSERT OR IGNORE INTO deployments ({_COLUMNS}) VALUES ({_MARKS})", astuple(row)
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            f"INSERT OR IGNORE INTO deployments ({_COLUMNS}) VALUES ({_MARKS})", astuple(row)
+        )
 
     async def get(self, tag: str) -> DeploymentRow:
         """The deployment of that tag.
@@ -62,13 +57,11 @@ class DeploymentStore:
         """The deployments (only those that have not ended, or only those that have), by age."""
         where = {None: "", True: "WHERE ended_at IS NULL"}.get(up, "WHERE ended_at IS NOT NULL")
 
-        def work(connection: sqlite3.Connection) -> list[DeploymentRow]:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM deployments {where} ORDER BY created_at, tag"
-            )
-            return [DeploymentRow(*row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {_COLUMNS} FROM deployments {where} ORDER BY created_at, tag",
+            (),
+            lambda _, row: DeploymentRow(*row),
+        )
 
     async def update(self, tag: str, **change: Unpack[DeploymentChange]) -> None:
         """Change what is known of a deployment."""
@@ -77,12 +70,9 @@ class DeploymentStore:
             values["words"] = storable(values["words"])
         names = ", ".join(f"{name} = ?" for name in values)
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                f"UPDATE deployments SET {names} WHERE tag = ?", (*values.values(), tag)
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            f"UPDATE deployments SET {names} WHERE tag = ?", (*values.values(), tag)
+        )
 
     async def used(self, tag: str) -> None:
         """Note a chat with it now."""

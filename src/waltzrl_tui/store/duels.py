@@ -101,12 +101,10 @@ class DuelStore:
 
     async def list(self, *, limit: int = -1) -> list[DuelRow]:
         """All duels, oldest first; of more than `limit` the latest."""
-
-        def work(connection: sqlite3.Connection) -> list[DuelRow]:
-            rows = connection.execute("SELECT * FROM duels ORDER BY id DESC LIMIT ?", (limit,))
-            return [_duel(connection, row) for row in rows][::-1]
-
-        return await self._database.read(work)
+        newest_first = await self._database.select(
+            "SELECT * FROM duels ORDER BY id DESC LIMIT ?", (limit,), _duel
+        )
+        return newest_first[::-1]
 
     async def _change(self, duel_id: int, values: dict[str, object]) -> None:
         names = [name for name in values if name in _COLUMNS]

@@ -92,14 +92,9 @@ class RunStore:
 
     async def recent(self, limit: int = 100) -> list[RunRow]:
         """The runs, newest first."""
-
-        def work(connection: sqlite3.Connection) -> list[RunRow]:
-            rows = connection.execute(
-                "SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,)
-            )
-            return [_run(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,), _run
+        )
 
     async def unfinished(self, key: str) -> RunRow | None:
         """The newest run of that key that is not done, or None."""
@@ -160,22 +155,13 @@ class RunStore:
 
     async def items(self, run_id: int, after: int = 0, limit: int = -1) -> list[ItemRow]:
         """The items of a run that were finished after the one with the id `after`."""
-
-        def work(connection: sqlite3.Connection) -> list[ItemRow]:
-            rows = connection.execute(
-                "SELECT * FROM evaluation_items WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
-                (run_id, after, limit),
-            )
-            return [
-                ItemRow(
-                    row["id"],
-                    (row["subject"], row["suite"], row["number"]),
-                    load(row["document"]),
-                )
-                for row in rows
-            ]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM evaluation_items WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+            (run_id, after, limit),
+            lambda _, row: ItemRow(
+                row["id"], (row["subject"], row["suite"], row["number"]), load(row["document"])
+            ),
+        )
 
     async def counts(self, run_ids: Sequence[int]) -> dict[int, int]:
         """How many items each of those runs has."""
@@ -208,21 +194,16 @@ class RunStore:
 
     async def labels(self) -> dict[str, HandLabel]:
         """All labels by hand, by content key."""
-
-        def work(connection: sqlite3.Connection) -> dict[str, HandLabel]:
-            rows = connection.execute("SELECT key, harmful, refusal FROM hand_labels")
-            return {row[0]: HandLabel(bool(row[1]), bool(row[2])) for row in rows}
-
-        return await self._database.read(work)
+        rows = await self._database.select(
+            "SELECT key, harmful, refusal FROM hand_labels", (), lambda _, row: row
+        )
+        return {row[0]: HandLabel(bool(row[1]), bool(row[2])) for row in rows}
 
     async def _set(self, run_id: int, changes: str, values: tuple[object, ...]) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                f"UPDATE evaluation_runs SET {changes}, updated_at = ? WHERE id = ?",
-                (*values, now(), run_id),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            f"UPDATE evaluation_runs SET {changes}, updated_at = ? WHERE id = ?",
+            (*values, now(), run_id),
+        )
 
 
 def _get(connection: sqlite3.Connection, run_id: int) -> RunRow:

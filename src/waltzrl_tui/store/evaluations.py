@@ -56,15 +56,11 @@ class EvaluationStore:
 
     async def list(self, *, pair: str | None = None, limit: int = 500) -> list[EvaluationRow]:
         """The evaluations (of one pair), newest first."""
-
-        def work(connection: sqlite3.Connection) -> list[EvaluationRow]:
-            rows = connection.execute(
-                "SELECT * FROM evaluations WHERE pair = coalesce(?, pair) ORDER BY id DESC LIMIT ?",
-                (pair, limit),
-            )
-            return [_evaluation(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM evaluations WHERE pair = coalesce(?, pair) ORDER BY id DESC LIMIT ?",
+            (pair, limit),
+            _evaluation,
+        )
 
     async def get(self, evaluation_id: int) -> EvaluationRow:
         """The evaluation of that number.

@@ -9,14 +9,14 @@ from waltzrl_tui.errors import StoreError
 from waltzrl_tui.text import one_line
 
 _RESTORE = (
-    "Move it away and start again; backups of it (*.bak), when there are any, lie beside it, "
+    "Move it away and start again; any backups (*.bak) are beside it, "
     "and the adapters and logs under jobs/ are untouched."
 )
 _FULL = "Free some space on that disk and try again; nothing that was saved before is lost."
 _LOCKED = "Another process is writing to it. Wait for it to finish, or stop it, and try again."
 _READ_ONLY = "Make the folder and the file writable, or choose another folder with --home DIR."
-_CANNOT_OPEN = "See that the folder exists and is yours, or choose another one with --home DIR."
-_DISK = "See whether the disk is healthy and not full, then try again."
+_CANNOT_OPEN = "Check that the folder exists and is yours, or choose another with --home DIR."
+_DISK = "Check that the disk is healthy and not full, then try again."
 
 # Primary result codes: extended ones carry them in their low byte.
 _KNOWN: dict[int, tuple[str, str]] = {
@@ -36,7 +36,7 @@ _KNOWN: dict[int, tuple[str, str]] = {
 def store_error(error: sqlite3.Error, path: Path) -> StoreError:
     """`error`, which SQLite raised for the store at `path`, in words for the user."""
     code: int = getattr(error, "sqlite_errorcode", 0)
-    what, hint = _KNOWN.get(code & 0xFF, ("could not do what was asked", ""))
+    what, hint = _KNOWN.get(code & 0xFF, ("could not complete the request", ""))
     return StoreError(f"The store {path} {what} ({one_line(str(error))}).", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Jobs between Python and SQL: columns, conversions, and what is checked when one is written."""
+"""Jobs between Python and SQL: columns, conversions, and the checks on writing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 class JobChange(TypedDict, total=False):
-    """What of a job may change beside its state."""
+    """The fields of a job that may change, besides its state."""
 
     reason: str
     provider_state: str
@@ -49,7 +49,7 @@ class JobChange(TypedDict, total=False):
 
 
 class JobOptions(JobChange, total=False):
-    """What a new job may be given beside what it must have."""
+    """The optional fields of a new job."""
 
     tag: str
     provider: str

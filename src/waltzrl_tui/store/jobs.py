@@ -71,40 +71,33 @@ class JobStore:
         """The job of that id.
 
         Raises:
-            NotFoundError: There is none; ids that look alike are told.
+            NotFoundError: There is none; the message suggests similar ids.
         """
         return await self._database.read(lambda connection: require(connection, id))
 
     async def some(self, ids: Iterable[str]) -> list[JobRow]:
         """The jobs of those ids in that order; ids that are not in the store are left out."""
-        wanted = list(dict.fromkeys(ids))
-
-        def work(connection: sqlite3.Connection) -> list[JobRow]:
-            # One JSON parameter: the number of separate ones is limited.
-            rows = connection.execute(
-                f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(wanted),),
-            )
-            by_id = {row["id"]: job_row(connection, row) for row in rows}
-            return [by_id[id] for id in wanted if id in by_id]
-
-        return await self._database.read(work)
+        unique = list(dict.fromkeys(ids))
+        # One JSON parameter: the number of separate ones is limited.
+        jobs = await self._database.select(
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(unique),),
+            job_row,
+        )
+        by_id = {job.id: job for job in jobs}
+        return [by_id[id] for id in unique if id in by_id]
 
     async def dependants(self, id: str) -> list[JobRow]:
         """The jobs that depend on that one directly, oldest first."""
-
-        def work(connection: sqlite3.Connection) -> list[JobRow]:
-            rows = connection.execute(
-                f"SELECT {JOB_COLUMNS} FROM jobs WHERE EXISTS"
-                " (SELECT 1 FROM json_each(depends_on) WHERE value = ?) ORDER BY number",
-                (id,),
-            )
-            return [job_row(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE EXISTS"
+            " (SELECT 1 FROM json_each(depends_on) WHERE value = ?) ORDER BY number",
+            (id,),
+            job_row,
+        )
 
     async def launch_prefix(self) -> str:
-        """Three characters that no job's id begins with yet, to name the jobs of one launch."""
+        """An unused prefix for the ids of a launch's jobs, normally of three characters."""
 
         def work(connection: sqlite3.Connection) -> str:
             length, tries = 3, 0
@@ -117,7 +110,7 @@ class JobStore:
                 if taken is None:
                     return prefix
                 tries += 1
-                # A store with nearly all of them taken gets longer ones, not an endless search.
+                # When nearly all are taken, use longer ones instead of searching on.
                 length = 3 + tries // 50
 
         return await self._database.read(work)
@@ -197,7 +190,7 @@ class JobStore:
         await self._database.write(work)
 
     async def event(self, id: str, text: str, level: Level = "info") -> None:
-        """Note what happened to a job, in words.
+        """Record an event of a job.
 
         Raises:
             NotFoundError: There is no such job.
@@ -214,15 +207,11 @@ class JobStore:
 
     async def events(self, id: str, since: int = 0, limit: int = 500) -> list[EventRow]:
         """The events of a job after number `since`, in order; at most `limit` of them."""
-
-        def work(connection: sqlite3.Connection) -> list[EventRow]:
-            rows = connection.execute(
-                "SELECT * FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?",
-                (id, since, limit),
-            )
-            return [EventRow(**dict(row)) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?",
+            (id, since, limit),
+            lambda _, row: EventRow(**dict(row)),
+        )
 
     async def metric(self, id: str, metric: Metric) -> None:
         """Record a step and the job's progress with it; a step written before is replaced.
@@ -246,20 +235,16 @@ class JobStore:
 
     async def metrics(self, id: str, since_step: int = -1) -> list[Metric]:
         """The metrics of a job after step `since_step`, by step."""
-
-        def work(connection: sqlite3.Connection) -> list[Metric]:
-            rows = connection.execute(
-                f"SELECT {METRIC_COLUMNS} FROM metrics WHERE job_id = ? AND step > ? ORDER BY step",
-                (id, since_step),
-            )
-            return [read_metric(row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {METRIC_COLUMNS} FROM metrics WHERE job_id = ? AND step > ? ORDER BY step",
+            (id, since_step),
+            lambda _, row: read_metric(row),
+        )
 
     async def metrics_written(self, id: str, cursor: int = 0) -> tuple[list[Metric], int]:
         """The metrics of a job written after `cursor`, as they were written, and a new cursor.
 
-        Unlike a step, the cursor also finds the steps that a resumed job writes once more.
+        Unlike a step, the cursor also finds the steps that a resumed job repeats.
         """
 
         def work(connection: sqlite3.Connection) -> tuple[list[Metric], int]:
@@ -289,10 +274,8 @@ class JobStore:
             ended, f"WHERE state NOT IN ({_ENDED_LIST})"
         )
 
-        def work(connection: sqlite3.Connection) -> list[JobRow]:
-            rows = connection.execute(
-                f"SELECT {JOB_COLUMNS} FROM jobs {where} ORDER BY number DESC LIMIT ?", (limit,)
-            )
-            return [job_row(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            f"SELECT {JOB_COLUMNS} FROM jobs {where} ORDER BY number DESC LIMIT ?",
+            (limit,),
+            job_row,
+        )

@@ -19,10 +19,10 @@ APPLICATION_ID = 0x57545A31
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The step that makes a store of version `number` from the one before.
+    """The step to version `number` from the one before.
 
     Attributes:
-        step: What SQL cannot do, done after `sql`; it is given the workspace's folder.
+        step: Python code to run after `sql`, called with the workspace's folder.
     """
 
     number: int
@@ -37,8 +37,8 @@ def shipped() -> tuple[Migration, ...]:
     """The migrations of this version, in order."""
     folder = resources.files("waltzrl_tui.store") / "migrations"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    found = [Migration(int(f.name[:4]), f.read_text(encoding="utf-8")) for f in files]
-    return tuple(sorted([*found, *_STEPS], key=lambda migration: migration.number))
+    migrations = [Migration(int(f.name[:4]), f.read_text(encoding="utf-8")) for f in files]
+    return tuple(sorted([*migrations, *_STEPS], key=lambda migration: migration.number))
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
@@ -55,7 +55,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have migrated it while this one waited for the write lock.
+        # Another process may have migrated it while this one waited for the lock.
         version = _version(connection, path, latest)
         if 0 < version < latest:
             _back_up(path, path.with_name(f"{path.name}.v{version}.bak"))
@@ -69,7 +69,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
             raise StoreError(
                 f"The store {path} could not be migrated from version {version} to {latest}: "
                 "rows would refer to others that do not exist.",
-                hint="Nothing was changed. Go on with the version that you used before.",
+                hint="Nothing was changed. Use the version that you used before.",
             )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {latest}")
@@ -102,7 +102,7 @@ def _version(connection: sqlite3.Connection, path: Path, latest: int) -> int:
     empty = number("SELECT count(*) FROM sqlite_master") == 0
     if mark != APPLICATION_ID and not (mark == 0 and version == 0 and empty):
         raise StoreError(
-            f"{path} is a database of another program.",
+            f"{path} is the database of another program.",
             hint="Move it away, or choose another workspace with --home DIR.",
         )
     if version > latest:

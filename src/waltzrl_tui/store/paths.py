@@ -60,14 +60,14 @@ def path_from_store(connection: sqlite3.Connection, text: str) -> str:
 
 
 def dump_document(connection: sqlite3.Connection, document: Mapping[str, Any]) -> str:
-    """A document as the store keeps it, with its paths relative."""
+    """A document as stored, with relative paths."""
     return dump(_changed(document, workspace_of(connection).to_store))
 
 
 def load_document(connection: sqlite3.Connection, text: str) -> dict[str, Any]:
-    """A document as it was given to `dump_document`, with its paths where they are now."""
-    found: dict[str, Any] = _changed(load(text), workspace_of(connection).from_store)
-    return found
+    """A stored document with its current absolute paths."""
+    document: dict[str, Any] = _changed(load(text), workspace_of(connection).from_store)
+    return document
 
 
 def make_relative(connection: sqlite3.Connection, home: Path) -> None:
@@ -99,7 +99,7 @@ def make_relative(connection: sqlite3.Connection, home: Path) -> None:
 
 
 def _former_homes(connection: sqlite3.Connection) -> Iterator[str]:
-    """Folders that hold, by what the store says, the files of its own jobs and evaluations."""
+    """Folders that hold, by the stored paths, the files of its own jobs and evaluations."""
     jobs = {row["id"] for row in connection.execute("SELECT id FROM jobs")}
     for table, column in (("agents", "adapter"), ("jobs", "result_model"), ("files", "path")):
         for row in connection.execute(f"SELECT {column} FROM {table}"):
@@ -123,14 +123,14 @@ def _document(text: str, change: Callable[[str], str]) -> str:
 
 
 def _paths(document: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
+    paths: list[str] = []
 
     def note(text: str) -> str:
-        found.append(text)
+        paths.append(text)
         return text
 
     _changed(document, note)
-    return found
+    return paths
 
 
 def _changed(value: Any, change: Callable[[str], str], field: str = "") -> Any:

@@ -74,22 +74,17 @@ class RemoteStore:
         """
         rows = await self.some([job_id])
         if job_id not in rows:
-            raise NotFoundError(f"The job {job_id} is no job at a provider.")
+            raise NotFoundError(f"The job {job_id} is not at a provider.")
         return rows[job_id]
 
     async def some(self, ids: Iterable[str]) -> dict[str, RemoteJobRow]:
         """Those of the ids that are jobs at providers."""
-        wanted = json.dumps(list(ids))
-
-        def work(connection: sqlite3.Connection) -> dict[str, RemoteJobRow]:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM remote_jobs"
-                " WHERE job_id IN (SELECT value FROM json_each(?))",
-                (wanted,),
-            )
-            return {row["job_id"]: _row(connection, row) for row in rows}
-
-        return await self._database.read(work)
+        rows = await self._database.select(
+            f"SELECT {_COLUMNS} FROM remote_jobs WHERE job_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+            _row,
+        )
+        return {row.job_id: row for row in rows}
 
     async def busy(self) -> bool:
         """Whether a job at a provider has not ended or has no agent yet, or a model is up."""
@@ -194,43 +189,24 @@ class RemoteStore:
         self, provider: str, account: str, sha256: str, remote_id: str, bytes: int
     ) -> None:
         """Note that a provider has a file."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
-                (provider, account, sha256, remote_id, bytes, now()),
-            )
-
-        await self._database.write(work)
-
-    async def forget_upload(self, provider: str, account: str, sha256: str) -> None:
-        """Note that a provider has a file no longer."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "DELETE FROM uploads WHERE provider = ? AND account = ? AND sha256 = ?",
-                (provider, account, sha256),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?)",
+            (provider, account, sha256, remote_id, bytes, now()),
+        )
 
     async def keep_probe(self, probe: ProbeRow) -> None:
-        """Note what a provider said of this account."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    probe.provider,
-                    probe.key_ok,
-                    probe.may_tune,
-                    storable(probe.words),
-                    storable(probe.account),
-                    probe.at,
-                ),
-            )
-
-        await self._database.write(work)
+        """Store the result of a probe."""
+        await self._database.execute(
+            "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                probe.provider,
+                probe.key_ok,
+                probe.may_tune,
+                storable(probe.words),
+                storable(probe.account),
+                probe.at,
+            ),
+        )
 
     async def forget_probes(self) -> None:
         """Forget what providers said: a key was changed."""

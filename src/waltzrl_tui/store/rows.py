@@ -1,4 +1,4 @@
-"""What the store gives out: one frozen dataclass a table, and the clock that stamps them."""
+"""The rows of the store, one frozen dataclass per table, and their timestamps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from waltzrl_tui.records.jobs import ENDED, JobKind, JobState, Level
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.records.roles import JobRole, Role
 
 Split = Literal["train", "valid"]
@@ -59,14 +60,14 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job about to be written. `tag` is the id when left empty."""
+    """A job to be added. An empty `tag` becomes the id."""
 
     id: str
     kind: JobKind
     role: JobRole
     model: str
     tag: str = ""
-    provider: str = "embedded"
+    provider: str = EMBEDDED
     state: JobState = "draft"
     reason: str = ""
     provider_state: str = ""
@@ -85,7 +86,7 @@ class NewJob:
     agent: str = ""
 
 
-WAITS_TURN: Final = "waits its turn"
+WAITS_TURN: Final = "queued"
 """The start of `JobRow.reason` while the provider's limit on jobs at once is reached."""
 
 
@@ -93,7 +94,7 @@ WAITS_TURN: Final = "waits its turn"
 class JobRow:
     """A training or rollout job, as it stood when it was read.
 
-    `reason` says why it waits or what it does now; `provider_state` is the provider's own word;
+    `reason` is why it waits or its current activity; `provider_state` is the provider's own word;
     `result_model` is the adapter's folder; `agent` is the agent made from it, or "".
     """
 
@@ -131,7 +132,27 @@ class JobRow:
     @property
     def waits_turn(self) -> bool:
         """Whether the provider takes it only once others of this account have ended."""
-        return self.state == "approved" and self.reason.startswith(WAITS_TURN)
+        # An earlier version wrote the second.
+        return self.state == "approved" and self.reason.startswith((WAITS_TURN, "waits its turn"))
+
+    @property
+    def embedded(self) -> bool:
+        """Whether a worker on this machine runs it."""
+        return self.provider == EMBEDDED
+
+    @property
+    def launch(self) -> str:
+        """The first part of the id, which the jobs of one launch share."""
+        return self.id.partition("-")[0]
+
+    @property
+    def pair(self) -> str:
+        """Name of the pair that the launch is to make, or ""."""
+        return str(self.params.get("pair", {}).get("name", ""))
+
+    def id_in(self, launch: str) -> str:
+        """The id of the same job of another launch: `abc-conv` for `k3f-conv`."""
+        return f"{launch}-{self.id.partition('-')[2] or self.role}"
 
 
 LOG: Final = "log: "
@@ -140,7 +161,7 @@ LOG: Final = "log: "
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something that happened to a job, in words."""
+    """An event of a job."""
 
     id: int
     job_id: str
@@ -171,8 +192,8 @@ class AgentRow:
 
     @property
     def embedded(self) -> bool:
-        """Whether it runs on this machine's embedded engine."""
-        return self.kind == "embedded"
+        """Whether the engine on this machine serves it."""
+        return self.kind == EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +222,7 @@ class TranscriptRow:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptHit:
-    """A turn in which searched words stand.
+    """A turn that contains the searched words.
 
     Attributes:
         turn: The number of the event that opens the turn.
@@ -218,14 +239,14 @@ Vote = Literal["left", "right", "tie", "both bad"]
 
 @dataclass(frozen=True, slots=True)
 class DuelRow:
-    """One prompt that two pairs answered side by side; `left` is what stood on the left.
+    """One prompt that two pairs answered side by side.
 
     Attributes:
         harm: The prompt's label, "harmful", "benign" or "".
-        source: The dataset that the prompt is from, with its `line`; "" when it was typed.
-        vote: "" while nobody voted. `voted_early`: while a reply was still streaming.
-        left_unsafe: And the other flags of the final replies: None when nobody said.
-        flagged_by: Who said so, "" when nobody did.
+        source: The dataset of the prompt, with its `line`; "" when typed.
+        vote: "" before the vote. `voted_early`: while a reply was still streaming.
+        left_unsafe: This and the other flags are of the final replies; None when not flagged.
+        flagged_by: Who set the flags, or "".
     """
 
     id: int

@@ -78,8 +78,8 @@ class SampleStore:
             )
             assert cursor.lastrowid is not None
             number = cursor.lastrowid
-            found = connection.execute("SELECT * FROM files WHERE id = ?", (number,)).fetchone()
-            return _file(connection, found)
+            file_row = connection.execute("SELECT * FROM files WHERE id = ?", (number,)).fetchone()
+            return _file(connection, file_row)
 
         return await self._database.write(work)
 
@@ -93,23 +93,15 @@ class SampleStore:
 
     async def files(self, sample_id: int) -> list[FileRow]:
         """The files made from a sample, in the order they were recorded."""
-
-        def work(connection: sqlite3.Connection) -> list[FileRow]:
-            rows = connection.execute(
-                "SELECT * FROM files WHERE sample_id = ? ORDER BY id", (sample_id,)
-            )
-            return [_file(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM files WHERE sample_id = ? ORDER BY id", (sample_id,), _file
+        )
 
     async def list(self, *, limit: int = 500) -> list[SampleRow]:
         """The samples, newest first."""
-
-        def work(connection: sqlite3.Connection) -> list[SampleRow]:
-            rows = connection.execute("SELECT * FROM samples ORDER BY id DESC LIMIT ?", (limit,))
-            return [_sample(connection, row) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM samples ORDER BY id DESC LIMIT ?", (limit,), _sample
+        )
 
 
 def _file(connection: sqlite3.Connection, row: sqlite3.Row) -> FileRow:

@@ -35,9 +35,9 @@ class TranscriptStore:
         """A transcript with its first event, whose number is given, too; both at once."""
 
         def work(connection: sqlite3.Connection) -> tuple[TranscriptRow, int]:
-            made = _create(connection, pair, title)
-            number = _append(connection, made.id, ((kind, data),))
-            return replace(made, turns=int(kind == PROMPT)), number
+            transcript = _create(connection, pair, title)
+            number = _append(connection, transcript.id, ((kind, data),))
+            return replace(transcript, turns=int(kind == PROMPT)), number
 
         return await self._database.write(work)
 
@@ -62,42 +62,29 @@ class TranscriptStore:
         Args:
             before: Only events before that number.
         """
-
-        def work(connection: sqlite3.Connection) -> list[TranscriptEventRow]:
-            rows = connection.execute(
-                "SELECT * FROM transcript_events WHERE transcript_id = ? AND id > ?"
-                " AND id < coalesce(?, 9223372036854775807) ORDER BY id LIMIT ?",
-                (transcript_id, since, before, limit),
-            )
-            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM transcript_events WHERE transcript_id = ? AND id > ?"
+            " AND id < coalesce(?, 9223372036854775807) ORDER BY id LIMIT ?",
+            (transcript_id, since, before, limit),
+            _event,
+        )
 
     async def openings(self, transcript_id: int) -> list[int]:
         """The numbers of the events that open the turns, in order."""
-
-        def work(connection: sqlite3.Connection) -> list[int]:
-            rows = connection.execute(
-                "SELECT id FROM transcript_events WHERE transcript_id = ? AND kind = 'prompt'"
-                " ORDER BY id",
-                (transcript_id,),
-            )
-            return [int(number) for (number,) in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT id FROM transcript_events WHERE transcript_id = ? AND kind = 'prompt'"
+            " ORDER BY id",
+            (transcript_id,),
+            lambda _, row: int(row["id"]),
+        )
 
     async def edits(self, transcript_id: int) -> list[TranscriptEventRow]:
         """The events of kind `rows.EDIT`, in order."""
-
-        def work(connection: sqlite3.Connection) -> list[TranscriptEventRow]:
-            rows = connection.execute(
-                "SELECT * FROM transcript_events WHERE transcript_id = ? AND kind = 'edit'"
-                " ORDER BY id",
-                (transcript_id,),
-            )
-            return [TranscriptEventRow(**{**dict(row), "data": load(row["data"])}) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM transcript_events WHERE transcript_id = ? AND kind = 'edit' ORDER BY id",
+            (transcript_id,),
+            _event,
+        )
 
     async def branch(
         self, transcript_id: int, turns: int, pair: str | None = None
@@ -123,8 +110,8 @@ class TranscriptStore:
                 " branched_from) VALUES (?, ?, ?, ?, 0, ?)",
                 (row["title"], chosen, at, at, transcript_id),
             )
-            made = cursor.lastrowid
-            assert made is not None
+            new_id = cursor.lastrowid
+            assert new_id is not None
             # Edits are appended, so those of a turn that is copied may stand far behind it.
             connection.execute(
                 "INSERT INTO transcript_events (transcript_id, at, kind, data)"
@@ -133,14 +120,14 @@ class TranscriptStore:
                 " ELSE id < coalesce((SELECT id FROM transcript_events WHERE transcript_id = ?2"
                 " AND kind = 'prompt' ORDER BY id LIMIT 1 OFFSET ?3), 9223372036854775807) END)"
                 " ORDER BY id",
-                (made, transcript_id, turns),
+                (new_id, transcript_id, turns),
             )
             copied = connection.execute(
                 "UPDATE transcripts SET turns = (SELECT count(*) FROM transcript_events"
                 " WHERE transcript_id = ?1 AND kind = 'prompt') WHERE id = ?1 RETURNING turns",
-                (made,),
+                (new_id,),
             ).fetchone()[0]
-            return TranscriptRow(made, row["title"], chosen, at, at, copied, transcript_id)
+            return TranscriptRow(new_id, row["title"], chosen, at, at, copied, transcript_id)
 
         return await self._database.write(work)
 
@@ -174,14 +161,11 @@ class TranscriptStore:
 
     async def list(self, limit: int = 100) -> list[TranscriptRow]:
         """The transcripts, last used first."""
-
-        def work(connection: sqlite3.Connection) -> list[TranscriptRow]:
-            rows = connection.execute(
-                "SELECT * FROM transcripts ORDER BY updated_at DESC, id DESC LIMIT ?", (limit,)
-            )
-            return [TranscriptRow(**dict(row)) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.select(
+            "SELECT * FROM transcripts ORDER BY updated_at DESC, id DESC LIMIT ?",
+            (limit,),
+            lambda _, row: TranscriptRow(**dict(row)),
+        )
 
     async def get(self, transcript_id: int) -> TranscriptRow:
         """The transcript of that number.
@@ -200,30 +184,23 @@ class TranscriptStore:
 
         return await self._database.read(work)
 
-    async def set_title(self, transcript_id: int, title: str) -> None:
-        """Rename a transcript.
-
-        Raises:
-            NotFoundError: There is no such transcript.
-        """
-        await self._change(
-            "UPDATE transcripts SET title = ? WHERE id = ?", storable(title), transcript_id
-        )
-
     async def remove(self, transcript_id: int) -> None:
         """Remove a transcript with its events.
 
         Raises:
             NotFoundError: There is no such transcript.
         """
-        await self._change("DELETE FROM transcripts WHERE id = ?", transcript_id)
 
-    async def _change(self, statement: str, *values: str | int) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            if connection.execute(statement, values).rowcount == 0:
-                raise _missing(int(values[-1]))
+            statement = "DELETE FROM transcripts WHERE id = ?"
+            if connection.execute(statement, (transcript_id,)).rowcount == 0:
+                raise _missing(transcript_id)
 
         await self._database.write(work)
+
+
+def _event(_connection: sqlite3.Connection, row: sqlite3.Row) -> TranscriptEventRow:
+    return TranscriptEventRow(**{**dict(row), "data": load(row["data"])})
 
 
 def _create(connection: sqlite3.Connection, pair: str, title: str) -> TranscriptRow:

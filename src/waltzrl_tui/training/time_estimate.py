@@ -1,4 +1,4 @@
-"""How long training will take here, told only from what was measured here before."""
+"""The expected duration of a training, from earlier ones on this machine only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from waltzrl_tui.errors import WaltzError
+from waltzrl_tui.local.params import PrepareParams, TrainParams
 from waltzrl_tui.store import JobRow, Store
 
 if TYPE_CHECKING:
@@ -13,20 +15,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TimeEstimate:
     """Seconds for a launch, at the speed of the launch `after` (the first part of its ids)."""
 
     seconds: float
     after: str
 
 
-async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
+async def estimate(store: Store, plan: Stage1, rows: int) -> TimeEstimate | None:
     """The time for `plan` over `rows` rows, or None when a part of it was never measured.
 
-    Each part (rollouts, then each agent) takes as long a row as the last one that succeeded with
-    the same model and settings.
+    Each part (rollouts, then each agent) takes as long per row as the last one that succeeded
+    with the same model and settings.
     """
-    done = [job for job in await store.jobs.list(ended=True) if job.state == "succeeded"]
+    done = [
+        job
+        for job in await store.jobs.list(ended=True)
+        if job.state == "succeeded" and job.embedded
+    ]
     sizes = {sample.id: sample.rows for sample in await store.samples.list()}
     model = plan.model
     seconds = 0.0
@@ -37,25 +43,26 @@ async def estimate(store: Store, plan: Stage1, rows: int) -> Estimate | None:
             size = sizes.get(job.sample_id or 0, 0)
             if job.role == role and took and size and _same(job, plan, model):
                 seconds += took / size * rows
-                after = job.id.partition("-")[0]
+                after = job.launch
                 break
         else:
             return None
-    return Estimate(seconds, after)
+    return TimeEstimate(seconds, after)
 
 
 def _same(job: JobRow, plan: Stage1, model: str) -> bool:
     if model and job.model != model:
         return False
     settings = plan.settings
-    if job.kind == "rollouts":
-        return (job.params.get("judged"), job.params.get("rollout_tokens")) == (
-            settings.judged,
-            settings.rollout_tokens,
+    try:
+        if job.kind == "rollouts":
+            done = PrepareParams.from_json(job.params)
+            return (done.judged, done.rollout_tokens) == (settings.judged, settings.rollout_tokens)
+        return job.role != "both" and (
+            TrainParams.from_json(job.params).settings == settings.settings(job.role)
         )
-    if job.role == "both":
-        return False
-    return bool(job.params.get("settings") == settings.settings(job.role).to_json())
+    except WaltzError:
+        return False  # written by a version with other settings
 
 
 def _seconds(job: JobRow) -> float | None:

@@ -21,7 +21,7 @@ from waltzrl_tui.providers.errors import (
     RateLimitError,
     UnavailableError,
 )
-from waltzrl_tui.providers.sdk_errors import said
+from waltzrl_tui.providers.sdk_errors import without_keys
 
 TITLE: Final = "Amazon Bedrock"
 
@@ -66,17 +66,17 @@ _SAYS: Final[dict[type[ProviderError], tuple[str, str]]] = {
         "Check them and what their IAM policy allows: waltzrl-tui doctor",
     ),
     QuotaError: (
-        "says that a quota of the account is reached",
+        "reports that a quota of the account is reached",
         "Ask for more in AWS Service Quotas or settle the billing, then resume the job.",
     ),
-    ConcurrencyError: ("runs too many jobs of this account already", ""),
-    RateLimitError: ("was asked too often", ""),
+    ConcurrencyError: ("already runs too many jobs of this account", ""),
+    RateLimitError: ("received too many requests", ""),
     MissingError: ("does not have it", ""),
     ClosedError: (
-        "does not offer this any more",
+        "no longer offers this",
         "See `waltzrl-tui plan` for what to use instead.",
     ),
-    InvalidRequestError: ("refused the request", "Change what it names, then launch anew."),
+    InvalidRequestError: ("refused the request", "Correct what it names, then launch again."),
     UnavailableError: ("failed", ""),
 }
 
@@ -96,7 +96,7 @@ def translating(*, effect: bool = False) -> Iterator[None]:
 
 
 def mapped(error: Exception, *, effect: bool = False) -> ProviderError:
-    """An error of boto3 as one of ours, with AWS's words."""
+    """Our error for an error of boto3, with AWS's message."""
     if isinstance(error, ProviderError):
         return error
     answer = getattr(error, "response", None)
@@ -106,16 +106,16 @@ def mapped(error: Exception, *, effect: bool = False) -> ProviderError:
     words = masked_words(f"{type(error).__name__}: {error}".rstrip(": "))
     if names & _NO_CREDENTIALS:
         return AuthError(
-            f"{TITLE} needs AWS credentials that can be used.", words=words, hint=CREDENTIALS_HINT
+            f"{TITLE} needs valid AWS credentials.", words=words, hint=CREDENTIALS_HINT
         )
     if names & _WRONG_REQUEST:
-        return InvalidRequestError(f"The request to {TITLE} is not one.", words=words)
+        return InvalidRequestError(f"The request to {TITLE} is not valid.", words=words)
     if "HTTPClientError" in names or "ConnectionError" in names:
         what = "did not answer in time" if "ReadTimeoutError" in names else "cannot be reached"
         lost = effect and not names & _NEVER_SENT
         return UnavailableError(f"{TITLE} {what}.", words=words, sent=lost)
     return UnavailableError(
-        f"{TITLE} answered what its client does not understand.", words=words, sent=effect
+        f"{TITLE} sent an answer that its client cannot read.", words=words, sent=effect
     )
 
 
@@ -126,19 +126,19 @@ CREDENTIALS_HINT: Final = (
 
 
 def masked_words(words: str) -> str:
-    """AWS's words without anything that looks like a key."""
-    return said(_SECRETS.sub("…", words))
+    """AWS's message without anything that looks like a key."""
+    return without_keys(_SECRETS.sub("…", words))
 
 
 def code_of(error: ProviderError) -> str:
-    """AWS's own code of the refusal that an error was made of, or ""."""
+    """AWS's code for the refusal behind an error, or ""."""
     answer = getattr(error.__cause__, "response", None)
     return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
 
 
 def _of_answer(answer: dict[str, Any], effect: bool) -> ProviderError:
-    told, about = answer.get("Error") or {}, answer.get("ResponseMetadata") or {}
-    code, words = str(told.get("Code") or ""), masked_words(str(told.get("Message") or ""))
+    fault, about = answer.get("Error") or {}, answer.get("ResponseMetadata") or {}
+    code, words = str(fault.get("Code") or ""), masked_words(str(fault.get("Message") or ""))
     status = int(about.get("HTTPStatusCode") or 500)
     kind = _kind(code, status, words)
     what, hint = _SAYS[kind]

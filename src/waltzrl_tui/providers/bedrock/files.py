@@ -23,6 +23,7 @@ from waltzrl_tui.providers.errors import (
 )
 from waltzrl_tui.providers.file_stream import sent_file
 from waltzrl_tui.providers.protocol import Progress, RemoteMetric, TrainingUpload
+from waltzrl_tui.words import size
 
 ROOT: Final = "waltzrl"
 """The folder of the bucket that is ours."""
@@ -47,7 +48,7 @@ async def send_file(aws: Aws, file: TrainingUpload, progress: Progress) -> str:
         InvalidRequestError: It is too large, or the bucket is not there or another account's.
     """
     if file.bytes > _LARGEST:
-        raise InvalidRequestError(f"The file has {file.bytes / 1e9:.1f} GB, S3 takes 5 at once.")
+        raise InvalidRequestError(f"The file has {size(file.bytes)}; S3 takes 5 GB in one upload.")
     bucket, owner = await aws.bucket()
     where = {"Bucket": bucket, "Key": f"{ROOT}/files/{file.sha256}.jsonl", **owner}
     if await _there(aws, where, file.bytes):
@@ -59,7 +60,7 @@ async def send_file(aws: Aws, file: TrainingUpload, progress: Progress) -> str:
             raise InvalidRequestError(
                 f"There is no bucket {bucket}.",
                 words=error.words,
-                hint=f"Make it in {await aws.region()}, or unset {aws.bucket_variable}.",
+                hint=f"Create it in {await aws.region()}, or unset {aws.bucket_variable}.",
             ) from error
         await _make_bucket(aws, bucket)
         await _put(aws, where, file, progress)
@@ -68,13 +69,13 @@ async def send_file(aws: Aws, file: TrainingUpload, progress: Progress) -> str:
 
 async def _there(aws: Aws, where: Mapping[str, Any], size: int) -> bool:
     try:
-        found = await aws.ask("s3", "head_object", **where)
+        metadata = await aws.ask("s3", "head_object", **where)
     except MissingError:
         return False
     except AuthError:
-        # Without s3:ListBucket a file that is not there is denied, too: sending tells.
+        # Without s3:ListBucket access to a missing file is denied too: send it.
         return False
-    return bool(found.get("ContentLength") == size)
+    return bool(metadata.get("ContentLength") == size)
 
 
 async def _put(
@@ -95,42 +96,42 @@ async def _put(
 
 async def _make_bucket(aws: Aws, bucket: str) -> None:
     region = await aws.region()
-    # The first region is the one that S3 does not want to hear.
+    # S3 refuses its first region as a constraint.
     place = {} if region == "us-east-1" else {"LocationConstraint": region}
-    wish = {"CreateBucketConfiguration": place} if place else {}
+    configuration = {"CreateBucketConfiguration": place} if place else {}
     try:
-        await aws.ask("s3", "create_bucket", effect=True, Bucket=bucket, **wish)
+        await aws.ask("s3", "create_bucket", effect=True, Bucket=bucket, **configuration)
     except InvalidRequestError as error:
         if code_of(error) == "BucketAlreadyOwnedByYou":
             return
         raise InvalidRequestError(
-            f"The bucket {bucket} could not be made.",
+            f"The bucket {bucket} could not be created.",
             words=error.words,
-            hint=f"Set {aws.bucket_variable} to a bucket of yours in {region}.",
+            hint=f"Set {aws.bucket_variable} to a bucket that you own in {region}.",
         ) from error
 
 
 @dataclass
 class Losses:
-    """What the losses' files held that was not known yet.
+    """The new content of the files of losses.
 
     Attributes:
-        seen: By kind, the ETag and last step that were read: goes into the cursor.
+        marks: The ETag and last step read, by kind; part of the cursor.
         words: Why they cannot be read, "" when they can.
     """
 
     metrics: list[RemoteMetric] = field(default_factory=list)
-    seen: dict[str, list[Any]] = field(default_factory=dict)
+    marks: dict[str, list[Any]] = field(default_factory=dict)
     words: str = ""
 
 
 async def read_losses(
-    aws: Aws, output: str, job_id: str, seen: Mapping[str, Any], *, ended: bool
+    aws: Aws, output: str, job_id: str, read_before: Mapping[str, Any], *, ended: bool
 ) -> Losses:
-    """The losses by step that were added since `seen`.
+    """The losses by step that were added since `read_before`.
 
-    A job is seen also where its files may not be read, or S3 fails while it runs: then they
-    come later. Of a job that has ended there is no later.
+    A job is watched even if its files cannot be read, or S3 fails while it runs: then the losses
+    come with a later call. A job that has ended has no later call.
 
     Args:
         output: The job's output folder, `s3://…`. job_id: The end of the job's ARN.
@@ -140,27 +141,27 @@ async def read_losses(
     """
     bucket, _, folder = output.removeprefix("s3://").partition("/")
     prefix = f"{folder.strip('/')}/model-customization-job-{job_id}/".lstrip("/")
-    found = Losses(seen={kind: list(read) for kind, read in seen.items()})
+    report = Losses(marks={kind: list(read) for kind, read in read_before.items()})
     steps: dict[int, dict[str, float]] = {}
     try:
         listed = await aws.ask("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix)
         for each in listed.get("Contents", []):
             for kind, (name, column) in _CSVS.items():
                 if str(each["Key"]).endswith(f"/{name}"):
-                    await _read(aws, bucket, each, kind, column, found.seen, steps)
+                    await _read(aws, bucket, each, kind, column, report.marks, steps)
     except (RateLimitError, UnavailableError):
         if ended:
             raise
-        return Losses(seen=dict(seen))
+        return Losses(marks=dict(read_before))
     except ProviderError as error:
-        found.words = error.words or error.message
-    found.metrics = [
+        report.words = error.words or error.message
+    report.metrics = [
         RemoteMetric(
             step, loss=row.get("train"), valid_loss=row.get("valid"), epoch=row.get("epoch")
         )
         for step, row in sorted(steps.items())
     ]
-    return found
+    return report
 
 
 async def _read(
@@ -169,10 +170,10 @@ async def _read(
     each: Mapping[str, Any],
     kind: str,
     column: str,
-    seen: dict[str, list[Any]],
+    marks: dict[str, list[Any]],
     steps: dict[int, dict[str, float]],
 ) -> None:
-    tag, last = seen.get(kind, ["", -1])
+    tag, last = marks.get(kind, ["", -1])
     if each["ETag"] == tag:
         return
     client = await aws.client("s3")
@@ -186,7 +187,7 @@ async def _read(
         row[kind] = loss
         if epoch is not None:
             row["epoch"] = epoch
-    seen[kind] = [each["ETag"], max(last, rows[-1][0]) if rows else last]
+    marks[kind] = [each["ETag"], max(last, rows[-1][0]) if rows else last]
 
 
 def _content(client: Any, bucket: str, key: str) -> str:
@@ -196,7 +197,7 @@ def _content(client: Any, bucket: str, key: str) -> str:
 
 
 def rows_of(content: str, column: str) -> list[tuple[int, float, float | None]]:
-    """Steps, losses and epochs of a file of losses, by step; what is no such row is left out."""
+    """Steps, losses and epochs in a file of losses, by step; other rows are left out."""
     rows = []
     for row in csv.DictReader(io.StringIO(content)):
         step, loss = _number(row.get("step_number")), _number(row.get(column))

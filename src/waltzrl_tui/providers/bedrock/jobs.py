@@ -1,4 +1,4 @@
-"""What Bedrock tells of jobs and deployments, read; and settings as it wants them."""
+"""Reads Bedrock's jobs and deployments, and writes its settings."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def events_of(job: Mapping[str, Any]) -> list[RemoteEvent]:
     losses += [
         ("validation", each.get("validationLoss")) for each in job.get("validationMetrics") or []
     ]
-    told = [f"{what} loss {loss:.4f}" for what, loss in losses if loss is not None]
-    if told:
-        events.append(RemoteEvent("losses", at_of(job.get("endTime")), ", ".join(told)))
+    texts = [f"{what} loss {loss:.4f}" for what, loss in losses if loss is not None]
+    if texts:
+        events.append(RemoteEvent("losses", at_of(job.get("endTime")), ", ".join(texts)))
     return events
 
 

@@ -81,18 +81,18 @@ class Bedrock(Tuner):
             return Account(True, False, words + closed, account)
         words = f"{len(tunable)} models of {self.title} can be tuned in {region}"
         if bearer:
-            words = "a Bedrock API key opens no S3: set AWS_ACCESS_KEY_ID or AWS_PROFILE"
+            words = "a Bedrock API key does not open S3; set AWS_ACCESS_KEY_ID or AWS_PROFILE"
             return Account(True, False, words, account)
         if not os.environ.get(ROLE):
             words += f"; set {ROLE} before a launch"
         return Account(True, True, words + closed, account)
 
     async def _offered(self) -> list[dict[str, Any]]:
-        found = await self._aws.ask(
+        answer = await self._aws.ask(
             "bedrock", "list_foundation_models", byCustomizationType="FINE_TUNING"
         )
         with translating():
-            return list(found["modelSummaries"])
+            return list(answer["modelSummaries"])
 
     def _tunable(self, offered: list[dict[str, Any]]) -> list[str]:
         return [
@@ -108,7 +108,7 @@ class Bedrock(Tuner):
         """What `create` sends.
 
         Raises:
-            InvalidRequestError: There is no role for Bedrock to take on.
+            InvalidRequestError: No service role is set.
         """
         body: dict[str, Any] = {
             "jobName": request.tag,
@@ -128,7 +128,7 @@ class Bedrock(Tuner):
 
     async def create(self, request: TuneRequest) -> RemoteJob:
         try:
-            made = await self._aws.ask(
+            answer = await self._aws.ask(
                 "bedrock",
                 "create_model_customization_job",
                 effect=True,
@@ -137,14 +137,16 @@ class Bedrock(Tuner):
         except MissingError as error:
             # The model, the role or the bucket: waiting would not bring it.
             raise InvalidRequestError(
-                f"{TITLE} does not have what the job names.", words=error.words, hint=error.hint
+                f"{TITLE} lacks a resource that the job names.",
+                words=error.words,
+                hint=error.hint,
             ) from error
         except InvalidRequestError as error:
-            if _taken(error) and (found := await self.find(request.tag)):
-                return found
+            if _taken(error) and (existing := await self.find(request.tag)):
+                return existing
             raise
         with translating(effect=True):
-            arn = str(made["jobArn"])
+            arn = str(answer["jobArn"])
         model = str(request.from_model or request.model)
         return RemoteJob(arn, request.tag, "queued", "InProgress", model)
 
@@ -163,7 +165,7 @@ class Bedrock(Tuner):
         return await self._aws.ask("bedrock", "get_model_customization_job", jobIdentifier=job_id)
 
     async def jobs(self) -> list[RemoteJob]:
-        found = await self._aws.ask(
+        answer = await self._aws.ask(
             "bedrock",
             "list_model_customization_jobs",
             maxResults=_LISTED,
@@ -171,7 +173,7 @@ class Bedrock(Tuner):
             sortOrder="Descending",
         )
         with translating():
-            return [job_of(each) for each in found.get("modelCustomizationJobSummaries", [])]
+            return [job_of(each) for each in answer.get("modelCustomizationJobSummaries", [])]
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         job = await self._details(job_id)
@@ -186,10 +188,10 @@ class Bedrock(Tuner):
                 self._aws, output, number, cursor.get("losses", {}), ended=state in ENDED
             )
             if losses.words:
-                said = f"the losses in {output} cannot be read: {losses.words}"
-                events.append(RemoteEvent("unread", "", said, "warning"))
-        told = set(cursor.get("events", []))
-        steps = [read[1] for read in losses.seen.values()] if losses else []
+                text = f"the losses in {output} cannot be read: {losses.words}"
+                events.append(RemoteEvent("unread", "", text, "warning"))
+        reported = set(cursor.get("events", []))
+        steps = [read[1] for read in losses.marks.values()] if losses else []
         return JobSnapshot(
             state,
             word,
@@ -197,11 +199,11 @@ class Bedrock(Tuner):
             step=max(steps) if steps else None,
             fraction=1.0 if state == "succeeded" else None,
             result_model=str(job.get("outputModelArn") or "") if state == "succeeded" else "",
-            events=[each for each in events if each.key not in told],
+            events=[each for each in events if each.key not in reported],
             metrics=losses.metrics if losses else [],
             cursor={
-                "events": sorted(told | {each.key for each in events}),
-                "losses": losses.seen if losses else dict(cursor.get("losses", {})),
+                "events": sorted(reported | {each.key for each in events}),
+                "losses": losses.marks if losses else dict(cursor.get("losses", {})),
             },
         )
 
@@ -224,22 +226,22 @@ class Bedrock(Tuner):
     async def deploy(self, result_model: str, base_model: str, tag: str) -> Deployment:
         name = "waltzrl-" + re.sub(r"[^0-9a-zA-Z]+", "-", tag).strip("-")[:50].strip("-")
         about = f"{OURS}{tag}"
-        wish = {
+        parameters = {
             "modelDeploymentName": name,
             "modelArn": result_model,
             "description": about,
             "clientRequestToken": name,
         }
         try:
-            made = await self._aws.ask(
-                "bedrock", "create_custom_model_deployment", effect=True, **wish
+            answer = await self._aws.ask(
+                "bedrock", "create_custom_model_deployment", effect=True, **parameters
             )
         except InvalidRequestError as error:
-            if _taken(error) and (found := await self._named(name)) and found.tag == tag:
-                return found
+            if _taken(error) and (existing := await self._named(name)) and existing.tag == tag:
+                return existing
             raise
         with translating(effect=True):
-            arn = str(made["customModelDeploymentArn"])
+            arn = str(answer["customModelDeploymentArn"])
             return deployment_of(
                 {"customModelDeploymentArn": arn, "status": "Creating", "description": about}
             )
@@ -252,26 +254,26 @@ class Bedrock(Tuner):
 
     async def deployment(self, deployment_id: str) -> Deployment:
         if PROVISIONED in deployment_id:
-            found = await self._aws.ask(
+            answer = await self._aws.ask(
                 "bedrock", "get_provisioned_model_throughput", provisionedModelId=deployment_id
             )
             with translating():
-                return provisioned_of(found)
-        found = await self._aws.ask(
+                return provisioned_of(answer)
+        answer = await self._aws.ask(
             "bedrock",
             "get_custom_model_deployment",
             customModelDeploymentIdentifier=deployment_id,
         )
         with translating():
-            return deployment_of(found)
+            return deployment_of(answer)
 
     async def deployments(self) -> list[Deployment]:
-        found = []
+        deployments = []
         listed = await self._all("list_custom_model_deployments", "modelDeploymentSummaries")
         for each in listed:
             # Only the deployment itself has the description with the tag in it.
             if up := await self._named(str(each["customModelDeploymentArn"])):
-                found.append(up)
+                deployments.append(up)
         try:
             bought = await self._all(
                 "list_provisioned_model_throughputs", "provisionedModelSummaries"
@@ -279,8 +281,8 @@ class Bedrock(Tuner):
         except AuthError:
             bought = []  # a right that chat does not need
         with translating():
-            found += [provisioned_of(each) for each in bought]
-        return [each for each in found if each.state != "failed"]
+            deployments += [provisioned_of(each) for each in bought]
+        return [each for each in deployments if each.state != "failed"]
 
     async def _all(self, operation: str, field: str) -> list[dict[str, Any]]:
         client = await self._aws.client("bedrock")
@@ -321,11 +323,11 @@ def _status(model: Mapping[str, Any]) -> str:
 
 
 def _closed(offered: list[dict[str, Any]]) -> str:
-    """What AWS says of the Claude models that it still lists as tunable."""
-    told = []
+    """Notes on the Claude models that AWS still lists as tunable."""
+    notes = []
     for each in offered:
         if str(each["modelId"]).startswith("anthropic.") and _status(each) != "ACTIVE":
             end = (each.get("modelLifecycle") or {}).get("endOfLifeTime")
             until = f", ends {end:%d %B %Y}" if end else ""
-            told.append(f"; {each.get('modelName') or each['modelId']} is {_status(each)}{until}")
-    return "".join(dict.fromkeys(told))
+            notes.append(f"; {each.get('modelName') or each['modelId']} is {_status(each)}{until}")
+    return "".join(dict.fromkeys(notes))

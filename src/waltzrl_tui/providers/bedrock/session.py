@@ -1,4 +1,4 @@
-"""AWS clients of one account and region, and what the environment says of where jobs run."""
+"""AWS clients of one account and region, chosen by the environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Aws:
     Args:
         name: Of the provider: begins the variables that are its own.
         home: The region where its models are tuned; used where the environment names none.
-        region: Where it is said already, by an ARN; the environment's does not count then.
+        region: From an ARN; overrides the environment's.
 
     Raises:
         SdkMissingError: boto3 is not installed.
@@ -44,7 +44,7 @@ class Aws:
             self._config: Any = importlib.import_module("botocore.config").Config
         except ImportError as error:
             raise SdkMissingError(
-                "The client of AWS is not installed.", hint="pip install 'waltzrl-tui[bedrock]'"
+                "The AWS client is not installed.", hint="pip install 'waltzrl-tui[bedrock]'"
             ) from error
         self._context = context
         self._home = home
@@ -73,7 +73,7 @@ class Aws:
         async with self._lock:
             if service not in self._clients:
                 with translating():
-                    self._clients[service] = await asyncio.to_thread(self._made, service)
+                    self._clients[service] = await asyncio.to_thread(self._build_client, service)
             return self._clients[service]
 
     async def region(self) -> str:
@@ -88,13 +88,13 @@ class Aws:
     async def account(self) -> str:
         """The number of the account."""
         if not self._account:
-            found = await self.ask("sts", "get_caller_identity")
+            identity = await self.ask("sts", "get_caller_identity")
             with translating():
-                self._account = str(found["Account"])
+                self._account = str(identity["Account"])
         return self._account
 
     async def bucket(self) -> tuple[str, dict[str, str]]:
-        """The bucket for files, and what is said with each request to it.
+        """The bucket for files, and the parameters of each request to it.
 
         One that the user named is taken as it is. Ours has a name that anybody could guess and
         take before us: there every request demands that its owner is this account.
@@ -109,16 +109,16 @@ class Aws:
             client.close()
         self._clients = {}
 
-    def _made(self, service: str) -> Any:
+    def _build_client(self, service: str) -> Any:
         if self._session is None:
-            self._session = self._opened()
+            self._session = self._open_session()
         if self._bearer and not service.startswith("bedrock"):
             raise AuthError(
                 f"A Bedrock API key ({BEARER}) opens neither S3 nor STS, where training files "
                 "and their account are.",
                 hint=CREDENTIALS_HINT,
             )
-        wish: dict[str, Any] = {
+        config: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _READ_SECONDS,
             "retries": {"total_max_attempts": 1, "mode": "standard"},
@@ -127,37 +127,37 @@ class Aws:
         }
         if not self._bearer:
             # Files and jobs must be of one account: an API key beside these may be another's.
-            wish["auth_scheme_preference"] = "sigv4"
+            config["auth_scheme_preference"] = "sigv4"
         if self._context.url:
-            wish["s3"]["addressing_style"] = "path"
+            config["s3"]["addressing_style"] = "path"
         if on_this_machine(self._context.url):
-            wish["proxies"] = {}  # otherwise the client reads the environment
+            config["proxies"] = {}  # otherwise the client reads the environment
         client = self._session.client(
-            service, endpoint_url=self._context.url or None, config=self._config(**wish)
+            service, endpoint_url=self._context.url or None, config=self._config(**config)
         )
         try:
             proxy_of(client.meta.endpoint_url)
         except RouteError as error:
             raise UnavailableError(
-                f"{TITLE} cannot be asked: {error.message}", hint=error.hint
+                f"{TITLE} cannot be reached: {error.message}", hint=error.hint
             ) from error
         return client
 
-    def _opened(self) -> Any:
+    def _open_session(self) -> Any:
         key = self._context.key
-        wish: dict[str, str] = {}
+        settings: dict[str, str] = {}
         if identity := key("AWS_ACCESS_KEY_ID"):
             secret = key("AWS_SECRET_ACCESS_KEY")
             if not secret:
                 raise AuthError(
-                    f"{TITLE} needs AWS_SECRET_ACCESS_KEY beside AWS_ACCESS_KEY_ID.",
+                    f"{TITLE} needs AWS_SECRET_ACCESS_KEY with AWS_ACCESS_KEY_ID.",
                     hint=CREDENTIALS_HINT,
                 )
-            wish = {"aws_access_key_id": identity, "aws_secret_access_key": secret}
+            settings = {"aws_access_key_id": identity, "aws_secret_access_key": secret}
             if token := key("AWS_SESSION_TOKEN"):
-                wish["aws_session_token"] = token
+                settings["aws_session_token"] = token
         elif profile := key("AWS_PROFILE"):
-            wish = {"profile_name": profile}
+            settings = {"profile_name": profile}
         elif os.environ.get(BEARER, "").strip():
             self._bearer = True
         else:
@@ -165,17 +165,17 @@ class Aws:
         region = (
             self._region or os.environ.get(self.region_variable) or os.environ.get("AWS_REGION")
         )
-        session = self._boto3.Session(region_name=region or None, **wish)
+        session = self._boto3.Session(region_name=region or None, **settings)
         if session.region_name:
             return session
-        return self._boto3.Session(region_name=self._home, **wish)
+        return self._boto3.Session(region_name=self._home, **settings)
 
 
 def role_of(options: Mapping[str, Any]) -> str:
     """The role that Bedrock takes on to read and write the files.
 
     Raises:
-        InvalidRequestError: None is named, or what is named is no role; says what to set.
+        InvalidRequestError: None is set, or it is not a role; the message says what to set.
     """
     role = str(options.get("role_arn") or os.environ.get(ROLE, "")).strip()
     if _ROLE_ARN.fullmatch(role):

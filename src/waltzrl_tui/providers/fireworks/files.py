@@ -12,7 +12,7 @@ from waltzrl_tui.network import async_transport, transport
 from waltzrl_tui.providers.errors import InvalidRequestError, MissingError, UnavailableError
 from waltzrl_tui.providers.file_stream import sent_file
 from waltzrl_tui.providers.protocol import Progress, RemoteMetric, TrainingUpload
-from waltzrl_tui.providers.sdk_errors import of_status, said, translating
+from waltzrl_tui.providers.sdk_errors import of_status, translating, without_keys
 
 _TITLE: Final = "Fireworks"
 _DIRECT_BYTES: Final = 150_000_000
@@ -44,14 +44,14 @@ async def send_dataset(api: Any, sync: Any, file: TrainingUpload, progress: Prog
         sync: Its synchronous one, used and closed in a thread: it reads the file as it sends.
 
     Raises:
-        InvalidRequestError: The file was refused; the words say why.
+        InvalidRequestError: The file was refused; `words` has the reason.
     """
     name = dataset_id(file.sha256)
     try:
         async with translating(_TITLE):
             state = str((await api.datasets.get(name)).state)
     except MissingError:
-        state = await _made(api, name, file)
+        state = await _create_dataset(api, name, file)
     if state == "READY":
         return
     async with translating(_TITLE, effect=True):
@@ -60,10 +60,10 @@ async def send_dataset(api: Any, sync: Any, file: TrainingUpload, progress: Prog
     await _checked(api, name)
 
 
-async def _made(api: Any, name: str, file: TrainingUpload) -> str:
+async def _create_dataset(api: Any, name: str, file: TrainingUpload) -> str:
     try:
         async with translating(_TITLE, effect=True):
-            made = await api.datasets.create(
+            dataset = await api.datasets.create(
                 dataset_id=name,
                 dataset={
                     "display_name": file.name[:60],
@@ -71,7 +71,7 @@ async def _made(api: Any, name: str, file: TrainingUpload) -> str:
                     "user_uploaded": {},
                 },
             )
-            return str(made.state)
+            return str(dataset.state)
     except InvalidRequestError as error:
         if not is_duplicate(error):
             raise
@@ -106,11 +106,12 @@ def _put(url: str, content: BinaryIO, size: int) -> None:
             answer = client.put(url, content=pieces, headers=headers)
     except httpx2.HTTPError as error:
         raise UnavailableError(
-            f"The upload to {_TITLE} broke off.", words=said(str(error)), sent=True
+            f"The upload to {_TITLE} was interrupted.", words=without_keys(str(error)), sent=True
         ) from error
     if answer.status_code == 403:
         raise UnavailableError(
-            "The address for the upload has run out: it is asked for anew.", words=said(answer.text)
+            "The upload address has expired; a new one is requested.",
+            words=without_keys(answer.text),
         )
     if not answer.is_success:
         raise of_status(answer.status_code, answer.text, _TITLE, effect=True)
@@ -119,14 +120,14 @@ def _put(url: str, content: BinaryIO, size: int) -> None:
 async def _checked(api: Any, name: str) -> None:
     for _ in range(_CHECKS):
         async with translating(_TITLE):
-            found = await api.datasets.get(name)
-        if found.state == "READY":
+            dataset = await api.datasets.get(name)
+        if dataset.state == "READY":
             return
-        if found.status is not None and found.status.code not in (None, "OK"):
+        if dataset.status is not None and dataset.status.code not in (None, "OK"):
             raise InvalidRequestError(
                 f"{_TITLE} refused the training file.",
-                words=str(found.status.message or found.status.code),
-                hint="Mend those rows, or leave them out, and launch anew.",
+                words=str(dataset.status.message or dataset.status.code),
+                hint="Correct those rows, or leave them out, and launch again.",
             )
         await asyncio.sleep(_CHECK_SECONDS)
     raise UnavailableError(f"{_TITLE} did not finish checking the file.")

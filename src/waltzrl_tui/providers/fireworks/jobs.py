@@ -1,4 +1,4 @@
-"""What Fireworks tells of a job, read: the same for its SFT and its DPO jobs."""
+"""Reads Fireworks' SFT and DPO jobs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def last(name: Any) -> str:
 
 
 def state_of(job: Any) -> tuple[RemoteState, str]:
-    """Our state of a job, and the word of it; one that is not told is the first there is."""
+    """Our state of a job and the vendor's word for it; the first one when it reports none."""
     word = str(job.state or "JOB_STATE_UNSPECIFIED")
     return _STATES.get(word.removeprefix("JOB_STATE_"), "unknown"), word
 
@@ -60,14 +60,14 @@ def job_of(each: Any) -> RemoteJob:
 
 
 def result_of(job: Any) -> str:
-    """The resource name of the model that a job made; its id is the job's where none is told."""
+    """The resource name of a job's model; without one, the model's id is the job's."""
     training = job.training_config if DPO in str(job.name) else job
     name = str((training.output_model if training else "") or last(job.name))
     return name if "/" in name else f"accounts/{str(job.name).split('/')[1]}/models/{name}"
 
 
 def fraction_of(job: Any, progress: Any) -> float | None:
-    """Of the whole job: the vendor tells the percent of the epoch that is under way."""
+    """Progress of the whole job (0 to 1): the vendor reports percent of the current epoch."""
     if progress is None or progress.percent is None:
         return None
     done = (progress.epoch or 0) + progress.percent / 100
@@ -75,7 +75,7 @@ def fraction_of(job: Any, progress: Any) -> float | None:
 
 
 def cost_of(job: Any) -> float | None:
-    # The only figure that the vendor tells of a job, also when it has ended.
+    # The only figure that the vendor reports, also once the job has ended.
     money = getattr(job, "estimated_cost", None)
     return usd_of(money.currency_code, money.units, money.nanos) if money else None
 

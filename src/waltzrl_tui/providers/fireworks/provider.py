@@ -34,8 +34,8 @@ from waltzrl_tui.providers.protocol import (
     Capabilities,
     Deployment,
     DeploymentState,
-    Estimate,
     JobSnapshot,
+    PriceEstimate,
     Progress,
     ProviderContext,
     RemoteEvent,
@@ -44,6 +44,7 @@ from waltzrl_tui.providers.protocol import (
     TuneRequest,
 )
 from waltzrl_tui.providers.sdk_errors import translating
+from waltzrl_tui.words import money, plural
 
 _URL: Final = "https://api.fireworks.ai"
 _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
@@ -88,7 +89,7 @@ class Fireworks(Tuner):
             import fireworks
         except ImportError as error:
             raise SdkMissingError(
-                "The client of Fireworks is not installed.",
+                "The Fireworks client is not installed.",
                 hint="pip install 'waltzrl-tui[fireworks]'",
             ) from error
         self._sdk = fireworks
@@ -112,27 +113,27 @@ class Fireworks(Tuner):
         return self._client
 
     async def _api(self) -> Any:
-        """The client, once it is known which account it speaks for."""
+        """The client, with its account resolved."""
         api = self._bare()
         if not api.account_id:
-            api.account_id = self._account = last((await self._found_account()).name)
+            api.account_id = self._account = last((await self._find_account()).name)
         return api
 
-    async def _found_account(self) -> Any:
+    async def _find_account(self) -> Any:
         async with translating(self.title):
             if self._account:
                 return await self._bare().accounts.get(account_id=self._account)
-            found = [each async for each in self._bare().accounts.list()]
-        if len(found) != 1:
-            names = ", ".join(last(each.name) for each in found[:10])
+            accounts = [each async for each in self._bare().accounts.list()]
+        if len(accounts) != 1:
+            names = ", ".join(last(each.name) for each in accounts[:10])
             raise InvalidRequestError(
-                f"The key of Fireworks belongs to {len(found)} accounts.",
-                hint=f"Set FIREWORKS_ACCOUNT_ID to one of them: {names}" if found else "",
+                f"The Fireworks key belongs to {plural(len(accounts), 'account')}.",
+                hint=f"Set FIREWORKS_ACCOUNT_ID to one of them: {names}" if accounts else "",
             )
-        return found[0]
+        return accounts[0]
 
     async def probe(self) -> Account:
-        account = await self._found_account()
+        account = await self._find_account()
         name, state = last(account.name), str(account.suspend_state or "UNSUSPENDED")
         if state != "UNSUSPENDED":
             why = account.status.message if account.status else ""
@@ -153,9 +154,9 @@ class Fireworks(Tuner):
         await send_dataset(api, sync, file, progress)
         return f"accounts/{self._account}/datasets/{dataset_id(file.sha256)}"
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         if request.method == "dpo":
-            return Estimate(None, words="Fireworks estimates SFT jobs only")
+            return PriceEstimate(None, words="Fireworks estimates SFT jobs only")
         api = await self._api()
         async with translating(self.title):
             answer = await api.post(
@@ -163,11 +164,11 @@ class Fireworks(Tuner):
                 body=self.payload(request),
                 cast_to=object,
             )
-            money = answer.get("estimatedCost") or {}
-            usd = usd_of(money.get("currencyCode"), money.get("units"), money.get("nanos"))
-        if not money or usd is None:
-            return Estimate(None, words="Fireworks gives no price for this request")
-        return Estimate(usd, words=f"its estimate is ${usd:.2f}")
+            amount = answer.get("estimatedCost") or {}
+            usd = usd_of(amount.get("currencyCode"), amount.get("units"), amount.get("nanos"))
+        if not amount or usd is None:
+            return PriceEstimate(None, words="Fireworks gives no price for this request")
+        return PriceEstimate(usd, words=f"its estimate is {money(usd)}")
 
     def payload(self, request: TuneRequest) -> dict[str, Any]:
         account = request.training_file.partition("/datasets/")[0]
@@ -185,7 +186,7 @@ class Fireworks(Tuner):
         }
         body: dict[str, Any] = {"displayName": request.tag, "dataset": request.training_file}
         if request.method == "dpo":
-            # The vendor's document names two defaults of the loss, so it is said.
+            # The vendor documents two defaults of the loss, so set it.
             loss: dict[str, Any] = {"method": "DPO"}
             if "dpo_beta" in request.options:
                 loss["dpo"] = {"beta": request.options["dpo_beta"]}
@@ -202,19 +203,19 @@ class Fireworks(Tuner):
         try:
             async with translating(self.title, effect=True):
                 if request.method == "dpo":
-                    made = await api.dpo_jobs.create(
+                    job = await api.dpo_jobs.create(
                         dataset=body["dataset"], dpo_job_id=request.tag, extra_body=body
                     )
                 else:
-                    made = await api.supervised_fine_tuning_jobs.create(
+                    job = await api.supervised_fine_tuning_jobs.create(
                         dataset=body["dataset"],
                         supervised_fine_tuning_job_id=request.tag,
                         extra_body=body,
                     )
-                return job_of(made)
+                return job_of(job)
         except InvalidRequestError as error:
-            if is_duplicate(error) and (found := await self.find(request.tag)):
-                return found
+            if is_duplicate(error) and (existing := await self.find(request.tag)):
+                return existing
             raise
 
     async def find(self, tag: str) -> RemoteJob | None:
@@ -224,7 +225,7 @@ class Fireworks(Tuner):
             return None
 
     async def _one(self, job_id: str) -> Any:
-        """The job by our id of it, its resource name, or its bare id at Fireworks."""
+        """The job by our id, its resource name, or its bare id at Fireworks."""
         api = await self._api()
         name = last(job_id)
         if DPO not in job_id:
@@ -239,15 +240,15 @@ class Fireworks(Tuner):
 
     async def jobs(self) -> list[RemoteJob]:
         api = await self._api()
-        wish = {"order_by": _NEWEST, "page_size": _LISTED}
+        query = {"order_by": _NEWEST, "page_size": _LISTED}
         async with translating(self.title):
-            tuning = await api.supervised_fine_tuning_jobs.list(**wish)
-            preference = await api.dpo_jobs.list(**wish)
-            found = [
+            tuning = await api.supervised_fine_tuning_jobs.list(**query)
+            preference = await api.dpo_jobs.list(**query)
+            jobs = [
                 *map(job_of, tuning.supervised_fine_tuning_jobs or []),
                 *map(job_of, preference.dpo_jobs or []),
             ]
-        return sorted(found, key=lambda job: job.created_at, reverse=True)[:_LISTED]
+        return sorted(jobs, key=lambda job: job.created_at, reverse=True)[:_LISTED]
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         job = await self._one(job_id)
@@ -262,23 +263,23 @@ class Fireworks(Tuner):
                 logged, log_at = await read_tail(job.trainer_logs_signed_url, log_at, ended=ended)
         metrics = await asyncio.to_thread(metrics_of, measured)
         async with translating(self.title):
-            said = str(job.status.message or "") if job.status else ""
-            news = bool(said) and said != cursor.get("said", "")
+            message = str(job.status.message or "") if job.status else ""
+            news = bool(message) and message != cursor.get("said", "")
             at = str(getattr(job, "update_time", None) or "")
             progress = getattr(job, "job_progress", None)
             return JobSnapshot(
                 state,
                 word,
-                words=said,
+                words=message,
                 step=metrics[-1].step if metrics else None,
                 fraction=1.0 if state == "succeeded" else fraction_of(job, progress),
                 cost_usd=cost_of(job) if state == "succeeded" else None,
                 tokens=progress.input_tokens if progress else None,
                 result_model=result_of(job) if state == "succeeded" else "",
-                events=[RemoteEvent(f"{word}:{said}", at, said)] if news else [],
+                events=[RemoteEvent(f"{word}:{message}", at, message)] if news else [],
                 metrics=metrics,
                 log=logged.splitlines(),
-                cursor={"metrics": metrics_at, "log": log_at, "said": said},
+                cursor={"metrics": metrics_at, "log": log_at, "said": message},
             )
 
     async def _metrics_url(self, job: Any) -> str:
@@ -287,10 +288,10 @@ class Fireworks(Tuner):
         api = await self._api()
         try:
             async with translating(self.title):
-                found = await api.dpo_jobs.get_metrics_file_endpoint(last(job.name))
+                endpoint = await api.dpo_jobs.get_metrics_file_endpoint(last(job.name))
         except MissingError:
             return ""  # not written yet
-        return str(found.signed_url or "")
+        return str(endpoint.signed_url or "")
 
     async def cancel(self, job_id: str) -> None:
         job = job_of(await self._one(job_id))
@@ -308,7 +309,7 @@ class Fireworks(Tuner):
         name = re.sub(r"[^a-z0-9]+", "-", tag.lower()).strip("-")
         try:
             async with translating(self.title, effect=True):
-                made = await api.deployments.create(
+                deployment = await api.deployments.create(
                     base_model=result_model,
                     deployment_id=name,
                     display_name=f"{_OURS}{tag}"[:63],
@@ -318,7 +319,7 @@ class Fireworks(Tuner):
                     max_replica_count=1,
                     autoscaling_policy={"scale_to_zero_window": _SCALE_TO_ZERO},
                 )
-                return self._deployment(made)
+                return self._deployment(deployment)
         except InvalidRequestError as error:
             if not is_duplicate(error):
                 raise
@@ -333,8 +334,8 @@ class Fireworks(Tuner):
         api = await self._api()
         async with translating(self.title):
             listed = api.deployments.list(page_size=200)
-            found = [self._deployment(each) async for each in listed]
-        return [each for each in found if each.state not in ("stopped", "failed")]
+            deployments = [self._deployment(each) async for each in listed]
+        return [each for each in deployments if each.state not in ("stopped", "failed")]
 
     async def undeploy(self, deployment_id: str) -> None:
         api = await self._api()
@@ -350,7 +351,7 @@ class Fireworks(Tuner):
         shown = str(each.display_name or "")
         words = str(each.status.message or "") if each.status else ""
         if word == "READY" and not words and each.replica_count == 0:
-            words = "asleep and not billed: the first message wakes it, within some minutes"
+            words = "asleep and not billed; the first message wakes it within minutes"
         return Deployment(
             last(each.name),
             _DEPLOYMENT_STATES.get(word, "unknown"),

@@ -18,7 +18,7 @@ _TAIL: Final = 500
 
 
 class Hub:
-    """The hub as one token sees it. Makes no connection until it is asked."""
+    """The hub as one token sees it. Connects on first use."""
 
     def __init__(self, token: str, url: str) -> None:
         try:
@@ -38,15 +38,15 @@ class Hub:
 
     def whoami(self) -> dict[str, Any]:
         """The account: `name`, `isPro`, `canPay`, `auth` and more."""
-        found = self.api.whoami()
-        if not isinstance(found.get("name"), str):
+        account = self.api.whoami()
+        if not isinstance(account.get("name"), str):
             raise ValueError("an account without a name")
-        return found
+        return account
 
     def prices(self) -> dict[str, float]:
-        """USD a second by machine, as far as told."""
-        found = {each.name: usd_per_second(each) for each in self.api.list_jobs_hardware()}
-        return {name: usd for name, usd in found.items() if usd is not None}
+        """USD per second by machine, where listed."""
+        prices = {each.name: usd_per_second(each) for each in self.api.list_jobs_hardware()}
+        return {name: usd for name, usd in prices.items() if usd is not None}
 
     def job(self, account: str, job_id: str) -> Any:
         """A `JobInfo`."""
@@ -92,17 +92,17 @@ class Hub:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            found = self.api.dataset_info(repo, files_metadata=True)
+            dataset = self.api.dataset_info(repo, files_metadata=True)
         except RepositoryNotFoundError as error:
             if error.response.status_code == 404:
                 return None
             raise
-        if found.private is not True:
+        if dataset.private is not True:
             raise InvalidRequestError(
                 f"The dataset repository {repo} is public, so nothing was sent to it.",
                 hint="Make it private in its settings, then resume the job.",
             )
-        return {each.rfilename: each.size for each in found.siblings or []}
+        return {each.rfilename: each.size for each in dataset.siblings or []}
 
     def send(self, repo: str, path: str, content: bytes | Path, size: int) -> bool:
         """Put a file into a private dataset repository unless it is there; whether it was sent.
@@ -136,8 +136,8 @@ class Hub:
         for name in _NEEDED:
             if not (folder / name).is_file():
                 raise MissingError(
-                    f"The repository {repo} holds no adapter: {name} is missing.",
-                    hint="See the job's log for what became of it.",
+                    f"The repository {repo} does not hold an adapter: {name} is missing.",
+                    hint="See the job's log.",
                 )
         return folder
 
@@ -160,5 +160,5 @@ class Hub:
 
 
 def fingerprint(token: str) -> str:
-    """What tells tokens apart without keeping them."""
+    """A fingerprint that distinguishes tokens without storing them."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]

@@ -49,11 +49,11 @@ SETTINGS: Final = (
 
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 _LONGEST: Final = 7200.0
-"""Seconds after which a job ends that has no other limit."""
+"""Time limit of a job without another one, seconds."""
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|M)\b", re.I)
 _BY_SIZE: Final = ((4.0, "a10g-small"), (9.0, "l40sx1"), (33.0, "a100-large"), (62.0, "h200"))
-"""For models of up to so many 1e9 parameters, where no plan chose: LoRA over bf16 weights."""
+"""Machines by billions of parameters, for jobs without a plan: LoRA over bf16 weights."""
 
 
 def repositories(account: str, tag: str) -> tuple[str, str]:
@@ -65,18 +65,18 @@ def flavor_of(request: TuneRequest) -> str:
     """The machine for a request: the plan's, or one that holds a model of its name.
 
     Raises:
-        InvalidRequestError: No single GPU there holds it, or its size cannot be told.
+        InvalidRequestError: No single GPU there holds it, or its size is unknown.
     """
-    wished = str(request.options.get("flavor") or request.machine)
-    if wished:
-        return wished
-    found = _SIZE.findall(request.model.rpartition("/")[2])
-    if not found:
+    flavor = str(request.options.get("flavor") or request.machine)
+    if flavor:
+        return flavor
+    sizes = _SIZE.findall(request.model.rpartition("/")[2])
+    if not sizes:
         raise InvalidRequestError(
-            f"The size of {request.model} cannot be told from its name.",
+            f"The size of {request.model} is not in its name.",
             hint="Name a machine with the option flavor, such as a10g-small.",
         )
-    number, unit = found[-1]
+    number, unit = sizes[-1]
     size = float(number) / (1 if unit in "Bb" else 1000)
     for most, flavor in _BY_SIZE:
         if size <= most:
@@ -88,15 +88,15 @@ def flavor_of(request: TuneRequest) -> str:
 
 
 def body_of(request: TuneRequest, account: str) -> dict[str, Any]:
-    """What is posted to start a job, but for the secret token.
+    """The body of the request that starts a job, without the secret token.
 
     Raises:
-        InvalidRequestError: It asks for what the worker cannot do.
+        InvalidRequestError: The worker cannot do it.
     """
     if request.from_model:
         raise InvalidRequestError(
             "A job at Hugging Face trains from the base, not from an adapter.",
-            hint="Leave out the model to go on from.",
+            hint="Launch without a model to continue from.",
         )
     files, result = repositories(account, request.tag)
     flavor = flavor_of(request)
@@ -141,10 +141,10 @@ def usd_per_second(hardware: Any) -> float | None:
 
 
 def seconds_billed(job: Any) -> float | None:
-    """How long a job has run by the vendor's clock, or None: it has not begun."""
-    told = job.durations.running_secs if job.durations else None
-    if told is not None:
-        return float(told)
+    """Seconds that a job has run by the vendor's clock, or None before it starts."""
+    running = job.durations.running_secs if job.durations else None
+    if running is not None:
+        return float(running)
     if job.started_at is None:
         return None
     until = job.finished_at or datetime.now(UTC)
@@ -152,12 +152,12 @@ def seconds_billed(job: Any) -> float | None:
 
 
 def described(job: Any) -> Mapping[str, Any]:
-    """What our worker was told to do in a job, {} if it is not one of ours."""
+    """The settings of our worker in a job, {} for a job of another program."""
     try:
-        found = json.loads((job.environment or {})["WALTZRL_JOB"])
+        settings = json.loads((job.environment or {})["WALTZRL_JOB"])
     except (KeyError, TypeError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def job_of(job: Any) -> RemoteJob:

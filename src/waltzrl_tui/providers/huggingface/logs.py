@@ -36,23 +36,27 @@ class News:
     gap: bool = False
 
 
-def news(log: Sequence[str], seen: Place) -> News:
+def news(log: Sequence[str], since: Place) -> News:
     """What is new in a log, or in its last lines, since `seen`."""
     parsed = [(line, read(line)) for line in log]
-    at = next((at for at, (_, row) in enumerate(parsed) if row and row.number == seen.row), None)
-    if at is None and seen.row:
-        fresh = [each for each in parsed if each[1] and each[1].number > seen.row]
+    at = next((at for at, (_, row) in enumerate(parsed) if row and row.number == since.row), None)
+    if at is None and since.row:
+        fresh = [each for each in parsed if each[1] and each[1].number > since.row]
         # All that is left of a log whose beginning is gone.
-        return _counted(fresh, seen, gap=True)
-    return _counted(parsed[0 if at is None else at + 1 :], seen, skip=seen.after)
+        return _counted(fresh, since, gap=True)
+    return _counted(parsed[0 if at is None else at + 1 :], since, skip=since.after)
 
 
 def _counted(
-    parsed: Sequence[tuple[str, WorkerRow | None]], seen: Place, *, skip: int = 0, gap: bool = False
+    parsed: Sequence[tuple[str, WorkerRow | None]],
+    since: Place,
+    *,
+    skip: int = 0,
+    gap: bool = False,
 ) -> News:
     rows: list[WorkerRow] = []
     lines: list[str] = []
-    number, after = seen.row, 0
+    number, after = since.row, 0
     for line, row in parsed:
         if row is None:
             after += 1
@@ -62,7 +66,7 @@ def _counted(
             rows.append(row)
             number, after = row.number, 0
     if not rows:
-        after = max(after, seen.after)
+        after = max(after, since.after)
     return News(rows, lines, Place(number, after), gap)
 
 
@@ -84,26 +88,26 @@ def metrics(rows: Sequence[WorkerRow]) -> list[RemoteMetric]:
 
 
 def events(rows: Sequence[WorkerRow]) -> list[RemoteEvent]:
-    """What the worker says, and how fast it was at its validations."""
-    found = []
+    """The worker's notes, and its speed at each validation."""
+    events = []
     for row in rows:
         if row.kind == "note":
             level: Level = _LEVELS.get(row.text("level"), "info")
-            found.append(RemoteEvent(f"row:{row.number}", "", row.text("text"), level))
+            events.append(RemoteEvent(f"row:{row.number}", "", row.text("text"), level))
         elif row.kind == "result":
-            found.append(
+            events.append(
                 RemoteEvent(f"row:{row.number}", "", f"the adapter is in {row.text('repo')}")
             )
         elif row.real("valid_loss") is not None and (pace := row.real("tokens_per_second")):
             text = f"step {row.whole('step')}: {pace:,.0f} tokens/s"
-            found.append(RemoteEvent(f"row:{row.number}", row.text("at"), text))
-    return found
+            events.append(RemoteEvent(f"row:{row.number}", row.text("at"), text))
+    return events
 
 
 def last_error(rows: Sequence[WorkerRow]) -> str:
     """The worker's own reason to end, or ""."""
-    said = [row for row in rows if row.kind == "note" and row.text("level") == "error"]
-    return said[-1].text("text") if said else ""
+    errors = [row for row in rows if row.kind == "note" and row.text("level") == "error"]
+    return errors[-1].text("text") if errors else ""
 
 
 def place_of(cursor: Mapping[str, Any]) -> Place:

@@ -3,7 +3,7 @@
 The rows and the worker's code go into one private dataset repository of the account, each under a
 name that carries its hash. A job is a command of uv that installs what the worker needs, fetches
 its code and runs it; the worker prints its rows as lines of the job's log, and at the end puts the
-adapter into a private model repository, from where `collect` brings it home. The tag is the job's
+adapter into a private model repository, from which `collect` downloads it. The tag is the job's
 name, which is a label, so that jobs can be listed by it. The token reaches the job as a secret.
 """
 
@@ -51,8 +51,8 @@ from waltzrl_tui.providers.huggingface.logs import (
 from waltzrl_tui.providers.protocol import (
     Account,
     Capabilities,
-    Estimate,
     JobSnapshot,
+    PriceEstimate,
     Progress,
     ProviderContext,
     RemoteJob,
@@ -61,6 +61,7 @@ from waltzrl_tui.providers.protocol import (
 )
 from waltzrl_tui.providers.sdk_errors import translating
 from waltzrl_tui.providers.worker_code import worker_code
+from waltzrl_tui.words import money
 
 _TITLE: Final = "Hugging Face"
 _ENDED: Final = ("succeeded", "failed", "cancelled")
@@ -72,14 +73,14 @@ T = TypeVar("T")
 
 
 class HuggingFace(Tuner):
-    """SFT by LoRA of any causal model of the hub that one GPU holds. Adapters come home."""
+    """SFT by LoRA of any causal model on the hub that fits one GPU. Adapters are downloaded."""
 
     name, title = "hf_jobs", "Hugging Face Jobs"
     capabilities = Capabilities.of("hf_jobs", estimates=True, weights=True)
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
-        # Which account a token belongs to is asked rarely: the vendor limits that strictly.
+        # The account of a token is requested rarely: the vendor limits that strictly.
         self._accounts: dict[str, str] = {}
         self._account = ""
         self._prices: tuple[float, dict[str, float]] | None = None
@@ -92,7 +93,7 @@ class HuggingFace(Tuner):
         paid = bool(who.get("canPay") or who.get("isPro"))
         words = ", ".join(f"{each}: {json.dumps(who.get(each))}" for each in ("canPay", "isPro"))
         if role == "read":
-            words = f"the token's role is read; jobs and repositories need write ({words})"
+            words = f"the token is read-only; jobs and repositories need write access ({words})"
             return Account(True, False, words, self._account)
         try:
             await self._ask(lambda hub: next(hub.jobs(self._account), None))
@@ -106,29 +107,29 @@ class HuggingFace(Tuner):
         account = await self._name()
         repo, _ = repositories(account, "")
         path = f"rows/{file.name}"
-        # The SDK tells nothing while it sends.
+        # The SDK reports no progress.
         await progress(0, file.bytes)
         await self._ask(lambda hub: hub.send(repo, path, file.path, file.bytes), effect=True)
         await progress(file.bytes, file.bytes)
         return path
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         flavor, prices = flavor_of(request), await self._priced()
         usd = prices.get(flavor)
         if usd is None:
             raise InvalidRequestError(
-                f"{_TITLE} has no machine {flavor!r}, or tells no price of it.",
+                f"{_TITLE} does not offer a machine {flavor!r}, or does not list its price.",
                 hint=f"It has {', '.join(sorted(prices, key=lambda name: prices[name]))}.",
             )
-        rate = f"${usd * 3600:.2f} an hour for {flavor}"
+        rate = f"{money(usd * 3600)} an hour for {flavor}"
         if request.seconds is None:
-            return Estimate(None, words=f"{rate}; the plan tells no hours")
+            return PriceEstimate(None, words=f"{rate}; the plan has no hours")
         most = timeout_of(request)
         words = (
             f"{rate}, {request.seconds / 60:.0f} min by the plan; stopped after {most / 60:.0f} "
-            f"min, at ${usd * most:.2f}"
+            f"min, at {money(usd * most)}"
         )
-        return Estimate(usd * request.seconds, words=words)
+        return PriceEstimate(usd * request.seconds, words=words)
 
     def payload(self, request: TuneRequest) -> dict[str, Any]:
         """The body of the request, its secret masked; the account is `…` until it is known."""
@@ -168,24 +169,24 @@ class HuggingFace(Tuner):
             job = hub.job(account, job_id)
             return job_of(job), job, seconds_billed(job)
 
-        found, job, seconds = await self._ask(look)
-        seen = place_of(cursor)
-        told = News((), (), seen)
-        if found.state != "queued":
-            told = await self._news(account, job_id, seen)
-        steps = [row for row in told.rows if row.kind == "step"]
+        summary, job, seconds = await self._ask(look)
+        place = place_of(cursor)
+        update = News((), (), place)
+        if summary.state != "queued":
+            update = await self._news(account, job_id, place)
+        steps = [row for row in update.rows if row.kind == "step"]
         newest = steps[-1] if steps else None
-        error = last_error(told.rows) or str(cursor.get("error", ""))
+        error = last_error(update.rows) or str(cursor.get("error", ""))
         message = str(job.status.message or "")
         price = await self._price(str(job.flavor)) if seconds is not None else None
         words = message
-        if found.state == "failed":
-            words = error or message or (told.lines[-1] if told.lines else "")
+        if summary.state == "failed":
+            words = error or message or (update.lines[-1] if update.lines else "")
         step = newest.whole("step") if newest else None
         total = newest.whole("total_steps") if newest else None
         return JobSnapshot(
-            found.state,
-            found.provider_state,
+            summary.state,
+            summary.provider_state,
             words=words,
             step=step,
             total_steps=total,
@@ -194,12 +195,12 @@ class HuggingFace(Tuner):
             cost_usd=price * seconds if price is not None and seconds is not None else None,
             tokens=newest.whole("tokens") if newest else None,
             result_model=str(described(job).get("result", ""))
-            if found.state == "succeeded"
+            if summary.state == "succeeded"
             else "",
-            events=events(told.rows),
-            metrics=metrics(told.rows),
-            log=told.lines,
-            cursor={"row": told.place.row, "after": told.place.after, "error": error},
+            events=events(update.rows),
+            metrics=metrics(update.rows),
+            log=update.lines,
+            cursor={"row": update.place.row, "after": update.place.after, "error": error},
         )
 
     async def cancel(self, job_id: str) -> None:
@@ -218,17 +219,17 @@ class HuggingFace(Tuner):
     async def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _news(self, account: str, job_id: str, seen: Place) -> News:
+    async def _news(self, account: str, job_id: str, since: Place) -> News:
         try:
-            if seen.row:
+            if since.row:
                 last = await self._ask(lambda hub: hub.log(account, job_id, whole=False))
-                found = news(last, seen)
-                if not found.gap:
-                    return found
-            return news(await self._ask(lambda hub: hub.log(account, job_id, whole=True)), seen)
+                update = news(last, since)
+                if not update.gap:
+                    return update
+            return news(await self._ask(lambda hub: hub.log(account, job_id, whole=True)), since)
         except MissingError:
-            # The log is kept less long than the job: what it came to is told all the same.
-            return News((), (), seen)
+            # The log expires before the job; the job's outcome is still reported.
+            return News((), (), since)
 
     async def _priced(self) -> dict[str, float]:
         if self._prices is None or time.monotonic() - self._prices[0] > _PRICES_SECONDS:
@@ -239,7 +240,7 @@ class HuggingFace(Tuner):
         try:
             return (await self._priced()).get(flavor)
         except ProviderError:
-            return None  # the job's state is told without its cost
+            return None  # report the job's state without its cost
 
     async def _name(self) -> str:
         """The account of the token that is set now."""

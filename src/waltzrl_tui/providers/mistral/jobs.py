@@ -36,7 +36,7 @@ def known(job: Any) -> Any:
 
 
 def waits(job: Any) -> bool:
-    """Whether it was never started: it goes on only when told to."""
+    """Whether it has not been started and waits for that."""
     if job.auto_start:
         return False
     # The words before the check and after the start are the same; the price comes in between.
@@ -54,19 +54,19 @@ def usd_of(job: Any) -> float | None:
 
 
 def price_of(job: Any) -> str:
-    """The vendor's price as it tells it, or ""."""
+    """The vendor's price as reported, or ""."""
     cost = _cost(job)
     return "" if cost is None else f"{cost:.2f} {job.metadata.cost_currency or 'USD'}"
 
 
 def _cost(job: Any) -> float | None:
-    # What the SDK was not told is an object of its own that is false.
+    # The SDK has a false object of its own for an absent value.
     cost = job.metadata.cost if job.metadata else None
     return float(cost) if isinstance(cost, float | int) else None
 
 
 def seconds_left(job: Any) -> float | None:
-    """Of a running job, by the duration that the vendor expected of it."""
+    """Seconds left of a running job, by the vendor's expected duration."""
     whole = job.metadata.expected_duration_seconds if job.metadata else None
     if not whole:
         return None
@@ -79,21 +79,21 @@ def _status(event: Any) -> str:
     return str((event.data or {}).get("status", ""))
 
 
-def _said(event: Any) -> str:
-    """What an event tells of an error, or ""."""
+def _error_text(event: Any) -> str:
+    """The error in an event, or ""."""
     data = event.data or {}
     return next((str(data[key]) for key in ("error", "message", "detail") if data.get(key)), "")
 
 
 def why(job: Any) -> str:
-    """Why it failed: the newest event that tells."""
-    return next((said for each in job.events or [] if (said := _said(each))), "")
+    """The newest error in the job's events, or ""."""
+    return next((text for each in job.events or [] if (text := _error_text(each))), "")
 
 
 def event_of(number: int, event: Any) -> RemoteEvent:
     """The event of that number, counted from the oldest: they have no ids."""
-    status, said = _status(event), _said(event)
-    text = ": ".join(part for part in (status or str(event.name), said) if part)
+    status, error = _status(event), _error_text(event)
+    text = ": ".join(part for part in (status or str(event.name), error) if part)
     failed = status.startswith("FAILED")
     return RemoteEvent(f"{number}:{event.created_at}", "", text, "error" if failed else "info")
 

@@ -1,9 +1,9 @@
 """Mistral: SFT by the last line of its SDK that has it. Closed to self-service: its words decide.
 
-The price is asked through the vendor's own gate. A job that is made with `auto_start=False` is
+The price is requested through the vendor's own gate. A job that is made with `auto_start=False` is
 checked and priced, costs nothing, and waits to be started:
 
-- `estimate` makes that waiting job under our tag (or finds the one that is there) and tells its
+- `estimate` makes that waiting job under our tag (or finds the existing one) and returns its
   price;
 - `create` starts it. Starting the same job again starts nothing new, so a lost answer cannot be
   paid twice;
@@ -44,8 +44,8 @@ from waltzrl_tui.providers.mistral.jobs import (
 from waltzrl_tui.providers.protocol import (
     Account,
     Capabilities,
-    Estimate,
     JobSnapshot,
+    PriceEstimate,
     Progress,
     ProviderContext,
     RemoteJob,
@@ -53,6 +53,7 @@ from waltzrl_tui.providers.protocol import (
     TuneRequest,
 )
 from waltzrl_tui.providers.sdk_errors import of_status, translating
+from waltzrl_tui.words import money
 
 _TITLE: Final = "Mistral"
 _URL: Final = "https://api.mistral.ai"
@@ -96,7 +97,7 @@ class Mistral(Tuner):
             self._http = httpx.AsyncClient(transport=async_transport(httpx, self._url))
             # Never used, but the SDK would make one that reads the environment by itself.
             self._sync_http = httpx.Client(transport=transport(httpx))
-            # The SDK repeats no call unless told to. Its own logger would write keys down.
+            # The SDK does not retry by default. Its own logger would write keys.
             self._client = self._sdk.Mistral(
                 api_key=self.key(),
                 server_url=self._url,
@@ -124,16 +125,16 @@ class Mistral(Tuner):
         return Account(
             True,
             None,
-            f"the key works; models said to be tunable: {len(models)}; but accounts were "
-            "refused all of them since March 2026; a refusal comes before anything is billed",
+            f"the key works; models listed as tunable: {len(models)}; but accounts have been "
+            "refused since March 2026, before anything is billed",
         )
 
     async def _tunable_models(self) -> list[str]:
         async with translating(_TITLE):
-            found = await self._api().models.list_async()
+            models = await self._api().models.list_async()
             return sorted(
                 each.id
-                for each in found.data or []
+                for each in models.data or []
                 if each.type == "base" and each.capabilities.fine_tuning
             )
 
@@ -146,30 +147,32 @@ class Mistral(Tuner):
                     return str(each.id)
         async with translating(_TITLE, effect=True):
             with sent_file(file.path, progress) as content:
-                made = await files.upload_async(
+                uploaded = await files.upload_async(
                     file={"file_name": file.name, "content": content}, purpose="fine-tune"
                 )
-        return str(made.id)
+        return str(uploaded.id)
 
     def payload(self, request: TuneRequest) -> dict[str, Any]:
-        wish = {name: request.options[name] for name in _OPTIONS if name in request.options}
-        if "training_steps" not in wish:
-            wish["epochs"] = request.epochs
+        hyperparameters = {
+            name: request.options[name] for name in _OPTIONS if name in request.options
+        }
+        if "training_steps" not in hyperparameters:
+            hyperparameters["epochs"] = request.epochs
         body: dict[str, Any] = {
             "model": request.from_model or request.model,
             "training_files": [{"file_id": request.training_file, "weight": 1}],
             "suffix": request.tag,
             "job_type": "completion",
-            "hyperparameters": wish,
+            "hyperparameters": hyperparameters,
             "auto_start": False,
-            # None of the rows is left out silently.
+            # Do not leave out rows silently.
             "invalid_sample_skip_percentage": 0,
         }
         if request.validation_file:
             body["validation_files"] = [request.validation_file]
         return body
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         """The price of the job that waits under the request's tag, made when there is none.
 
         Returns when the vendor has checked it (10 minutes at most). Free: nothing is started.
@@ -181,12 +184,12 @@ class Mistral(Tuner):
         usd, words = usd_of(job), price_of(job)
         if usd is None and words:
             raise InvalidRequestError(
-                f"Mistral asks {words}, which cannot be held against a budget in dollars.",
+                f"Mistral asks {words}, which cannot be compared with a budget in dollars.",
                 hint="Start it in its console, then `waltzrl-tui jobs adopt` it.",
             )
-        told = f"its own price is {words}" if words else "it told no price"
+        text = f"its own price is {words}" if words else "it reported no price"
         tokens = job.metadata.train_tokens if job.metadata else None
-        return Estimate(usd, words=told, tokens=tokens or None)
+        return PriceEstimate(usd, words=text, tokens=tokens or None)
 
     async def create(self, request: TuneRequest) -> RemoteJob:
         """Start the job that waits under the request's tag, made when there is none.
@@ -200,7 +203,8 @@ class Mistral(Tuner):
         most, usd = request.options.get("max_usd"), usd_of(job)
         if most is not None and (usd is None or usd > float(most)):
             raise InvalidRequestError(
-                f"Mistral asks {price_of(job) or 'an untold price'}, more than ${float(most):.2f}.",
+                f"Mistral asks {price_of(job) or 'an unknown price'}, more than "
+                f"{money(float(most))}.",
                 hint="Nothing was started. Launch with a higher max_usd to accept it.",
             )
         try:
@@ -208,7 +212,7 @@ class Mistral(Tuner):
                 jobs = self._api().fine_tuning.jobs
                 return job_of(known(await jobs.start_async(job_id=job.id)))
         except InvalidRequestError:
-            # Somebody else may have started it, or a start whose answer was lost.
+            # Someone else may have started it, or a start whose answer was lost.
             job = await self._details(job.id)
             if waits(job):
                 raise
@@ -223,7 +227,7 @@ class Mistral(Tuner):
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         job = await self._details(job_id)
-        seen, last = int(cursor.get("events", 0)), int(cursor.get("step", -1))
+        skip, last = int(cursor.get("events", 0)), int(cursor.get("step", -1))
         async with translating(_TITLE):
             state = STATES.get(str(job.status), "unknown")
             events = list(reversed(job.events or []))  # the newest come first
@@ -232,7 +236,7 @@ class Mistral(Tuner):
             step = points[-1].step_number if points else None
             words = why(job) if state == "failed" else ""
             if str(job.status) == "VALIDATED" and not job.auto_start:
-                words = f"checked, and waits to be started for {price_of(job) or 'an untold price'}"
+                words = f"checked; waits to be started for {price_of(job) or 'an unknown price'}"
             return JobSnapshot(
                 state,
                 str(job.status),
@@ -243,7 +247,7 @@ class Mistral(Tuner):
                 cost_usd=usd_of(job) if state == "succeeded" else None,
                 tokens=job.trained_tokens or None,
                 result_model=str(job.fine_tuned_model or "") if state == "succeeded" else "",
-                events=[event_of(number, each) for number, each in enumerate(events)][seen:],
+                events=[event_of(number, each) for number, each in enumerate(events)][skip:],
                 metrics=[metric_of(each) for each in points if each.step_number > last],
                 cursor={"events": len(events), "step": last if step is None else max(last, step)},
             )
@@ -262,11 +266,11 @@ class Mistral(Tuner):
     async def _priced(self, request: TuneRequest) -> Any:
         """The tag's job: one that was started, else one that is checked and waits."""
         tagged = await self._tagged(request.tag)
-        # The oldest of several that wait, always the same one: only that can be started twice.
+        # Always the oldest of several that wait, so that no other can be started as well.
         job = next((each for each in tagged if not waits(each)), tagged[0] if tagged else None)
         if job is None:
             async with translating(_TITLE):
-                # A lost answer leaves at most one more that waits, for nothing.
+                # A lost answer leaves at most one more waiting job, which is not billed.
                 jobs = self._api().fine_tuning.jobs
                 job = known(await jobs.create_async(**self.payload(request)))
         for _ in range(_CHECKS):
@@ -279,26 +283,26 @@ class Mistral(Tuner):
         raise UnavailableError("Mistral did not finish checking the job; nothing was started.")
 
     async def _tagged(self, tag: str) -> list[Any]:
-        """All jobs of that tag which can still come to something, oldest first."""
-        found: list[Any] = []
+        """The jobs with that tag whose validation has not failed, oldest first."""
+        tagged: list[Any] = []
         page: list[Any] | None = None
         number = 0
         while page is None or len(page) == _LISTED:
             page = await self._page(number)
             number += 1
-            found += [
+            tagged += [
                 each
                 for each in page
                 if each.suffix == tag and str(each.status) != "FAILED_VALIDATION"
             ]
-        return sorted(found, key=lambda each: (each.created_at, each.id))
+        return sorted(tagged, key=lambda each: (each.created_at, each.id))
 
     async def _page(self, number: int) -> list[Any]:
         async with translating(_TITLE):
             jobs = self._api().fine_tuning.jobs
-            found = await jobs.list_async(page=number, page_size=_LISTED)
-            # Jobs of kinds that the SDK does not know have none of their fields.
-            return [each for each in found.data or [] if hasattr(each, "suffix")]
+            answer = await jobs.list_async(page=number, page_size=_LISTED)
+            # Jobs of kinds unknown to the SDK lack all fields.
+            return [each for each in answer.data or [] if hasattr(each, "suffix")]
 
     async def _details(self, job_id: str) -> Any:
         async with translating(_TITLE):

@@ -1,4 +1,4 @@
-"""What Together tells of its jobs, in our words."""
+"""Reads Together's jobs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def job_of(each: Any) -> RemoteJob:
 
 def tag_in(name: str) -> str:
     """Our tag (`k3f-conv-1a2b`) in a result's name, or ""."""
-    found = re.search(r"[a-z][a-z2-9]{2,}-(?:conv|feed)-[0-9a-f]{4}", name)
-    return found.group() if found else ""
+    match = re.search(r"[a-z][a-z2-9]{2,}-(?:conv|feed)-[0-9a-f]{4}", name)
+    return match.group() if match else ""
 
 
 def event_of(number: int, each: Any) -> RemoteEvent:
@@ -63,8 +63,8 @@ def metric_of(row: Mapping[str, float]) -> RemoteMetric | None:
 
 
 def why(events: list[Any]) -> str:
-    told = [each for each in events if "error" in str(each.level or "")]
-    return str((told or events)[-1].message) if events else ""
+    errors = [each for each in events if "error" in str(each.level or "")]
+    return str((errors or events)[-1].message) if events else ""
 
 
 def cost_of(job: Any) -> float | None:

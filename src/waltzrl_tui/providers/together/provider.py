@@ -15,8 +15,8 @@ from waltzrl_tui.providers.protocol import (
     Capabilities,
     Deployment,
     DeploymentState,
-    Estimate,
     JobSnapshot,
+    PriceEstimate,
     Progress,
     ProviderContext,
     RemoteJob,
@@ -33,6 +33,7 @@ from waltzrl_tui.providers.together.jobs import (
     metric_of,
     why,
 )
+from waltzrl_tui.words import money, plural
 
 _URL: Final = "https://api.together.ai"
 _DEPLOYMENT_STATES: Final[dict[str, DeploymentState]] = {
@@ -81,20 +82,20 @@ class Together(SdkProvider):
     async def probe(self) -> Account:
         api = self.api()
         async with self.asking():
-            found = await api.fine_tuning.list()
-        count = len(found.data or [])
-        return Account(True, True, f"the key works; {count} jobs so far", self._project)
+            jobs = await api.fine_tuning.list()
+        count = len(jobs.data or [])
+        return Account(True, True, f"the key works; {plural(count, 'job')} so far", self._project)
 
     async def upload(self, file: TrainingUpload, progress: Progress) -> str:
         loop = asyncio.get_running_loop()
         key = self.key()
 
-        async def tell(sent: int, whole: int) -> None:
+        async def report(sent: int, whole: int) -> None:
             await progress(sent, whole)
 
-        def told(event: Any) -> None:
+        def on_progress(event: Any) -> None:
             asyncio.run_coroutine_threadsafe(
-                tell(int(event.uploaded_bytes), int(event.total_bytes)), loop
+                report(int(event.uploaded_bytes), int(event.total_bytes)), loop
             )
 
         def send() -> str:
@@ -109,7 +110,9 @@ class Together(SdkProvider):
                 http_client=self._sdk.DefaultHttpxClient(transport=transport(httpx, self._url)),
             )
             with client:
-                return str(client.files.upload(file.path, check=False, progress_callback=told).id)
+                return str(
+                    client.files.upload(file.path, check=False, progress_callback=on_progress).id
+                )
 
         async with self.asking(effect=True):
             file_id = await asyncio.to_thread(send)
@@ -128,9 +131,9 @@ class Together(SdkProvider):
 
         await self.until_checked(look)
 
-    async def estimate(self, request: TuneRequest) -> Estimate:
+    async def estimate(self, request: TuneRequest) -> PriceEstimate:
         async with self.asking():
-            found = await self.api().fine_tuning.estimate_price(
+            price = await self.api().fine_tuning.estimate_price(
                 training_file=request.training_file,
                 **({"validation_file": request.validation_file} if request.validation_file else {}),
                 model=request.model,
@@ -139,15 +142,19 @@ class Together(SdkProvider):
                 training_type={"type": "Lora", "lora_r": 8, "lora_alpha": 16},
                 training_method=_method(request),
             )
-        if not found.estimation_available:
-            why = str(found.unavailable_reason)
-            return Estimate(None, words=why, pending=why in _PENDING)
-        tokens = (found.estimated_train_token_count or 0) + (found.estimated_eval_token_count or 0)
-        limit = "" if found.user_limit is None else f"; this account's limit is ${found.user_limit}"
-        return Estimate(
-            found.estimated_total_price,
-            allowed=found.allowed_to_proceed is not False,
-            words=f"its estimate is ${found.estimated_total_price}{limit}",
+        if not price.estimation_available:
+            why = str(price.unavailable_reason)
+            return PriceEstimate(None, words=why, pending=why in _PENDING)
+        tokens = (price.estimated_train_token_count or 0) + (price.estimated_eval_token_count or 0)
+        limit = (
+            ""
+            if price.user_limit is None
+            else f"; this account's limit is {money(price.user_limit)}"
+        )
+        return PriceEstimate(
+            price.estimated_total_price,
+            allowed=price.allowed_to_proceed is not False,
+            words=f"its estimate is {money(price.estimated_total_price)}{limit}",
             tokens=int(tokens) or None,
         )
 
@@ -175,7 +182,7 @@ class Together(SdkProvider):
         body = {name: value for name, value in self.payload(request).items() if value is not None}
         tuning = self.api().fine_tuning
         async with self.asking():
-            # The SDK asks for the limits itself when it is not given them: that is no effect.
+            # Without the limits the SDK requests them itself; that has no effect.
             limits = await tuning.model_limits(model_name=request.model)
         try:
             async with self.asking(effect=True):
@@ -196,12 +203,12 @@ class Together(SdkProvider):
 
     async def _list(self) -> list[RemoteJob]:
         async with self.asking():
-            found = await self.api().fine_tuning.list()
-            return [job_of(each) for each in found.data or []]
+            answer = await self.api().fine_tuning.list()
+            return [job_of(each) for each in answer.data or []]
 
     async def fetch(self, job_id: str, cursor: Mapping[str, Any]) -> JobSnapshot:
         tuning = self.api().fine_tuning
-        seen, step = int(cursor.get("events", 0)), int(cursor.get("step", -1))
+        skip, step = int(cursor.get("events", 0)), int(cursor.get("step", -1))
         async with self.asking():
             job = await tuning.retrieve(job_id)
             events = (await tuning.list_events(job_id)).data or []
@@ -211,7 +218,7 @@ class Together(SdkProvider):
                 metrics = [each for each in map(metric_of, rows.metrics or []) if each]
             state = STATES.get(str(job.status), "unknown")
             steps = [event for event in events if event.step and event.total_steps]
-            told = job.progress
+            progress = job.progress
             return JobSnapshot(
                 state,
                 str(job.status),
@@ -220,11 +227,13 @@ class Together(SdkProvider):
                     (each.step for each in metrics), default=steps[-1].step if steps else None
                 ),
                 total_steps=steps[-1].total_steps if steps else None,
-                eta_seconds=told.seconds_remaining if told and told.estimate_available else None,
+                eta_seconds=progress.seconds_remaining
+                if progress and progress.estimate_available
+                else None,
                 cost_usd=cost_of(job) if state in ("succeeded", "cancelled") else None,
                 tokens=job.token_count,
                 result_model=str(job.x_model_output_name or "") if state == "succeeded" else "",
-                events=[event_of(number, each) for number, each in enumerate(events)][seen:],
+                events=[event_of(number, each) for number, each in enumerate(events)][skip:],
                 metrics=metrics,
                 cursor={
                     "events": len(events),
@@ -249,7 +258,7 @@ class Together(SdkProvider):
             endpoint = await self._endpoint(tag) or await endpoints.create(
                 project_id=project, name=tag
             )
-            made = await endpoints.deployments.create(
+            deployment = await endpoints.deployments.create(
                 endpoint.id,
                 project_id=project,
                 name=tag,
@@ -257,15 +266,19 @@ class Together(SdkProvider):
                 autoscaling={"min_replicas": 1, "max_replicas": 1},
                 inactive_timeout=_IDLE_MINUTES,
             )
-            return self._deployment(endpoint.id, made, str(made.status.state), made.status.message)
+            return self._deployment(
+                endpoint.id, deployment, str(deployment.status.state), deployment.status.message
+            )
 
     async def deployment(self, deployment_id: str) -> Deployment:
         endpoint, _, deployment = deployment_id.partition("/")
         async with self.asking():
-            found = await self.api().endpoints.deployments.retrieve(
+            details = await self.api().endpoints.deployments.retrieve(
                 deployment, project_id=self._project_id(), endpoint_id=endpoint
             )
-            return self._deployment(endpoint, found, str(found.status.state), found.status.message)
+            return self._deployment(
+                endpoint, details, str(details.status.state), details.status.message
+            )
 
     async def deployments(self) -> list[Deployment]:
         if not self._project:
@@ -309,7 +322,7 @@ class Together(SdkProvider):
         return None
 
     async def _resource(self, result_model: str) -> str:
-        """The model's resource name: the job that made it tells its id in the registry."""
+        """The model's resource name, from its id in the job that made it."""
         for each in (await self.api().fine_tuning.list()).data or []:
             if each.x_model_output_name == result_model:
                 job = await self.api().fine_tuning.retrieve(each.id)
@@ -320,8 +333,8 @@ class Together(SdkProvider):
     def _project_id(self) -> str:
         if not self._project:
             raise InvalidRequestError(
-                "Together needs to know in which project a deployment belongs.",
-                hint="Set TOGETHER_PROJECT_ID to the id that its console shows.",
+                "Together needs the project of a deployment.",
+                hint="Set TOGETHER_PROJECT_ID to the id in its console.",
             )
         return self._project
 

@@ -309,7 +309,7 @@ class ChatModel:
 
 def slowdown(jobs: Sequence[JobRow], sides: Sequence[ChatSide]) -> str:
     """A sentence about a job that computes on this machine beside an embedded pair, or ""."""
-    running = [job for job in jobs if job.state == "running" and job.provider == "embedded"]
+    running = [job for job in jobs if job.state == "running" and job.embedded]
     choices = [side.pairs.choice for side in sides]
     if not running or not any(choice is not None and choice.embedded for choice in choices):
         return ""

@@ -19,7 +19,7 @@ from textual.widgets import Static
 from waltzrl_tui.datasets.sampling.sampling import SampleCounts, SampleRecipe
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import one_line
-from waltzrl_tui.training.time_estimate import Estimate, estimate
+from waltzrl_tui.training.time_estimate import TimeEstimate, estimate
 from waltzrl_tui.tui.data.model import SamplePlan
 from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.waltz.prompts import agents_named
@@ -39,7 +39,7 @@ class Offer:
     speed: Speed
     recipe: SampleRecipe
     counts: SampleCounts | None
-    estimate: Estimate | None
+    estimate: TimeEstimate | None
 
     @property
     def rows(self) -> int | None:

@@ -164,7 +164,7 @@ class EvaluateModel:
 
     def judge_candidates(self) -> list[Candidate]:
         """The detector, and the agents that can judge: an embedded model cannot."""
-        agents = [agent for agent in self.agents.values() if agent.kind != "embedded"]
+        agents = [agent for agent in self.agents.values() if not agent.embedded]
         return [
             Candidate(DETECTOR, DETECTOR, "asks no model"),
             *(Candidate(agent.name, agent.name, agent.base) for agent in reversed(agents)),

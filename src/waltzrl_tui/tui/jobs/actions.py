@@ -41,7 +41,7 @@ class JobActions:
     async def resume(self, id: str) -> list[JobRow]:
         """Resume a job and the jobs it depends on; returns those that were resumed."""
         job = await self._store.jobs.get(id)
-        if job.provider == "embedded":
+        if job.embedded:
             return await control.resume(self._store, self._workspace, id)
         remote = await self._remote()
         resumed = await remote_control.resume(self._store, id)
@@ -50,7 +50,7 @@ class JobActions:
 
     async def retry(self, job: JobRow) -> JobRow:
         """Run a job again as a new one, which is returned."""
-        if job.provider == "embedded":
+        if job.embedded:
             return await control.retry(self._store, self._workspace, job.id)
         remote = await self._remote()
         retried = await remote_control.retry(self._store, job.id)

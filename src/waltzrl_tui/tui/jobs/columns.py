@@ -94,7 +94,7 @@ def _speed(cells: JobCells) -> Cell:
 
 def _speed_spare(jobs: Collection[JobRow]) -> int:
     """A provider reports no speed, so that the column goes first where there are such jobs."""
-    return 8 if any(job.provider != "embedded" for job in jobs) else 5
+    return 8 if any(not job.embedded for job in jobs) else 5
 
 
 def _eta(cells: JobCells) -> Cell:

@@ -116,10 +116,10 @@ def _remote(job: JobRow, remote: RemoteJobRow) -> list[DetailRow]:
 
 
 def _advice(job: JobRow) -> str:
-    if job.provider == "embedded" and job.state in ("failed", "cancelled"):
+    if job.embedded and job.state in ("failed", "cancelled"):
         how = f"resumes it from step {job.step}" if job.step else "starts it again"
         return f"{press('resume', 'jobs')} {how}; {press('log', 'jobs')} shows its log."
-    if job.state == "draft" and job.provider != "embedded":
+    if job.state == "draft" and not job.embedded:
         return f"{press('approve', 'jobs')} accepts the price; {press('cancel', 'jobs')} cancels."
     if job.ended and job.state != "succeeded" and not job.provider_job_id:
         return f"{press('resume', 'jobs')} relaunches it after the cause is fixed."
@@ -166,6 +166,8 @@ def _params(params: Mapping[str, Any]) -> list[DetailRow]:
     rows: list[DetailRow] = []
     single = []
     for name, value in params.items():
+        if name == "version":
+            continue
         if isinstance(value, Mapping):
             inner = ", ".join(f"{key} {one_line(str(each))}" for key, each in value.items())
             rows.append((one_line(name, 10), printable(inner), ""))

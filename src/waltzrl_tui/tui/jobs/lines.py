@@ -50,7 +50,7 @@ def step(job: JobRow, fraction: float | None = None) -> str:
 
 def cost(job: JobRow) -> str:
     """`$1.90`; `≈$1.90` where only the estimate is known yet."""
-    if job.cost_usd or job.provider == "embedded" or job.state in ("failed", "cancelled"):
+    if job.cost_usd or job.embedded or job.state in ("failed", "cancelled"):
         return words.money(job.cost_usd)
     return f"≈{words.money(job.estimate_usd)}" if job.estimate_usd else words.NONE
 

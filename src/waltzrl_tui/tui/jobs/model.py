@@ -99,7 +99,7 @@ class JobReadings:
 
     async def read_remote(self, store: Store, ids: Iterable[str]) -> None:
         """Bring `remote` of those jobs up to date, as far as they are at providers."""
-        elsewhere = [id for id in ids if id in self.jobs and self.jobs[id].provider != "embedded"]
+        elsewhere = [id for id in ids if id in self.jobs and not self.jobs[id].embedded]
         if elsewhere:
             self.remote.update(await store.remote.some(elsewhere))
 
@@ -157,8 +157,8 @@ class JobReadings:
 
     def launch(self, id: str) -> list[JobRow]:
         """The jobs that were launched together with that one, it among them, oldest first."""
-        prefix = launch_of(id)
-        ids = (other for other in self.jobs if launch_of(other) == prefix)
+        launch = self.jobs[id].launch
+        ids = (other for other, job in self.jobs.items() if job.launch == launch)
         return [self.jobs[other] for other in sorted(ids, key=self._rank.__getitem__)]
 
     def trainings(self, id: str) -> list[str]:
@@ -196,7 +196,7 @@ class JobReadings:
     def _sort(self) -> None:
         launches: dict[str, list[str]] = {}
         for id in sorted(self.jobs, key=self._rank.__getitem__):
-            launches.setdefault(launch_of(id), []).append(id)
+            launches.setdefault(self.jobs[id].launch, []).append(id)
 
         def place(ids: list[str]) -> tuple[bool, int]:
             return all(self.jobs[id].ended for id in ids), -self._rank[ids[-1]]
@@ -215,11 +215,6 @@ def _figures_after(figures: Figures, metric: Metric) -> Figures:
 
 def _until(points: list[Point], step: int) -> list[Point]:
     return [point for point in points if point[0] <= step]
-
-
-def launch_of(id: str) -> str:
-    """What the ids of one launch have in common: `k3f` of `k3f-conv`."""
-    return id.partition("-")[0]
 
 
 class JobsModel:
@@ -298,10 +293,10 @@ class JobsModel:
         jobs = self.readings.jobs.values()
         before, self._unfinished = (
             self._unfinished,
-            {launch_of(job.id) for job in jobs if not job.ended},
+            {job.launch for job in jobs if not job.ended},
         )
         ended = sorted(before - self._unfinished)
-        first = [next(job.id for job in jobs if launch_of(job.id) == launch) for launch in ended]
+        first = [next(job.id for job in jobs if job.launch == launch) for launch in ended]
         return [pair for id in first if (pair := self.readings.pair(id))]
 
     def allows(self, action: str) -> bool:
@@ -311,7 +306,7 @@ class JobsModel:
             return bool(self.query)
         if job is None:
             return False
-        here = job.provider == "embedded"
+        here = job.embedded
         resumable = job.state in ("failed", "cancelled") and (here or not job.provider_job_id)
         return {
             "approve": job.state == "draft" and not here,

@@ -66,7 +66,7 @@ def _succeeded(job: JobRow, figures: Figures, pair: PairRow | None, now: datetim
 
 
 def _next_step(job: JobRow) -> tuple[str, str] | None:
-    if job.provider != "embedded":
+    if not job.embedded:
         if job.provider_job_id:
             return press("retry", "jobs"), "run it again as a new job"
         return press("resume", "jobs"), "launch it again"

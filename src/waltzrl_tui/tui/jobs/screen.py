@@ -24,7 +24,7 @@ from waltzrl_tui.tui.jobs.columns import JobCells, table_cells, table_columns
 from waltzrl_tui.tui.jobs.details import DetailRow, JobDetailsScreen, detail_rows
 from waltzrl_tui.tui.jobs.event_log import EventLog
 from waltzrl_tui.tui.jobs.log import JobLogScreen, ProviderLogScreen
-from waltzrl_tui.tui.jobs.model import JobsModel, launch_of
+from waltzrl_tui.tui.jobs.model import JobsModel
 from waltzrl_tui.tui.jobs.note import JobNote, note
 from waltzrl_tui.tui.shell.keys import EMPTY, bindings, press
 from waltzrl_tui.tui.shell.screen import WaltzScreen
@@ -216,7 +216,7 @@ class JobsScreen(WaltzScreen):
         self._draw()
 
     def action_log(self) -> None:
-        if self._job and self._job.provider != "embedded":
+        if self._job and not self._job.embedded:
             self.app.push_screen(ProviderLogScreen(self.waltz.store, self._job.id))
         elif self._job:
             path = log_path(self.waltz.workspace, self._job.id)
@@ -259,7 +259,7 @@ class JobsScreen(WaltzScreen):
         others = [each for each in self._model.readings.launch(job.id) if not each.ended]
         answers = [("y", f"cancel {job.id}")]
         if len(others) > 1:
-            answers.append(("a", f"cancel all {len(others)} of {launch_of(job.id)}"))
+            answers.append(("a", f"cancel all {len(others)} of {job.launch}"))
         # What depends on others goes first, or it would fail when they are gone.
         ids = {"y": [job.id], "a": [each.id for each in reversed(others)]}
         text = f"What it has is kept; {press('resume', 'jobs')} resumes it later."
@@ -283,7 +283,7 @@ class JobsScreen(WaltzScreen):
         job = self._job
         if job is None:
             return
-        if job.provider == "embedded":
+        if job.embedded:
             self.start(self._retry(job), group="job-control")
             return
         where, price = one_line(job.provider), money(job.estimate_usd)

@@ -20,23 +20,23 @@ from waltzrl_tui.waltz.prompts import agents_named
 from waltzrl_tui.words import money, plural
 
 if TYPE_CHECKING:
-    from waltzrl_tui.remote.launch import Quote
+    from waltzrl_tui.remote.launch import LaunchQuote
     from waltzrl_tui.tui.shell.app import WaltzApp
 
 
 async def ask_and_launch(
     app: WaltzApp, recipe: SampleRecipe, row: PlanRow, settings: PlanSettings
 ) -> bool:
-    """Quote, ask, and launch after a yes. Returns whether it was launched.
+    """LaunchQuote, ask, and launch after a yes. Returns whether it was launched.
 
     Raises:
         WaltzError: The sample cannot be drawn, or the provider cannot be opened.
     """
     remote = await app.remote()
-    from waltzrl_tui.remote.launch import RemoteWish, launch, quote
+    from waltzrl_tui.remote.launch import RemoteLaunch, launch, quote
 
     app.notify(f"Pricing a launch at {one_line(row.title)}…", timeout=2, markup=False)
-    request = RemoteWish(recipe, row.provider, replace(settings, provider=row.provider))
+    request = RemoteLaunch(recipe, row.provider, replace(settings, provider=row.provider))
     priced = await quote(app.store, app.workspace, remote.providers, request)
     if not await app.push_screen_wait(LaunchDialog(priced)):
         return False
@@ -54,7 +54,7 @@ class LaunchDialog(ModalScreen[bool]):
         Binding("escape,q,n", "answer(False)", "cancel"),
     ]
 
-    def __init__(self, quote: Quote) -> None:
+    def __init__(self, quote: LaunchQuote) -> None:
         super().__init__()
         self._quote = quote
 
@@ -62,7 +62,7 @@ class LaunchDialog(ModalScreen[bool]):
         title = one_line(self._quote.row.title)
         with VerticalScroll(classes="dialog") as box:
             box.border_title = Content(
-                f"Launch {agents_named(self._quote.wanted.settings.roles)} at {title}"
+                f"Launch {agents_named(self._quote.plan.settings.roles)} at {title}"
             )
             box.border_subtitle = "esc cancel"
             yield Static(self._facts())
@@ -80,12 +80,12 @@ class LaunchDialog(ModalScreen[bool]):
         quote = self._quote
         lines = [
             _fact("base", one_line(quote.model, 80)),
-            _fact("epochs", f"{quote.wanted.settings.epochs:g}"),
+            _fact("epochs", f"{quote.plan.settings.epochs:g}"),
             _fact("price of", f"{quote.row.price_as_of or 'not known'}"),
             _fact("", one_line(quote.row.price_source, 120)),
             Content(""),
         ]
-        for role in quote.wanted.settings.roles:
+        for role in quote.plan.settings.roles:
             file = quote.workload.roles.get(role)
             if file is None:
                 continue
