@@ -61,9 +61,9 @@ async def once(url: str) -> tuple[float, float]:
     """Seconds of a launch, and how many of them belong to the provider's calls."""
     from waltzrl_tui.datasets.sampling.sampling import SampleRecipe
     from waltzrl_tui.datasets.starter import STARTER, bundled
-    from waltzrl_tui.plans.model import Wish
+    from waltzrl_tui.plans.model import PlanSettings
     from waltzrl_tui.providers.registry import open_provider
-    from waltzrl_tui.remote.launch import RemoteWish, launch, quote
+    from waltzrl_tui.remote.launch import RemoteLaunch, launch, quote
     from waltzrl_tui.remote.provider_pool import Providers
     from waltzrl_tui.remote.supervise import Supervisor, supervised
     from waltzrl_tui.store import Store
@@ -80,10 +80,10 @@ async def once(url: str) -> tuple[float, float]:
         async with await Store.open(workspace) as store:
             providers = Providers(workspace, opener=opener)
             async with supervised(Supervisor(store, workspace, providers)):
-                wish = RemoteWish(
-                    SampleRecipe(str(bundled(STARTER))), "together", Wish(epochs=2), url=url
+                plan = RemoteLaunch(
+                    SampleRecipe(str(bundled(STARTER))), "together", PlanSettings(epochs=2), url=url
                 )
-                quoted = await quote(store, workspace, providers, wish)
+                quoted = await quote(store, workspace, providers, plan)
                 spans.clear()
                 begin = time.monotonic()
                 jobs = await launch(store, workspace, quoted)

@@ -43,18 +43,18 @@ def _source() -> str:
 
 def ours(count: int) -> dict[str, float]:
     from waltzrl_tui.local.recipe import TrainingSettings
-    from waltzrl_tui.local.training import Step, Trainer
+    from waltzrl_tui.local.training import Trainer, TrainingStep
     from waltzrl_tui.local.work import training_threads
 
     settings = TrainingSettings(
         epochs=1.0, batch_rows=BATCH, learning_rate=RATE, rank=RANK, alpha=ALPHA,
         last_layers=LAST_LAYERS, decision_weight=1.0, checkpoint_seconds=1e9,
     )  # fmt: skip
-    steps: list[tuple[float, float, Step]] = []
+    steps: list[tuple[float, float, TrainingStep]] = []
     started: list[tuple[float, float]] = []
 
     def report(said: Any) -> None:
-        if isinstance(said, Step):
+        if isinstance(said, TrainingStep):
             steps.append((time.perf_counter(), time.process_time(), said))
         else:
             started.append((time.perf_counter(), time.process_time()))

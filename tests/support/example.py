@@ -16,8 +16,8 @@ from waltzrl_tui.evaluation.spec import RunSpec, SuiteRef
 from waltzrl_tui.evaluation.subjects import Subject
 from waltzrl_tui.records.jobs import JobState
 from waltzrl_tui.records.metrics import Metric, measured
+from waltzrl_tui.records.verdict import Verdict
 from waltzrl_tui.store import NewJob, Store
-from waltzrl_tui.waltz.verdict import Verdict
 from waltzrl_tui.workspace import Workspace
 
 START = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)

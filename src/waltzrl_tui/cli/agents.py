@@ -166,7 +166,7 @@ async def add_agent(context: Context, options: AddOptions) -> int:
             quote = await store_price(store, agent, price, listed)
     notes = [listed.words] if listed and listed.words else []
     words = f"Added agent {agent.name}."
-    if agent.kind != "embedded":
+    if not agent.embedded:
         words += f" {price_sentence(quote, agent)}"
     context.out.result({"agents": [{**agent_document(agent, quote), "notes": notes}]}, words)
     return 0

@@ -166,7 +166,7 @@ async def cancel(context: Context, options: JobsOptions) -> int:
         # In a launch, ended jobs are left alone; a single ended one is an error to report.
         going = [job for job in chosen if not job.ended] or chosen[:1]
         jobs = [await control.cancel(store, context.workspace, job.id) for job in going]
-        if remote := [job for job in jobs if not job.ended and job.provider != "embedded"]:
+        if remote := [job for job in jobs if not job.ended and not job.embedded]:
             async with _supervised(context, store, remote):
                 await _wait_for_end(store, [job.id for job in remote])
             jobs = await store.jobs.some(job.id for job in jobs)
@@ -183,7 +183,7 @@ async def resume(context: Context, options: JobsOptions) -> int:
         resumed: dict[str, JobRow] = {}
         for job in stopped:
             # Resuming one resumes what it depends on, which may be the next of these.
-            if job.provider != "embedded":
+            if not job.embedded:
                 await remote_control.resume(store, job.id)
                 resumed[job.id] = await _sent(context, store, job.id)
             elif job.id not in resumed:
@@ -198,7 +198,7 @@ async def retry(context: Context, options: RetryOptions) -> int:
     """`jobs retry JOB`."""
     async with context.store() as store:
         job = await store.jobs.get(options.job)
-        if job.provider != "embedded":
+        if not job.embedded:
             job = await _retry_remote(context, store, job, yes=options.yes)
         else:
             job = await control.retry(store, context.workspace, job.id)
@@ -210,7 +210,7 @@ async def logs(context: Context, options: LogsOptions) -> int:
     """`jobs logs JOB`: the last lines that its worker printed."""
     async with context.store() as store:
         job = await store.jobs.get(options.job)
-        remote = job.provider != "embedded"
+        remote = not job.embedded
         events = await store.jobs.events(job.id, limit=-1) if remote else []
     path = log_path(context.workspace, job.id)
     if remote:
@@ -262,7 +262,7 @@ async def _supervised(
     context: Context, store: Store, jobs: Sequence[JobRow]
 ) -> AsyncIterator[None]:
     """Launch and watch the providers' jobs while inside, if one of the jobs is theirs."""
-    if all(job.provider == "embedded" for job in jobs):
+    if all(job.embedded for job in jobs):
         yield
         return
     from waltzrl_tui.cli.remote import supervising

@@ -15,6 +15,7 @@ from waltzrl_tui.endpoints.key_gate import KeyUse, may_send
 from waltzrl_tui.endpoints.prices import ListedPrice, fetch_price
 from waltzrl_tui.errors import UsageError
 from waltzrl_tui.keys import find_key
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.store import AgentRow, Store
 from waltzrl_tui.store.answers import Price, Quote
 from waltzrl_tui.words import UNKNOWN, money
@@ -54,7 +55,7 @@ async def ask_price(context: Context, agent: AgentRow) -> ListedPrice | None:
     If the list cannot be read or lacks the model, a note says so, which is printed. None for the
     embedded engine.
     """
-    if agent.kind == "embedded":
+    if agent.embedded:
         return None
     use = KeyUse(agent.name, agent.key_env, agent.url)
     if agent.key_env and not await asyncio.to_thread(may_send, use.variable, use.url):
@@ -89,7 +90,7 @@ def refuse_embedded(kind: str) -> None:
     Raises:
         UsageError: It runs on this machine.
     """
-    if kind == "embedded":
+    if kind == EMBEDDED:
         raise UsageError("Agents of the embedded engine cost nothing; they have no price.")
 
 

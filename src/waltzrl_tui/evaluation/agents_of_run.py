@@ -73,7 +73,7 @@ async def sources(
     prices = await known_prices(store, agents)
     server_limits: dict[str, int] = {}
     for name, agent in agents.items():
-        default = at_once or (EMBEDDED_AT_ONCE if agent.kind == "embedded" else SERVER_AT_ONCE)
+        default = at_once or (EMBEDDED_AT_ONCE if agent.embedded else SERVER_AT_ONCE)
         server = _server(agent)
         # The lowest limit for a server counts.
         limit = limits.get(name, default)
@@ -111,7 +111,7 @@ def _server(agent: AgentRow) -> str:
 
     Each adapter of the embedded engine is sampled in its own batches, so it has its own limit.
     """
-    if agent.kind == "embedded":
+    if agent.embedded:
         return f"embedded {agent.base} {agent.adapter}"
     if agent.kind == "hosted":
         return f"hosted {agent.base}"

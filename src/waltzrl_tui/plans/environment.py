@@ -14,7 +14,8 @@ from typing import Final
 
 from waltzrl_tui.keys import find_key
 from waltzrl_tui.plans.catalogue import load_catalogue
-from waltzrl_tui.plans.model import EMBEDDED, Environment, Gpu, Probe
+from waltzrl_tui.plans.model import Environment, Gpu, Probe
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace

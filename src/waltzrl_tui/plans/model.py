@@ -17,9 +17,6 @@ Size = Literal["small", "default", "large"]
 ProviderKind = Literal["tokens", "machines", "own", "embedded"]
 """What is paid for: trained tokens, rented machines, or nothing (own GPU, embedded engine)."""
 
-EMBEDDED: Final = "embedded"
-"""The provider name of the embedded engine, in the catalogue and on jobs."""
-
 SIZES: Final[tuple[Size, ...]] = ("small", "default", "large")
 METHODS: Final[tuple[Method, ...]] = ("sft", "dpo")
 STALE_DAYS: Final = 90

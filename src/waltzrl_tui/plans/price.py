@@ -12,7 +12,6 @@ from waltzrl_tui.plans.cost import PlanCost
 from waltzrl_tui.plans.hosted import price_by_tokens
 from waltzrl_tui.plans.machines import price_by_machine, price_on_own_gpu
 from waltzrl_tui.plans.model import (
-    EMBEDDED,
     STALE_DAYS,
     Environment,
     PlanRow,
@@ -30,6 +29,7 @@ from waltzrl_tui.plans.schema import (
     ProviderEntry,
 )
 from waltzrl_tui.plans.training_tokens import TrainingTokens, count_training_tokens
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.words import money, percent
 
 ALIASES: Final = {"local": EMBEDDED}

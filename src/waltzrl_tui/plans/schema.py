@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from waltzrl_tui.plans.model import METHODS, Money, ProviderKind, Size
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.records.roles import Method
 
 Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -206,7 +207,7 @@ class ProviderEntry(_CatalogueEntry):
     @property
     def fixed_model(self) -> bool:
         """Whether it trains its own base model only, whichever the user asks for."""
-        return self.kind == "embedded"
+        return self.kind == EMBEDDED
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

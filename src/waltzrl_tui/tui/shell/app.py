@@ -292,7 +292,7 @@ class WaltzApp(App[None]):
             return
         remote = await self.remote()
         remote.start()
-        jobs = [job for job in await store.jobs.list(limit=200) if job.provider != "embedded"]
+        jobs = [job for job in await store.jobs.list(limit=200) if not job.embedded]
         self._remote_notices.show_ended(jobs)
 
     def _announce_running(self) -> None:
