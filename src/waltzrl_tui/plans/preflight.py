@@ -33,11 +33,6 @@ def steps_for(rows: int, epochs: float, batch_rows: int) -> int:
     return math.ceil(rows * epochs / batch_rows)
 
 
-def epochs_for(rows: int, steps: int, batch_rows: int) -> float:
-    """The passes over `rows` rows that `steps` optimizer steps make (0 without rows)."""
-    return steps * batch_rows / rows if rows else 0.0
-
-
 def preflight(
     provider: ProviderEntry,
     model: BaseModelEntry | None,
