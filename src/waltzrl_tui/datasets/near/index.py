@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from types import TracebackType
 from typing import Final, Literal
 
 from waltzrl_tui.datasets.near.shingles import (
@@ -95,12 +94,7 @@ class NearIndex:
     def __enter__(self) -> NearIndex:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

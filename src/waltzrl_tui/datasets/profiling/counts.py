@@ -24,7 +24,7 @@ from waltzrl_tui.datasets.profiling.figures import (
     PersonalRow,
     Profile,
     Refusals,
-    TokenHistogram,
+    Tokens,
     Waste,
 )
 from waltzrl_tui.datasets.profiling.personal import find_personal
@@ -82,11 +82,7 @@ class ProfileCounter:
         self._category: Counter[str] = Counter()
         self._contradictions = Contradictions()
         self._values = {"harm": LabelCounter(), "reply": LabelCounter()}
-        self._sizes = {
-            "rows": TokenHistogram(),
-            "prompts": TokenHistogram(),
-            "replies": TokenHistogram(),
-        }
+        self._sizes = {name: Tokens() for name in ("rows", "prompts", "replies")}
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
         # One entry per row.
@@ -180,7 +176,7 @@ class ProfileCounter:
                 "pairs": count_distinct(near_pairs),
             },
             clusters=self._clusters(prompts, replies, pairs, near_pairs),
-            sides={name: self._sizes[name].tokens() for name in ("prompts", "replies")},
+            sides={name: self._sizes[name] for name in ("prompts", "replies")},
             refusals=self._refusals(),
             contaminated=self._contamination(prompts),
             personal=self._personal_figures(),

@@ -209,7 +209,7 @@ class LineQuery:
         """
         kind = self.check()
         if kind != "BOOLEAN":
-            raise not_a_condition(self._expression, kind, self._columns)
+            raise not_a_condition(self._expression, kind)
 
     def select(self, columns: str, rest: str = "") -> str:
         """SQL that selects `columns`, made of `_line` and `_value`, from the rows of a block."""

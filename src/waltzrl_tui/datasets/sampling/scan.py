@@ -245,8 +245,7 @@ class _Reading:
 
 def digest(*parts: bytes) -> bytes:
     """16 bytes that identify `parts`; the same on any machine."""
-    framed_parts = [each for part in parts for each in (_length(len(part)), part)]
-    return hashlib.sha256(b"".join(framed_parts)).digest()[:16]
+    return hashlib.sha256(b"".join(map(framed, parts))).digest()[:16]
 
 
 def framed(part: bytes) -> bytes:
