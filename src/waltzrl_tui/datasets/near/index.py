@@ -28,14 +28,13 @@ from waltzrl_tui.datasets.near.shingles import (
     flat_runs,
     padded,
     shingles,
-    shingles_of,
     similarity,
     text_digest,
 )
 from waltzrl_tui.datasets.near.signatures import Bands
 from waltzrl_tui.errors import DatasetError
 
-__all__ = ["LIMIT", "THRESHOLD", "NearGroups", "NearIndex", "shingles", "similarity", "text_digest"]
+__all__ = ["LIMIT", "THRESHOLD", "NearGroups", "NearIndex", "text_digest"]
 
 LIMIT: Final = 16 * 1024
 """Bytes of a text that are compared."""
@@ -225,7 +224,7 @@ class _StoredTexts:
 
     def _shingles(self, number: int) -> frozenset[int]:
         begin = self._ends[number]
-        return shingles_of(os.pread(self._file, self._ends[number + 1] - begin, begin))
+        return shingles(os.pread(self._file, self._ends[number + 1] - begin, begin))
 
 
 def _check(

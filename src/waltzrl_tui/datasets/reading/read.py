@@ -105,13 +105,11 @@ class Dataset:
 
     Attributes:
         path: As the user gave it.
-        corrected: The mapping is the user's, not the guess.
     """
 
     path: Path
     mapping: Mapping
     source: DatasetFile
-    corrected: bool = False
 
     @property
     def format(self) -> str:
@@ -140,9 +138,8 @@ def open_dataset(
     path = Path(path)
     source = DatasetFile.of(path, workspace)
     objects = _first(source)
-    stored = None if mapping else _stored_mapping(path, objects, workspace)
-    chosen = mapping or stored or guess_mapping(objects)
-    dataset = Dataset(path, chosen, source, corrected=stored is not None)
+    chosen = mapping or _stored_mapping(path, objects, workspace) or guess_mapping(objects)
+    dataset = Dataset(path, chosen, source)
     first_bad: BadRow | None = None
     bad = 0
     for row in dataset:
