@@ -40,10 +40,7 @@ class Latency:
         ordered = sorted(seconds)
         if not ordered:
             return cls(0.0, 0.0)
-        return cls(
-            statistics.median(ordered),
-            ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))],
-        )
+        return cls(statistics.median(ordered), ordered[round(0.95 * (len(ordered) - 1))])
 
     def to_json(self) -> dict[str, float]:
         return {"median": round(self.median, 3), "p95": round(self.p95, 3)}

@@ -114,11 +114,40 @@ async def _work(
     on_item: OnItem | None,
     outcome: RunOutcome,
 ) -> None:
-    work = await _Work.prepared(store, run, spec, opener, on_item, outcome)
+    rows = await asyncio.to_thread(load_prompts, spec)
+    agents = await agents_of(store, spec.agents)
+    pins = await pins_of(agents)
+    if pins != spec.pins:
+        changed = sorted(name for name in pins if pins[name] != spec.pins.get(name))
+        raise DatasetError(
+            f"The agent {one_line(changed[0])} has changed since the run began.",
+            hint="Start a new run.",
+        )
+    writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
+    ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
+    context = RunContext(
+        sources=ready,
+        prompts={name: agent.prompt for name, agent in agents.items()},
+        judges=spec.judges,
+        max_tokens=spec.max_tokens,
+        verdict_tokens=spec.verdict_tokens,
+        salt=spec.salt,
+        answers=Answers(store.answers, await store.answers.keys(), writer.put),
+    )
+    done = {item.place for item in await store.runs.items(run.id)}
+    left = {
+        subject: [
+            (place, row)
+            for suite, prompts in enumerate(rows)
+            for number, row in enumerate(prompts)
+            if (place := (subject, suite, number)) not in done
+        ]
+        for subject in range(len(spec.subjects))
+    }
     try:
-        await work.all()
+        await _Work(spec, context, writer, left, on_item, outcome).all()
     finally:
-        await work.writer.close()
+        await writer.close()
 
 
 async def _unless_stopped(store: Store, run_id: int, work: Coroutine[Any, Any, None]) -> bool:
@@ -152,48 +181,6 @@ class _Work:
     left: dict[int, list[tuple[Place, Row]]]
     on_item: OnItem | None
     outcome: RunOutcome
-
-    @classmethod
-    async def prepared(
-        cls,
-        store: Store,
-        run: RunRow,
-        spec: RunSpec,
-        opener: EndpointOpener,
-        on_item: OnItem | None,
-        outcome: RunOutcome,
-    ) -> _Work:
-        rows = await asyncio.to_thread(load_prompts, spec)
-        agents = await agents_of(store, spec.agents)
-        pins = await pins_of(agents)
-        if pins != spec.pins:
-            changed = sorted(name for name in pins if pins[name] != spec.pins.get(name))
-            raise DatasetError(
-                f"The agent {one_line(changed[0])} has changed since the run began.",
-                hint="Start a new run.",
-            )
-        writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
-        ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
-        context = RunContext(
-            sources=ready,
-            prompts={name: agent.prompt for name, agent in agents.items()},
-            judges=spec.judges,
-            max_tokens=spec.max_tokens,
-            verdict_tokens=spec.verdict_tokens,
-            salt=spec.salt,
-            answers=Answers(store.answers, await store.answers.keys(), writer.put),
-        )
-        done = {item.place for item in await store.runs.items(run.id)}
-        left = {
-            subject: [
-                (place, row)
-                for suite, prompts in enumerate(rows)
-                for number, row in enumerate(prompts)
-                if (place := (subject, suite, number)) not in done
-            ]
-            for subject in range(len(spec.subjects))
-        }
-        return cls(spec, context, writer, left, on_item, outcome)
 
     async def all(self) -> None:
         """Do all items; failures go into the outcome."""
