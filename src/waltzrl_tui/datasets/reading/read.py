@@ -32,7 +32,6 @@ __all__ = [
     "first_objects",
     "iter_rows",
     "open_dataset",
-    "open_index",
     "open_lines",
 ]
 
@@ -181,15 +180,6 @@ def open_lines(path: str | Path) -> BufferedReader:
         DatasetError: The file cannot be read.
     """
     return DatasetFile.of(path).open()
-
-
-def open_index(path: str | Path) -> LineIndex:
-    """An index of the file's records, whatever its format; the caller starts and closes it.
-
-    Raises:
-        DatasetError: The file cannot be read.
-    """
-    return DatasetFile.of(path).index()
 
 
 def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | None:
