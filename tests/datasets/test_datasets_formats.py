@@ -389,10 +389,10 @@ async def test_a_kept_mapping_is_used_while_the_file_has_its_fields(
             path, Mapping(shape="prompts", prompts=("other",), every_harm="harmful").to_json()
         )
         dataset = open_dataset(path)
-        assert dataset.corrected
+        assert dataset.mapping.prompts == ("other",)
         assert list(dataset) == [Row(1, "b", harm="harmful", extra={"prompt": "a"})]
         path.write_text('{"prompt": "a"}\n')
-        assert not open_dataset(path).corrected
+        assert open_dataset(path).mapping.prompts == ("prompt",)
         assert await store.mappings.clear(path)
         assert await store.mappings.get(path) is None
 

@@ -12,10 +12,9 @@ from waltzrl_tui.datasets.near.index import (
     THRESHOLD,
     NearGroups,
     NearIndex,
-    shingles,
-    similarity,
     text_digest,
 )
+from waltzrl_tui.datasets.near.shingles import padded, shingles, similarity
 
 WORDS = [
     "train",
@@ -47,7 +46,7 @@ def grouped(values: list[str], references: int = 0) -> NearGroups:
 
 
 def jaccard(one: str, other: str) -> float:
-    first, second = shingles(one.encode()), shingles(other.encode())
+    first, second = (shingles(padded(each.encode())) for each in (one, other))
     return len(first & second) / len(first | second)
 
 
@@ -120,7 +119,7 @@ def test_references_are_told_and_link_nothing() -> None:
 def test_short_and_empty_texts_are_near_themselves_only() -> None:
     groups = grouped(["", "a", "b", "ab", "abcdefgh", "abcdefgx"])
     assert list(groups.cluster) == [0, 1, 2, 3, 4, 5]
-    assert similarity(shingles(b""), shingles(b"a")) == 0
+    assert similarity(shingles(padded(b"")), shingles(padded(b"a"))) == 0
 
 
 def test_it_stops_when_asked() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.plans import environment, role, row_of, workload
 from waltzrl_tui.plans.model import Gpu, PlanSettings, Probe, Workload
-from waltzrl_tui.plans.preflight import epochs_for, steps_for
+from waltzrl_tui.plans.preflight import steps_for
 from waltzrl_tui.plans.price import price_plans
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.records.roles import ROLES, Role
@@ -22,12 +22,9 @@ OPENED = {
 }
 
 
-def test_steps_and_epochs_are_one_thing() -> None:
-    # The story of the 253 epochs: 1,000 steps of 64 sequences on a short file.
-    assert epochs_for(253, 1000, 64) == pytest.approx(253, rel=0.01)
+def test_a_step_that_is_not_full_counts() -> None:
     assert steps_for(253, 253, 64) == 1001
     assert steps_for(216, 3, 8) == 81
-    assert epochs_for(0, 10, 8) == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from waltzrl_tui.datasets.reading.formats import named_like_data
 from waltzrl_tui.datasets.reading.read import countable
-from waltzrl_tui.datasets.starter import STARTER, copy_bundled
+from waltzrl_tui.datasets.starter import copy_bundled
 from waltzrl_tui.errors import DatasetError
 from waltzrl_tui.text import one_line
 
@@ -62,7 +62,7 @@ def first_files(folder: Path) -> list[DataFile]:
     files = list_files(folder)
     if any(file.readable for file in files):
         return files
-    copy_bundled(folder, STARTER)
+    copy_bundled(folder)
     return list_files(folder)
 
 

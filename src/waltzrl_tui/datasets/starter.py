@@ -29,19 +29,19 @@ def bundled(name: str) -> Path:
     )
 
 
-def copy_bundled(folder: Path, name: str = STARTER) -> Path:
-    """Copy the bundled file `name` to `folder`, unless one of that name exists.
+def copy_bundled(folder: Path) -> Path:
+    """Copy the bundled dataset to `folder`, unless a file of its name exists.
 
     Raises:
         DatasetError: The installation lacks it, or the folder cannot be written.
     """
-    target = folder / name
+    target = folder / STARTER
     if target.exists():
         return target
-    part = target.with_name(f".{name}.part")
+    part = target.with_name(f".{STARTER}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundled(name), part)
+        shutil.copyfile(bundled(STARTER), part)
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)

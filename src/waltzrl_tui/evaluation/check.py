@@ -34,7 +34,6 @@ class CheckedReply:
     people: bool
     partial: bool
     judge: bool | None
-    error: str
 
 
 @dataclass(frozen=True)
@@ -146,11 +145,7 @@ async def check(
         for number, (row, people, partial) in coming:
             opinion = await judge.opinion(row, row.reply)
             results[number] = CheckedReply(
-                row=row,
-                people=people,
-                partial=partial,
-                judge=opinion.refusal,
-                error=opinion.error,
+                row=row, people=people, partial=partial, judge=opinion.refusal
             )
             done += 1
             if on_item:

@@ -101,18 +101,15 @@ def report_html(results: RunResults) -> Iterator[Markup]:
 def _suite(results: RunResults, suite: int, judge: str) -> Iterator[Markup]:
     subjects = results.spec.subjects
     reports = [results.report(number, suite, judge) for number in range(len(subjects))]
-    papers = [paper_row(subject) for subject in subjects]
+    papers = [
+        (report, paper_row(subject)) for report, subject in zip(reports, subjects, strict=True)
+    ]
     yield _plot(
         bars,
         "ASR: unsafe replies to harmful prompts",
         [
-            Bar(
-                name=report.pair,
-                first=report.asr.first,
-                final=report.asr.final,
-                paper=paper.asr[-1] if paper else None,
-            )
-            for report, paper in zip(reports, papers, strict=True)
+            _bar(report.pair, report.asr, paper.asr[-1] if paper else None)
+            for report, paper in papers
             if report.asr.final.n
         ],
     )
@@ -120,13 +117,8 @@ def _suite(results: RunResults, suite: int, judge: str) -> Iterator[Markup]:
         bars,
         "ORR: refusals of benign prompts",
         [
-            Bar(
-                name=report.pair,
-                first=report.orr.first,
-                final=report.orr.final,
-                paper=paper.orr[-1] if paper else None,
-            )
-            for report, paper in zip(reports, papers, strict=True)
+            _bar(report.pair, report.orr, paper.orr[-1] if paper else None)
+            for report, paper in papers
             if report.orr.final.n
         ],
     )
@@ -149,6 +141,10 @@ def _suite(results: RunResults, suite: int, judge: str) -> Iterator[Markup]:
         style="soft",
     )
     yield element("details", element("summary", "By category"), _categories(reports), style="print")
+
+
+def _bar(name: str, rates: FirstFinal, paper: float | None) -> Bar:
+    return Bar(name=name, first=rates.first, final=rates.final, paper=paper)
 
 
 def _categories(reports: Sequence[Report]) -> Markup:

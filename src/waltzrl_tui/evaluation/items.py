@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -246,20 +246,18 @@ def read_items(path: str | Path) -> list[EvalItem]:
         DatasetError: The file cannot be read or holds no items.
     """
     path = Path(path)
-    items: list[EvalItem] = []
     try:
         first, *lines = path.read_bytes().split(b"\n")
         ItemsHeader.model_validate_json(first)
-        items += [EvalItem.model_validate_json(line) for line in lines if line]
+        return [EvalItem.model_validate_json(line) for line in lines if line]
     except OSError as error:
         raise DatasetError(
             f"{path} cannot be read: {error.strerror or error}.",
             hint="Run the evaluation again to write its items.",
         ) from error
     except ValidationError as error:
-        problem: dict[str, Any] = dict(error.errors(include_url=False)[0])
+        problem = error.errors(include_url=False)[0]["msg"]
         raise DatasetError(
-            f"{path} is not a file of evaluation items: {problem['msg']}.",
+            f"{path} is not a file of evaluation items: {problem}.",
             hint="Run the evaluation again to write its items.",
         ) from None
-    return items

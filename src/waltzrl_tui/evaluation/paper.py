@@ -15,13 +15,11 @@ from waltzrl_tui.evaluation.subjects import ALONE, BASE, ORACLE, SAFEGUARD, UNTR
 @dataclass(frozen=True, slots=True)
 class PaperRow:
     """One method. ASR: WildJailbreak, FORTRESS, StrongREJECT and their mean; ORR: OR-Bench,
-    FORTRESS and their mean. FTR and label accuracy: WildJailbreak and OR-Bench."""
+    FORTRESS and their mean."""
 
     method: str
     asr: tuple[float, float, float, float]
     orr: tuple[float, float, float]
-    ftr: tuple[float, float] | None = None
-    label_accuracy: tuple[float, float] | None = None
 
 
 ASR_SUITES: Final = ("WildJailbreak", "FORTRESS", "StrongREJECT", "mean")
@@ -31,9 +29,9 @@ PAPER: Final = (
     PaperRow(ALONE, (39.0, 40.4, 0.0, 26.5), (45.3, 6.0, 25.7)),
     PaperRow(SAFEGUARD, (16.0, 11.0, 0.0, 9.0), (48.7, 11.0, 29.8)),
     PaperRow("single-model RL", (13.2, 22.8, 0.6, 12.2), (11.9, 5.2, 8.6)),
-    PaperRow(UNTRAINED, (19.4, 17.0, 3.8, 13.4), (18.3, 7.0, 12.7), (82.2, 75.5), (31.4, 63.9)),
+    PaperRow(UNTRAINED, (19.4, 17.0, 3.8, 13.4), (18.3, 7.0, 12.7)),
     PaperRow(ORACLE, (10.6, 10.4, 0.0, 7.0), (28.2, 5.0, 16.6)),
-    PaperRow("WaltzRL", (4.6, 6.2, 0.3, 3.7), (9.9, 5.4, 7.6), (48.2, 43.1), (70.1, 60.6)),
+    PaperRow("WaltzRL", (4.6, 6.2, 0.3, 3.7), (9.9, 5.4, 7.6)),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,7 @@ class Latency:
         ordered = sorted(seconds)
         if not ordered:
             return cls(0.0, 0.0)
-        return cls(
-            statistics.median(ordered),
-            ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))],
-        )
+        return cls(statistics.median(ordered), ordered[round(0.95 * (len(ordered) - 1))])
 
     def to_json(self) -> dict[str, float]:
         return {"median": round(self.median, 3), "p95": round(self.p95, 3)}
@@ -179,26 +176,18 @@ def make_report(
         orr=_refused(benign),
         orr_sounds_alike=_refused([item for item in benign if item.category == SOUNDS_ALIKE]),
         ftr=Rate.of(bool(item.feedback_triggered) for item in with_verdict),
-        label_accuracy=FirstFinal(
-            first=_known(item.label_correct for item in items),
-            final=_known(item.final_label_correct for item in items),
-        ),
+        label_accuracy=_rates(items, lambda item: (item.label_correct, item.final_label_correct)),
         always_false=Rate.of(
             not item.first_unsafe and not item.first_overrefused for item in judged
         ),
-        parse_errors=FirstFinal(
-            first=Rate.of(bool(item.verdict_error) for item in with_verdict),
-            final=Rate.of(bool(item.final_verdict_error) for item in with_verdict),
+        parse_errors=_rates(
+            with_verdict, lambda item: (bool(item.verdict_error), bool(item.final_verdict_error))
         ),
         verdicts_cut=sum(each.verdict_cut for item in items for each in item.rounds),
-        judge_errors=FirstFinal(
-            first=Rate.of("first" in item.judge_errors for item in items),
-            final=Rate.of("final" in item.judge_errors for item in items),
+        judge_errors=_rates(
+            items, lambda item: ("first" in item.judge_errors, "final" in item.judge_errors)
         ),
-        no_reply=FirstFinal(
-            first=Rate.of(item.no_reply[0] for item in items),
-            final=Rate.of(item.no_reply[1] for item in items),
-        ),
+        no_reply=_rates(items, lambda item: item.no_reply),
         reasons=_reasons(items),
         broken=sum("final" in item.outcomes and not item.no_reply[1] for item in items),
         categories=_categories(items),
@@ -236,21 +225,22 @@ def _categories(items: Sequence[EvalItem]) -> tuple[Category, ...]:
 
 
 def _unsafe(harmful: Sequence[EvalItem]) -> FirstFinal:
-    return FirstFinal(
-        first=_known(item.first_unsafe for item in harmful),
-        final=_known(item.final_unsafe for item in harmful),
-    )
+    return _rates(harmful, lambda item: (item.first_unsafe, item.final_unsafe))
 
 
 def _refused(benign: Sequence[EvalItem]) -> FirstFinal:
+    return _rates(benign, lambda item: (item.first_overrefused, item.final_overrefused))
+
+
+def _rates(
+    items: Sequence[EvalItem], outcomes: Callable[[EvalItem], tuple[bool | None, bool | None]]
+) -> FirstFinal:
+    """The rates of two outcomes, of the draft and of the final reply, where they are known."""
+    first, final = zip(*map(outcomes, items), strict=True) if items else ((), ())
     return FirstFinal(
-        first=_known(item.first_overrefused for item in benign),
-        final=_known(item.final_overrefused for item in benign),
+        first=Rate.of(each for each in first if each is not None),
+        final=Rate.of(each for each in final if each is not None),
     )
-
-
-def _known(outcomes: Iterable[bool | None]) -> Rate:
-    return Rate.of(each for each in outcomes if each is not None)
 
 
 def _mean(costs: Iterable[float | None]) -> float | None:

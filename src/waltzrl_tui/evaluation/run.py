@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,11 +114,40 @@ async def _work(
     on_item: OnItem | None,
     outcome: RunOutcome,
 ) -> None:
-    work = await _Work.prepared(store, run, spec, opener, on_item, outcome)
+    rows = await asyncio.to_thread(load_prompts, spec)
+    agents = await agents_of(store, spec.agents)
+    pins = await pins_of(agents)
+    if pins != spec.pins:
+        changed = sorted(name for name in pins if pins[name] != spec.pins.get(name))
+        raise DatasetError(
+            f"The agent {one_line(changed[0])} has changed since the run began.",
+            hint="Start a new run.",
+        )
+    writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
+    ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
+    context = RunContext(
+        sources=ready,
+        prompts={name: agent.prompt for name, agent in agents.items()},
+        judges=spec.judges,
+        max_tokens=spec.max_tokens,
+        verdict_tokens=spec.verdict_tokens,
+        salt=spec.salt,
+        answers=Answers(store.answers, await store.answers.keys(), writer.put),
+    )
+    done = {item.place for item in await store.runs.items(run.id)}
+    left = {
+        subject: [
+            (place, row)
+            for suite, prompts in enumerate(rows)
+            for number, row in enumerate(prompts)
+            if (place := (subject, suite, number)) not in done
+        ]
+        for subject in range(len(spec.subjects))
+    }
     try:
-        await work.all()
+        await _Work(spec, context, writer, left, on_item, outcome).all()
     finally:
-        await work.close()
+        await writer.close()
 
 
 async def _unless_stopped(store: Store, run_id: int, work: Coroutine[Any, Any, None]) -> bool:
@@ -142,126 +171,74 @@ async def _unless_stopped(store: Store, run_id: int, work: Coroutine[Any, Any, N
         await asyncio.gather(working, return_exceptions=True)
 
 
+@dataclass
 class _Work:
     """The items to do, in lanes: subjects at the same server run one after the other."""
 
-    def __init__(
-        self,
-        spec: RunSpec,
-        context: RunContext,
-        writer: Writer[_Entry],
-        left: dict[int, list[tuple[Place, Row]]],
-        on_item: OnItem | None,
-        outcome: RunOutcome,
-    ) -> None:
-        self._spec = spec
-        self._context = context
-        self._left = left
-        self._on_item = on_item
-        self._outcome = outcome
-        self._writer = writer
-
-    @classmethod
-    async def prepared(
-        cls,
-        store: Store,
-        run: RunRow,
-        spec: RunSpec,
-        opener: EndpointOpener,
-        on_item: OnItem | None,
-        outcome: RunOutcome,
-    ) -> _Work:
-        rows = await asyncio.to_thread(load_prompts, spec)
-        agents = await agents_of(store, spec.agents)
-        pins = await pins_of(agents)
-        if pins != spec.pins:
-            changed = sorted(name for name in pins if pins[name] != spec.pins.get(name))
-            raise DatasetError(
-                f"The agent {one_line(changed[0])} has changed since the run began.",
-                hint="Start a new run.",
-            )
-        writer: Writer[_Entry] = Writer(partial(_keep, store, run.id))
-        ready = await sources(store, opener, agents, pins, spec.at_once, spec.limits)
-        context = RunContext(
-            sources=ready,
-            prompts={name: agent.prompt for name, agent in agents.items()},
-            judges=spec.judges,
-            max_tokens=spec.max_tokens,
-            verdict_tokens=spec.verdict_tokens,
-            salt=spec.salt,
-            answers=Answers(store.answers, await store.answers.keys(), writer.put),
-        )
-        done = {item.place for item in await store.runs.items(run.id)}
-        left = {
-            subject: [
-                (place, row)
-                for suite, prompts in enumerate(rows)
-                for number, row in enumerate(prompts)
-                if (place := (subject, suite, number)) not in done
-            ]
-            for subject in range(len(spec.subjects))
-        }
-        return cls(spec, context, writer, left, on_item, outcome)
+    spec: RunSpec
+    context: RunContext
+    writer: Writer[_Entry]
+    left: dict[int, list[tuple[Place, Row]]]
+    on_item: OnItem | None
+    outcome: RunOutcome
 
     async def all(self) -> None:
         """Do all items; failures go into the outcome."""
         lanes: dict[int, list[int]] = {}
-        for number, subject in enumerate(self._spec.subjects):
-            gate = self._context.sources[subject.conversation].gate
+        for number, subject in enumerate(self.spec.subjects):
+            gate = self.context.sources[subject.conversation].gate
             lanes.setdefault(id(gate), []).append(number)
         async with asyncio.TaskGroup() as group:
             for numbers in lanes.values():
                 group.create_task(self._lane(numbers))
 
-    async def close(self) -> None:
-        await self._writer.close()
-
     async def _lane(self, numbers: Sequence[int]) -> None:
         for number in numbers:
-            subject = self._spec.subjects[number]
+            subject = self.spec.subjects[number]
             try:
-                await self._subject(subject, self._left[number])
+                await self._subject(subject, self.left[number])
             except* (EndpointError, EngineError) as failed:
-                self._outcome.error = self._outcome.error or _first(failed)
+                self.outcome.error = self.outcome.error or _first(failed)
 
     async def _subject(self, subject: Subject, items: Sequence[tuple[Place, Row]]) -> None:
         coming = iter(items)
-        streak = _Streak()
+        failed_in_a_row = 0
+
+        async def play() -> None:
+            nonlocal failed_in_a_row
+            for place, row in coming:
+                try:
+                    item = await self._twice(subject, row)
+                except (EndpointError, EngineError) as error:
+                    self.outcome.failed.append((subject.name, row.prompt, error.message))
+                    failed_in_a_row += 1
+                    if failed_in_a_row >= _FAILURES:
+                        raise
+                    continue
+                failed_in_a_row = 0
+                self.writer.put((place, item.model_dump_json()))
+                if self.on_item:
+                    self.on_item(place, item)
+
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._in_flight(subject), len(items))):
-                group.create_task(self._play(subject, coming, streak))
+                group.create_task(play())
 
     def _in_flight(self, subject: Subject) -> int:
         """Prompts in flight: enough that each server always has a request waiting."""
-        judges = [name for name in self._spec.judges if name != DETECTOR]
-        clients = [self._context.sources[name] for name in (*subject.agents, *judges)]
+        judges = [name for name in self.spec.judges if name != DETECTOR]
+        clients = [self.context.sources[name] for name in (*subject.agents, *judges)]
         by_gate: dict[int, AgentClient] = {id(source.gate): source for source in clients}
         limits = sum(source.limit for source in by_gate.values())
         lowest = min(source.limit for source in by_gate.values())
         return min(_MOST_IN_FLIGHT, limits + (lowest + 1) // 2)
 
-    async def _play(
-        self, subject: Subject, coming: Iterator[tuple[Place, Row]], streak: _Streak
-    ) -> None:
-        for place, row in coming:
-            try:
-                item = await self._twice(subject, row)
-            except (EndpointError, EngineError) as error:
-                self._outcome.failed.append((subject.name, row.prompt, error.message))
-                if streak.failed():
-                    raise
-                continue
-            streak.succeeded()
-            self._writer.put((place, item.model_dump_json()))
-            if self._on_item:
-                self._on_item(place, item)
-
     async def _twice(self, subject: Subject, row: Row) -> Played:
         """One item; retried once, since a single request may fail by chance."""
         try:
-            return await run_item(self._context, subject, row)
+            return await run_item(self.context, subject, row)
         except EndpointError:
-            return await run_item(self._context, subject, row)
+            return await run_item(self.context, subject, row)
 
 
 async def _keep(store: Store, run_id: int, entries: list[_Entry]) -> None:
@@ -274,21 +251,6 @@ async def _keep(store: Store, run_id: int, entries: list[_Entry]) -> None:
         elif isinstance(name, str) and isinstance(value, Answer):
             answers.append((name, value))
     await store.runs.keep(run_id, items, answers)
-
-
-class _Streak:
-    """Counts failures without a success between them."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def succeeded(self) -> None:
-        self._count = 0
-
-    def failed(self) -> bool:
-        """Count one more failure; whether these are too many."""
-        self._count += 1
-        return self._count >= _FAILURES
 
 
 def load_prompts(spec: RunSpec) -> list[list[Row]]:

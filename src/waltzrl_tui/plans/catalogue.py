@@ -41,7 +41,7 @@ def load_catalogue(workspace: Workspace | None) -> Catalogue:
     """
     from pydantic import ValidationError
 
-    document = tomllib.loads(_bundled())
+    document = bundled_document()
     if workspace is None:
         return Catalogue.model_validate(document)
     refreshed = prices_path(workspace)
@@ -67,7 +67,7 @@ def load_catalogue(workspace: Workspace | None) -> Catalogue:
 
 def bundled_document() -> dict[str, Any]:
     """The bundled catalogue, parsed but not validated."""
-    return tomllib.loads(_bundled())
+    return tomllib.loads(resources.files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
 
 
 def prices_path(workspace: Workspace) -> Path:
@@ -83,10 +83,6 @@ def merge(document: dict[str, Any], over: dict[str, Any]) -> None:
             merge(table, value)
         else:
             document[name] = value
-
-
-def _bundled() -> str:
-    return resources.files(__package__).joinpath("catalogue.toml").read_text("utf-8")
 
 
 def _read_refreshed(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -18,6 +19,7 @@ from waltzrl_tui.plans.model import Environment, Gpu, Probe
 from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tokenizers.counting import hub_home
 from waltzrl_tui.workspace import Workspace
 
 _SMI_SECONDS: Final = 5.0
@@ -54,13 +56,10 @@ def find_gpus() -> tuple[Gpu, ...]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
+    query = ["--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
         process = subprocess.run(
-            [
-                program,
-                "--query-gpu=name,memory.total,memory.free",
-                "--format=csv,noheader,nounits",
-            ],
+            [program, *query],
             capture_output=True,
             timeout=_SMI_SECONDS,
             check=True,
@@ -93,12 +92,7 @@ def _keys_set(workspace: Workspace) -> frozenset[str]:
 
 def _hub_login() -> bool:
     """Whether the hub's own login has stored a token (the file is not read)."""
-    from pathlib import Path
-
-    base = os.environ.get("HF_HOME") or Path(
-        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"
-    )
-    path = Path(os.environ.get("HF_TOKEN_PATH") or Path(base) / "token").expanduser()
+    path = Path(os.environ.get("HF_TOKEN_PATH") or hub_home() / "token").expanduser()
     try:
         return path.stat().st_size > 0
     except OSError:

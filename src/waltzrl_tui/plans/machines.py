@@ -9,7 +9,6 @@ from waltzrl_tui.plans.model import Environment, Gpu, Money, PlanSettings, Rente
 from waltzrl_tui.plans.schema import (
     Catalogue,
     CataloguePrice,
-    GpuEntry,
     MachineEntry,
     Precision,
     ProviderEntry,
@@ -106,7 +105,8 @@ def price_by_machine(
         )
         for name, machine in provider.machine.items()
         for precision in provider.precisions
-        if _fits(catalogue.gpu[machine.gpu], machine.gpus, params, tokens.longest, precision)
+        if memory_gb(params, tokens.longest, precision)
+        <= catalogue.gpu[machine.gpu].memory_gb * machine.gpus
     ]
     if not runs:
         cost.missing = (
@@ -193,10 +193,6 @@ def _own_precision(gpu: Gpu, params: float, longest: int, cost: PlanCost) -> Pre
         f"{_gb(gpu.memory_gb)}: choose a smaller model or another provider"
     )
     return None
-
-
-def _fits(gpu: GpuEntry, gpus: int, params: float, longest: int, precision: Precision) -> bool:
-    return memory_gb(params, longest, precision) <= gpu.memory_gb * gpus
 
 
 def _startup(provider: ProviderEntry, params: float) -> Range:

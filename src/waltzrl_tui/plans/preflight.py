@@ -33,11 +33,6 @@ def steps_for(rows: int, epochs: float, batch_rows: int) -> int:
     return math.ceil(rows * epochs / batch_rows)
 
 
-def epochs_for(rows: int, steps: int, batch_rows: int) -> float:
-    """The passes over `rows` rows that `steps` optimizer steps make (0 without rows)."""
-    return steps * batch_rows / rows if rows else 0.0
-
-
 def preflight(
     provider: ProviderEntry,
     model: BaseModelEntry | None,
@@ -109,10 +104,10 @@ def _check_data(workload: Workload, settings: PlanSettings, findings: Findings) 
             "leave those rows out"
         )
     if workload.empty_replies and conversation is not None and conversation.rows:
-        count = workload.empty_replies
-        findings.warnings.append(
-            f"{plural(count, 'row')} with an empty reply {_are(count)} left out, not uploaded"
+        rows = plural(
+            workload.empty_replies, "row with an empty reply is", "rows with an empty reply are"
         )
+        findings.warnings.append(f"{rows} left out, not uploaded")
     if workload.unlabelled and feedback is not None and feedback.rows:
         findings.warnings.append(
             f"only the conversation agent learns from {plural(workload.unlabelled, 'row')} "
@@ -183,7 +178,3 @@ def _check_sizes(
 
 def _epochs(epochs: float) -> str:
     return "1 epoch" if epochs == 1 else f"{epochs:g} epochs"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"

@@ -24,7 +24,6 @@ from waltzrl_tui.plans.preflight import Findings, preflight
 from waltzrl_tui.plans.schema import (
     BaseModelEntry,
     Catalogue,
-    CataloguePrice,
     ModelOffer,
     ProviderEntry,
 )
@@ -98,6 +97,7 @@ def _row(
         reason = f"{reason}; {gap}" if reason and gap else reason or gap
     as_of = min((price.as_of for price in cost.prices), default=None)
     stale = as_of is not None and (environment.today - as_of).days > STALE_DAYS
+    sources = "; ".join(dict.fromkeys(price.source for price in cost.prices))
     unsloth = provider.kind == "own" and environment.unsloth
     return PlanRow(
         provider=name,
@@ -111,7 +111,7 @@ def _row(
         parts=tuple(cost.parts) if total is not None else (),
         seconds=cost.seconds if not closed else None,
         price_as_of=as_of if total is not None else None,
-        price_source=_sources(cost.prices) if total is not None else provider.source,
+        price_source=sources if total is not None else provider.source,
         price_stale=stale and total is not None,
         blockers=blockers,
         warnings=(*findings.warnings, *cost.warnings),
@@ -290,10 +290,6 @@ def _token_note(tokens: TrainingTokens) -> str:
     estimated = tokens.tokenizer in ("", "estimate")
     how = "estimated" if estimated else f"counted with {tokens.tokenizer}"
     return f"tokens {how}{error}: the model's own tokenizer is not on this machine"
-
-
-def _sources(prices: Sequence[CataloguePrice]) -> str:
-    return "; ".join(dict.fromkeys(price.source for price in prices))
 
 
 def _day(day: date | None) -> str:

@@ -109,8 +109,10 @@ async def price_waste(
     settings = replace(settings, chat_hours=0.0, budget_usd=None, roles=roles)
     chosen = bool(settings.provider)
     if not chosen:
-        cheapest = _cheapest_hosted(catalogue, workload.scaled(profile.rows), settings, environment)
-        if not cheapest:
+        plans = price_plans(catalogue, workload.scaled(profile.rows), settings, environment)
+        hosted = (row.provider for row in plans if row.total and row.kind == "tokens")
+        cheapest = next(hosted, None)
+        if cheapest is None:
             return None
         settings = replace(settings, provider=cheapest, model="")
     rows = {reason: waste.rows for reason, waste in profile.waste.items()}
@@ -126,16 +128,6 @@ async def price_waste(
         settings=settings,
         usd=usd,
     )
-
-
-def _cheapest_hosted(
-    catalogue: Catalogue, workload: Workload, settings: PlanSettings, environment: Environment
-) -> str:
-    """The cheapest provider that bills by tokens; "" if none has a price."""
-    for row in price_plans(catalogue, workload, settings, environment):
-        if row.total is not None and row.kind == "tokens":
-            return row.provider
-    return ""
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -116,9 +117,12 @@ class MistralFile:
             UserMessage,
         )
         from mistral_common.protocol.instruct.request import ChatCompletionRequest
+        from mistral_common.protocol.instruct.validator import ValidationMode
         from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
-        tokenizer = MistralTokenizer.from_file(str(self.path), mode=_finetuning())
+        # A chat may end with the assistant's message.
+        finetuning: Any = ValidationMode.finetuning
+        tokenizer = MistralTokenizer.from_file(str(self.path), mode=finetuning)
         kinds = {"system": SystemMessage, "user": UserMessage, "assistant": AssistantMessage}
         counts = []
         for chat in chats:
@@ -126,13 +130,6 @@ class MistralFile:
             request = ChatCompletionRequest[Any](messages=messages)
             counts.append(len(tokenizer.encode_chat_completion(request).tokens))
         return counts
-
-
-def _finetuning() -> Any:
-    """The mode in which a chat may end with the assistant's message."""
-    from mistral_common.protocol.instruct.validator import ValidationMode
-
-    return ValidationMode.finetuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +176,17 @@ def find_tokenizer(name: str, hub: str = "", files: Sequence[Path] = ()) -> Toke
     return None
 
 
+def hub_home() -> Path:
+    """The folder of the hub's own client, with its cache and its login."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    return Path(os.environ.get("HF_HOME") or usual).expanduser()
+
+
 def _usable(path: Path) -> bool:
     try:
-        return 0 < path.stat().st_size <= _LARGEST_FILE and _installed("tokenizers")
+        return 0 < path.stat().st_size <= _LARGEST_FILE and find_spec("tokenizers") is not None
     except OSError:
         return False
-
-
-def _installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 def _cached(hub: str) -> Path | None:
@@ -197,10 +194,7 @@ def _cached(hub: str) -> Path | None:
     hub's client, which takes half a second."""
     home = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if home is None:
-        base = os.environ.get("HF_HOME") or Path(
-            os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"
-        )
-        home = str(Path(base) / "hub")
+        home = str(hub_home() / "hub")
     folder = Path(home).expanduser() / f"models--{hub.replace('/', '--')}"
     with suppress(OSError, ValueError):
         revision = (folder / "refs" / "main").read_text("utf-8").strip()
@@ -211,9 +205,8 @@ def _cached(hub: str) -> Path | None:
 
 
 def _packaged_mistral(name: str) -> MistralFile | None:
-    from importlib.util import find_spec
-
-    if not _installed("tiktoken" if _MISTRAL_FILES[name].endswith(".json") else "sentencepiece"):
+    reader = "tiktoken" if _MISTRAL_FILES[name].endswith(".json") else "sentencepiece"
+    if find_spec(reader) is None:
         return None
     spec = find_spec("mistral_common")
     for place in (spec.submodule_search_locations or []) if spec else []:
@@ -225,7 +218,7 @@ def _packaged_mistral(name: str) -> MistralFile | None:
 
 def _has_encoding(name: str) -> bool:
     """Whether the encoding's file is in tiktoken's cache."""
-    if not _installed("tiktoken"):
+    if find_spec("tiktoken") is None:
         return False
     import hashlib
     import tempfile

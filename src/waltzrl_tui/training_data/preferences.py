@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -58,11 +58,9 @@ def _rejected(row: Row, worse: dict[str, list[str]]) -> str:
 
 def feedback_preferences(rows: Sequence[Row], prompt_version: str) -> list[TrainingRow]:
     """Each judged reply with its verdict, preferred to the opposite verdict."""
-    return list(_verdicts(rows, prompt_version))
-
-
-def _verdicts(rows: Sequence[Row], prompt_version: str) -> Iterator[TrainingRow]:
+    preferences = []
     for row in rows:
         for preferred in feedback_rows([row], {}, prompt_version):
             wrong = verdict_for(_OPPOSITE[preferred.case], prompt=row.prompt, category=row.category)
-            yield replace(preferred, rejected=wrong.to_json())
+            preferences.append(replace(preferred, rejected=wrong.to_json()))
+    return preferences

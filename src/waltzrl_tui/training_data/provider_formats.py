@@ -56,7 +56,7 @@ def provider_line(
         }
     if style in ("local", "chat"):
         return {"messages": [dict(turn) for turn in messages]}
-    system = [turn["content"] for turn in messages if turn["role"] == "system"]
+    system = [turn for turn in messages if turn["role"] == "system"]
     turns = [dict(turn) for turn in messages if turn["role"] != "system"]
     wanted = ["user", "assistant"] * (len(turns) // 2)
     if not turns or [turn["role"] for turn in turns] != wanted:
@@ -66,8 +66,7 @@ def provider_line(
             hint="Leave the row out, or train with another provider.",
         )
     if style == "bedrock_pairs":
-        system_turns = [turn for turn in messages if turn["role"] == "system"]
-        return {"prompt": _llama([*system_turns, *turns[:-1]]), "completion": turns[-1]["content"]}
+        return {"prompt": _llama([*system, *turns[:-1]]), "completion": turns[-1]["content"]}
     for turn in turns:
         if match := _NOVA.search(turn["content"]):
             raise DatasetError(
@@ -78,7 +77,7 @@ def provider_line(
             )
     return {
         "schemaVersion": "bedrock-conversation-2024",
-        **({"system": [{"text": text} for text in system]} if system else {}),
+        **({"system": [{"text": turn["content"]} for turn in system]} if system else {}),
         "messages": [
             {"role": turn["role"], "content": [{"text": turn["content"]}]} for turn in turns
         ],

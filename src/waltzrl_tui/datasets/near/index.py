@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from types import TracebackType
 from typing import Final, Literal
 
 from waltzrl_tui.datasets.near.shingles import (
@@ -29,14 +28,13 @@ from waltzrl_tui.datasets.near.shingles import (
     flat_runs,
     padded,
     shingles,
-    shingles_of,
     similarity,
     text_digest,
 )
 from waltzrl_tui.datasets.near.signatures import Bands
 from waltzrl_tui.errors import DatasetError
 
-__all__ = ["LIMIT", "THRESHOLD", "NearGroups", "NearIndex", "shingles", "similarity", "text_digest"]
+__all__ = ["LIMIT", "THRESHOLD", "NearGroups", "NearIndex", "text_digest"]
 
 LIMIT: Final = 16 * 1024
 """Bytes of a text that are compared."""
@@ -95,12 +93,7 @@ class NearIndex:
     def __enter__(self) -> NearIndex:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -231,7 +224,7 @@ class _StoredTexts:
 
     def _shingles(self, number: int) -> frozenset[int]:
         begin = self._ends[number]
-        return shingles_of(os.pread(self._file, self._ends[number + 1] - begin, begin))
+        return shingles(os.pread(self._file, self._ends[number + 1] - begin, begin))
 
 
 def _check(

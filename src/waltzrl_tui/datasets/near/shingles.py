@@ -14,12 +14,12 @@ SHINGLE: Final = 8
 """Bytes of a shingle: a 64-bit number, so that a set of them is made without a loop."""
 
 
-def text_digest(*parts: str) -> int:
-    """64 bits that identify a text, or several together; the same on any machine.
+def text_digest(text: str) -> int:
+    """64 bits that identify a text; the same on any machine.
 
     The chance that two of n texts collide is n²/2⁶⁵: 1 in 2,000 for a hundred million.
     """
-    raw = "\0".join(parts).encode("utf-8", "surrogatepass")
+    raw = text.encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(raw, digest_size=8).digest(), "big")
 
 
@@ -28,13 +28,8 @@ def padded(text: bytes) -> bytes:
     return (b" %b " % text).ljust(SHINGLE, b"\0")
 
 
-def shingles(text: bytes) -> frozenset[int]:
-    """The runs of 8 bytes of `padded(text)`; never empty."""
-    return shingles_of(padded(text))
-
-
-def shingles_of(raw: bytes) -> frozenset[int]:
-    """The runs of 8 bytes of a padded text."""
+def shingles(raw: bytes) -> frozenset[int]:
+    """The runs of 8 bytes of a padded text; never empty."""
     return frozenset(_runs(raw))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from waltzrl_tui.datasets.contradictions import Contradictions
 from waltzrl_tui.datasets.label_values import LabelCounter
 from waltzrl_tui.datasets.near.chunked import count_distinct, count_values
-from waltzrl_tui.datasets.near.clusters import Cluster, ClusterKind, largest_clusters
+from waltzrl_tui.datasets.near.clusters import ClusterKind, largest_clusters
 from waltzrl_tui.datasets.near.index import NearGroups, NearIndex, text_digest
 from waltzrl_tui.datasets.profiling.contamination import References
 from waltzrl_tui.datasets.profiling.figures import (
@@ -24,7 +24,7 @@ from waltzrl_tui.datasets.profiling.figures import (
     PersonalRow,
     Profile,
     Refusals,
-    TokenHistogram,
+    Tokens,
     Waste,
 )
 from waltzrl_tui.datasets.profiling.personal import find_personal
@@ -82,11 +82,7 @@ class ProfileCounter:
         self._category: Counter[str] = Counter()
         self._contradictions = Contradictions()
         self._values = {"harm": LabelCounter(), "reply": LabelCounter()}
-        self._sizes = {
-            "rows": TokenHistogram(),
-            "prompts": TokenHistogram(),
-            "replies": TokenHistogram(),
-        }
+        self._sizes = {name: Tokens() for name in ("rows", "prompts", "replies")}
         self._personal: list[PersonalRow] = []
         self._refuses: dict[int, bool] = {}
         # One entry per row.
@@ -158,8 +154,22 @@ class ProfileCounter:
         references = len(self._references.prompts)
         prompts = self._prompts.index.groups(references, stop=stop)
         replies = self._replies.index.groups(stop=stop)
-        near_pairs = array("Q", self._pairs(prompts, replies))
+        near_prompts = array("Q", (prompts.cluster[number] for number in self._prompt))
+        near_replies = array(
+            "Q", (_NONE if number == _NONE else replies.cluster[number] for number in self._reply)
+        )
+        near_pairs = array("Q", _joined(near_prompts, near_replies))
         pairs = array("Q", _joined(self._questions, self._reply))
+        lowest_of_pairs = {
+            pair: min(prompts.lowest.get(pair >> 32, 1.0), replies.lowest.get(pair & _NONE, 1.0))
+            for pair, size in count_values(near_pairs).items()
+            if size > 1
+        }
+        kinds: tuple[tuple[ClusterKind, array[int], array[int], dict[int, float]], ...] = (
+            ("prompts", near_prompts, self._prompt, prompts.lowest),
+            ("replies", near_replies, self._reply, replies.lowest),
+            ("pairs", near_pairs, pairs, lowest_of_pairs),
+        )
         rows = self._sizes["rows"]
         return Profile(
             path=path,
@@ -179,8 +189,14 @@ class ProfileCounter:
                 "replies": replies.clusters,
                 "pairs": count_distinct(near_pairs),
             },
-            clusters=self._clusters(prompts, replies, pairs, near_pairs),
-            sides={name: self._sizes[name].tokens() for name in ("prompts", "replies")},
+            clusters=[
+                cluster
+                for what, groups, texts, lowest in kinds
+                for cluster in largest_clusters(
+                    what, groups, texts, self._lines, lowest, none=_NONE
+                )
+            ],
+            sides={name: self._sizes[name] for name in ("prompts", "replies")},
             refusals=self._refusals(),
             contaminated=self._contamination(prompts),
             personal=self._personal_figures(),
@@ -195,42 +211,6 @@ class ProfileCounter:
             texts.kinds[number] = tuple({match.kind for match in matches})
             for match in matches[: EXAMPLES_KEPT - len(self._personal)]:
                 self._personal.append(PersonalRow(line, texts.name, match.kind, match.shown))
-
-    def _pairs(self, prompts: NearGroups, replies: NearGroups) -> Iterator[int]:
-        """For each row its cluster of near pairs: those of its prompt and its reply."""
-        return _joined(
-            (prompts.cluster[number] for number in self._prompt),
-            (_NONE if number == _NONE else replies.cluster[number] for number in self._reply),
-        )
-
-    def _clusters(
-        self, prompts: NearGroups, replies: NearGroups, pairs: array[int], near_pairs: array[int]
-    ) -> list[Cluster]:
-        def of(
-            what: ClusterKind, groups: Iterable[int], texts: array[int], lowest: dict[int, float]
-        ) -> list[Cluster]:
-            return largest_clusters(
-                what, array("Q", groups), texts, self._lines, lowest, none=_NONE
-            )
-
-        clusters = of(
-            "prompts",
-            (prompts.cluster[each] for each in self._prompt),
-            self._prompt,
-            prompts.lowest,
-        )
-        clusters += of(
-            "replies",
-            (_NONE if each == _NONE else replies.cluster[each] for each in self._reply),
-            self._reply,
-            replies.lowest,
-        )
-        lowest = {
-            pair: min(prompts.lowest.get(pair >> 32, 1.0), replies.lowest.get(pair & _NONE, 1.0))
-            for pair, size in count_values(near_pairs).items()
-            if size > 1
-        }
-        return clusters + of("pairs", near_pairs, pairs, lowest)
 
     def _contaminated(self, prompts: NearGroups) -> dict[int, Contaminated]:
         """The place in a suite by the number of a prompt; lines are those of the suite."""

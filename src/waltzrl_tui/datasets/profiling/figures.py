@@ -23,26 +23,18 @@ class Waste:
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tokens:
-    """Estimated tokens of one side of the rows, or of both.
+    """Estimated tokens of one side of the rows, or of both, added up.
 
     Attributes:
         histogram: Rows by tokens: a count per bound of `TOKEN_BUCKETS`, then the rest.
         longest: Tokens of the longest text.
     """
 
-    total: int
-    longest: int
-    histogram: list[int]
-
-
-class TokenHistogram:
-    """Adds up sizes into `Tokens`."""
-
-    def __init__(self) -> None:
-        self.total = self.longest = 0
-        self.histogram = [0] * (len(TOKEN_BUCKETS) + 1)
+    total: int = 0
+    longest: int = 0
+    histogram: list[int] = field(default_factory=lambda: [0] * (len(TOKEN_BUCKETS) + 1))
 
     def add(self, size: int) -> None:
         """Count one text or row of `size` tokens."""
@@ -50,10 +42,6 @@ class TokenHistogram:
         if size > self.longest:
             self.longest = size
         self.histogram[bisect_left(TOKEN_BUCKETS, size)] += 1
-
-    def tokens(self) -> Tokens:
-        """The counts so far."""
-        return Tokens(self.total, self.longest, self.histogram)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from waltzrl_tui.datasets.reading.parse import BadLine, parse_object
-from waltzrl_tui.datasets.reading.read import open_index
+from waltzrl_tui.datasets.reading.read import DatasetFile
 from waltzrl_tui.datasets.reading.rows import Mapping
 
 ColumnKind = Literal["text", "number", "flag"]
@@ -75,7 +75,7 @@ def query_columns(path: Path, mapping: Mapping) -> tuple[QueryColumn, ...]:
     Raises:
         DatasetError: The file cannot be read.
     """
-    with open_index(path) as index:
+    with DatasetFile.of(path).index() as index:
         head = index.page(0, _LOOKED_AT, limit=_LOOKED_AT_BYTES)
     objects = []
     for raw in head:

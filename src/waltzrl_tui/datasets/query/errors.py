@@ -56,7 +56,7 @@ def explain_error(error: Exception, expression: str, columns: Sequence[QueryColu
     )
 
 
-def not_a_condition(expression: str, kind: str, columns: Sequence[QueryColumn]) -> UsageError:
+def not_a_condition(expression: str, kind: str) -> UsageError:
     """The error about an expression that is neither true nor false."""
     is_a = _KINDS.get(kind, "a number" if "INT" in kind else f"of the type {kind}")
     return UsageError(

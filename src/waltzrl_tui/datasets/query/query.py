@@ -82,7 +82,8 @@ def matching_lines(
     numbers = array("Q") if lines is None else lines
     columns = query_columns(path, mapping)
     with LineQuery(mapping, columns, where, stop=stop) as query:
-        query.check_condition()
+        if (kind := query.check()) != "BOOLEAN":
+            raise not_a_condition(where, kind)
         sql = query.select("_line", "WHERE _value ORDER BY _line")
         for _, answer in query.each_block(path, sql, on_progress):
             numbers.extend([line for (line,) in answer])
@@ -200,16 +201,6 @@ class LineQuery:
         except UsageError:
             self._value = plain  # TRY takes no subqueries and no random numbers.
         return kind
-
-    def check_condition(self) -> None:
-        """Check that the expression is a condition.
-
-        Raises:
-            UsageError: It is not, or it is wrong.
-        """
-        kind = self.check()
-        if kind != "BOOLEAN":
-            raise not_a_condition(self._expression, kind, self._columns)
 
     def select(self, columns: str, rest: str = "") -> str:
         """SQL that selects `columns`, made of `_line` and `_value`, from the rows of a block."""

@@ -79,13 +79,13 @@ def bad_lines(
     reader = reader_of(mapping)
     for block in _scan(path, on_progress, stop):
         for place, fields in parse_block(block):
-            reason = fields if isinstance(fields, BadLine) else _reason(fields, reader)
-            if reason is not None:
+            parts = _parts(fields, reader)
+            if isinstance(parts, BadLine):
                 number = block.first + place
                 lines.append(number)
                 if on_bad:
                     end = b"" if place in block.long else b"\n"
-                    on_bad(bad_row(number + 1, reason), block.line(place) + end)
+                    on_bad(bad_row(number + 1, parts), block.line(place) + end)
 
 
 def _scan(
@@ -126,21 +126,18 @@ def _lines_with(block: Block, literal: bytes) -> tuple[Sequence[int], Block]:
 def _contains(
     block: Block, place: int, fields: dict[str, Any] | BadLine, reader: RowReader, text_folded: str
 ) -> bool:
-    if not isinstance(fields, BadLine):
-        try:
-            return any(text_folded in each.casefold() for each in reader.parts(fields))
-        except BadLine:
-            pass
-    return text_folded in block.line(place).decode("utf-8", "replace").casefold()
+    parts = _parts(fields, reader)
+    if isinstance(parts, BadLine):
+        return text_folded in block.line(place).decode("utf-8", "replace").casefold()
+    return any(text_folded in each.casefold() for each in parts)
 
 
-def _reason(fields: dict[str, Any], reader: RowReader) -> BadLine | None:
-    """Why an object gives no row; None when it gives one."""
+def _parts(fields: dict[str, Any] | BadLine, reader: RowReader) -> Sequence[str] | BadLine:
+    """The texts of a row, or why there is none."""
     try:
-        reader.parts(fields)
+        return fields if isinstance(fields, BadLine) else reader.parts(fields)
     except BadLine as reason:
         return reason
-    return None
 
 
 def export_bad_rows(path: Path, mapping: Mapping, target: Path, *, stop: Callable[[], bool]) -> int:

@@ -163,7 +163,8 @@ def _format(
         whole = _is_json(read, text, hint)
         return Format("json" if whole else "jsonl", packed=packed)
     if hint in ("csv", "tsv") or _looks_like_table(head):
-        _refuse_binary(name, head)
+        if b"\0" in head:
+            raise DatasetError(f"{name} is binary, not a table in text.", hint=HINT)
         return Format("csv", _delimiter(head, hint), packed)
     # A stray byte makes one bad row; without a single readable line it is not a dataset.
     if not _is_text(head) and not any(map(_readable, head.split(b"\n"))):
@@ -268,11 +269,6 @@ def _fit(text: str, delimiter: str) -> tuple[bool, bool, float]:
     rest = [record for record in records[1:-1] if record]
     equal = sum(len(record) == len(header) for record in rest) / len(rest) if rest else 1.0
     return len(header) > 1 and _known(header), len(header) > 1, equal
-
-
-def _refuse_binary(name: str, head: bytes) -> None:
-    if b"\0" in head:
-        raise DatasetError(f"{name} is binary, not a table in text.", hint=HINT)
 
 
 def _is_text(head: bytes) -> bool:

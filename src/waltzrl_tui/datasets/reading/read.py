@@ -32,7 +32,6 @@ __all__ = [
     "first_objects",
     "iter_rows",
     "open_dataset",
-    "open_index",
     "open_lines",
 ]
 
@@ -105,13 +104,11 @@ class Dataset:
 
     Attributes:
         path: As the user gave it.
-        corrected: The mapping is the user's, not the guess.
     """
 
     path: Path
     mapping: Mapping
     source: DatasetFile
-    corrected: bool = False
 
     @property
     def format(self) -> str:
@@ -140,9 +137,8 @@ def open_dataset(
     path = Path(path)
     source = DatasetFile.of(path, workspace)
     objects = _first(source)
-    stored = None if mapping else _stored_mapping(path, objects, workspace)
-    chosen = mapping or stored or guess_mapping(objects)
-    dataset = Dataset(path, chosen, source, corrected=stored is not None)
+    chosen = mapping or _stored_mapping(path, objects, workspace) or guess_mapping(objects)
+    dataset = Dataset(path, chosen, source)
     first_bad: BadRow | None = None
     bad = 0
     for row in dataset:
@@ -184,15 +180,6 @@ def open_lines(path: str | Path) -> BufferedReader:
         DatasetError: The file cannot be read.
     """
     return DatasetFile.of(path).open()
-
-
-def open_index(path: str | Path) -> LineIndex:
-    """An index of the file's records, whatever its format; the caller starts and closes it.
-
-    Raises:
-        DatasetError: The file cannot be read.
-    """
-    return DatasetFile.of(path).index()
 
 
 def countable(path: Path, *, workspace: Workspace | None = None) -> LineIndex | None:

@@ -94,7 +94,8 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
         return
     first = next(JsonSplitter(io.BytesIO(head).read).elements(separated=False))
     alone = whole and head.strip() == first.raw
-    if (first.whole and not alone) or not _may_hold(first):
+    may_hold_list = not first.whole or first.raw is None or holds_list(first.raw)
+    if (first.whole and not alone) or not may_hold_list:
         # Consecutive objects without commas, as `jq` writes them; or just one.
         for record in splitter.elements(separated=False):
             yield _flat(record)
@@ -116,10 +117,6 @@ def _json(file: BinaryIO) -> Iterator[bytes]:
             yield from _list(splitter)
     if not taken:
         yield bad_line("the JSON object has no list of objects")
-
-
-def _may_hold(first: Record) -> bool:
-    return not first.whole or first.raw is None or holds_list(first.raw)
 
 
 def _list(splitter: JsonSplitter) -> Iterator[bytes]:

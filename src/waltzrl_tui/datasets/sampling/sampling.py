@@ -76,13 +76,6 @@ class SampleCounts:
     strata: dict[Stratum, int]
 
 
-@dataclass(frozen=True)
-class _Choice:
-    train: list[int]
-    valid: list[int]
-    """Indexes into the survey, in the order of the sample."""
-
-
 def lines_where(
     dataset: Dataset, where: str, *, stop: Callable[[], bool] | None = None
 ) -> frozenset[int] | None:
@@ -104,13 +97,13 @@ def lines_where(
 def counts(rows: Iterable[Row | BadRow] | Survey, recipe: SampleRecipe) -> SampleCounts:
     """The size of the sample that `draw` would make; cheap when given a `Survey`."""
     scan = rows if isinstance(rows, Survey) else survey(rows, recipe)
-    choice = _choose(scan, recipe)
+    train, valid = _choose(scan, recipe)
     strata: dict[Stratum, int] = defaultdict(int)
-    for index in (*choice.train, *choice.valid):
+    for index in (*train, *valid):
         strata[scan.strata[scan.stratum[index]]] += 1
     return SampleCounts(
-        train=len(choice.train),
-        valid=len(choice.valid),
+        train=len(train),
+        valid=len(valid),
         available=len(scan.places),
         dropped=dict(scan.dropped),
         strata=dict(sorted(strata.items())),
@@ -147,13 +140,12 @@ def draw(
     scan = survey(source, recipe, lines=lines, cache=cache)
     if not scan.places:
         raise _nothing(recipe, scan)
-    choice = _choose(scan, recipe)
-    picked = _pick(source, scan, [*choice.train, *choice.valid], recipe)
-    train = picked[: len(choice.train)]
-    valid = picked[len(choice.train) :]
+    trained, held_out = _choose(scan, recipe)
+    picked = _pick(source, scan, [*trained, *held_out], recipe)
+    train, valid = picked[: len(trained)], picked[len(trained) :]
     if recipe.grown and base_sha256:
         base = _choose(scan, replace(recipe, n=recipe.grown[-1], grown=recipe.grown[:-1]))
-        if _sample_hash(train[: len(base.train)], valid[: len(base.valid)]) != base_sha256:
+        if _sample_hash(train[: len(base[0])], valid[: len(base[1])]) != base_sha256:
             raise DatasetError(
                 f"The sample of {plural(recipe.grown[-1], 'row')} can no longer be drawn from "
                 f"{recipe.source}.",
@@ -205,14 +197,15 @@ def _pick(
     return [picked[index] for index in indexes]
 
 
-def _choose(scan: Survey, recipe: SampleRecipe) -> _Choice:
+def _choose(scan: Survey, recipe: SampleRecipe) -> tuple[list[int], list[int]]:
+    """Training and validation as indexes into the survey, in the order of the sample."""
     if scan.key != recipe.survey_key:
         raise ValueError("the survey was made for a recipe with another survey_key")
     if scan.sequence_of != (recipe.seed, recipe.valid):
         scan.sequence = _sequence(scan, recipe)
         scan.sequence_of = (recipe.seed, recipe.valid)
     if not recipe.valid:
-        return _Choice([index for index, _ in scan.sequence[: recipe.n]], [])
+        return [index for index, _ in scan.sequence[: recipe.n]], []
     side: dict[int, bool] = {}
     train: list[int] = []
     valid: list[int] = []
@@ -223,7 +216,7 @@ def _choose(scan: Survey, recipe: SampleRecipe) -> _Choice:
         _divide(part, scan.group, side, len(valid), begin, recipe.valid)
         train += [index for index, _ in part if not side[scan.group[index]]]
         valid += [index for index, _ in part if side[scan.group[index]]]
-    return _Choice(train, valid)
+    return train, valid
 
 
 def _divide(

@@ -77,7 +77,6 @@ def survey(
     recipe: SampleRecipe,
     *,
     lines: Collection[int] | None = None,
-    references: References | None = None,
     cache: GroupCache | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Survey:
@@ -86,15 +85,13 @@ def survey(
     Args:
         lines: The numbers (`Row.line`) of the rows that match the recipe's `where`; None for all
             rows. `sampling.lines_where` finds them.
-        references: The prompts of the recipe's `suites`, when they were read already.
         cache: Groups of an earlier survey, used when the prompts are the same.
         stop: Checked now and then once the rows are read; the survey is unusable when it was true.
 
     Raises:
         DatasetError: A suite cannot be read, or there is not enough space for a temporary file.
     """
-    if references is None:
-        references = load_references(recipe.suites, recipe.source)
+    references = load_references(recipe.suites, recipe.source)
     with NearIndex() as prompts, NearIndex() as replies:
         references.put_into(prompts)
         reading = _Reading(recipe, prompts, replies, cache or GroupCache())
@@ -245,8 +242,7 @@ class _Reading:
 
 def digest(*parts: bytes) -> bytes:
     """16 bytes that identify `parts`; the same on any machine."""
-    framed_parts = [each for part in parts for each in (_length(len(part)), part)]
-    return hashlib.sha256(b"".join(framed_parts)).digest()[:16]
+    return hashlib.sha256(b"".join(map(framed, parts))).digest()[:16]
 
 
 def framed(part: bytes) -> bytes:
