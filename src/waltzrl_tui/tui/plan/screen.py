@@ -19,6 +19,7 @@ from textual.widgets import Static
 
 from waltzrl_tui.errors import DatasetError, UsageError, WaltzError
 from waltzrl_tui.plans.model import PlanSettings
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.text import one_line, printable
 from waltzrl_tui.tui.data.model import SamplePlan
 from waltzrl_tui.tui.data.sample import SamplePane
@@ -326,7 +327,7 @@ class PlanScreen(WaltzScreen):
         sample = self._model.sample_of(self._form.rows, plan.settings.roles)
         if sample is None:
             return
-        if plan.row.provider == "embedded":
+        if plan.row.provider == EMBEDDED:
             from waltzrl_tui.tui.data.train import ask_and_launch
 
             launched = await ask_and_launch(self.waltz, sample)
@@ -382,7 +383,7 @@ def _launchable() -> frozenset[str]:
     """The providers that a launch can go to from here."""
     from waltzrl_tui.providers.registry import provider_names
 
-    return frozenset({"embedded", *provider_names()})
+    return frozenset({EMBEDDED, *provider_names()})
 
 
 def _entitle(pane: Widget, title: str) -> None:

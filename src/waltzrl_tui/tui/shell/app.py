@@ -7,7 +7,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from waltzrl_tui.errors import StoreError, WaltzError
+from waltzrl_tui.records.providers import EMBEDDED
 from waltzrl_tui.store import Store
 from waltzrl_tui.text import printable
 from waltzrl_tui.tui.jobs.notices import RemoteNotices
@@ -215,7 +216,9 @@ class WaltzApp(App[None]):
             if key.action == "command_palette":
                 continue
             yield SystemCommand(
-                f"{key.label} · {key.name}", key.help, self._runner(key.action, bound.node)
+                f"{key.label} · {key.name}",
+                key.help,
+                partial(self.run_action, key.action, bound.node),
             )
         yield SystemCommand("theme", "Change the colours.", self.action_change_theme)
         yield SystemCommand(
@@ -223,9 +226,6 @@ class WaltzApp(App[None]):
             "Save this screen as an SVG file.",
             lambda: self.set_timer(0.1, self.deliver_screenshot),
         )
-
-    def _runner(self, action: str, node: Any) -> Callable[[], Any]:
-        return lambda: self.run_action(action, node)
 
     def _make(self, entry: ScreenEntry) -> Screen[Any]:
         if self._refused is None:
@@ -292,7 +292,7 @@ class WaltzApp(App[None]):
             return
         remote = await self.remote()
         remote.start()
-        jobs = [job for job in await store.jobs.list(limit=200) if job.provider != "embedded"]
+        jobs = [job for job in await store.jobs.list(limit=200) if job.provider != EMBEDDED]
         self._remote_notices.show_ended(jobs)
 
     def _announce_running(self) -> None:
