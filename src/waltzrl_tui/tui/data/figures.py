@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.content import Content
+
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -15,6 +17,17 @@ def bar(share: float, width: int) -> str:
         eighths = max(1, eighths)
     whole, part = divmod(eighths, 8)
     return "█" * whole + (_EIGHTHS[part] if part else "")
+
+
+def sample_size(train: int, valid: int) -> Content:
+    """The rows of a sample on one line."""
+    return Content.assemble(
+        ("→ ", "$faint"),
+        (f"{train:,}", "bold $foreground"),
+        (" train  ", "$text-muted"),
+        (f"{valid:,}", "bold $foreground"),
+        (" valid", "$text-muted"),
+    )
 
 
 def levels(counts: Sequence[int], *, over: Sequence[int] = ()) -> str:

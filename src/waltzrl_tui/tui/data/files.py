@@ -41,10 +41,6 @@ class FileList(LineList):
         self._files: list[DataFile] = []
         self._open: Path | None = None
 
-    @property
-    def files(self) -> list[DataFile]:
-        return self._files
-
     def show(self, files: list[DataFile]) -> None:
         """Show these files and count their rows one by one."""
         known = {(file.path, file.size): file for file in self._files}

@@ -16,7 +16,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from waltzrl_tui.datasets.near.clusters import Cluster
 from waltzrl_tui.datasets.profiling.figures import Profile
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.data.waste import waste_table
@@ -29,7 +28,8 @@ from waltzrl_tui.words import plural
 if TYPE_CHECKING:
     from waltzrl_tui.plans.waste import PricedWaste
 
-_ONE: Final = {"prompts": "prompt", "replies": "reply", "pairs": "pair"}
+_ONE: Final = {"pairs": "pair", "prompts": "prompt", "replies": "reply"}
+"""What clusters are made of, most expensive kind first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +53,32 @@ class Finding:
 
 def findings(profile: Profile) -> list[Finding]:
     """All groups of rows in the profile that can be opened, most expensive kind first."""
-    groups = []
+    groups: list[Finding] = []
+
+    def add(name: str, detail: str, rows: int, numbers: Iterable[int]) -> None:
+        lines = [number - 1 for number in numbers]
+        groups.append(Finding(name=name, detail=detail, rows=rows, lines=lines))
+
     if rows := profile.contaminated.rows:
         suites = ", ".join(one_line(name, 30) for name in profile.contaminated.suites)
-        lines = [one.line - 1 for one in profile.contaminated.examples]
-        groups.append(Finding("in an evaluation suite", suites, rows, lines))
+        lines = (one.line for one in profile.contaminated.examples)
+        add("in an evaluation suite", suites, rows, lines)
     if rows := profile.contradicting.rows:
         prompts = plural(profile.contradicting.prompts, "prompt")
-        lines = [line - 1 for line in profile.contradicting.lines]
-        groups.append(Finding("both harmful and benign", prompts, rows, lines))
+        add("both harmful and benign", prompts, rows, profile.contradicting.lines)
     if rows := profile.personal.rows:
         kinds = ", ".join(f"{name} {count:,}" for name, count in profile.personal.kinds.items())
-        lines = [one.line - 1 for one in profile.personal.examples]
-        groups.append(Finding("personal data or secrets", kinds, rows, lines))
-    return [*groups, *map(_of_cluster, _in_order(profile.clusters))]
-
-
-def _in_order(clusters: Iterable[Cluster]) -> list[Cluster]:
-    order = {"pairs": 0, "prompts": 1, "replies": 2}
-    return sorted(clusters, key=lambda one: (order[one.what], -one.rows))
-
-
-def _of_cluster(cluster: Cluster) -> Finding:
-    one = _ONE[cluster.what]
-    if cluster.texts == 1:
-        name, detail = f"the same {one}", ""
-    else:
-        name = f"nearly the same {one}"
-        detail = f"{plural(cluster.texts, 'wording')}, similarity ≥ {cluster.similarity:.2f}"
-    return Finding(name, detail, cluster.rows, [line - 1 for line in cluster.lines])
+        add(
+            "personal data or secrets", kinds, rows, (one.line for one in profile.personal.examples)
+        )
+    order = list(_ONE)
+    for cluster in sorted(profile.clusters, key=lambda one: (order.index(one.what), -one.rows)):
+        name, detail = f"the same {_ONE[cluster.what]}", ""
+        if cluster.texts > 1:
+            name = f"nearly {name}"
+            detail = f"{plural(cluster.texts, 'wording')}, similarity ≥ {cluster.similarity:.2f}"
+        add(name, detail, cluster.rows, cluster.lines)
+    return groups
 
 
 def first_texts(source: OpenDataset, groups: Sequence[Finding]) -> list[str]:

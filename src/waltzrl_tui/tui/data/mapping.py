@@ -69,17 +69,12 @@ class MappingDialog(ModalScreen[Mapping | None]):
         fields = list(dict.fromkeys(key for record in objects for key in record))
         for part in FIELD_PARTS:
             self._values[part] = _words(part, fields, mapping, guessed)
-            words = tuple(self._values[part])
-            name = part.replace("_", " ")
-            field = Choice(name, words, id=f"map-{part}", label_width=_LABEL)
-            field.set_reactive(Choice.value, _word(self._values[part], mapping.text(part)))
-            self._fields[part] = field
         self._values["harmful"] = self._harmful_words(mapping)
-        words = tuple(self._values["harmful"])
-        self._harmful = Choice("harmful", words, id="map-harmful", label_width=_LABEL)
-        shown = _word(self._values["harmful"], mapping.text("harmful"))
-        self._harmful.set_reactive(Choice.value, shown)
-        self._fields["harmful"] = self._harmful
+        for part, values in self._values.items():
+            name = part.replace("_", " ")
+            field = Choice(name, tuple(values), id=f"map-{part}", label_width=_LABEL)
+            field.set_reactive(Choice.value, _word(values, mapping.text(part)))
+            self._fields[part] = field
         self._rows = Static(id="mapping-rows", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -100,8 +95,8 @@ class MappingDialog(ModalScreen[Mapping | None]):
             # What was said of another field's values would turn this one's labels round.
             harm = Mapping.from_text("prompts", {"harm": self._values["harm"][event.value]})
             self._values["harmful"] = self._harmful_words(harm)
-            self._harmful.set_words(tuple(self._values["harmful"]))
-            self._harmful.value = next(iter(self._values["harmful"]))
+            self._fields["harmful"].set_words(tuple(self._values["harmful"]))
+            self._fields["harmful"].value = next(iter(self._values["harmful"]))
         self._preview()
 
     def action_guess(self) -> None:

@@ -39,7 +39,7 @@ class SamplePlan:
     """
 
     recipe: SampleRecipe
-    counts: SampleCounts | None
+    counts: SampleCounts | None = None
     roles: tuple[Role, ...] = ROLES
 
 

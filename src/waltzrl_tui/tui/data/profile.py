@@ -200,10 +200,10 @@ def _key(source: OpenDataset) -> _Key:
         return source.path, source.size, 0, source.mapping
 
 
-def _tokens(found: Profile, width: int) -> list[Content]:
+def _tokens(profile: Profile, width: int) -> list[Content]:
     """The tokens of the rows, and of prompts and replies alone, over the same buckets."""
-    sides = [(name, side) for name, side in found.sides.items() if side.total]
-    figures = [("tokens", found.tokens, found.histogram)]
+    sides = [(name, side) for name, side in profile.sides.items() if side.total]
+    figures = [("tokens", profile.tokens, profile.histogram)]
     if len(sides) > 1:
         figures += [(name, side.total, side.histogram) for name, side in sides]
     over = [sum(counts) for counts in zip(*(each[2] for each in figures), strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -23,6 +23,7 @@ from waltzrl_tui.datasets.sampling.sampling import GroupCache, SampleCounts, Sur
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.records.roles import ROLES, Role
 from waltzrl_tui.text import printable
+from waltzrl_tui.tui.data.figures import sample_size
 from waltzrl_tui.tui.data.model import AUTOMATIC, SamplePlan
 from waltzrl_tui.tui.dialogs.fields import Choice, NumberField
 from waltzrl_tui.tui.shell.background import from_thread, in_thread, run_exclusive
@@ -30,15 +31,15 @@ from waltzrl_tui.tui.shell.bars import click
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.pages import OpenDataset
 
-_BUTTON: Final = Content.assemble(
-    (f" {press('train', 'data')} ", "bold reverse"), " train both agents here "
-).stylize(click("screen.train"))
-_ONE: Final = Content.assemble(
-    (f" {press('train_one', 'data')} ", "bold reverse"), " train conversation agent "
-).stylize(click("screen.train_one"))
-_MAP: Final = Content.assemble(
-    (f" {press('mapping', 'data')} ", "bold reverse"), " correct the fields "
-).stylize(click("screen.mapping"))
+
+def _button(action: str, label: str) -> Content:
+    cap = (f" {press(action, 'data')} ", "bold reverse")
+    return Content.assemble(cap, f" {label} ").stylize(click(f"screen.{action}"))
+
+
+_BUTTON: Final = _button("train", "train both agents here")
+_ONE: Final = _button("train_one", "train conversation agent")
+_MAP: Final = _button("mapping", "correct the fields")
 _MANY: Final = 1000
 _PAUSE: Final = 0.25
 
@@ -116,7 +117,7 @@ class SamplePane(Vertical):
         Raises:
             UsageError: A field holds a value that cannot be.
         """
-        return SamplePlan(self._recipe(), self._counts, self.roles)
+        return SamplePlan(recipe=self._recipe(), counts=self._counts, roles=self.roles)
 
     def use(self, source: OpenDataset | None) -> None:
         """Sample another dataset; the size of a small one is counted at once."""
@@ -176,7 +177,7 @@ class SamplePane(Vertical):
             source=str(self._source.path) if self._source else "",
             n=self._rows.integer,
             seed=self._seed.integer or 0,
-            dedupe=_dedupe(self._dedupe.value),
+            dedupe=cast("Dedupe", self._dedupe.value),
             balance=None if balance == "none" else balance,
             valid=(self._valid.integer or 0) / 100,
             where=self._where.value.strip(),
@@ -192,7 +193,10 @@ class SamplePane(Vertical):
         try:
             scan = self._surveys.get(recipe.survey_key)
             if scan is None:
-                scan = await self._survey(source, recipe)
+                on_progress = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
+                scan = await in_thread(
+                    lambda stop: _surveyed(source, recipe, self._groups, on_progress, stop)
+                )
                 # Two are enough to go back and forth between two choices.
                 while len(self._surveys) >= 2:
                     del self._surveys[next(iter(self._surveys))]
@@ -203,26 +207,10 @@ class SamplePane(Vertical):
             self._say(f"✗ {error.message}", "$text-error")
             return
         self._counts = size
-        self._show_size(size)
-
-    async def _survey(self, source: OpenDataset, recipe: SampleRecipe) -> Survey:
-        on_progress = from_thread(lambda rows: self._say(f"reading… {rows:,}", "$faint"))
-        return await in_thread(
-            lambda stop: _surveyed(source, recipe, self._groups, on_progress, stop)
-        )
-
-    def _show_size(self, size: SampleCounts) -> None:
-        if not size.train:
+        if size.train:
+            self._show(sample_size(size.train, size.valid))
+        else:
             self._say("✗ no usable row", "$text-error")
-            return
-        text = Content.assemble(
-            ("→ ", "$faint"),
-            (f"{size.train:,}", "bold $foreground"),
-            (" train  ", "$text-muted"),
-            (f"{size.valid:,}", "bold $foreground"),
-            (" valid", "$text-muted"),
-        )
-        self._show(text)
 
     def _say(self, text: str, style: str = "") -> None:
         self._show(Content.styled(printable(text), style))
@@ -235,10 +223,6 @@ class SamplePane(Vertical):
             button = _BUTTON if len(self.roles) > 1 else _ONE
         self._button.update(button, layout=False)
         self.post_message(self.Counted())
-
-
-def _dedupe(word: str) -> Dedupe:
-    return "off" if word == "off" else "near" if word == "near" else "exact"
 
 
 def _surveyed(

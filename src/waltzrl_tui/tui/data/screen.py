@@ -183,7 +183,7 @@ class DataScreen(WaltzScreen):
 
     def action_where(self) -> None:
         self._come_back()
-        self._table.ask_where()
+        self._table.ask_filter(where=True)
 
     def action_bad_rows(self) -> None:
         self._come_back()
@@ -194,7 +194,7 @@ class DataScreen(WaltzScreen):
         self._table.rows.focus()
 
     def _shows_bad(self) -> bool:
-        return self._table.active_filter is not None and self._table.active_filter.kind == "bad"
+        return self._table.filter is not None and self._table.filter.kind == "bad"
 
     def action_findings(self) -> None:
         self.start(self._open_finding(), group="dialog")
@@ -300,7 +300,7 @@ class DataScreen(WaltzScreen):
             case "export":
                 return self._shows_bad() and rows.count > 0
             case "back":
-                return self.focused is not rows or self._table.filtered
+                return self.focused is not rows or self._table.filter is not None
         return True
 
     @on(events.DescendantFocus)

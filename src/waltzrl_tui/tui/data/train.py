@@ -64,17 +64,20 @@ async def ask_and_launch(app: WaltzApp, plan: SamplePlan) -> bool:
     fewer = replace(plan.recipe, n=most if limit is None else min(most, limit))
     quick: Stage1 = stage1.Stage1(fewer, roles=plan.roles, quick=True)
     rows = plan.counts.train + plan.counts.valid if plan.counts else 0
-    offers = [
-        Offer("full", full.recipe, plan.counts, await estimate(app.store, full, rows)),
-        Offer(
-            "quick",
-            fewer,
-            plan.counts,
-            await estimate(app.store, quick, min(rows, fewer.n or rows)),
-        ),
-    ]
+    offer = Offer(
+        speed="full",
+        recipe=plan.recipe,
+        counts=plan.counts,
+        estimate=await estimate(app.store, full, rows),
+    )
+    shorter = await estimate(app.store, quick, min(rows, fewer.n or rows))
     answer = await app.push_screen_wait(
-        TrainDialog(*offers, model=stage1.DEFAULT_MODEL, roles=plan.roles)
+        TrainDialog(
+            offer,
+            replace(offer, speed="quick", recipe=fewer, estimate=shorter),
+            model=stage1.DEFAULT_MODEL,
+            roles=plan.roles,
+        )
     )
     if answer is None:
         return False
@@ -139,13 +142,8 @@ class TrainDialog(ModalScreen[Speed | None]):
             yield "feedback agent: LoRA on verdicts over those replies"
 
     def _choices(self) -> Content:
-        return Content("\n").join(
-            [
-                Content(""),
-                _choice("enter", "train", "full", self._full),
-                _choice("k", "quick try", "quick", self._quick),
-            ]
-        )
+        choices = _choice("enter", "train", self._full), _choice("k", "quick try", self._quick)
+        return Content("\n").join([Content(""), *choices])
 
 
 def _fact(name: str, text: str | Content) -> Content:
@@ -173,16 +171,16 @@ def _time(*offers: Offer) -> str:
     return f"estimated from job {jobs}"
 
 
-def _choice(key: str, label: str, speed: Speed, offer: Offer) -> Content:
+def _choice(key: str, label: str, offer: Offer) -> Content:
     facts = [plural(offer.rows, "row")] if offer.rows else []
-    if speed == "quick":
+    if offer.speed == "quick":
         facts.append("less training")
     if offer.estimate:
         facts.append(f"~{duration(offer.estimate.seconds, rough=True)}")
-    bright = speed == "full"
+    bright = offer.speed == "full"
     line = Content.assemble(
         (f" {key:^5} ", "bold $background on $accent" if bright else "bold $accent on $panel"),
         (f" {label:<10}", "bold $foreground" if bright else "$foreground"),
         (f" {' · '.join(facts)}", "$text-muted"),
     )
-    return line.stylize(click(f"screen.answer({speed!r})"))
+    return line.stylize(click(f"screen.answer({offer.speed!r})"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.app import App
 from textual.content import Content
 
-from waltzrl_tui.datasets.profiling.figures import Profile
+from waltzrl_tui.datasets.profiling.figures import Profile, Waste
 from waltzrl_tui.text import one_line
 from waltzrl_tui.tui.shell.keys import press
 from waltzrl_tui.tui.tables.columns import fit
@@ -49,12 +49,11 @@ def named_line(names: tuple[str, ...], value: str, width: int, style: str = "") 
 
 def waste_lines(profile: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
     """A line per reason, for a narrow pane, and the provider whose prices apply."""
-    wasted = {reason: profile.waste[reason] for reason in REASONS if _rows(profile, reason)}
+    wasted, rows, tokens = _wasted(profile)
     if not wasted:
         return []
     lines = []
     if len(wasted) > 1:
-        rows = sum(waste.rows for waste in wasted.values())
         value = f"{rows:,}{_cost(priced, _IN_ALL)}"
         lines.append(named_line(("wasted",), value, width, "bold $text-warning"))
     lead = "  " if len(wasted) > 1 else ""
@@ -62,7 +61,6 @@ def waste_lines(profile: Profile, width: int, priced: PricedWaste | None) -> lis
         names = tuple(f"{lead}{name}" for name in REASONS[reason])
         value = f"{waste.rows:,}{_cost(priced, reason)}"
         lines.append(named_line(names, value, width, "$text-warning"))
-    tokens = sum(waste.tokens for waste in wasted.values())
     caption = f"≈ {short_count(tokens)} tokens"
     if priced is not None:
         caption = f"at {one_line(priced.title, 20)}, {_epochs(priced)}"
@@ -72,16 +70,14 @@ def waste_lines(profile: Profile, width: int, priced: PricedWaste | None) -> lis
 
 def waste_table(profile: Profile, width: int, priced: PricedWaste | None) -> list[Content]:
     """The same as a table, with a sentence on what the prices apply to."""
-    wasted = {reason: profile.waste[reason] for reason in REASONS if _rows(profile, reason)}
+    wasted, all_rows, all_tokens = _wasted(profile)
     if not wasted:
         return [Content.styled("✓ no duplicates", "$text-success")]
     figures = [
         (REASONS[reason][0], waste.rows, waste.tokens, reason) for reason, waste in wasted.items()
     ]
     if len(wasted) > 1:
-        rows = sum(waste.rows for waste in wasted.values())
-        tokens = sum(waste.tokens for waste in wasted.values())
-        figures.append(("total", rows, tokens, _IN_ALL))
+        figures.append(("total", all_rows, all_tokens, _IN_ALL))
     with_tokens = width >= _WITH_TOKENS
     heads = f"{'not worth paying for':<24}{'rows':>9}"
     heads += f"{'tokens':>11}" if with_tokens else ""
@@ -113,9 +109,12 @@ def _epochs(priced: PricedWaste) -> str:
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
-def _rows(profile: Profile, reason: str) -> int:
-    waste = profile.waste.get(reason)
-    return waste.rows if waste else 0
+def _wasted(profile: Profile) -> tuple[dict[str, Waste], int, int]:
+    """What is wasted by reason, and the rows and tokens of all of it."""
+    reasons = (reason for reason in REASONS if reason in profile.waste)
+    wasted = {reason: profile.waste[reason] for reason in reasons if profile.waste[reason].rows}
+    rows = sum(waste.rows for waste in wasted.values())
+    return wasted, rows, sum(waste.tokens for waste in wasted.values())
 
 
 def _cost(priced: PricedWaste | None, reason: str) -> str:

@@ -11,6 +11,7 @@ from textual.content import Content
 from waltzrl_tui.plans.model import PlanRow, Probe, Workload
 from waltzrl_tui.records.roles import Role
 from waltzrl_tui.text import one_line
+from waltzrl_tui.tui.data.figures import sample_size
 from waltzrl_tui.tui.plan.lines import (
     age,
     enough_decimals,
@@ -175,7 +176,7 @@ def _tokens(row: PlanRow, workload: Workload) -> str:
     if row.exact:
         return f"{counted}, counted with the model's own tokenizer"
     error = max((role.error for role in workload.roles.values()), default=0.0)
-    return f"≈ {counted}, estimated{f' ± {percent(error)}' if error else ''}"
+    return f"≈ {counted}, {_estimate(error)}"
 
 
 def _fact(name: str, text: str, width: int, style: str = "") -> list[Content]:
@@ -209,13 +210,7 @@ def row_counts(workload: Workload) -> Content:
     first = next(iter(workload.roles.values()), None)
     if first is None:
         return Content.styled("✗ no usable row", "$text-error")
-    return Content.assemble(
-        ("→ ", "$faint"),
-        (f"{first.rows:,}", "bold $foreground"),
-        (" train  ", "$text-muted"),
-        (f"{first.valid_rows:,}", "bold $foreground"),
-        (" valid", "$text-muted"),
-    )
+    return sample_size(first.rows, first.valid_rows)
 
 
 def _estimate(error: float) -> str:

@@ -16,6 +16,7 @@ from waltzrl_tui.tui.plan.lines import (
     spread,
     state,
     time_range,
+    total,
 )
 from waltzrl_tui.tui.plan.model import Plan
 from waltzrl_tui.tui.plan.sheet import Layout
@@ -94,7 +95,7 @@ def _table(pinned: Plan, other: Plan) -> list[_Line]:
     a, b = pinned, other
     lines: list[_Line] = [
         ("", f"{PINNED} {one_line(a.row.title)}", f"▸ {one_line(b.row.title)}", "difference"),
-        ("total", _total(a.row), _total(b.row), _dearer(a.row, b.row)),
+        ("total", total(a.row), total(b.row), _dearer(a.row, b.row)),
         ("between", _range(a.row), _range(b.row), ""),
         ("time", time_range(a.row.seconds), time_range(b.row.seconds), _slower(a.row, b.row)),
         ("state", state(a.row)[0], state(b.row)[0], ""),
@@ -105,24 +106,15 @@ def _table(pinned: Plan, other: Plan) -> list[_Line]:
     settings: list[_Line] = [
         ("dataset", one_line(a.workload.source, 60), one_line(b.workload.source, 60), ""),
         _counted("rows", a, b, lambda plan: plan.rows),
-        (
-            "epochs",
-            f"{a.settings.epochs:g}",
-            f"{b.settings.epochs:g}",
-            _more(a.settings.epochs, b.settings.epochs),
-        ),
+        ("epochs", *_figures(a.settings.epochs, b.settings.epochs)),
         ("size", SIZES[a.settings.size], SIZES[b.settings.size], ""),
         ("method", a.settings.method.upper(), b.settings.method.upper(), ""),
-        ("chat h", *_hours(a.settings.chat_hours, b.settings.chat_hours)),
+        ("chat h", *_figures(a.settings.chat_hours, b.settings.chat_hours)),
         ("price of", _as_of(a.row), _as_of(b.row), ""),
     ]
     # Settings are listed only where they differ; the form shows the rest.
     lines += [line for line in settings if line[1] != line[2] or line[0] in ("rows", "price of")]
     return [line for line in lines if (line[1], line[2]) not in (("", ""), (NONE, NONE))]
-
-
-def _total(row: PlanRow) -> str:
-    return money(row.total.expected) if row.total else NONE
 
 
 def _range(row: PlanRow) -> str:
@@ -177,7 +169,7 @@ def _short(count: int) -> str:
     return short_count(count) if count else NONE
 
 
-def _hours(before: float, after: float) -> tuple[str, str, str]:
+def _figures(before: float, after: float) -> tuple[str, str, str]:
     return f"{before:g}", f"{after:g}", _more(before, after)
 
 

@@ -1,4 +1,4 @@
-"""The form of a plan: what is trained, how, on what money. Every change is told at once."""
+"""The form of a plan: what is trained, how, on what money. Every change is reported at once."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class PlanForm(Vertical):
         self._dataset.update(label.stylize(click("app.show('data')")), layout=False)
 
     def set_rows(self, rows: int | None) -> None:
-        """Ask for so many rows without telling of it."""
+        """Ask for so many rows without reporting a change."""
         with self._rows.prevent(Input.Changed):
             self._rows.value = "" if rows is None else str(rows)
 

@@ -102,7 +102,7 @@ def columns(rows: Sequence[PlanRow], width: int) -> tuple[TableColumn, ...]:
     return (
         TableColumn("provider", longest([one_line(row.title) for row in rows], 16 + width // 24)),
         TableColumn("model", longest([one_line(row.model) for row in rows], 24), spare=3, room=8),
-        TableColumn("total", longest([f"{OLD} {_total(row)}" for row in rows], 12), right=True),
+        TableColumn("total", longest([f"{OLD} {total(row)}" for row in rows], 12), right=True),
         TableColumn("", bar_cells(width), spare=1),
         TableColumn("time", longest(times, 16), spare=2, right=True),
         TableColumn("priced", 10, spare=4, right=True, room=_WITH_AGE),
@@ -130,7 +130,7 @@ def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> Tab
     cells: tuple[Cell, ...] = (
         [(one_line(row.title), dim)],
         [(one_line(row.model) or NONE, "faint")],
-        [*old, (_total(row), dim if row.total else "faint")],
+        [*old, (total(row), dim if row.total else "faint")],
         _bar(row.total, top, bar_cells(width)),
         [(time_range(row.seconds), dim if row.seconds else "faint")],
         [(priced, "idle" if row.price_stale else "faint")],
@@ -139,7 +139,8 @@ def line(row: PlanRow, top: float, width: int, pinned: bool, today: date) -> Tab
     return TableRow(cells, (MARKERS[0], "run-0") if pinned else (" ", "text"))
 
 
-def _total(row: PlanRow) -> str:
+def total(row: PlanRow) -> str:
+    """The expected total; a dash when not known."""
     return money(row.total.expected) if row.total else NONE
 
 

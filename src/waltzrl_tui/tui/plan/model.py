@@ -54,6 +54,7 @@ class PlanModel:
         plans: The priced plans by row id, cheapest first; empty before the first `reprice`.
         pinned: The id and plan that others are compared with.
         highest_usd: The highest total of all plans.
+        environment: What this machine and its accounts have, once read.
     """
 
     def __init__(self) -> None:
@@ -67,12 +68,8 @@ class PlanModel:
         self._measured: dict[int, Workload] = {}
         self._groups = GroupCache()
         self._catalogue: Catalogue | None = None
-        self._environment: Environment | None = None
+        self.environment: Environment | None = None
         self._counters: list[TokenCounter] | None = None
-
-    @property
-    def environment(self) -> Environment | None:
-        return self._environment
 
     @property
     def models(self) -> dict[Size, list[str]]:
@@ -85,15 +82,15 @@ class PlanModel:
 
     def with_keys(self, names: Collection[str]) -> list[str]:
         """Those of these providers that have a key set."""
-        if self._catalogue is None or self._environment is None:
+        if self._catalogue is None or self.environment is None:
             return []
-        known, keys = self._catalogue.provider, self._environment.keys
+        known, keys = self._catalogue.provider, self.environment.keys
         return [name for name in names if name in known and keys.intersection(known[name].keys)]
 
     @property
     def ready(self) -> bool:
         """Whether everything that prices need has been read."""
-        return None not in (self.whole, self._catalogue, self._environment)
+        return None not in (self.whole, self._catalogue, self.environment)
 
     @property
     def path(self) -> Path | None:
@@ -116,7 +113,7 @@ class PlanModel:
         Raises:
             WaltzError: The user's own price list has a mistake.
         """
-        catalogue, self._environment = await asyncio.gather(
+        catalogue, self.environment = await asyncio.gather(
             asyncio.to_thread(load_catalogue, workspace), read_environment(store, workspace)
         )
         if self._counters is None:
@@ -228,10 +225,10 @@ class PlanModel:
         Raises:
             RuntimeError: Not `ready`.
         """
-        if self._catalogue is None or self._environment is None:
+        if self._catalogue is None or self.environment is None:
             raise RuntimeError("the price list is not read")
         workload = self.workload(rows)
-        priced = price_plans(self._catalogue, workload, settings, self._environment)
+        priced = price_plans(self._catalogue, workload, settings, self.environment)
         shown = workload.only(settings.roles)
         self.plans = {
             id: Plan(row, shown, settings) for id, row in zip(row_ids(priced), priced, strict=True)
@@ -262,7 +259,8 @@ class PlanModel:
             dropped={},
             strata={},
         )
-        return SamplePlan(replace(self.sample.recipe, n=rows), counts, roles)
+        recipe = replace(self.sample.recipe, n=rows)
+        return SamplePlan(recipe=recipe, counts=counts, roles=roles)
 
 
 def _counters(catalogue: Catalogue, workspace: Workspace) -> list[TokenCounter]:
@@ -278,7 +276,7 @@ def _first_sample(folder: Path) -> SamplePlan:
     """All of the bundled dataset, or else of the first file."""
     paths = [file.path for file in first_files(folder) if file.readable]
     path = next((path for path in paths if path.name == STARTER), paths[0])
-    return SamplePlan(SampleRecipe(str(path), seed=_SEED), None)
+    return SamplePlan(recipe=SampleRecipe(str(path), seed=_SEED))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

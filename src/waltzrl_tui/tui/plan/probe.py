@@ -19,26 +19,26 @@ class Probing:
     """Asks those providers of which there is a key, each of them once in a while."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, float] = {}
+        self._times: dict[str, float] = {}
         self.under_way: frozenset[str] = frozenset()
 
     def wanted(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that were not asked lately."""
         since = time.monotonic() - _SECONDS
-        return [name for name in names if self._asked.get(name, since) <= since]
+        return [name for name in names if self._times.get(name, since) <= since]
 
     def forget(self) -> None:
         """Ask all of them anew the next time."""
-        self._asked.clear()
+        self._times.clear()
 
     async def ask(self, app: WaltzApp, names: Sequence[str]) -> None:
-        """Ask, and keep what they say in the store.
+        """Ask, and write the answers to the store.
 
         Raises:
-            StoreError: It cannot be kept.
+            StoreError: They cannot be written.
         """
         self.under_way = frozenset(names)
-        self._asked |= dict.fromkeys(names, time.monotonic())
+        self._times |= dict.fromkeys(names, time.monotonic())
         # Imported here: most who look at plans have no key yet.
         pool: Any = await asyncio.to_thread(import_module, "waltzrl_tui.remote.provider_pool")
         probing: Any = await asyncio.to_thread(import_module, "waltzrl_tui.remote.probe")

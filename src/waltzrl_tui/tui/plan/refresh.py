@@ -1,4 +1,4 @@
-"""Asking the providers what they charge today: first the user is asked, then they are."""
+"""Asking the providers what they charge today: after the user's yes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def refresh_prices(
 
     Args:
         titles: How providers are called on the screen.
-        tell: Hears how far it is, "" at the end.
+        on_progress: Gets how far it is, "" at the end.
 
     Raises:
         StoreError: The prices cannot be written.

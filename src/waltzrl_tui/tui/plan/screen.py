@@ -383,7 +383,7 @@ def _launchable() -> frozenset[str]:
     """The providers that a launch can go to from here."""
     from waltzrl_tui.providers.registry import provider_names
 
-    return frozenset({"embedded", *provider_names()})
+    return frozenset({EMBEDDED, *provider_names()})
 
 
 def _entitle(pane: Widget, title: str) -> None:

@@ -31,11 +31,14 @@ class Sheet(Widget):
 
     def show(self, layout: Layout) -> None:
         """Show this instead."""
-        before = len(self._lines(self.size.width))
+        room = self.size
+        before = len(self._lines(room.width))
         self._arrange = layout
         self._made = (0, [])
-        # Prices change with every key: as long as the height is the same, only paint.
-        self.refresh(layout=len(self._lines(self.size.width)) != before)
+        # Most texts change with every key: as long as the height is the same, only paint.
+        after = len(self._lines(room.width))
+        pane = self.parent.size.height if isinstance(self.parent, Widget) else 0
+        self.refresh(layout=after != before and not after <= room.height <= pane)
 
     def render(self) -> Content:
         return Content("\n").join(self._lines(self.content_size.width))

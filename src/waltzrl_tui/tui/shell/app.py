@@ -7,7 +7,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -215,7 +215,9 @@ class WaltzApp(App[None]):
             if key.action == "command_palette":
                 continue
             yield SystemCommand(
-                f"{key.label} · {key.name}", key.help, self._runner(key.action, bound.node)
+                f"{key.label} · {key.name}",
+                key.help,
+                partial(self.run_action, key.action, bound.node),
             )
         yield SystemCommand("theme", "Change the colours.", self.action_change_theme)
         yield SystemCommand(
@@ -223,9 +225,6 @@ class WaltzApp(App[None]):
             "Save this screen as an SVG file.",
             lambda: self.set_timer(0.1, self.deliver_screenshot),
         )
-
-    def _runner(self, action: str, node: Any) -> Callable[[], Any]:
-        return lambda: self.run_action(action, node)
 
     def _make(self, entry: ScreenEntry) -> Screen[Any]:
         if self._refused is None:

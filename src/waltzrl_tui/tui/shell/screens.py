@@ -15,51 +15,32 @@ class ScreenEntry:
 
     Attributes:
         name: Of its package in `tui/`, and for `--screen`.
-        title: In the bar of screens.
-        class_name: Of the screen in the package's module `screen`.
         help: One sentence, for the help screen and the command palette.
     """
 
     name: str
-    title: str
-    class_name: str
     help: str
+
+    @property
+    def title(self) -> str:
+        """In the bar of screens."""
+        return self.name.capitalize()
 
     @property
     def module(self) -> str:
         """Where the screen is imported from when it is first shown."""
         return f"waltzrl_tui.tui.{self.name}.screen"
 
+    @property
+    def class_name(self) -> str:
+        """Of the screen in its module."""
+        return f"{self.title}Screen"
+
 
 SCREENS: Final = (
-    ScreenEntry(
-        name="data",
-        title="Data",
-        class_name="DataScreen",
-        help="Show the datasets and draw samples.",
-    ),
-    ScreenEntry(
-        name="plan",
-        title="Plan",
-        class_name="PlanScreen",
-        help="Compare what every provider costs.",
-    ),
-    ScreenEntry(
-        name="jobs",
-        title="Jobs",
-        class_name="JobsScreen",
-        help="Show training and other jobs.",
-    ),
-    ScreenEntry(
-        name="chat",
-        title="Chat",
-        class_name="ChatScreen",
-        help="Chat with a pair of agents.",
-    ),
-    ScreenEntry(
-        name="evaluate",
-        title="Evaluate",
-        class_name="EvaluateScreen",
-        help="Measure pairs on prompts.",
-    ),
+    ScreenEntry(name="data", help="Show the datasets and draw samples."),
+    ScreenEntry(name="plan", help="Compare what every provider costs."),
+    ScreenEntry(name="jobs", help="Show training and other jobs."),
+    ScreenEntry(name="chat", help="Chat with a pair of agents."),
+    ScreenEntry(name="evaluate", help="Measure pairs on prompts."),
 )

@@ -19,6 +19,16 @@ from textual.strip import Strip
 _MESSAGE_WIDTH = 64
 
 
+@dataclass
+class _EntryMessage(Message):
+    lines: LineList
+    index: int
+
+    @property
+    def control(self) -> LineList:
+        return self.lines
+
+
 class LineList(ScrollView, can_focus=True):
     """Entries by number, from 0. A subclass gives the segments of each in `segments`."""
 
@@ -56,27 +66,11 @@ class LineList(ScrollView, can_focus=True):
 
     _message: Content | None = None
 
-    @dataclass
-    class Moved(Message):
+    class Moved(_EntryMessage):
         """The cursor came to the entry `index`."""
 
-        lines: LineList
-        index: int
-
-        @property
-        def control(self) -> LineList:
-            return self.lines
-
-    @dataclass
-    class Chosen(Message):
+    class Chosen(_EntryMessage):
         """The entry `index` was clicked as often as it takes to choose it."""
-
-        lines: LineList
-        index: int
-
-        @property
-        def control(self) -> LineList:
-            return self.lines
 
     def say(self, message: Content | None) -> None:
         """Show a message in place of the entries, or the entries again."""

@@ -120,7 +120,7 @@ class Order:
         return f"by {one_line(self.column, 24)} {'▼' if self.descending else '▲'}"
 
     def apply(self, matches: Filter) -> array[int]:
-        """The lines of `found`, in this order. Blocks for as long as the file has lines."""
+        """The lines of `matches`, in this order. Blocks for as long as the file has lines."""
         listed = bytearray(max(self.lines, default=0) + 1)
         for line in matches.lines:
             if line < len(listed):

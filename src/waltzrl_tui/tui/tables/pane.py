@@ -37,7 +37,12 @@ _COUNTING_SECONDS = 0.2
 
 
 class TablePane(Vertical):
-    """The rows of one dataset, or the reason why there are none."""
+    """The rows of one dataset, or the reason why there are none.
+
+    Attributes:
+        filter: The filter whose rows are shown; None shows all rows.
+        order: The order of the rows; None is that of the file.
+    """
 
     @dataclass
     class Counted(Message):
@@ -51,8 +56,8 @@ class TablePane(Vertical):
         self._head = RowHead(self.rows)
         self._prompt = PromptBar()
         self._source: OpenDataset | None = None
-        self._filter: Filter | None = None
-        self._order: Order | None = None
+        self.filter: Filter | None = None
+        self.order: Order | None = None
         self._share = ""
         self._sorting = ""
         self._counting: Timer | None = None
@@ -65,20 +70,6 @@ class TablePane(Vertical):
     def on_mount(self) -> None:
         self._counting = self.set_interval(_COUNTING_SECONDS, self._count_on, pause=True)
         self.border_title = "Rows"
-
-    @property
-    def filtered(self) -> bool:
-        return self._filter is not None
-
-    @property
-    def active_filter(self) -> Filter | None:
-        """The filter whose rows are shown; None shows all rows."""
-        return self._filter
-
-    @property
-    def order(self) -> Order | None:
-        """The order of the rows; None is that of the file."""
-        return self._order
 
     @property
     def asking(self) -> bool:
@@ -98,7 +89,7 @@ class TablePane(Vertical):
         """Show no file."""
         self.workers.cancel_group(self, "search")
         self.workers.cancel_group(self, "sort")
-        self._source = self._filter = self._order = None
+        self._source = self.filter = self.order = None
         self._share = self._sorting = ""
         self._prompt.close()
         self.border_subtitle = ""
@@ -127,7 +118,7 @@ class TablePane(Vertical):
         if done and self._counting:
             self._counting.pause()
         if source is not None:
-            if not self.filtered and self._order is None:
+            if not self.filter and self.order is None:
                 self.rows.grow()
             if done:
                 self.post_message(self.Counted(source))
@@ -145,11 +136,11 @@ class TablePane(Vertical):
         elif index.error:
             parts.append(f"✗ {index.error}")
         title = Content(" · ".join(parts))
-        if self._filter is not None:
-            label = f" · {len(self._filter.lines):,} {self._filter.title}"
+        if self.filter is not None:
+            label = f" · {len(self.filter.lines):,} {self.filter.title}"
             title = title + Content.styled(label + self._share, "$text-accent")
-        if self._sorting or self._order:
-            order = self._sorting or (self._order.title if self._order else "")
+        if self._sorting or self.order:
+            order = self._sorting or (self.order.title if self.order else "")
             title = title + Content.styled(f" · {order}", "$text-accent")
         self.border_title = title
         self._show_place()
@@ -162,15 +153,10 @@ class TablePane(Vertical):
 
     # Filter and jump -------------------------------------------------------------------------
 
-    def ask_filter(self, text: str | None = None) -> None:
-        """Ask for a query, starting with `text`."""
-        known = self._filter.query if self._filter else ""
-        self._prompt.ask("filter", known if text is None else text)
-
-    def ask_where(self) -> None:
-        """Ask for an expression."""
-        known = self._filter.query if self._filter else ""
-        self._prompt.ask("filter", known if expression(known) else WHERE)
+    def ask_filter(self, *, where: bool = False) -> None:
+        """Ask for a query, or for an expression."""
+        known = self.filter.query if self.filter else ""
+        self._prompt.ask("filter", WHERE if where and not expression(known) else known)
 
     def ask_row(self) -> None:
         self._prompt.ask("goto")
@@ -180,15 +166,15 @@ class TablePane(Vertical):
         if self.asking:
             self.workers.cancel_group(self, "search")
             self._prompt.close()
-            if self._source is not None and (self._filter is None or self._filter.lines):
+            if self._source is not None and (self.filter is None or self.filter.lines):
                 self.rows.say(None)
 
     def unfilter(self) -> None:
         """Show all rows again, with the cursor on the same one."""
         self.workers.cancel_group(self, "search")
-        if self._source is not None and self._filter is not None:
+        if self._source is not None and self.filter is not None:
             number = self.rows.line_number()
-            self._filter = None
+            self.filter = None
             self._share = ""
             self._show_rows()
             self.rows.go_to(number or 0)
@@ -225,7 +211,7 @@ class TablePane(Vertical):
     def _search(self, text: str, *, wait: float) -> None:
         if self._source is None:
             return
-        if wait == 0 and self._filter and self._filter.query == text:
+        if wait == 0 and self.filter and self.filter.query == text:
             self._leave_prompt()
             return
         run_exclusive(self, "search", partial(self._find, self._source, text, wait))
@@ -280,10 +266,10 @@ class TablePane(Vertical):
             self.rows.say(text + hint)
 
     def _show_matches(self, matches: Filter, share: str) -> None:
-        known, self._filter, self._share = self._filter, matches, share
+        known, self.filter, self._share = self.filter, matches, share
         if known is matches and share:
             self.rows.grow()
-        elif known is not matches or self._order is not None:
+        elif known is not matches or self.order is not None:
             self._show_rows()
         else:
             self.rows.grow()
@@ -301,7 +287,7 @@ class TablePane(Vertical):
         if not column:
             self.workers.cancel_group(self, "sort")
             number = self.rows.line_number()
-            self._order, self._sorting = None, ""
+            self.order, self._sorting = None, ""
             self._show_rows()
             self.rows.go_to(number or 0)
             return
@@ -322,16 +308,16 @@ class TablePane(Vertical):
             )
         except WaltzError as error:
             self.notify(printable(str(error)), severity="error", markup=False)
-            order = self._order
+            order = self.order
         finally:
             self._sorting = ""
         if source is self._source:
-            self._order = order
+            self.order = order
             self._show_rows()
 
     def _show_rows(self) -> None:
         """Show the matching rows, or all, in the chosen order."""
-        matches, order = self._filter, self._order
+        matches, order = self.filter, self.order
         if matches is not None and order is not None and not self._share:
             run_exclusive(self, "arrange", partial(self._arrange, matches, order))
             return

@@ -56,10 +56,6 @@ class RowTable(LineList):
         self._pages: OrderedDict[int, tuple[list[Line], int]] = OrderedDict()
         self._loading = False
 
-    @property
-    def source(self) -> OpenDataset | None:
-        return self._source
-
     def show(
         self,
         source: OpenDataset | None,
