@@ -65,7 +65,7 @@ def ours(count: int) -> dict[str, float]:
             report=report, stop=threading.Event(), threads=training_threads(),
         ).run()  # fmt: skip
     wall, cpu = steps[-1][0] - started[0][0], steps[-1][1] - started[0][1]
-    tokens = steps[-1][2].tokens
+    tokens = steps[-1][2].values["tokens"]
     return {"tokens": tokens, "seconds": wall, "cpu": cpu, "loss": steps[-1][2].values["loss"]}
 
 

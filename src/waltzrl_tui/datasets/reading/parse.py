@@ -99,12 +99,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         BadLine: Not UTF-8, not JSON (the column is named), not an object, or with a repeated
             field, a NaN or an infinity, which programs read differently.
     """
-    if raw.startswith(_MARK):
-        raise _marked(raw)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None
+    if raw.startswith(_MARK):
+        raise _marked(raw)
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
