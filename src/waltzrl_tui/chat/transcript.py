@@ -105,8 +105,8 @@ class Turn:
     """A prompt and what followed.
 
     Attributes:
-        pair: The name of the pair that was asked.
-        again: The last turn's prompt was asked once more; if a reply came, that earlier turn is
+        pair: The pair's name.
+        again: The last turn's prompt was sent once more; if a reply came, that earlier turn is
             left out of later histories.
         ended: False while it streams, and if the app ended before it did.
         number: Its place in its transcript, from 0.
@@ -237,13 +237,7 @@ def _set_verdict(state: RoundState, document: object) -> None:
 
 
 def prompt_record(text: str, pair: str, *, again: bool = False) -> Record:
-    """The record that opens a turn.
-
-    Args:
-        text: The prompt.
-        pair: The name of the pair that is asked.
-        again: It is the last turn's prompt, asked once more.
-    """
+    """The record that opens a turn; `again`: with the last turn's prompt once more."""
     return PROMPT, {"text": text, "pair": pair, **({"again": True} if again else {})}
 
 
@@ -253,11 +247,7 @@ def error_record(message: str, hint: str) -> Record:
 
 
 def event_record(event: Event, rates: PairRates = (None, None)) -> Record | None:
-    """`event` as a record; None for one that adds nothing to the others.
-
-    Args:
-        rates: How the two agents are billed.
-    """
+    """`event` as a record; None for one that adds nothing to the others."""
     match event:
         case ReplyText(number, text):
             return "reply_text", {"round": number, "text": text}

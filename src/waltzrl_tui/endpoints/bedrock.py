@@ -31,9 +31,7 @@ class BedrockEndpoint(StreamingEndpoint):
     """A model, an inference profile or a deployment on Bedrock. Converse takes no seed.
 
     Args:
-        aws: Clients of the account.
         model: A model's id or an ARN.
-        name: What errors call this endpoint.
     """
 
     def __init__(
