@@ -24,7 +24,6 @@ KNOWN: Final = frozenset(
 _requested: set[str] = set()
 
 _SERVICE: Final = "waltzrl-tui"
-_SHOWN: Final = 3
 _RUNS: Final = re.compile(rf"\S{{{PIECE},}}")
 
 
@@ -90,7 +89,7 @@ def forget_key(variable: str) -> bool:
 
 def masked(value: str) -> str:
     """A key as it may be shown: its first characters, if they only reveal its kind."""
-    return f"{value[:_SHOWN]}…" if len(value) >= 16 else "…"
+    return f"{value[:3]}…" if len(value) >= 16 else "…"
 
 
 def _from_keyring(variable: str) -> str:

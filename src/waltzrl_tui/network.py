@@ -13,6 +13,7 @@ import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -140,6 +141,7 @@ def transport(http: ModuleType, url: str = "") -> Any:
     return _SyncRoutes(http, http.HTTPTransport, url)
 
 
+@cache  # Each call of the hub's setter closes the open connections.
 def route_hub() -> None:
     """Route all requests of huggingface_hub in the same way."""
     import httpx2
@@ -154,13 +156,7 @@ def route_hub() -> None:
             timeout=None,
         )
 
-    global _hub_is_routed
-    if not _hub_is_routed:  # Each call closes the open connections.
-        _hub_is_routed = True
-        set_client_factory(client)
-
-
-_hub_is_routed = False
+    set_client_factory(client)
 
 
 class _Routes:

@@ -128,7 +128,6 @@ def billed_pair(
     Args:
         judge: Its feedback agent, if any.
         up, prices: See `rate_of`.
-        feedback: The use of the feedback agent.
     """
     judge = None if feedback == "off" else judge
     rates = {

@@ -133,6 +133,8 @@ def _compare(names: tuple[str, str], rows: Sequence[DuelRow]) -> PairComparison:
     votes = Counter(_winner(row, first) for row in rows)
     if votes["second"] > votes["first"] and first != second:
         return _compare((second, first), rows)
+    seconds = [_sides(row, first, "seconds") for row in rows]
+    first_seconds, second_seconds = zip(*seconds, strict=True)
     return PairComparison(
         first=first,
         second=second,
@@ -145,35 +147,31 @@ def _compare(names: tuple[str, str], rows: Sequence[DuelRow]) -> PairComparison:
         early=sum(row.voted_early for row in rows if row.vote),
         unsafe=_paired(rows, first, "unsafe"),
         overrefuse=_paired(rows, first, "overrefuse"),
-        seconds=(
-            _mean_seconds(rows, first, of_first=True),
-            _mean_seconds(rows, first, of_first=False),
-        ),
+        seconds=(_mean(first_seconds), _mean(second_seconds)),
     )
 
 
 def _winner(row: DuelRow, first: str) -> str:
     if row.vote not in ("left", "right"):
         return row.vote
-    if row.left_pair == row.right_pair:
-        return "first" if row.vote == "left" else "second"
     return "first" if (row.vote == "left") == (row.left_pair == first) else "second"
 
 
 def _paired(rows: Sequence[DuelRow], first: str, flag: str) -> dict[str, Paired]:
     outcomes: dict[str, list[tuple[bool, bool]]] = {}
     for row in rows:
-        left, right = getattr(row, f"left_{flag}"), getattr(row, f"right_{flag}")
-        if left is not None and right is not None:
-            sides = (left, right) if row.left_pair == first else (right, left)
+        sides = _sides(row, first, flag)
+        if None not in sides:
             outcomes.setdefault(row.flagged_by, []).append(sides)
     return {by: Paired.of(each) for by, each in outcomes.items()}
 
 
-def _mean_seconds(rows: Sequence[DuelRow], first: str, *, of_first: bool) -> float | None:
-    seconds = [
-        row.left_seconds if (row.left_pair == first) == of_first else row.right_seconds
-        for row in rows
-    ]
+def _sides(row: DuelRow, first: str, name: str) -> tuple[Any, Any]:
+    """A figure of `first`'s answer and the other's."""
+    left, right = getattr(row, f"left_{name}"), getattr(row, f"right_{name}")
+    return (left, right) if row.left_pair == first else (right, left)
+
+
+def _mean(seconds: Iterable[float | None]) -> float | None:
     known = [each for each in seconds if each is not None]
     return sum(known) / len(known) if known else None

@@ -105,8 +105,8 @@ class Turn:
     """A prompt and what followed.
 
     Attributes:
-        pair: The name of the pair that was asked.
-        again: The last turn's prompt was asked once more; if a reply came, that earlier turn is
+        pair: The pair's name.
+        again: The last turn's prompt was sent once more; if a reply came, that earlier turn is
             left out of later histories.
         ended: False while it streams, and if the app ended before it did.
         number: Its place in its transcript, from 0.
@@ -149,17 +149,33 @@ class Turn:
 
     def apply(self, kind: str, data: Mapping[str, Any]) -> None:
         """Take in one record. Records of unknown kinds are ignored."""
-        if kind == "error":
-            self.error, self.hint = str(data.get("message", "")), str(data.get("hint", ""))
-            self.ended = True
-        elif kind == "end":
-            self.seconds, self.stopped = data.get("seconds"), bool(data.get("stopped"))
-            self.ended = True
-        elif kind in _APPLY:
-            number = int(data.get("round", 0))
-            while len(self.rounds) <= number:
-                self.rounds.append(RoundState())
-            _APPLY[kind](self.rounds[number], data)
+        match kind:
+            case "error":
+                self.error, self.hint = str(data.get("message", "")), str(data.get("hint", ""))
+                self.ended = True
+            case "end":
+                self.seconds, self.stopped = data.get("seconds"), bool(data.get("stopped"))
+                self.ended = True
+            case "reply_text":
+                self._round(data).reply += str(data.get("text", ""))
+            case "reply_restart":
+                self._round(data).reply = ""
+            case "reply":
+                _end_reply(self._round(data), data)
+            case "look":
+                _add_look(self._round(data), data)
+            case "verdict_text":
+                self._round(data).verdict_text += str(data.get("text", ""))
+            case "verdict_restart":
+                self._round(data).verdict_text = ""
+            case "verdict":
+                _end_verdict(self._round(data), data)
+
+    def _round(self, data: Mapping[str, Any]) -> RoundState:
+        number = int(data.get("round", 0))
+        while len(self.rounds) <= number:
+            self.rounds.append(RoundState())
+        return self.rounds[number]
 
     def correct(self, data: Mapping[str, Any]) -> None:
         """Take in a person's correction: `round`, and the new `text` or `verdict`."""
@@ -174,28 +190,12 @@ class Turn:
             _set_verdict(state, data["verdict"])
 
 
-def _add_reply(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.reply += str(data.get("text", ""))
-
-
-def _restart_reply(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.reply = ""
-
-
-def _restart_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.verdict_text = ""
-
-
 def _end_reply(state: RoundState, data: Mapping[str, Any]) -> None:
     state.reply, state.reply_ended = str(data.get("text", "")), True
     state.reply_stopped, state.reply_cut = bool(data.get("stopped")), bool(data.get("cut"))
     state.seconds, state.tokens = data.get("seconds"), data.get("tokens")
     state.usd, state.origin = data.get("usd"), _origin(data)
     state.first_token_seconds = data.get("first_token_seconds")
-
-
-def _add_verdict(state: RoundState, data: Mapping[str, Any]) -> None:
-    state.verdict_text += str(data.get("text", ""))
 
 
 def _add_look(state: RoundState, data: Mapping[str, Any]) -> None:
@@ -236,25 +236,8 @@ def _set_verdict(state: RoundState, document: object) -> None:
         state.verdict_error = state.verdict_error or "the stored verdict cannot be read"
 
 
-_APPLY: Final = {
-    "reply_text": _add_reply,
-    "reply_restart": _restart_reply,
-    "reply": _end_reply,
-    "look": _add_look,
-    "verdict_text": _add_verdict,
-    "verdict_restart": _restart_verdict,
-    "verdict": _end_verdict,
-}
-
-
 def prompt_record(text: str, pair: str, *, again: bool = False) -> Record:
-    """The record that opens a turn.
-
-    Args:
-        text: The prompt.
-        pair: The name of the pair that is asked.
-        again: It is the last turn's prompt, asked once more.
-    """
+    """The record that opens a turn; `again`: with the last turn's prompt once more."""
     return PROMPT, {"text": text, "pair": pair, **({"again": True} if again else {})}
 
 
@@ -264,11 +247,7 @@ def error_record(message: str, hint: str) -> Record:
 
 
 def event_record(event: Event, rates: PairRates = (None, None)) -> Record | None:
-    """`event` as a record; None for one that adds nothing to the others.
-
-    Args:
-        rates: How the two agents are billed.
-    """
+    """`event` as a record; None for one that adds nothing to the others."""
     match event:
         case ReplyText(number, text):
             return "reply_text", {"round": number, "text": text}

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Any
 
 from waltzrl_tui.endpoints.base import ChatRequest, SdkEndpoint, ServerMetadata
-from waltzrl_tui.endpoints.turns import split_system
-
-_FINISH: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "content_filter",
-}
+from waltzrl_tui.endpoints.turns import FINISH, split_system
 
 
 class AnthropicEndpoint(SdkEndpoint):
@@ -39,7 +31,7 @@ class AnthropicEndpoint(SdkEndpoint):
                     metadata.prompt_tokens = event.message.usage.input_tokens
                 elif event.type == "message_delta":
                     reason = str(event.delta.stop_reason or "")
-                    metadata.finish = _FINISH.get(reason, reason)
+                    metadata.finish = FINISH.get(reason, reason)
                     metadata.tokens = event.usage.output_tokens
                 elif event.type == "message_stop":
                     metadata.complete = True

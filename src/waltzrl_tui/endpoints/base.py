@@ -7,17 +7,17 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any, Final, Protocol
 
 from waltzrl_tui.endpoints.accepted_settings import AcceptedSettings
-from waltzrl_tui.endpoints.errors import Fault, FilteredError, check_route, sdk_fault
+from waltzrl_tui.endpoints.errors import Fault, FilteredError, sdk_fault
 from waltzrl_tui.endpoints.response_text import SurrogateJoiner
 from waltzrl_tui.endpoints.retry import Backoff, OutputCap, Timeouts, backoff_seconds
 from waltzrl_tui.endpoints.thinking import Thinking
 from waltzrl_tui.errors import EndpointError
-from waltzrl_tui.network import async_transport
+from waltzrl_tui.network import RouteError, async_transport, certificates, proxy_of
 from waltzrl_tui.records.messages import Message
 from waltzrl_tui.text import one_line
 from waltzrl_tui.words import duration
@@ -42,13 +42,7 @@ class Origin:
     without: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "id": self.id,
-            "fingerprint": self.fingerprint,
-            "finish": self.finish,
-            "without": list(self.without),
-        }
+        return asdict(self) | {"without": list(self.without)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,5 +328,13 @@ class SdkEndpoint(StreamingEndpoint):
         )
 
     def _checked_client(self) -> Any:
-        check_route(self._base_url, self.name)
+        import httpx2
+
+        try:
+            proxy_of(self._base_url)
+            if self._base_url.startswith("https:"):
+                certificates(httpx2)
+        except RouteError as error:
+            message = f"{self.name} cannot be asked: {error.message}"
+            raise EndpointError(message, hint=error.hint) from error
         return self.make_client()

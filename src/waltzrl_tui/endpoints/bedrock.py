@@ -13,19 +13,10 @@ from typing import Any, Final
 from waltzrl_tui.endpoints.base import ChatRequest, ServerMetadata, StreamingEndpoint
 from waltzrl_tui.endpoints.errors import Fault, provider_fault
 from waltzrl_tui.endpoints.retry import Timeouts
-from waltzrl_tui.endpoints.turns import split_system
+from waltzrl_tui.endpoints.turns import FINISH, split_system
 from waltzrl_tui.errors import EndpointError
 from waltzrl_tui.providers.bedrock.errors import mapped
 from waltzrl_tui.providers.bedrock.session import Aws
-
-_FINISH: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "content_filtered": "content_filter",
-    "guardrail_intervened": "content_filter",
-}
 
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+):")
 
@@ -40,9 +31,7 @@ class BedrockEndpoint(StreamingEndpoint):
     """A model, an inference profile or a deployment on Bedrock. Converse takes no seed.
 
     Args:
-        aws: Clients of the account.
         model: A model's id or an ARN.
-        name: What errors call this endpoint.
     """
 
     def __init__(
@@ -68,7 +57,7 @@ class BedrockEndpoint(StreamingEndpoint):
                 metadata.id = event.get("id", metadata.id)
                 if stop := event.get("messageStop"):
                     reason = str(stop.get("stopReason", ""))
-                    metadata.finish, metadata.complete = _FINISH.get(reason, reason), True
+                    metadata.finish, metadata.complete = FINISH.get(reason, reason), True
                 if usage := event.get("metadata", {}).get("usage"):
                     metadata.tokens = usage.get("outputTokens")
                     metadata.prompt_tokens = usage.get("inputTokens")

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from waltzrl_tui.errors import EndpointError
-from waltzrl_tui.network import THROUGH, RouteError, certificates, proxy_of
+from waltzrl_tui.network import THROUGH
 from waltzrl_tui.providers.errors import (
     AuthError,
     ConcurrencyError,
@@ -116,25 +116,6 @@ class Fault:
     retryable: bool = False
     retry_after: float | None = None
     rate_limited: bool = False
-
-
-def check_route(url: str, name: str) -> None:
-    """Check that the environment lets requests reach a URL. Blocks for some 30 ms.
-
-    Args:
-        name: What errors call the endpoint.
-
-    Raises:
-        EndpointError: The environment names a proxy or certificates that cannot be used.
-    """
-    import httpx2
-
-    try:
-        proxy_of(url)
-        if url.startswith("https:"):
-            certificates(httpx2)
-    except RouteError as error:
-        raise EndpointError(f"{name} cannot be asked: {error.message}", hint=error.hint) from error
 
 
 def sdk_fault(error: Exception, name: str, *, secret: str = "", mid_reply: bool = False) -> Fault:

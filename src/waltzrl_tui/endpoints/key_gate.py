@@ -17,12 +17,7 @@ from waltzrl_tui.text import one_line
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyUse:
-    """A key that an agent would send to a server.
-
-    Attributes:
-        variable: The name of the variable with the key.
-        url: Where it would go.
-    """
+    """A key, by the name of its variable, that an agent would send to a server."""
 
     agent: str
     variable: str
@@ -30,7 +25,7 @@ class KeyUse:
 
     @property
     def words(self) -> str:
-        """What the user is asked to approve."""
+        """What the user must approve."""
         suffix = ", unencrypted" if unencrypted(self.url) else ""
         return (
             f"The agent {one_line(self.agent, 40)} sends the key {one_line(self.variable, 40)} to "

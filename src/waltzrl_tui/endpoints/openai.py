@@ -15,10 +15,7 @@ class OpenAIEndpoint(SdkEndpoint):
 
     Args:
         base_url: Up to and including `/v1`.
-        api_key: Sent as a bearer token; never stored or shown.
-        model: The model's name at that server.
         extra_body: Fields added to every request (llama.cpp's `lora`, for one).
-        name: What errors call this endpoint.
         timeout: Seconds to the first token, or to a whole reply; ignored if there are `timeouts`.
         streaming: Whether replies come token by token. Whole ones cost this process 2 ms less a
             token, which the cores of an embedded engine can use; they do not go through the SDK.

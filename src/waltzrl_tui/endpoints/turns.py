@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from waltzrl_tui.records.messages import Message
+
+FINISH: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+}
+"""Why a reply ended: these APIs' words as `Origin.finish` has them."""
 
 
 def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:

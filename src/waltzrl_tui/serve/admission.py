@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from waltzrl_tui.network import is_loopback
+from waltzrl_tui.network import on_this_machine
 from waltzrl_tui.serve.errors import ApiError
 
 
@@ -35,12 +34,5 @@ def admit(request: web.Request, key: str) -> None:
         return
     headers = request.headers
     from_page = "origin" in headers or headers.get("sec-fetch-site", "none") != "none"
-    if from_page or not is_loopback(_host(request.host)):
+    if from_page or not on_this_machine(f"//{request.host}"):
         raise ApiError(403, "Without a key, only programs on this machine may send requests.")
-
-
-def _host(header: str) -> str:
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""

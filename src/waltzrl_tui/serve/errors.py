@@ -12,12 +12,10 @@ class ApiError(Exception):
     """An error response to a request.
 
     Args:
-        status: HTTP status.
         message: What is wrong and what to do.
         kind: The error's `type`.
         param: The invalid field of the request.
         code: The machine-readable code.
-        headers: Headers of the response.
     """
 
     def __init__(
@@ -41,31 +39,6 @@ class ApiError(Exception):
 def internal_error() -> ApiError:
     """The response to a bug in the server."""
     return ApiError(500, "Internal error; see the server's log.", kind="server_error")
-
-
-def queue_full() -> ApiError:
-    """The response when the queue of waiting requests is full."""
-    return ApiError(
-        429,
-        "Too many requests are waiting; try again later.",
-        kind="rate_limit_error",
-        code="too_many_requests",
-        headers={"retry-after": "2"},
-    )
-
-
-def budget_reached() -> ApiError:
-    """The response once answers have cost the whole budget.
-
-    The status is not 429, after which clients retry, and some harnesses forever.
-    """
-    return ApiError(
-        402,
-        "The server's budget is used up. Whoever runs it can restart it with a higher --budget.",
-        kind="insufficient_quota",
-        code="budget_reached",
-        headers={"x-should-retry": "false"},
-    )
 
 
 def agent_error(error: WaltzError) -> ApiError:

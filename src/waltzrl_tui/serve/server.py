@@ -15,13 +15,7 @@ from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.serve.admission import admit
 from waltzrl_tui.serve.answer import AnswerEnd, ReplyPiece, RoundEvent, answer_request
 from waltzrl_tui.serve.documents import KEEPALIVE, STREAM_END, Completion, model_document, sse_event
-from waltzrl_tui.serve.errors import (
-    ApiError,
-    agent_error,
-    budget_reached,
-    internal_error,
-    queue_full,
-)
+from waltzrl_tui.serve.errors import ApiError, agent_error, internal_error
 from waltzrl_tui.serve.meter import Meter
 from waltzrl_tui.serve.request import ChatRequest, read_request
 from waltzrl_tui.tokenizers.estimate import VERDICT_TOKENS
@@ -157,7 +151,13 @@ class PairServer:
         self._refuse_used_up()
         limit = self._settings.concurrency + self._settings.queue_limit
         if counts.running + counts.waiting >= limit:
-            raise queue_full()
+            raise ApiError(
+                429,
+                "Too many requests are waiting; try again later.",
+                kind="rate_limit_error",
+                code="too_many_requests",
+                headers={"retry-after": "2"},
+            )
         counts.waiting += 1
         try:
             chat = await self._read(request)
@@ -187,7 +187,15 @@ class PairServer:
 
     def _refuse_used_up(self) -> None:
         if self._meter.used_up:
-            raise budget_reached()
+            # Not 429, after which clients retry, and some harnesses forever.
+            raise ApiError(
+                402,
+                "The server's budget is used up. Whoever runs it can restart it with a higher "
+                "--budget.",
+                kind="insufficient_quota",
+                code="budget_reached",
+                headers={"x-should-retry": "false"},
+            )
 
     async def _read(self, request: web.Request) -> ChatRequest:
         try:

@@ -37,11 +37,8 @@ class LivePair:
     """Two agents that are ready to answer.
 
     Attributes:
-        name: The pair's name in the store.
-        conversation: Answers.
-        conversation_prompt: Version of its system prompt.
-        feedback: Judges; None if replies are not judged.
-        feedback_prompt: Version of its system prompt.
+        feedback: None if replies are not judged.
+        conversation_prompt, feedback_prompt: Versions of the agents' system prompts.
         rounds: T, the revisions allowed (0: judge only).
     """
 
@@ -71,12 +68,10 @@ async def waltz(
     arrived comes back in `ReplyEnded` and `WaltzEnded`.
 
     Args:
-        pair: The agents.
         history: The turns so far, without a system message, ending with the user's.
         max_tokens: Cap of one reply, in tokens.
         verdict_tokens: Cap of one verdict, in tokens.
         temperature, seed: Of both agents' sampling; 0.0 is greedy.
-        stop: Set it to stop.
         watch_tokens: Judge the growing reply every so many tokens, and stop it once it is judged
             unsafe (0: judge whole replies only). These checks cost tokens, too.
 
