@@ -114,6 +114,16 @@ async def test_throttling_is_waited_for_and_then_told(server: RawServer, tmp_pat
     assert isinstance(error, RateLimitedError)
 
 
+async def test_an_hour_is_not_waited_for(server: RawServer, tmp_path: Path) -> None:
+    async def throttled(line: Line) -> None:
+        headers = [("x-amzn-errortype", "ThrottlingException"), ("retry-after", "3600")]
+        await line.refuse(429, {"message": "Too many requests"}, headers)
+
+    _, _, error = await ask(server, tmp_path, throttled, good)
+    assert error is not None
+    assert (len(server.bodies), "1h00m" in error.hint) == (1, True)
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["an exception", "the connection"])
 async def test_a_reply_that_breaks_keeps_its_text(
     server: RawServer, tmp_path: Path, told: bool

@@ -177,13 +177,13 @@ def provider_fault(error: ProviderError, name: str) -> Fault:
     if isinstance(error, RateLimitError | ConcurrencyError):
         return Fault(
             _rate_limited(name, words, error.retry_after),
-            retryable=True,
+            retryable=_worth_waiting(error.retry_after),
             retry_after=error.retry_after,
             rate_limited=True,
         )
     return Fault(
         EndpointError(f"{name}: {words}.", hint=error.hint or _HINTS.get(type(error), _HINT)),
-        retryable=isinstance(error, UnavailableError),
+        retryable=isinstance(error, UnavailableError) and _worth_waiting(error.retry_after),
         retry_after=error.retry_after,
     )
 
@@ -217,7 +217,7 @@ def _refused(error: Exception, name: str, secret: str) -> Fault:
     if rate_limited or (status == 429 and seconds is not None):
         return Fault(
             _rate_limited(name, words, seconds),
-            retryable=seconds is None or seconds <= LONGEST_WAIT,
+            retryable=_worth_waiting(seconds),
             retry_after=seconds,
             rate_limited=True,
         )
@@ -225,12 +225,16 @@ def _refused(error: Exception, name: str, secret: str) -> Fault:
     retryable = status in (408, 409) or status >= 500
     if (header := headers.get("x-should-retry")) in ("true", "false"):
         retryable = header == "true"
-    if seconds is not None and seconds > LONGEST_WAIT:
-        retryable = False
     error_for_user = EndpointError(
         f"{name} {what}: {words}.", hint=_HINTS.get(type(provider_error), _HINT)
     )
-    return Fault(error_for_user, retryable=retryable, retry_after=seconds)
+    return Fault(
+        error_for_user, retryable=retryable and _worth_waiting(seconds), retry_after=seconds
+    )
+
+
+def _worth_waiting(seconds: float | None) -> bool:
+    return seconds is None or seconds <= LONGEST_WAIT
 
 
 def _rate_limited(name: str, words: str, seconds: float | None) -> RateLimitedError:
