@@ -183,7 +183,7 @@ async def measure(
     pair: str,
     suite: Suite,
     *,
-    asked: int | None,
+    sample_size: int | None,
     max_tokens: int,
 ) -> dict[str, Any]:
     """Evaluate a pair by the refusal detector, record it, and return the document of `evaluate`.
@@ -192,7 +192,7 @@ async def measure(
     the answers are kept.
 
     Args:
-        asked: The prompts that were taken of the suite; None for all.
+        sample_size: Prompts drawn from the suite; None: all.
         max_tokens: Of one reply.
 
     Raises:
@@ -209,7 +209,7 @@ async def measure(
         store,
         [suite],
         [subject_of(await store.agents.get_pair(pair))],
-        asked=asked,
+        sample_size=sample_size,
         max_tokens=max_tokens,
     )
     run = await begin(store, spec)
@@ -262,7 +262,7 @@ async def _new_run(
         suites,
         await _subjects(store, options),
         options.judge,
-        asked=options.n,
+        sample_size=options.n,
         seed=options.seed,
         max_tokens=options.max_tokens,
         verdict_tokens=options.verdict_tokens,

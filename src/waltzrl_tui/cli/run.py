@@ -60,10 +60,10 @@ async def run(context: Context, options: RunOptions) -> int:
     began = time.monotonic()
     plan = _plan_of(options)
     recipe = plan.settings
-    asked, max_tokens = recipe.evaluation_prompts, recipe.evaluation_tokens
+    sample_size, max_tokens = recipe.evaluation_prompts, recipe.evaluation_tokens
     # Both files are read first, so that a bad one is not met after minutes of evaluation.
     drawn = await asyncio.to_thread(draw_sample, plan.recipe)
-    suite = await asyncio.to_thread(load_suite, options.prompts, asked)
+    suite = await asyncio.to_thread(load_suite, options.prompts, sample_size)
     context.out.say(
         f"sample: {plural(len(drawn.train), 'training row')}, {len(drawn.valid):,} held out; "
         f"{plural(len(suite.rows), 'other prompt')} to evaluate"
@@ -72,7 +72,13 @@ async def run(context: Context, options: RunOptions) -> int:
         await ensure_base(store)
         async with context.engines(bulk=True) as engines:
             before = await measure(
-                context, store, engines, BASE_PAIR, suite, asked=asked, max_tokens=max_tokens
+                context,
+                store,
+                engines,
+                BASE_PAIR,
+                suite,
+                sample_size=sample_size,
+                max_tokens=max_tokens,
             )
         # The engine is stopped meanwhile: training needs its memory and cores.
         jobs = await launch(store, context.workspace, plan)
@@ -87,7 +93,13 @@ async def run(context: Context, options: RunOptions) -> int:
             )
         async with context.engines(bulk=True) as engines:
             after = await measure(
-                context, store, engines, pair.name, suite, asked=asked, max_tokens=max_tokens
+                context,
+                store,
+                engines,
+                pair.name,
+                suite,
+                sample_size=sample_size,
+                max_tokens=max_tokens,
             )
             verdicts = await _verdicts(context, store, engines, pair, before)
         sample = await _sample(store, jobs)

@@ -263,7 +263,7 @@ def load_prompts(spec: RunSpec) -> list[list[Row]]:
     for ref in spec.suites:
         # On another machine the bundled prompts are installed in another place.
         moved = ref.name == BUNDLED and not Path(ref.path).is_file()
-        suite = load_suite(BUNDLED if moved else ref.path, ref.asked, ref.seed)
+        suite = load_suite(BUNDLED if moved else ref.path, ref.sample_size, ref.seed)
         if suite.sha256 != ref.sha256 or len(suite.rows) != ref.n:
             raise DatasetError(
                 f"{one_line(ref.path)} has changed since the run began.",

@@ -39,7 +39,7 @@ async def make_spec(
     subjects: Sequence[Subject],
     judges: Sequence[str] = (),
     *,
-    asked: int | None = None,
+    sample_size: int | None = None,
     seed: int = 0,
     max_tokens: int = REPLY_TOKENS,
     verdict_tokens: int = VERDICT_TOKENS,
@@ -52,7 +52,7 @@ async def make_spec(
     Args:
         judges: Names of agents, or `refusal`; the refusal detector alone when empty.
         max_tokens, verdict_tokens: Limits of one reply and of one verdict.
-        asked: How many prompts to draw from each suite with `seed`; None: all.
+        sample_size: Prompts to draw from each suite with `seed`; None: all.
 
     Raises:
         NotFoundError: An agent is not in the store.
@@ -66,7 +66,7 @@ async def make_spec(
                 f"The {noun} {one_line(repeated[0])} is named twice.", hint="Name it once."
             )
     spec = RunSpec(
-        suites=suite_refs(suites, asked, seed),
+        suites=suite_refs(suites, sample_size, seed),
         subjects=tuple(subjects),
         judges=names,
         max_tokens=max_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from waltzrl_tui.evaluation.judges import DETECTOR
 from waltzrl_tui.evaluation.subjects import Subject
@@ -20,16 +20,21 @@ class SuiteRef(BaseModel):
 
     Attributes:
         n: Its prompts.
-        asked: How many were to be drawn from the file with `seed`; None: all of them.
+        sample_size: Prompts to draw from the file with `seed`; None: all. It is stored as `asked`,
+            the name in the specs, and in the keys, of earlier runs.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
 
     name: str
     path: str
     sha256: str
     n: int
-    asked: int | None = None
+    sample_size: int | None = Field(
+        default=None,
+        validation_alias=AliasChoices("asked", "sample_size"),
+        serialization_alias="asked",
+    )
     seed: int = 0
 
 
@@ -74,7 +79,7 @@ class RunSpec(BaseModel):
         return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-def suite_refs(suites: Sequence[Suite], asked: int | None, seed: int) -> tuple[SuiteRef, ...]:
+def suite_refs(suites: Sequence[Suite], sample_size: int | None, seed: int) -> tuple[SuiteRef, ...]:
     """The suites as a spec names them; two of the same name are numbered."""
     refs: list[SuiteRef] = []
     for suite in suites:
@@ -90,8 +95,8 @@ def suite_refs(suites: Sequence[Suite], asked: int | None, seed: int) -> tuple[S
                 path=str(suite.path),
                 sha256=suite.sha256,
                 n=len(suite.rows),
-                asked=asked,
-                seed=seed if asked else 0,
+                sample_size=sample_size,
+                seed=seed if sample_size else 0,
             )
         )
     return tuple(refs)

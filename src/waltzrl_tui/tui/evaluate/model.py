@@ -179,7 +179,7 @@ class EvaluateModel:
         store, prompts = self._store, request.prompts
         suites = [await asyncio.to_thread(load_suite, path, prompts) for path in request.suites]
         subjects = self._subjects(request)
-        spec = await make_spec(store, suites, subjects, request.judges, asked=prompts)
+        spec = await make_spec(store, suites, subjects, request.judges, sample_size=prompts)
         agents = await agents_of(store, spec.agents)
         return spec, await bill(store, spec, agents, [suite.rows for suite in suites])
 
@@ -220,7 +220,7 @@ class EvaluateModel:
             suites=paths,
             pairs=names,
             judges=spec.judges,
-            prompts=spec.suites[0].asked,
+            prompts=spec.suites[0].sample_size,
             baselines=trained,
         )
 
