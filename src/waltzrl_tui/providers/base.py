@@ -7,6 +7,7 @@ its vendor's SDK.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -85,7 +86,7 @@ class Tuner:
         return InvalidRequestError(f"{self.title} {what}.")
 
 
-class SdkProvider(Tuner):
+class SdkProvider(Tuner, ABC):
     """A provider whose SDK's client is made when it is first used: without a key there is none.
 
     Attributes:
@@ -98,21 +99,21 @@ class SdkProvider(Tuner):
         super().__init__(context)
         self._client: Any = None
 
+    @abstractmethod
     def make_client(self) -> Any:
         """The SDK's client; it repeats no request by itself.
 
         Raises:
             AuthError: No key is set.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def state_of(self, job_id: str) -> RemoteState:
         """The state of a job."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def stop_job(self, job_id: str) -> None:
         """Ask the provider to stop a job that has not ended."""
-        raise NotImplementedError
 
     def api(self) -> Any:
         """The client, made once."""
