@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from importlib import resources
 
 import pytest
 
@@ -11,6 +13,7 @@ from waltzrl_tui.plans.catalogue import PlanError, load_catalogue
 from waltzrl_tui.plans.model import SIZES, PlanSettings
 from waltzrl_tui.plans.schema import Catalogue
 from waltzrl_tui.plans.throughput import match_gpu, memory_gb
+from waltzrl_tui.records.providers import PROVIDERS
 from waltzrl_tui.workspace import Workspace
 
 
@@ -36,6 +39,29 @@ def test_a_price_of_the_users_own_is_just_a_number(workspace: Workspace) -> None
     row = row_of(result, "bedrock", workload(), PlanSettings(epochs=1), environment())
     assert row.total is not None and row.total.expected == pytest.approx(0.8)
     assert row.price_source == "plans.toml"
+
+
+def test_the_table_of_providers_is_the_only_owner_of_their_facts(workspace: Workspace) -> None:
+    source = resources.files("waltzrl_tui.plans").joinpath("catalogue.toml").read_text("utf-8")
+    entries = tomllib.loads(source)["provider"]
+    assert not [name for name, entry in entries.items() if {"title", "keys", "methods"} & {*entry}]
+    # A file of the user's that still names such a field is valid, and overrides it.
+    (workspace.home / "plans.toml").write_text(
+        '[provider.mistral]\ntitle = "M"\nkeys = ["MY_KEY"]\nmethods = ["sft", "dpo"]\n'
+        "limits = { max_suffix = 20, concurrent_jobs = 3 }\n"
+    )
+    bundled, changed = (load_catalogue(place).provider["mistral"] for place in (None, workspace))
+    facts = PROVIDERS["mistral"]
+    assert (bundled.title, bundled.keys, bundled.methods) == (
+        facts.title,
+        facts.keys,
+        facts.methods,
+    )
+    assert bundled.limits.max_suffix == facts.tag_length
+    assert bundled.limits.concurrent_jobs == facts.concurrent_jobs
+    assert (changed.title, changed.keys, changed.methods) == ("M", ("MY_KEY",), ("sft", "dpo"))
+    assert (changed.limits.max_suffix, changed.limits.concurrent_jobs) == (20, 3)
+    assert changed.limits.batch_rows == bundled.limits.batch_rows
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waltzrl_tui.errors import WaltzError
 from waltzrl_tui.plans.locate import line_of
 from waltzrl_tui.plans.schema import Catalogue
+from waltzrl_tui.records.providers import PROVIDERS
 from waltzrl_tui.text import one_line
 from waltzrl_tui.workspace import Workspace
 
@@ -66,8 +67,12 @@ def load_catalogue(workspace: Workspace | None) -> Catalogue:
 
 
 def bundled_document() -> dict[str, Any]:
-    """The bundled catalogue, parsed but not validated."""
-    return tomllib.loads(resources.files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
+    """The bundled catalogue with the facts of its providers, not validated."""
+    path = resources.files(__package__).joinpath("catalogue.toml")
+    document = tomllib.loads(path.read_text("utf-8"))
+    for name, entry in document["provider"].items():
+        merge(entry, _facts(name))
+    return document
 
 
 def prices_path(workspace: Workspace) -> Path:
@@ -83,6 +88,18 @@ def merge(document: dict[str, Any], over: dict[str, Any]) -> None:
             merge(table, value)
         else:
             document[name] = value
+
+
+def _facts(name: str) -> dict[str, Any]:
+    """The fields of a provider's entry that the table of providers has."""
+    facts = PROVIDERS[name]
+    limits = {"max_suffix": facts.tag_length, "concurrent_jobs": facts.concurrent_jobs}
+    return {
+        "title": facts.title,
+        "keys": facts.keys,
+        "methods": facts.methods,
+        "limits": {field: limit for field, limit in limits.items() if limit is not None},
+    }
 
 
 def _read_refreshed(path: Path) -> dict[str, Any]:

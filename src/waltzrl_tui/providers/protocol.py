@@ -87,7 +87,7 @@ class Capabilities:
             deploys=deploys,
             weights=weights,
             concurrent_jobs=facts.concurrent_jobs,
-            style=facts.style,
+            style=facts.style or "chat",
         )
 
 

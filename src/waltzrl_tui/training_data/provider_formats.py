@@ -19,7 +19,7 @@ Style = Literal["local", "chat", "bedrock", "bedrock_pairs", "preferences"]
 STYLES: Final[dict[str, Style]] = {
     "local" if name == EMBEDDED else name: facts.style
     for name, facts in PROVIDERS.items()
-    if facts.methods
+    if facts.style
 }
 """The format of each provider's rows, by the name that commands take for it."""
 
