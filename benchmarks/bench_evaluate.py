@@ -210,10 +210,10 @@ async def _ours(url: str, prompts: int, *, feedback: bool, sleep: bool = False) 
 
 
 def _inspect(url: str, prompts: int) -> float:
-    from inspect_ai import Task, eval  # type: ignore[import-not-found]
-    from inspect_ai.dataset import MemoryDataset, Sample  # type: ignore[import-not-found]
-    from inspect_ai.scorer import includes  # type: ignore[import-not-found]
-    from inspect_ai.solver import generate  # type: ignore[import-not-found]
+    from inspect_ai import Task, eval
+    from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.scorer import includes
+    from inspect_ai.solver import generate
 
     os.environ |= {"BENCH_API_KEY": "none", "BENCH_BASE_URL": url, "INSPECT_DISPLAY": "none"}
 

@@ -97,8 +97,8 @@ def visidata(path: Path) -> tuple[float, int]:
 def search(path: Path) -> tuple[float, int]:
     from waltzrl_tui.datasets.query.search import search
 
-    found = array("Q")
-    return _first(found, lambda tell: search(path, _mapping(), WORD, found, on_progress=tell))
+    lines = array("Q")
+    return _first(lines, lambda tell: search(path, _mapping(), WORD, lines, on_progress=tell))
 
 
 def plain_search(path: Path) -> tuple[float, int]:
@@ -109,10 +109,11 @@ def plain_search(path: Path) -> tuple[float, int]:
 def where(path: Path) -> tuple[float, int]:
     from waltzrl_tui.datasets.query.query import matching_lines
 
-    asked = "harm = 'benign' and length(reply) > 350"
-    found = array("Q")
+    condition = "harm = 'benign' and length(reply) > 350"
+    lines = array("Q")
     return _first(
-        found, lambda tell: matching_lines(path, _mapping(), asked, found=found, on_progress=tell)
+        lines,
+        lambda tell: matching_lines(path, _mapping(), condition, lines=lines, on_progress=tell),
     )
 
 

@@ -80,7 +80,8 @@ async def watch(home: Path, key: str, seconds: float, count: subprocess.Popen[st
     from waltzrl_tui.workspace import Workspace
 
     def opener(name: str, workspace: Workspace, url: str) -> Provider:
-        return Acme(ProviderContext(lambda _: key, url, workspace.cache))
+        provider: Provider = Acme(ProviderContext(lambda _: key, url, workspace.cache))
+        return provider
 
     def requests() -> int:
         assert count.stdin and count.stdout
@@ -88,7 +89,7 @@ async def watch(home: Path, key: str, seconds: float, count: subprocess.Popen[st
         count.stdin.flush()
         return int(count.stdout.readline())
 
-    supervise.provider_names = lambda: ["acme"]
+    supervise.provider_names = lambda: ["acme"]  # type: ignore[attr-defined]
     workspace = Workspace.find(home)
     bare, bare_cpu = await lags_of(min(5.0, seconds))
     async with await Store.open(workspace) as store:

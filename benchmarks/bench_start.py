@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from terminal import Terminal, installed
 
@@ -86,7 +87,7 @@ def main() -> int:
             [sys.executable, "-c", IMPORTED, shared], capture_output=True, text=True, check=True
         ).stdout.split()
     heavy = [name for name in FORBIDDEN if name in modules]
-    report = {
+    report: dict[str, Any] = {
         name: {
             "cpu_seconds": round(statistics.median(run[0] for run in found), 3),
             "megabytes": round(statistics.median(run[1] for run in found), 1),

@@ -137,7 +137,7 @@ async def _screen(url: str, rate: int, tokens: int, what: str) -> dict[str, floa
             if self._turns and self._turns[-1].rounds and self._turns[-1].rounds[0].reply:
                 shown.append(time.perf_counter())
 
-    chat_column.ConversationView = Noting  # type: ignore[misc]
+    chat_column.ConversationView = Noting  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.find(folder)
         async with await Store.open(workspace) as store:

@@ -123,7 +123,9 @@ class Acme(Tuner):
             UnavailableError if answer.status_code >= 500 else InvalidRequestError,
         )
         lost = effect and answer.status_code >= 500
-        raise kind("Acme refused.", words=words, retry_after=wait and float(wait), sent=lost)
+        raise kind(
+            "Acme refused.", words=words, retry_after=float(wait) if wait else None, sent=lost
+        )
 
 
 def _job(each: dict[str, Any]) -> RemoteJob:

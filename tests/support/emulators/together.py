@@ -66,6 +66,7 @@ class TogetherEmulator(Emulator):
         super().__init__(speed=speed, skew=skew)
         self.key = "tgp_v1_0123456789abcdef"
         self.files: dict[str, TogetherFile] = {}
+        self._sums: dict[str, str] = {}
         self.jobs: dict[str, TogetherJob] = {}
         self.endpoints: dict[str, str] = {}
         self.deployments: dict[str, TogetherDeployment] = {}
@@ -114,10 +115,6 @@ class TogetherEmulator(Emulator):
         self._sums[file.id] = str(wish.get("checksum", ""))
         headers = {"Location": f"{self.url}/upload/{file.id}", "X-Together-File-Id": file.id}
         return Answer(302, headers=headers)
-
-    @property
-    def _sums(self) -> dict[str, str]:
-        return self.__dict__.setdefault("_checksums", {})
 
     def _put(self, file_id: str, content: bytes) -> Answer:
         file = self.files[file_id]
