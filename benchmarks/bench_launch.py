@@ -101,10 +101,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     from tests.support.emulators.together import TogetherEmulator
+    from waltzrl_tui.approvals import approve
 
-    with TogetherEmulator(speed=600.0) as there:
+    with TogetherEmulator(speed=600.0) as there, tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TOGETHER_API_KEY": there.key, "TOGETHER_BASE_URL": there.url}
         os.environ["TOGETHER_PROJECT_ID"] = "proj-1"
+        os.environ["WALTZRL_APPROVALS"] = str(Path(folder) / "approvals.json")
+        approve("together", there.url)
         asyncio.run(once(there.url))  # imports
         runs = [asyncio.run(once(there.url)) for _ in range(args.runs)]
     whole = statistics.median(wall for wall, _ in runs)
