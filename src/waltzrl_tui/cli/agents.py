@@ -72,7 +72,7 @@ def build(parser: argparse.ArgumentParser) -> None:
         agents, "add", "name an endpoint or an adapter as an agent", AddOptions, add_agent
     )
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--role", choices=ROLES, required=True)
+    add.add_argument("--role", choices=ROLES, required=True, help="what it does in a pair")
     add.add_argument(
         "--at",
         default="",

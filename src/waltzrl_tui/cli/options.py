@@ -64,7 +64,7 @@ def add_sample_options(
 ) -> None:
     """Add the arguments of `SampleOptions`; `rows` is the help of -n."""
     parser.add_argument("-n", type=count, metavar="N", help=rows)
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which rows are drawn (0)")
     parser.add_argument(
         "--dedupe",
         choices=("exact", "near", "off"),
@@ -127,9 +127,11 @@ def add_teacher_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_role(parser: argparse.ArgumentParser, help: str | None = None) -> None:
+def add_role(parser: argparse.ArgumentParser) -> None:
     """Add --role of one agent or both."""
-    parser.add_argument("--role", choices=(*ROLES, "both"), default="both", help=help)
+    parser.add_argument(
+        "--role", choices=(*ROLES, "both"), default="both", help="the agents to train (both)"
+    )
 
 
 def add_epochs(parser: argparse.ArgumentParser, help: str, default: float | None = None) -> None:

@@ -30,7 +30,7 @@ def build(parser: argparse.ArgumentParser) -> None:
     subcommand(pairs, "list", "all pairs", Options, list_pairs)
     add = subcommand(pairs, "add", "make a pair of two agents", AddOptions, add_pair)
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--conversation", required=True, metavar="AGENT")
+    add.add_argument("--conversation", required=True, metavar="AGENT", help="who answers")
     add.add_argument("--feedback", default="", metavar="AGENT", help="default: no feedback")
     add.add_argument(
         "--rounds", type=zero_or_more, default=1, metavar="T", help="revisions at most (1)"

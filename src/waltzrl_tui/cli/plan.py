@@ -63,9 +63,9 @@ def build(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     command(parser, PlanOptions, plan)
     parser.add_argument("path", nargs="?", metavar="PATH", help="a dataset (default: bundled)")
-    add_role(parser, "the agents to train (both)")
+    add_role(parser)
     add_sample_options(parser)
-    add_epochs(parser, "(3)", default=3.0)
+    add_epochs(parser, "passes over the rows (3)", default=3.0)
     parser.add_argument("--provider", default="", metavar="P", help="only this one, line by line")
     parser.add_argument("--model", default="", metavar="M", help="base model (default: by size)")
     parser.add_argument(
@@ -77,7 +77,9 @@ def build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chat-hours", type=hours, default=1.0, metavar="H", help="hours of chat afterwards (1)"
     )
-    parser.add_argument("--method", choices=("sft", "dpo"), default="sft", help="(sft)")
+    parser.add_argument(
+        "--method", choices=("sft", "dpo"), default="sft", help="training method (sft)"
+    )
     parser.add_argument("--budget", type=usd, metavar="USD", help="block what costs more")
     parser.add_argument("--csv", metavar="FILE", help="write all plans as CSV")
     parser.add_argument("--markdown", metavar="FILE", help="write all plans as Markdown")

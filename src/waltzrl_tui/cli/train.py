@@ -82,7 +82,9 @@ def build(parser: argparse.ArgumentParser) -> None:
         default="default",
         help="of the base model at a provider, without --model",
     )
-    parser.add_argument("--method", choices=("sft", "dpo"), default="sft", help="(sft)")
+    parser.add_argument(
+        "--method", choices=("sft", "dpo"), default="sft", help="training method (sft)"
+    )
     parser.add_argument("--budget", type=usd, metavar="USD", help="launch nothing that costs more")
     add_yes(parser, "accept the price without being asked")
     add_provider_url(parser)

@@ -230,7 +230,8 @@ EMPTY: Final[dict[str, str]] = {
         "No evaluation yet.\n\n"
         "Choose suites, pairs and judges on the left: tab moves between lists,\n"
         f"{press('choose', 'evaluate')} ticks, {press('run', 'evaluate')} evaluates. The bundled "
-        "prompts, the pairs and the refusal\ndetector are ticked already and cost nothing.\n\n"
+        "prompts, the pairs and the refusal\ndetector are ticked already. "
+        "A run that may cost money asks first.\n\n"
         f"{press('baselines', 'evaluate')} on a trained pair adds the paper's baselines."
     ),
     "jobs.table": (
